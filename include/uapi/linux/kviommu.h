@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * kviommu: a virtual IOMMU for KVM guests, emulated in the host kernel.
+ */
+#ifndef _UAPI_LINUX_KVIOMMU_H
+#define _UAPI_LINUX_KVIOMMU_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define KVIOMMU_TYPE		(0xB9)
+#define KVIOMMU_API_VERSION	1
+
+/**
+ * DOC: General ioctl format
+ *
+ * One open file of /dev/kviommu is one virtual IOMMU (a unit) of one virtual
+ * machine. Every ioctl but KVIOMMU_GET_INFO and KVIOMMU_CREATE needs a unit
+ * that was created, and must come from the process that created it.
+ *
+ * Each ioctl takes a pointer to a structure whose first member is its size in
+ * bytes as userspace knows it; the structures may grow at their end. Members
+ * whose names begin with out_ are written by the kernel.
+ *
+ * These errors mean the same in every ioctl:
+ *
+ *  - ENOTTY: the ioctl is not known.
+ *  - E2BIG: the structure is larger than known here and not zero beyond that.
+ *  - EINVAL: the structure is too small, a reserved member is not zero, or a
+ *    value is outside what is documented.
+ *  - EOPNOTSUPP: a flag, or a value of an enumeration, that is not known or
+ *    not supported on this host.
+ *  - EFAULT: the structure cannot be read or written.
+ *  - ENODEV: the unit has not been created yet.
+ *  - EPERM: the caller's address space is not the one that created the unit.
+ *  - ENOMEM: the host's memory, or the caller's memory cgroup, is exhausted.
+ *  - EINTR: a fatal signal is pending.
+ */
+enum {
+	KVIOMMU_CMD_BASE = 0x00,
+	KVIOMMU_CMD_GET_INFO = KVIOMMU_CMD_BASE,
+	KVIOMMU_CMD_CREATE = 0x01,
+	KVIOMMU_CMD_ARM = 0x02,
+	KVIOMMU_CMD_ATTACH_DEVICE = 0x03,
+	KVIOMMU_CMD_DETACH_DEVICE = 0x04,
+	KVIOMMU_CMD_SET_EVENTFD = 0x05,
+	KVIOMMU_CMD_RESET = 0x06,
+	KVIOMMU_CMD_GET_STATS = 0x07,
+};
+
+/**
+ * enum kviommu_model - What the guest sees
+ * @KVIOMMU_MODEL_VTD: Intel VT-d remapping hardware, legacy mode, with caching
+ *                     mode and queued invalidation, without interrupt
+ *                     remapping. The register page is one page of 4 KiB.
+ */
+enum kviommu_model {
+	KVIOMMU_MODEL_VTD = 1,
+};
+
+/**
+ * enum kviommu_info_features - Bits of kviommu_info.out_features
+ * @KVIOMMU_FEATURE_TRAP: Trap mode: the guest's register writes are handled in
+ *                        the vCPU's own exit, in the kernel.
+ */
+enum kviommu_info_features {
+	KVIOMMU_FEATURE_TRAP = 1 << 0,
+};
+
+/**
+ * struct kviommu_info - ioctl(KVIOMMU_GET_INFO)
+ * @size: sizeof(struct kviommu_info)
+ * @flags: Must be 0
+ * @out_api_version: KVIOMMU_API_VERSION of this module
+ * @out_models: Bit (1 << model) for each &enum kviommu_model supported
+ * @out_features: Mask of &enum kviommu_info_features
+ * @out_max_devices: How many devices one unit takes
+ * @out_page_size: Size in bytes of the register page, for mmap() at offset 0
+ *
+ * What this host offers. Needs no unit.
+ */
+struct kviommu_info {
+	__u32 size;
+	__u32 flags;
+	__u32 out_api_version;
+	__u32 out_models;
+	__aligned_u64 out_features;
+	__u32 out_max_devices;
+	__u32 out_page_size;
+};
+#define KVIOMMU_GET_INFO _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_INFO)
+
+/**
+ * enum kviommu_create_flags - Bits of kviommu_create.flags
+ * @KVIOMMU_CREATE_BOOT_IDENTITY: Until the guest enables translation for the
+ *                                first time after creation or KVIOMMU_RESET,
+ *                                devices reach all of the IOAS at the guest
+ *                                physical address, which pins all of it. For
+ *                                firmware that boots from an assigned device.
+ *                                Without this flag such DMA is blocked.
+ */
+enum kviommu_create_flags {
+	KVIOMMU_CREATE_BOOT_IDENTITY = 1 << 0,
+};
+
+/**
+ * struct kviommu_create - ioctl(KVIOMMU_CREATE)
+ * @size: sizeof(struct kviommu_create)
+ * @flags: Mask of &enum kviommu_create_flags
+ * @kvm_fd: File descriptor of the KVM virtual machine
+ * @iommufd: File descriptor of the iommufd context
+ * @ioas_id: ID of an IOAS of @iommufd that maps guest physical addresses to
+ *           the VMM's memory. No device may be attached to it by the VMM:
+ *           that would pin all of the guest's memory.
+ * @model: One of &enum kviommu_model
+ * @aw_bits: Width in bits of the I/O virtual addresses: 39 (tables of 3
+ *           levels) or 48 (3 or 4 levels)
+ * @__reserved: Must be 0
+ * @out_cap: The capability register that the guest will see
+ * @out_ecap: The extended capability register that the guest will see
+ *
+ * Make this file a unit of that virtual machine. The unit keeps references to
+ * the three objects until the file is closed.
+ *
+ * Errors beside the general ones:
+ *
+ *  - EBUSY: this file is a unit already.
+ *  - EBADF: @kvm_fd or @iommufd is not an open file.
+ *  - EINVAL: @kvm_fd is no KVM virtual machine, @iommufd no iommufd, or
+ *    @aw_bits is none of the documented values.
+ *  - EPERM: the virtual machine belongs to another process.
+ *  - ENOENT: the iommufd has no IOAS of that ID.
+ *  - EOPNOTSUPP: an unknown model, or the virtual machine's memory is
+ *    encrypted or its register state protected, so its writes cannot be
+ *    emulated.
+ */
+struct kviommu_create {
+	__u32 size;
+	__u32 flags;
+	__s32 kvm_fd;
+	__s32 iommufd;
+	__u32 ioas_id;
+	__u32 model;
+	__u32 aw_bits;
+	__u32 __reserved;
+	__aligned_u64 out_cap;
+	__aligned_u64 out_ecap;
+};
+#define KVIOMMU_CREATE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_CREATE)
+
+/**
+ * struct kviommu_arm - ioctl(KVIOMMU_ARM)
+ * @size: sizeof(struct kviommu_arm)
+ * @flags: Must be 0
+ * @gpa: Guest physical address of the register page, page aligned
+ *
+ * Start handling the guest's accesses to the register page. The VMM has
+ * mapped the page with mmap() and made that mapping a KVM memory slot (not a
+ * read-only one) at @gpa. To be called again whenever the slot was deleted and
+ * made anew, at the same or another address; doing so without need is
+ * harmless. Writes that the guest made between the two are not lost where the
+ * registers still show them, but the VMM should not let the guest run then.
+ *
+ * Errors beside the general ones:
+ *
+ *  - EINVAL: @gpa is not page aligned, or no memory slot covers it.
+ */
+struct kviommu_arm {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 gpa;
+};
+#define KVIOMMU_ARM _IO(KVIOMMU_TYPE, KVIOMMU_CMD_ARM)
+
+/**
+ * struct kviommu_attach_device - ioctl(KVIOMMU_ATTACH_DEVICE)
+ * @size: sizeof(struct kviommu_attach_device)
+ * @flags: Must be 0
+ * @device_fd: File descriptor of the VFIO device (of its character device, not
+ *             of a group), bound to the unit's iommufd
+ * @source_id: Requester ID that the guest knows the device by: bus number in
+ *             bits 15:8, device and function in bits 7:0
+ *
+ * Put a device behind the unit. From then on its DMA goes through what the
+ * guest's tables say for @source_id. Allowed at any time, also while the guest
+ * runs. The unit keeps the device open until it is detached or the unit is
+ * closed; meanwhile userspace cannot attach it to anything else.
+ *
+ * Errors beside the general ones:
+ *
+ *  - EBADF: @device_fd is not an open file.
+ *  - EINVAL: @device_fd is no VFIO device cdev, or not bound to an iommufd, or
+ *    @source_id has bits beyond 15:0.
+ *  - EXDEV: the device is bound to another iommufd.
+ *  - EBUSY: the device, or another device of its IOMMU group, is attached to
+ *    an IOAS, to a page table or to a unit.
+ *  - EEXIST: another device of this unit has @source_id.
+ *  - ENOSPC: the unit has kviommu_info.out_max_devices devices.
+ *  - EMEDIUMTYPE: the physical IOMMU cannot translate as the guest may ask
+ *    for: its address width is below the unit's, or it cannot keep DMA
+ *    coherent with the CPU's caches.
+ */
+struct kviommu_attach_device {
+	__u32 size;
+	__u32 flags;
+	__s32 device_fd;
+	__u32 source_id;
+};
+#define KVIOMMU_ATTACH_DEVICE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_ATTACH_DEVICE)
+
+/**
+ * struct kviommu_detach_device - ioctl(KVIOMMU_DETACH_DEVICE)
+ * @size: sizeof(struct kviommu_detach_device)
+ * @flags: Must be 0
+ * @source_id: Requester ID of the device
+ * @__reserved: Must be 0
+ *
+ * Take a device away from the unit; its DMA is blocked when this returns.
+ *
+ * Errors beside the general ones:
+ *
+ *  - ENOENT: the unit has no device of that requester ID.
+ */
+struct kviommu_detach_device {
+	__u32 size;
+	__u32 flags;
+	__u32 source_id;
+	__u32 __reserved;
+};
+#define KVIOMMU_DETACH_DEVICE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_DETACH_DEVICE)
+
+/**
+ * enum kviommu_event - Events of a unit
+ * @KVIOMMU_EVENT_FAULT: The guest is due the fault event interrupt, whose
+ *                       message is in FEADDR, FEUADDR and FEDATA of the
+ *                       register page.
+ * @KVIOMMU_EVENT_INVAL_COMPLETION: The guest is due the invalidation
+ *                       completion event interrupt (IEADDR, IEUADDR, IEDATA).
+ * @KVIOMMU_EVENT_CONTROL: Something that the VMM should look at: the guest
+ *                       wrote the message registers of one of the interrupts,
+ *                       the state of translation changed, or
+ *                       the register page's memory slot is gone.
+ */
+enum kviommu_event {
+	KVIOMMU_EVENT_FAULT = 0,
+	KVIOMMU_EVENT_INVAL_COMPLETION = 1,
+	KVIOMMU_EVENT_CONTROL = 2,
+};
+
+/**
+ * struct kviommu_set_eventfd - ioctl(KVIOMMU_SET_EVENTFD)
+ * @size: sizeof(struct kviommu_set_eventfd)
+ * @flags: Must be 0
+ * @event: One of &enum kviommu_event
+ * @fd: An eventfd, signalled for each such event, or -1 for none. The VMM may
+ *      make it an irqfd of the virtual machine, or wait for it itself.
+ *
+ * Errors beside the general ones:
+ *
+ *  - EBADF: @fd is not an open file.
+ *  - EINVAL: @fd is no eventfd.
+ */
+struct kviommu_set_eventfd {
+	__u32 size;
+	__u32 flags;
+	__u32 event;
+	__s32 fd;
+};
+#define KVIOMMU_SET_EVENTFD _IO(KVIOMMU_TYPE, KVIOMMU_CMD_SET_EVENTFD)
+
+/**
+ * struct kviommu_reset - ioctl(KVIOMMU_RESET)
+ * @size: sizeof(struct kviommu_reset)
+ * @flags: Must be 0
+ *
+ * Put the registers back to their state after creation, drop all translations
+ * and pins. Devices stay attached, their DMA is as before the guest enabled
+ * translation. For the reset of the virtual machine.
+ */
+struct kviommu_reset {
+	__u32 size;
+	__u32 flags;
+};
+#define KVIOMMU_RESET _IO(KVIOMMU_TYPE, KVIOMMU_CMD_RESET)
+
+/**
+ * struct kviommu_stats - ioctl(KVIOMMU_GET_STATS)
+ * @size: sizeof(struct kviommu_stats)
+ * @flags: Must be 0
+ * @out_reg_writes: Register writes of the guest that were handled
+ * @out_descriptors: Invalidation descriptors of the guest that were handled
+ * @out_batches: Times that descriptors were fetched from the queue
+ * @out_maps: Translations entered into shadow tables, in leaf entries
+ * @out_unmaps: Translations removed from shadow tables, in leaf entries
+ * @out_syncs: Flushes of a physical IOTLB
+ * @out_faults: Faults reported to the guest, or lost to overflow
+ * @out_errors: Translations that the guest asked for and did not get: memory
+ *              that is no guest RAM, lacks the permission, or could not be
+ *              pinned or mapped
+ * @out_pin_hits: Lookups in the pin cache that found the page pinned
+ * @out_pin_misses: Lookups that had to pin the page
+ * @out_pinned: Guest pages of 4 KiB pinned by the unit now
+ * @out_pinned_peak: The highest value of @out_pinned
+ * @out_mapped: Pages of 4 KiB mapped now, in all shadow tables
+ * @out_domains: Guest domains that have a shadow domain now
+ * @out_devices: Devices attached now
+ * @out_identity_devices: Devices of those that reach the whole IOAS, because
+ *                        the guest uses pass-through. The IOAS is pinned by
+ *                        iommufd then; that is not part of @out_pinned.
+ * @out_table_bytes: Memory of the host used for shadow copies and pin cache
+ */
+struct kviommu_stats {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_reg_writes;
+	__aligned_u64 out_descriptors;
+	__aligned_u64 out_batches;
+	__aligned_u64 out_maps;
+	__aligned_u64 out_unmaps;
+	__aligned_u64 out_syncs;
+	__aligned_u64 out_faults;
+	__aligned_u64 out_errors;
+	__aligned_u64 out_pin_hits;
+	__aligned_u64 out_pin_misses;
+	__aligned_u64 out_pinned;
+	__aligned_u64 out_pinned_peak;
+	__aligned_u64 out_mapped;
+	__aligned_u64 out_domains;
+	__aligned_u64 out_devices;
+	__aligned_u64 out_identity_devices;
+	__aligned_u64 out_table_bytes;
+};
+#define KVIOMMU_GET_STATS _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_STATS)
+
+#endif /* _UAPI_LINUX_KVIOMMU_H */

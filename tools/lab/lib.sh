@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0
+# Shared by the lab's scripts: where things are, progress, the build root.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+LAB=$TOP/tools/lab
+BUILD=$TOP/build
+ROOT_BUILD=$BUILD/root-build
+ROOT_HOST=$BUILD/root-host
+JOBS=${JOBS:-$(nproc)}
+SUITE=trixie
+
+say() { printf '[%4ds] %s\n' "$SECONDS" "$*" >&2; }
+die() { printf 'lab: %s\n' "$*" >&2; exit 1; }
+
+# logged LOG COMMAND...: run with all output in LOG and a sign of life on
+# stderr every 20 s; on failure show the end of the log.
+logged()
+{
+	local log=$1 pid rc=0 n=0
+	shift
+	mkdir -p "$(dirname "$log")"
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.5
+		n=$((n + 1))
+		if [ $((n % 40)) = 0 ]; then
+			say "  ... $(tail -n 1 "$log" | cut -c 1-100)"
+		fi
+	done
+	wait "$pid" || rc=$?
+	if [ "$rc" != 0 ]; then
+		tail -n 40 "$log" >&2
+		die "'$*' failed ($rc), whole log: $log"
+	fi
+}
+
+# The archive that this machine's own apt uses for Debian's packages.
+mirror()
+{
+	local m
+	m=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' \
+		'Created-By: Packages' 2>/dev/null |
+		sed -n 's/^Debian|Debian|//p' | sort -u | head -n 1)
+	[ -n "$m" ] || die "apt knows no Debian archive (run apt-get update?)"
+	echo "${m%/}"
+}
+
+# in_root COMMAND...: run in the build root, which sees this tree at the same
+# path, in the tree's top directory.
+in_root()
+{
+	unshare --mount --propagation private bash -ec '
+		root=$1 top=$2
+		shift 2
+		mkdir -p "$root$top"
+		mount --bind "$top" "$root$top"
+		mount -t proc proc "$root/proc"
+		mount --rbind /dev "$root/dev"
+		mount --rbind /sys "$root/sys"
+		exec chroot "$root" /usr/bin/env -i \
+			HOME=/root TERM=dumb LC_ALL=C.UTF-8 \
+			PATH=/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin \
+			CCACHE_DIR="$top/build/ccache" \
+			bash -c '\''cd "$0" && exec "$@"'\'' "$top" "$@"
+	' in_root "$ROOT_BUILD" "$TOP" "$@"
+}
+
+# fresh STAMP FILE...: true if STAMP exists and records just these files.
+stamp_of() { cat "$@" | sha256sum | cut -d ' ' -f 1; }
+fresh()
+{
+	local stamp=$1
+	shift
+	[ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(stamp_of "$@")" ]
+}
