@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The code that runs in the guest, see guest.h. */
+#include "edu.h"
+#include "guest.h"
+
+/* About 10 s of looking at memory or at a register in an emulated host */
+#define PATIENCE	20000000UL
+
+static inline void g_pause(void)
+{
+	asm volatile("pause" : : : "memory");
+}
+
+typedef __u64 (*guest_fn)(struct guest *g, __u64 a, __u64 b, __u64 c, __u64 d,
+			  __u64 e);
+
+void g_main(struct guest *g)
+{
+	guest_fn fn = g->fn;
+
+	g->ret = fn(g, g->args[0], g->args[1], g->args[2], g->args[3],
+		    g->args[4]);
+	for (;;)
+		asm volatile("outb %%al, %0" : : "i" (GUEST_PORT_DONE) : "memory");
+}
+
+void g_sync(struct guest *g, __u64 stage)
+{
+	g->stage = stage;
+	asm volatile("outb %%al, %0" : : "i" (GUEST_PORT_SYNC) : "memory");
+}
+
+void g_assert_failed(struct guest *g, const char *expr, const char *file,
+		     __u64 line, __u64 got)
+{
+	g->assert_expr = expr;
+	g->assert_file = file;
+	g->assert_line = line;
+	g->assert_got = got;
+	for (;;)
+		asm volatile("outb %%al, %0" : : "i" (GUEST_PORT_ASSERT) : "memory");
+}
+
+__u64 g_peek32(struct guest *g, __u64 reg)
+{
+	return g_read32(g, reg);
+}
+
+__u64 g_peek64(struct guest *g, __u64 reg)
+{
+	return g_read64(g, reg);
+}
+
+__u64 g_poke32(struct guest *g, __u64 reg, __u64 v)
+{
+	return g_write32(g, reg, v);
+}
+
+__u64 g_poke64(struct guest *g, __u64 reg, __u64 v)
+{
+	return g_write64(g, reg, v);
+}
+
+__u64 g_page(struct guest *g)
+{
+	__u64 page = g->next_page;
+	__u64 *p = (__u64 *)page;
+	unsigned int i;
+
+	G_ASSERT(g, page < GPA_TABLES_END);
+	for (i = 0; i < PAGE_SIZE / 8; i++)
+		WRITE_ONCE(p[i], 0);
+	g->next_page += PAGE_SIZE;
+	return page;
+}
+
+__u64 g_command(struct guest *g, __u64 bit, bool on)
+{
+	__u32 cmd = g_read32(g, VTD_GSTS) & VTD_GSTS_STICKY;
+	/* SRTP is a command, its status stays set from the first time on. */
+	__u32 want = bit;
+	unsigned long n;
+
+	cmd = on ? cmd | bit : cmd & ~bit;
+	g_write32(g, VTD_GCMD, cmd);
+	for (n = 0; !!(g_read32(g, VTD_GSTS) & want) != on; n++) {
+		G_ASSERT_GOT(g, g->polls && n < PATIENCE, g_read32(g, VTD_GSTS));
+		g_pause();
+	}
+	return g_read32(g, VTD_GSTS);
+}
+
+__u64 g_queue(struct guest *g, __u64 lo, __u64 hi)
+{
+	__u64 *desc = (__u64 *)(GPA_QUEUE + g->tail * 16UL);
+
+	WRITE_ONCE(desc[0], lo);
+	WRITE_ONCE(desc[1], hi);
+	g->tail = (g->tail + 1) % g->queue_slots;
+	return g->tail;
+}
+
+__u64 g_flush(struct guest *g)
+{
+	unsigned long n;
+
+	g->seq++;
+	g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(g->seq),
+		(__u64)&g->status);
+	g_write32(g, VTD_IQT, g->tail * 16);
+	for (n = 0; READ_ONCE(g->status) != g->seq; n++) {
+		G_ASSERT_GOT(g, g->polls && n < PATIENCE, g_read32(g, VTD_FSTS));
+		g_pause();
+	}
+	return 0;
+}
+
+__u64 g_flush_global(struct guest *g)
+{
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+	return g_flush(g);
+}
+
+__u64 g_flush_domain(struct guest *g, __u64 d)
+{
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_DOMAIN | VTD_QI_DID(g->dom[d].did), 0);
+	return g_flush(g);
+}
+
+__u64 g_flush_pages(struct guest *g, __u64 d, __u64 iova, __u64 am)
+{
+	/* The address is that of the whole naturally aligned range. */
+	iova &= ~((PAGE_SIZE << am) - 1);
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_SELECTIVE | VTD_QI_DID(g->dom[d].did),
+		iova | VTD_QI_HI_AM(am));
+	return g_flush(g);
+}
+
+__u64 g_flush_context(struct guest *g, __u64 sid, __u64 did)
+{
+	g_queue(g, VTD_QI_CC | VTD_QI_SELECTIVE | VTD_QI_DID(did) |
+		VTD_QI_CC_SID(sid), 0);
+	return g_flush(g);
+}
+
+__u64 g_flush_context_global(struct guest *g)
+{
+	g_queue(g, VTD_QI_CC | VTD_QI_GLOBAL, 0);
+	return g_flush(g);
+}
+
+__u64 g_queue_on(struct guest *g, __u64 qs)
+{
+	g->queue_slots = (PAGE_SIZE / 16) << qs;
+	g->tail = 0;
+	g_write32(g, VTD_IQT, 0);
+	g_write64(g, VTD_IQA, GPA_QUEUE | qs);
+	return g_command(g, VTD_GCMD_QIE, true);
+}
+
+__u64 g_set_root(struct guest *g, __u64 root)
+{
+	g->root = root;
+	g_write64(g, VTD_RTADDR, root);
+	g_command(g, VTD_GCMD_SRTP, true);
+	g_flush_context_global(g);
+	return g_flush_global(g);
+}
+
+__u64 g_setup(struct guest *g, __u64 qs)
+{
+	g_queue_on(g, qs);
+	return g_set_root(g, g_page(g));
+}
+
+__u64 g_enable(struct guest *g, bool on)
+{
+	return g_command(g, VTD_GCMD_TE, on);
+}
+
+__u64 g_domain(struct guest *g, __u64 d, __u64 did, __u64 levels)
+{
+	g->dom[d].did = did;
+	g->dom[d].levels = levels;
+	g->dom[d].root = g_page(g);
+	return g->dom[d].root;
+}
+
+__u64 *g_entry(struct guest *g, __u64 d, __u64 iova, __u64 leaf)
+{
+	__u64 *table = (__u64 *)g->dom[d].root;
+	__u64 level;
+
+	for (level = g->dom[d].levels; ; level--) {
+		__u64 *e = &table[(iova >> LEAF_SHIFT(level)) & 511];
+
+		if (level == leaf)
+			return e;
+		if (!(*e & MAP_RW) || *e & VTD_SL_PS)
+			WRITE_ONCE(*e, g_page(g) | MAP_RW);
+		table = (__u64 *)(*e & VTD_SL_ADDR);
+	}
+}
+
+__u64 *g_context(struct guest *g, __u64 sid)
+{
+	__u64 *re = (__u64 *)(g->root + (sid >> 8) * 16);
+
+	if (!(*re & VTD_RE_P))
+		WRITE_ONCE(*re, g_page(g) | VTD_RE_P);
+	return (__u64 *)((*re & VTD_SL_ADDR) + (sid & 0xff) * 16);
+}
+
+__u64 g_map_quiet(struct guest *g, __u64 d, __u64 iova, __u64 gpa, __u64 n,
+		  __u64 flags)
+{
+	__u64 leaf = MAP_LEAF_OF(flags);
+	__u64 i;
+
+	for (i = 0; i < n; i++) {
+		__u64 *e = g_entry(g, d, iova, leaf);
+
+		WRITE_ONCE(*e, gpa | MAP_RIGHTS(flags) |
+			   (leaf > LEAF_4K ? VTD_SL_PS : 0));
+		iova += LEAF_SIZE(leaf);
+		gpa += LEAF_SIZE(leaf);
+	}
+	return 0;
+}
+
+__u64 g_unmap_quiet(struct guest *g, __u64 d, __u64 iova, __u64 n, __u64 flags)
+{
+	__u64 leaf = MAP_LEAF_OF(flags);
+	__u64 i;
+
+	for (i = 0; i < n; i++, iova += LEAF_SIZE(leaf))
+		WRITE_ONCE(*g_entry(g, d, iova, leaf), 0);
+	return 0;
+}
+
+/* The smallest naturally aligned power of two of pages that covers a range */
+static __u64 am_of(__u64 iova, __u64 size)
+{
+	__u64 am = 0;
+
+	while ((iova ^ (iova + size - 1)) >> (12 + am))
+		am++;
+	return am;
+}
+
+__u64 g_map(struct guest *g, __u64 d, __u64 iova, __u64 gpa, __u64 n,
+	    __u64 flags)
+{
+	g_map_quiet(g, d, iova, gpa, n, flags);
+	return g_flush_pages(g, d, iova,
+			     am_of(iova, n * LEAF_SIZE(MAP_LEAF_OF(flags))));
+}
+
+__u64 g_unmap(struct guest *g, __u64 d, __u64 iova, __u64 n, __u64 flags)
+{
+	g_unmap_quiet(g, d, iova, n, flags);
+	return g_flush_pages(g, d, iova,
+			     am_of(iova, n * LEAF_SIZE(MAP_LEAF_OF(flags))));
+}
+
+__u64 g_context_quiet(struct guest *g, __u64 sid, __u64 lo, __u64 hi)
+{
+	__u64 *ce = g_context(g, sid);
+
+	/* The half with the present bit is written when the other is right. */
+	WRITE_ONCE(ce[0], 0);
+	WRITE_ONCE(ce[1], hi);
+	WRITE_ONCE(ce[0], lo);
+	return 0;
+}
+
+/* In caching mode: by device with domain-id 0, then the domain. */
+static __u64 flush_new_context(struct guest *g, __u64 sid, __u64 did)
+{
+	g_queue(g, VTD_QI_CC | VTD_QI_SELECTIVE | VTD_QI_CC_SID(sid), 0);
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_DOMAIN | VTD_QI_DID(did), 0);
+	return g_flush(g);
+}
+
+__u64 g_attach(struct guest *g, __u64 sid, __u64 d)
+{
+	struct guest_domain *dom = &g->dom[d];
+
+	g_context_quiet(g, sid, dom->root | VTD_CE_P,
+			VTD_CE_HI_AW(dom->levels) | VTD_CE_HI_DID(dom->did));
+	return flush_new_context(g, sid, dom->did);
+}
+
+__u64 g_attach_pt(struct guest *g, __u64 sid, __u64 did)
+{
+	/* AW is the largest that the unit has, as Linux sets it. */
+	__u64 levels = VTD_CAP_SAGAW(g_read64(g, VTD_CAP)) & 4 ? 4 : 3;
+
+	g_context_quiet(g, sid, VTD_CE_P | VTD_CE_T_PT,
+			VTD_CE_HI_AW(levels) | VTD_CE_HI_DID(did));
+	return flush_new_context(g, sid, did);
+}
+
+__u64 g_detach(struct guest *g, __u64 sid, __u64 did)
+{
+	g_context_quiet(g, sid, 0, 0);
+	g_queue(g, VTD_QI_CC | VTD_QI_SELECTIVE | VTD_QI_DID(did) |
+		VTD_QI_CC_SID(sid), 0);
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_DOMAIN | VTD_QI_DID(did), 0);
+	return g_flush(g);
+}
+
+__u64 g_dma_start(struct guest *g, __u64 dev, bool to_ram, __u64 iova,
+		  __u64 off, __u64 len)
+{
+	G_ASSERT(g, dev < g->bar_end);
+	edu_dma_start((void *)g->bar[dev], to_ram, iova, off, len);
+	return 0;
+}
+
+__u64 g_dma_busy(struct guest *g, __u64 dev)
+{
+	return edu_dma_busy((void *)g->bar[dev]);
+}
+
+__u64 g_dma(struct guest *g, __u64 dev, bool to_ram, __u64 iova, __u64 off,
+	    __u64 len)
+{
+	unsigned long n;
+
+	g_dma_start(g, dev, to_ram, iova, off, len);
+	for (n = 0; g_dma_busy(g, dev); n++) {
+		G_ASSERT(g, n < PATIENCE);
+		g_pause();
+	}
+	return 0;
+}

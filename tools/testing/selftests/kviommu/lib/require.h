@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* For what must hold in the library, outside of any test's reach. */
+#ifndef SELFTEST_KVIOMMU_REQUIRE_H
+#define SELFTEST_KVIOMMU_REQUIRE_H
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kselftest.h"
+
+/* End the test's process as failed, with a line of TAP diagnostics. */
+#define FATAL(fmt, ...) do {						\
+	fprintf(stderr, "# %s:%d: " fmt "\n", __FILE__, __LINE__,	\
+		##__VA_ARGS__);						\
+	_exit(KSFT_FAIL);						\
+} while (0)
+
+#define REQUIRE(cond) do {						\
+	if (!(cond))							\
+		FATAL("%s does not hold (%s)", #cond, strerror(errno));	\
+} while (0)
+
+#endif

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "require.h"
+#include "unit.h"
+
+int kviommu_open(void)
+{
+	int fd = open("/dev/kviommu", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		FATAL("/dev/kviommu: %s (is the module loaded?)", strerror(errno));
+	return fd;
+}
+
+int unit_ioctl(int fd, unsigned long cmd, void *arg)
+{
+	return ioctl(fd, cmd, arg) ? errno : 0;
+}
+
+int unit_create(int fd, int kvm_fd, int iommufd, __u32 ioas,
+		const struct unit_config *config, struct kviommu_create *out)
+{
+	struct kviommu_create create = {
+		.size = sizeof(create),
+		.flags = config->flags,
+		.kvm_fd = kvm_fd,
+		.iommufd = iommufd,
+		.ioas_id = ioas,
+		.model = KVIOMMU_MODEL_VTD,
+		.aw_bits = config->aw_bits ?: 48,
+	};
+	int err = unit_ioctl(fd, KVIOMMU_CREATE, &create);
+
+	if (out)
+		*out = create;
+	return err;
+}
+
+int unit_arm(int fd, __u64 gpa)
+{
+	struct kviommu_arm arm = { .size = sizeof(arm), .gpa = gpa };
+
+	return unit_ioctl(fd, KVIOMMU_ARM, &arm);
+}
+
+int unit_attach(int fd, int device_fd, __u32 sid)
+{
+	struct kviommu_attach_device attach = {
+		.size = sizeof(attach), .device_fd = device_fd, .source_id = sid,
+	};
+
+	return unit_ioctl(fd, KVIOMMU_ATTACH_DEVICE, &attach);
+}
+
+int unit_detach(int fd, __u32 sid)
+{
+	struct kviommu_detach_device detach = {
+		.size = sizeof(detach), .source_id = sid,
+	};
+
+	return unit_ioctl(fd, KVIOMMU_DETACH_DEVICE, &detach);
+}
+
+int unit_reset(int fd)
+{
+	struct kviommu_reset reset = { .size = sizeof(reset) };
+
+	return unit_ioctl(fd, KVIOMMU_RESET, &reset);
+}
+
+int unit_set_eventfd(int fd, __u32 event, int event_fd)
+{
+	struct kviommu_set_eventfd set = {
+		.size = sizeof(set), .event = event, .fd = event_fd,
+	};
+
+	return unit_ioctl(fd, KVIOMMU_SET_EVENTFD, &set);
+}
+
+struct kviommu_stats unit_stats(struct unit *u)
+{
+	struct kviommu_stats stats = { .size = sizeof(stats) };
+
+	REQUIRE(!unit_ioctl(u->fd, KVIOMMU_GET_STATS, &stats));
+	return stats;
+}
+
+void unit_map_regs(struct unit *u)
+{
+	REQUIRE(!vm_set_slot(&u->vm, VM_SLOT_REGS, GPA_REGS, u->regs, PAGE_SIZE, 0));
+	REQUIRE(!unit_arm(u->fd, GPA_REGS));
+}
+
+void unit_open(struct unit *u, const struct unit_config *config)
+{
+	struct kviommu_create create;
+	int err;
+
+	memset(u, 0, sizeof(*u));
+	vm_open(&u->vm);
+	u->iommufd = iommufd_open();
+	u->ioas = ioas_alloc(u->iommufd);
+	if (!config->no_ram)
+		REQUIRE(!ioas_map(u->iommufd, u->ioas, 0, u->vm.ram,
+				  GPA_RAM_END, IOAS_RW));
+	u->fd = kviommu_open();
+	err = unit_create(u->fd, u->vm.fd, u->iommufd, u->ioas, config, &create);
+	if (err)
+		FATAL("KVIOMMU_CREATE: %s", strerror(err));
+	u->cap = create.out_cap;
+	u->ecap = create.out_ecap;
+	u->regs = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       u->fd, 0);
+	REQUIRE(u->regs != MAP_FAILED);
+	/* In trap mode an answer stands there when the write is done. */
+	u->vm.g->polls = config->mode != UNIT_MODE_TRAP;
+	if (!config->no_arm)
+		unit_map_regs(u);
+}
+
+unsigned int unit_open_device(struct unit *u, unsigned int n, __u32 sid)
+{
+	unsigned int i = u->ndev++;
+	struct edu *edu = &u->dev[i];
+	__u64 gpa = GPA_BAR + i * GPA_BAR_STEP;
+
+	REQUIRE(i < GUEST_MAX_DEVICES);
+	edu_open(edu, n);
+	edu_bind(edu, u->iommufd);
+	edu_seed(edu);
+	REQUIRE(!vm_set_slot(&u->vm, VM_SLOT_BAR + i, gpa, edu->bar,
+			     edu->bar_size, 0));
+	u->vm.g->bar[i] = gpa;
+	u->vm.g->bar_end = u->ndev;
+	u->sid[i] = sid;
+	return i;
+}
+
+unsigned int unit_add_device(struct unit *u, unsigned int n, __u32 sid)
+{
+	unsigned int i = unit_open_device(u, n, sid);
+	int err = unit_attach(u->fd, u->dev[i].fd, sid);
+
+	if (err)
+		FATAL("KVIOMMU_ATTACH_DEVICE of %s: %s", u->dev[i].bdf,
+		      strerror(err));
+	return i;
+}
+
+void unit_close(struct unit *u)
+{
+	unsigned int i;
+
+	/* As QEMU's exit does it, more or less: the lifecycle tests do others. */
+	for (i = 0; i < u->ndev; i++)
+		edu_close(&u->dev[i]);
+	munmap(u->regs, PAGE_SIZE);
+	close(u->fd);
+	close(u->iommufd);
+	vm_close(&u->vm);
+}
+
+static enum dma_result compare(const void *got, const void *want, __u64 len)
+{
+	const __u32 *g = got, *w = want;
+	__u64 i, same = 0;
+
+	for (i = 0; i < len / 4; i++)
+		same += g[i] == w[i];
+	if (same == len / 4)
+		return DMA_REACHED;
+	return same ? DMA_GARBLED : DMA_BLOCKED;
+}
+
+enum dma_result dma_write_to(struct unit *u, unsigned int dev, __u64 iova,
+			     void *mem, __u64 len)
+{
+	__u8 before[EDU_PATTERN_SIZE];
+	enum dma_result res;
+
+	REQUIRE(len <= EDU_PATTERN_SIZE);
+	fill_unique(mem, len);
+	memcpy(before, mem, len);
+	guest_run(&u->vm, g_dma, dev, EDU_TO_RAM, iova, 0, len);
+	res = compare(mem, u->dev[dev].pattern, len);
+	/* Something else than what the device sent is as bad. */
+	if (res == DMA_BLOCKED && memcmp(mem, before, len))
+		return DMA_GARBLED;
+	return res;
+}
+
+enum dma_result dma_write_len(struct unit *u, unsigned int dev, __u64 iova,
+			      __u64 gpa, __u64 len)
+{
+	return dma_write_to(u, dev, iova, vm_hva(&u->vm, gpa), len);
+}
+
+enum dma_result dma_write(struct unit *u, unsigned int dev, __u64 iova,
+			  __u64 gpa)
+{
+	return dma_write_len(u, dev, iova, gpa, DMA_LEN);
+}
+
+enum dma_result dma_read_len(struct unit *u, unsigned int dev, __u64 iova,
+			     __u64 gpa, __u64 bounce, __u64 bounce_gpa,
+			     __u64 len)
+{
+	void *mem = vm_hva(&u->vm, gpa), *back = vm_hva(&u->vm, bounce_gpa);
+	__u8 before[EDU_BUF_SIZE - EDU_PATTERN_SIZE];
+
+	REQUIRE(len <= sizeof(before));
+	fill_unique(mem, len);
+	guest_run(&u->vm, g_dma, dev, EDU_FROM_RAM, iova, EDU_PATTERN_SIZE, len);
+	fill_unique(back, len);
+	memcpy(before, back, len);
+	guest_run(&u->vm, g_dma, dev, EDU_TO_RAM, bounce, EDU_PATTERN_SIZE, len);
+	/* Without a way back nothing is known: do not take that for blocked. */
+	if (!memcmp(back, before, len))
+		FATAL("device %u does not reach the bounce page", dev);
+	return compare(back, mem, len);
+}
+
+enum dma_result dma_read(struct unit *u, unsigned int dev, __u64 iova,
+			 __u64 gpa, __u64 bounce, __u64 bounce_gpa)
+{
+	return dma_read_len(u, dev, iova, gpa, bounce, bounce_gpa, DMA_LEN);
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A virtual machine with a unit and its devices, ready for the guest. */
+#ifndef SELFTEST_KVIOMMU_UNIT_H
+#define SELFTEST_KVIOMMU_UNIT_H
+
+#include <sys/ioctl.h>
+#include <linux/kviommu.h>
+
+#include "device.h"
+#include "vm.h"
+
+/**
+ * enum unit_mode - How a unit handles the guest's register writes
+ * @UNIT_MODE_TRAP: In the vCPU's own exit
+ *
+ * Every behaviour test runs once in each, as a variant of its fixture: a new
+ * mode is a value here, what unit_open() does for it, and a variant.
+ */
+enum unit_mode {
+	UNIT_MODE_TRAP,
+};
+
+/**
+ * struct unit_config - What a unit is to be like
+ * @mode: See &enum unit_mode
+ * @aw_bits: 39 or 48; 0 means 48
+ * @flags: Of KVIOMMU_CREATE
+ * @no_ram: Leave it to the test to map RAM in the IOAS
+ * @no_arm: Do not create the register page's slot, do not arm
+ */
+struct unit_config {
+	enum unit_mode mode;
+	unsigned int aw_bits;
+	unsigned int flags;
+	bool no_ram;
+	bool no_arm;
+};
+
+/**
+ * struct unit - A unit with everything around it
+ * @vm: The virtual machine
+ * @iommufd: The iommufd
+ * @ioas: Its IOAS of guest physical addresses
+ * @fd: The open file of /dev/kviommu
+ * @regs: The register page, mapped
+ * @dev: The devices behind the unit, which the guest sees as @sid
+ * @ndev: How many there are
+ * @cap: From KVIOMMU_CREATE
+ * @ecap: From KVIOMMU_CREATE
+ */
+struct unit {
+	struct vm vm;
+	int iommufd;
+	__u32 ioas;
+	int fd;
+	void *regs;
+	struct edu dev[GUEST_MAX_DEVICES];
+	__u32 sid[GUEST_MAX_DEVICES];
+	unsigned int ndev;
+	__u64 cap;
+	__u64 ecap;
+};
+
+/* The requester ID of the n-th device, unless a test wants another */
+#define SID(n)	(0x0010 + 8 * (n))
+
+int kviommu_open(void);
+
+void unit_open(struct unit *u, const struct unit_config *config);
+void unit_close(struct unit *u);
+
+/*
+ * Open edu device number n of the host, bind it, put its registers into the
+ * guest, attach it to the unit. Returns its index in u->dev and for the guest.
+ */
+unsigned int unit_add_device(struct unit *u, unsigned int n, __u32 sid);
+/* The same but for the last step */
+unsigned int unit_open_device(struct unit *u, unsigned int n, __u32 sid);
+
+/* The ioctls; they return 0 or an errno. */
+int unit_ioctl(int fd, unsigned long cmd, void *arg);
+int unit_create(int fd, int kvm_fd, int iommufd, __u32 ioas,
+		const struct unit_config *config, struct kviommu_create *out);
+int unit_arm(int fd, __u64 gpa);
+int unit_attach(int fd, int device_fd, __u32 sid);
+int unit_detach(int fd, __u32 sid);
+int unit_reset(int fd);
+int unit_set_eventfd(int fd, __u32 event, int event_fd);
+struct kviommu_stats unit_stats(struct unit *u);
+
+/* The register page as a slot of the guest, and handled */
+void unit_map_regs(struct unit *u);
+
+/**
+ * enum dma_result - What became of a DMA
+ * @DMA_REACHED: All of it arrived
+ * @DMA_BLOCKED: Nothing of it arrived
+ * @DMA_GARBLED: Neither
+ */
+enum dma_result {
+	DMA_REACHED,
+	DMA_BLOCKED,
+	DMA_GARBLED,
+};
+
+/*
+ * Have the guest make device dev write to iova, and look at the guest's RAM at
+ * gpa, which gets fresh contents before.
+ */
+enum dma_result dma_write(struct unit *u, unsigned int dev, __u64 iova,
+			  __u64 gpa);
+enum dma_result dma_write_len(struct unit *u, unsigned int dev, __u64 iova,
+			      __u64 gpa, __u64 len);
+/*
+ * Have it read from iova; gpa is where what it ought to read stands. To see
+ * what it got it writes to bounce, an IOVA that leads to bounce_gpa.
+ */
+enum dma_result dma_read(struct unit *u, unsigned int dev, __u64 iova,
+			 __u64 gpa, __u64 bounce, __u64 bounce_gpa);
+enum dma_result dma_read_len(struct unit *u, unsigned int dev, __u64 iova,
+			     __u64 gpa, __u64 bounce, __u64 bounce_gpa,
+			     __u64 len);
+/* The same with any memory of ours in place of the guest's RAM */
+enum dma_result dma_write_to(struct unit *u, unsigned int dev, __u64 iova,
+			     void *mem, __u64 len);
+
+#define DMA_LEN 64
+
+#endif

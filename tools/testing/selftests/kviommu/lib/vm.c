@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "require.h"
+#include "vm.h"
+
+#define CR0_PE		BIT(0)
+#define CR0_MP		BIT(1)
+#define CR0_ET		BIT(4)
+#define CR0_NE		BIT(5)
+#define CR0_PG		BIT(31)
+#define CR4_PAE		BIT(5)
+#define CR4_OSFXSR	BIT(9)
+#define CR4_OSXMMEXCPT	BIT(10)
+#define EFER_LME	BIT(8)
+#define EFER_LMA	BIT(10)
+
+#define PTE_P		BIT(0)
+#define PTE_W		BIT(1)
+#define PTE_PS		BIT(7)
+
+/* How much of the guest's physical space its page tables map, at itself */
+#define GUEST_SPACE	(8UL << 30)
+
+/* Below the guest's MMIO: three pages that KVM wants on Intel */
+#define TSS_ADDR	0xfffbd000UL
+
+int vm_set_slot(struct vm *vm, int slot, __u64 gpa, void *hva, __u64 size,
+		__u32 flags)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = slot,
+		.flags = flags,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (unsigned long)hva,
+	};
+
+	return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r);
+}
+
+static void build_page_tables(struct vm *vm)
+{
+	__u64 *pml4 = vm_hva(vm, GPA_PML4);
+	__u64 *pdpt = pml4 + 512;
+	__u64 *pd = pdpt + 512;
+	unsigned long i;
+
+	pml4[0] = (GPA_PML4 + PAGE_SIZE) | PTE_P | PTE_W;
+	for (i = 0; i < GUEST_SPACE / SZ_1G; i++)
+		pdpt[i] = (GPA_PML4 + (2 + i) * PAGE_SIZE) | PTE_P | PTE_W;
+	for (i = 0; i < GUEST_SPACE / SZ_2M; i++)
+		pd[i] = i * SZ_2M | PTE_P | PTE_W | PTE_PS;
+}
+
+static void set_cpuid(struct vm *vm)
+{
+	const int max = 256;
+	struct kvm_cpuid2 *cpuid;
+
+	cpuid = calloc(1, sizeof(*cpuid) + max * sizeof(cpuid->entries[0]));
+	REQUIRE(cpuid);
+	cpuid->nent = max;
+	REQUIRE(!ioctl(vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid));
+	REQUIRE(!ioctl(vm->vcpu, KVM_SET_CPUID2, cpuid));
+	free(cpuid);
+}
+
+static void set_long_mode(struct vm *vm)
+{
+	struct kvm_segment code = {
+		.selector = 8, .limit = ~0U, .type = 11, .present = 1,
+		.s = 1, .l = 1, .g = 1,
+	};
+	struct kvm_segment data = {
+		.selector = 16, .limit = ~0U, .type = 3, .present = 1,
+		.s = 1, .db = 1, .g = 1,
+	};
+	struct kvm_sregs s;
+
+	REQUIRE(!ioctl(vm->vcpu, KVM_GET_SREGS, &s));
+	s.cs = code;
+	s.ds = data;
+	s.es = data;
+	s.fs = data;
+	s.gs = data;
+	s.ss = data;
+	/* No exception is meant to happen: any ends as a shutdown. */
+	s.idt.limit = 0;
+	s.gdt.limit = 0;
+	s.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_PG;
+	s.cr3 = GPA_PML4;
+	/* Compilers use SSE for plain copies. */
+	s.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	s.efer = EFER_LME | EFER_LMA;
+	REQUIRE(!ioctl(vm->vcpu, KVM_SET_SREGS, &s));
+}
+
+void vm_open(struct vm *vm)
+{
+	unsigned long image = (unsigned long)__executable_start & -PAGE_SIZE;
+	unsigned long image_end = ((unsigned long)_end + PAGE_SIZE - 1) & -PAGE_SIZE;
+
+	memset(vm, 0, sizeof(*vm));
+	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	REQUIRE(vm->kvm >= 0);
+	vm->fd = ioctl(vm->kvm, KVM_CREATE_VM, 0);
+	REQUIRE(vm->fd >= 0);
+	/* Means nothing on AMD, and may be refused there. */
+	ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDR);
+
+	vm->ram_fd = memfd_create("guest", MFD_CLOEXEC);
+	REQUIRE(vm->ram_fd >= 0);
+	REQUIRE(!ftruncate(vm->ram_fd, GPA_RAM_END));
+	vm->ram = mmap(NULL, GPA_RAM_END, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       vm->ram_fd, 0);
+	REQUIRE(vm->ram != MAP_FAILED);
+	REQUIRE(!vm_set_slot(vm, VM_SLOT_RAM, 0, vm->ram, GPA_RAM_END, 0));
+	/*
+	 * Our own program, at the same address. Being linked there, guest
+	 * functions need no loader and no relocation. Devices never see it.
+	 */
+	REQUIRE(image >= GPA_RAM_END && image_end <= GPA_BAR);
+	REQUIRE(!vm_set_slot(vm, VM_SLOT_IMAGE, image, (void *)image,
+			     image_end - image, 0));
+
+	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
+	REQUIRE(vm->vcpu >= 0);
+	vm->run_size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	vm->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       vm->vcpu, 0);
+	REQUIRE(vm->run != MAP_FAILED);
+	build_page_tables(vm);
+	set_cpuid(vm);
+	set_long_mode(vm);
+
+	vm->g = vm_hva(vm, GPA_GUEST);
+	vm->g->regs = GPA_REGS;
+	vm->g->next_page = GPA_TABLES;
+}
+
+void vm_close(struct vm *vm)
+{
+	munmap(vm->run, vm->run_size);
+	close(vm->vcpu);
+	close(vm->fd);
+	close(vm->kvm);
+	munmap(vm->ram, GPA_RAM_END);
+	close(vm->ram_fd);
+}
+
+static void guest_died(struct vm *vm)
+{
+	struct kvm_run *run = vm->run;
+	struct kvm_regs r = { 0 };
+
+	ioctl(vm->vcpu, KVM_GET_REGS, &r);
+	if (run->exit_reason == KVM_EXIT_MMIO)
+		FATAL("the VMM was asked for a %s at guest physical address 0x%llx, rip 0x%llx",
+		      run->mmio.is_write ? "write" : "read",
+		      run->mmio.phys_addr, r.rip);
+	FATAL("the guest stopped: exit reason %u, rip 0x%llx", run->exit_reason,
+	      r.rip);
+}
+
+bool vm_resume(struct vm *vm)
+{
+	struct kvm_run *run = vm->run;
+	struct guest *g = vm->g;
+
+	while (ioctl(vm->vcpu, KVM_RUN, 0) < 0)
+		REQUIRE(errno == EINTR);
+	if (run->exit_reason != KVM_EXIT_IO)
+		guest_died(vm);
+	switch (run->io.port) {
+	case GUEST_PORT_DONE:
+		return true;
+	case GUEST_PORT_SYNC:
+		return false;
+	case GUEST_PORT_ASSERT:
+		fprintf(stderr, "# %s:%llu: in the guest, %s does not hold (0x%llx)\n",
+			g->assert_file, g->assert_line, g->assert_expr,
+			g->assert_got);
+		_exit(KSFT_FAIL);
+	default:
+		guest_died(vm);
+	}
+	return false;
+}
+
+bool vm_start(struct vm *vm, void *fn, const __u64 *args, unsigned int nargs)
+{
+	struct kvm_regs r = {
+		.rip = (unsigned long)g_main,
+		.rflags = 2,
+		/* Aligned as a called function finds it. */
+		.rsp = GPA_STACK_END - 8,
+		.rdi = GPA_GUEST,
+	};
+
+	REQUIRE(nargs <= GUEST_MAX_ARGS);
+	vm->g->fn = fn;
+	memset(vm->g->args, 0, sizeof(vm->g->args));
+	memcpy(vm->g->args, args, nargs * sizeof(*args));
+	REQUIRE(!ioctl(vm->vcpu, KVM_SET_REGS, &r));
+	return vm_resume(vm);
+}
+
+__u64 vm_call(struct vm *vm, void *fn, const __u64 *args, unsigned int nargs)
+{
+	if (!vm_start(vm, fn, args, nargs))
+		FATAL("the guest stopped at g_sync(%llu)", vm->g->stage);
+	return vm->g->ret;
+}
