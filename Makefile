@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# make [KDIR=...]	build kviommu.ko against a configured kernel tree or its
+#			headers (default: those of the running kernel)
+# make demo		the whole path in an emulated host, with figures
+# make check		the tests, in the emulated host
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+
+# What the host's kernel has to be built with.
+NEEDS := CONFIG_IOMMUFD CONFIG_VFIO_DEVICE_CDEV CONFIG_KVM_EXTERNAL_WRITE_TRACKING
+auto_conf := $(KDIR)/include/config/auto.conf
+missing = $(foreach n,$(NEEDS),$(if $(shell grep -E '^$(n)=[ym]' $(auto_conf)),,$(n)))
+
+module = drivers/iommu/kviommu/kviommu.ko
+
+.PHONY: all modules modules_install clean config-check demo check static
+
+all: modules
+
+config-check:
+	@test -f $(auto_conf) || { \
+		echo "kviommu: $(KDIR) is no configured kernel tree; name one with KDIR=" >&2; \
+		exit 1; }
+	@missing="$(strip $(missing))"; test -z "$$missing" || { \
+		echo "kviommu: the kernel of $(KDIR) lacks: $$missing" >&2; \
+		exit 1; }
+
+modules: config-check
+	$(MAKE) -C $(KDIR) M=$(CURDIR) CONFIG_KVIOMMU=m modules
+	cp $(module) kviommu.ko
+
+modules_install: config-check
+	$(MAKE) -C $(KDIR) M=$(CURDIR) CONFIG_KVIOMMU=m modules_install
+
+clean:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) CONFIG_KVIOMMU=m clean
+	rm -f kviommu.ko
+
+demo:
+	tools/lab/demo
+
+check:
+	tools/lab/check
+
+static:
+	tools/check/static

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Shadow domains: one for each guest domain that devices use (and each kind
+ * of physical IOMMU), and the flush that ends every change of them.
+ */
+#include <linux/iommu.h>
+#include <linux/slab.h>
+
+#include "kviommu.h"
+#include "trace.h"
+
+/* Unmap much, then flush once: so the driver must not flush by itself. */
+static void gather_init(struct kviommu_domain *domain)
+{
+	iommu_iotlb_gather_init(&domain->gather);
+	domain->gather.queued = true;
+	domain->dirty = false;
+}
+
+/**
+ * kviommu_unit_flush() - Flush what was unmapped, then release its pins
+ * @unit: The unit
+ *
+ * When this returns no device reaches what was unmapped before.
+ *
+ * Context: under map_lock, may sleep.
+ */
+void kviommu_unit_flush(struct kviommu_unit *unit)
+{
+	struct kviommu_domain *domain;
+	unsigned int i;
+	u64 n;
+
+	lockdep_assert_held(&unit->map_lock);
+
+	list_for_each_entry(domain, &unit->domains, entry) {
+		if (!domain->dirty)
+			continue;
+		iommu_iotlb_sync(domain->hw, &domain->gather);
+		gather_init(domain);
+		kviommu_count(unit, syncs, 1);
+	}
+	for (i = 0; i < unit->nr_release; i++) {
+		for (n = 0; n < unit->release[i].nr; n++)
+			kviommu_pin_put(unit, unit->release[i].gfn + n);
+		cond_resched();
+	}
+	unit->nr_release = 0;
+}
+
+/**
+ * kviommu_domain_release() - Release pins after the next flush
+ * @domain: The domain that they were unmapped from
+ * @gfn: First guest frame number
+ * @nr: How many frames
+ *
+ * Context: under map_lock, may sleep; flushes if too much waits already.
+ */
+void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr)
+{
+	struct kviommu_unit *unit = domain->unit;
+	struct kviommu_release *r = unit->release + unit->nr_release;
+
+	if (unit->nr_release && r[-1].gfn + r[-1].nr == gfn) {
+		r[-1].nr += nr;
+		return;
+	}
+	r->gfn = gfn;
+	r->nr = nr;
+	if (++unit->nr_release == KVIOMMU_RELEASE_BATCH)
+		kviommu_unit_flush(unit);
+}
+
+static void domain_destroy(struct kviommu_domain *domain)
+{
+	struct kviommu_unit *unit = domain->unit;
+
+	mutex_lock(&unit->map_lock);
+	kviommu_unit_flush(unit);
+	list_del(&domain->entry);
+	iommu_domain_free(domain->hw);
+	kviommu_merge_free(domain);
+	kviommu_count(unit, domains, -1);
+	mutex_unlock(&unit->map_lock);
+	kfree(domain);
+}
+
+static struct kviommu_domain *domain_create(struct kviommu_unit *unit,
+					    struct kviommu_vfio *host,
+					    u16 source_id,
+					    const struct kviommu_binding *b)
+{
+	struct kviommu_domain *domain;
+	int ret;
+
+	domain = kzalloc(sizeof(*domain), GFP_KERNEL_ACCOUNT);
+	if (!domain)
+		return ERR_PTR(-ENOMEM);
+	domain->unit = unit;
+	domain->did = b->did;
+	domain->pgtbl = b->pgtbl;
+	domain->levels = b->levels;
+	domain->source_id = source_id;
+	domain->quiet = b->quiet;
+	domain->hw = kviommu_vfio_alloc_domain(host);
+	if (IS_ERR(domain->hw)) {
+		ret = PTR_ERR(domain->hw);
+		kfree(domain);
+		return ERR_PTR(ret);
+	}
+	gather_init(domain);
+
+	/* Whole before a device uses it: nothing has to fault. */
+	mutex_lock(&unit->map_lock);
+	list_add_tail(&domain->entry, &unit->domains);
+	kviommu_count(unit, domains, 1);
+	ret = kviommu_merge(domain, 0, U64_MAX);
+	kviommu_unit_flush(unit);
+	mutex_unlock(&unit->map_lock);
+	if (ret) {
+		domain_destroy(domain);
+		return ERR_PTR(ret);
+	}
+	return domain;
+}
+
+/**
+ * kviommu_domain_attach() - Let a device translate through a guest domain
+ * @unit: The unit
+ * @host: The device, which is blocked
+ * @source_id: Its requester ID
+ * @b: The guest domain
+ *
+ * Uses the shadow that there is, or makes one.
+ *
+ * Context: under unit->lock, not under map_lock.
+ * Return: the domain, to be given to kviommu_domain_detach(), or an error of
+ * kviommu_vfio_alloc_domain() or kviommu_vfio_attach(), -ENOMEM or -EINTR.
+ */
+struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
+					     struct kviommu_vfio *host,
+					     u16 source_id,
+					     const struct kviommu_binding *b)
+{
+	struct kviommu_domain *domain;
+	int ret;
+
+	lockdep_assert_held(&unit->lock);
+
+	/* Domains come and go under both locks. */
+	list_for_each_entry(domain, &unit->domains, entry) {
+		if (domain->did != b->did || domain->pgtbl != b->pgtbl ||
+		    domain->levels != b->levels)
+			continue;
+		ret = kviommu_vfio_attach(host, domain->hw);
+		if (!ret)
+			goto attached;
+		/* -EINVAL: it is of another physical IOMMU. */
+		if (ret != -EINVAL)
+			return ERR_PTR(ret);
+	}
+
+	domain = domain_create(unit, host, source_id, b);
+	if (IS_ERR(domain))
+		return domain;
+	ret = kviommu_vfio_attach(host, domain->hw);
+	if (ret) {
+		domain_destroy(domain);
+		return ERR_PTR(ret);
+	}
+attached:
+	domain->source_id = source_id;
+	domain->quiet = b->quiet;
+	domain->devices++;
+	return domain;
+}
+
+/**
+ * kviommu_domain_detach() - Block a device's DMA
+ * @domain: The domain that kviommu_domain_attach() attached it to; freed with
+ *          the last device
+ * @host: The device
+ *
+ * Context: under unit->lock, not under map_lock.
+ */
+void kviommu_domain_detach(struct kviommu_domain *domain,
+			   struct kviommu_vfio *host)
+{
+	kviommu_vfio_detach(host, domain->hw);
+	if (!--domain->devices)
+		domain_destroy(domain);
+}
+
+/**
+ * kviommu_invalidate() - The guest says that it changed its tables
+ * @unit: The unit
+ * @did: Of domains with this domain-id, or of all if negative
+ * @first: First I/O virtual address of the change
+ * @last: Last one, inclusive
+ *
+ * Old translations may live on until kviommu_flush().
+ *
+ * Context: process context, under unit->lock.
+ * Return: 0, or -EINTR if a fatal signal is pending.
+ */
+int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last)
+{
+	struct kviommu_domain *domain;
+	int ret = 0;
+
+	mutex_lock(&unit->map_lock);
+	list_for_each_entry(domain, &unit->domains, entry) {
+		if (did >= 0 && domain->did != did)
+			continue;
+		ret = kviommu_merge(domain, first, last);
+		if (ret)
+			break;
+	}
+	mutex_unlock(&unit->map_lock);
+	return ret;
+}
+
+/**
+ * kviommu_flush() - End a batch of kviommu_invalidate()
+ * @unit: The unit
+ *
+ * When this returns no device reaches memory through an old translation.
+ *
+ * Context: process context, under unit->lock.
+ */
+void kviommu_flush(struct kviommu_unit *unit)
+{
+	mutex_lock(&unit->map_lock);
+	kviommu_unit_flush(unit);
+	mutex_unlock(&unit->map_lock);
+}
+
+/**
+ * kviommu_revoke() - Let go of a range of guest memory
+ * @unit: The unit
+ * @first: First guest frame number
+ * @last: Last guest frame number, inclusive
+ *
+ * When this returns no frame of the range is pinned.
+ *
+ * Context: process context; the IOAS's locks may be held.
+ */
+void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last)
+{
+	struct kviommu_domain *domain;
+
+	mutex_lock(&unit->map_lock);
+	if (kviommu_pin_revoke(unit, first, last)) {
+		list_for_each_entry(domain, &unit->domains, entry)
+			kviommu_merge_revoke(domain, first, last);
+		kviommu_unit_flush(unit);
+		kviommu_pin_revoke(unit, first, last);
+	}
+	mutex_unlock(&unit->map_lock);
+}

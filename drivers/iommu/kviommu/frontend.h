@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Between a front-end (what the guest sees) and the unit. A front-end calls
+ * nothing of the host but what stands here, so that it also builds in
+ * userspace.
+ */
+#ifndef _KVIOMMU_FRONTEND_H
+#define _KVIOMMU_FRONTEND_H
+
+#include <linux/types.h>
+
+#define KVIOMMU_READ	1
+#define KVIOMMU_WRITE	2
+
+struct kviommu_unit;
+struct kviommu_frontend;
+
+/**
+ * enum kviommu_bind_type - What a device's DMA goes through
+ * @KVIOMMU_BIND_BLOCKED: Nothing: it is blocked
+ * @KVIOMMU_BIND_IDENTITY: The IOAS: it reaches all guest memory
+ * @KVIOMMU_BIND_DOMAIN: Tables of the guest
+ */
+enum kviommu_bind_type {
+	KVIOMMU_BIND_BLOCKED,
+	KVIOMMU_BIND_IDENTITY,
+	KVIOMMU_BIND_DOMAIN,
+};
+
+/**
+ * struct kviommu_binding - What the guest wants a device's DMA to go through
+ * @type: One of &enum kviommu_bind_type
+ * @did: Domain-id
+ * @levels: Levels of the tables
+ * @pgtbl: Guest physical address of the root of the tables
+ * @quiet: The guest wants no faults reported
+ *
+ * All but @type are 0 unless it is KVIOMMU_BIND_DOMAIN.
+ */
+struct kviommu_binding {
+	enum kviommu_bind_type type;
+	u16 did;
+	u8 levels;
+	u64 pgtbl;
+	bool quiet;
+};
+
+/**
+ * struct kviommu_frontend_ops - What a front-end does for the unit
+ * @write: The guest wrote @len bytes at @offset of the register page
+ * @reset: Put the registers into their initial state
+ * @resolve: Say what the guest wants for the device @source_id
+ * @fault: An entry of the guest's tables is invalid, for the @reason that
+ *         @kviommu_frontend.decode gave
+ * @destroy: Free the front-end
+ *
+ * All in process context and under unit->lock.
+ */
+struct kviommu_frontend_ops {
+	void (*write)(struct kviommu_frontend *fe, unsigned int offset,
+		      const void *data, unsigned int len);
+	void (*reset)(struct kviommu_frontend *fe);
+	void (*resolve)(struct kviommu_frontend *fe, u16 source_id,
+			struct kviommu_binding *b);
+	void (*fault)(struct kviommu_frontend *fe, u16 source_id, u64 iova,
+		      u8 reason);
+	void (*destroy)(struct kviommu_frontend *fe);
+};
+
+/**
+ * struct kviommu_entry - An entry of a guest's table, decoded
+ * @prot: KVIOMMU_READ and KVIOMMU_WRITE that the entry gives, 0 if it is not
+ *        present
+ * @leaf: It is a leaf, not a pointer to a table
+ * @fault: Not 0: the entry is invalid for this reason of the format
+ * @addr: Guest physical address of the page or table
+ */
+struct kviommu_entry {
+	u8 prot;
+	bool leaf;
+	u8 fault;
+	u64 addr;
+};
+
+/**
+ * struct kviommu_frontend - What the guest sees
+ * @ops: Its operations
+ * @unit: The unit it belongs to
+ * @decode: Decode an entry of the tables of a domain that stands at @level:
+ *          1 is the last
+ */
+struct kviommu_frontend {
+	const struct kviommu_frontend_ops *ops;
+	struct kviommu_unit *unit;
+	void (*decode)(const struct kviommu_frontend *fe, u64 val,
+		       unsigned int level, struct kviommu_entry *e);
+};
+
+/* What the unit does for a front-end; process context, under unit->lock. */
+
+/**
+ * enum kviommu_signal - What a front-end tells the VMM
+ * @KVIOMMU_SIGNAL_FAULT: The fault event is due
+ * @KVIOMMU_SIGNAL_INVAL: The invalidation completion event is due
+ * @KVIOMMU_SIGNAL_CONTROL: The VMM should look at the registers
+ */
+enum kviommu_signal {
+	KVIOMMU_SIGNAL_FAULT,
+	KVIOMMU_SIGNAL_INVAL,
+	KVIOMMU_SIGNAL_CONTROL,
+};
+
+int kviommu_guest_read(struct kviommu_unit *unit, u64 gpa, void *buf,
+		       unsigned int len);
+int kviommu_guest_write(struct kviommu_unit *unit, u64 gpa, const void *buf,
+			unsigned int len);
+void kviommu_signal(struct kviommu_unit *unit, enum kviommu_signal what);
+void kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask);
+int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last);
+void kviommu_flush(struct kviommu_unit *unit);
+bool kviommu_resched(void);
+
+/* Counters of the UAPI that a front-end keeps. */
+void kviommu_count_descriptors(struct kviommu_unit *unit, unsigned int n);
+void kviommu_count_fault(struct kviommu_unit *unit);
+
+/* The front-ends. */
+
+struct kviommu_frontend *kviommu_vtd_create(struct kviommu_unit *unit,
+					    int unit_id, void *page,
+					    unsigned int aw_bits,
+					    bool boot_identity, u64 *cap,
+					    u64 *ecap);
+
+#endif /* _KVIOMMU_FRONTEND_H */

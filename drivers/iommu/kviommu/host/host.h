@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The host's subsystems as the rest of the module uses them. Only the files
+ * of this directory call KVM, VFIO and iommufd, and only compat.h knows that
+ * kernels differ.
+ */
+#ifndef _KVIOMMU_HOST_H
+#define _KVIOMMU_HOST_H
+
+#include <linux/list.h>
+#include <linux/types.h>
+#include <linux/kvm_types.h>
+#include <asm/kvm_page_track.h>
+
+struct device;
+struct file;
+struct iommu_domain;
+struct iommu_group;
+struct iommufd_access;
+struct iommufd_ctx;
+struct page;
+struct vfio_device;
+
+/**
+ * struct kviommu_kvm - A virtual machine whose writes to one page are tracked
+ * @file: Its file: a reference to the VM alone would not keep kvm_intel or
+ *        kvm_amd loaded
+ * @kvm: The VM
+ * @node: Our end of KVM's write tracking
+ * @gfn: Guest frame number of the page, KVIOMMU_NO_GFN while not armed
+ * @write: Called for each write to the page, in vCPU context, may sleep
+ * @removed: Called when the memory slot under the page is deleted; the VM's
+ *           slots_lock is held
+ */
+struct kviommu_kvm {
+	struct file *file;
+	struct kvm *kvm;
+	struct kvm_page_track_notifier_node node;
+	u64 gfn;
+	void (*write)(struct kviommu_kvm *k, unsigned int offset,
+		      const void *data, unsigned int len);
+	void (*removed)(struct kviommu_kvm *k);
+};
+
+#define KVIOMMU_NO_GFN	(~0ULL)
+
+int kviommu_kvm_get(struct kviommu_kvm *k, int fd);
+int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn);
+void kviommu_kvm_put(struct kviommu_kvm *k);
+
+/**
+ * struct kviommu_access - Access to guest memory through an IOAS
+ * @ictx: The iommufd
+ * @access: Our user of the IOAS
+ * @ioas_id: Its ID
+ * @unmap: Called when a range of guest physical addresses goes away, in bytes,
+ *         both inclusive. All pins in it must be gone when it returns.
+ */
+struct kviommu_access {
+	struct iommufd_ctx *ictx;
+	struct iommufd_access *access;
+	u32 ioas_id;
+	void (*unmap)(struct kviommu_access *a, u64 first, u64 last);
+};
+
+int kviommu_access_get(struct kviommu_access *a, int iommufd, u32 ioas_id);
+void kviommu_access_put(struct kviommu_access *a);
+int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
+		       struct page **page);
+void kviommu_access_unpin(struct kviommu_access *a, u64 gfn);
+
+/**
+ * struct kviommu_vfio - A VFIO device
+ * @file: Its character device, which keeps it open and bound
+ * @vdev: The device
+ * @dev: The physical device
+ * @group: Its IOMMU group
+ * @entry: In the list of all devices that units hold
+ */
+struct kviommu_vfio {
+	struct file *file;
+	struct vfio_device *vdev;
+	struct device *dev;
+	struct iommu_group *group;
+	struct list_head entry;
+};
+
+int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
+		     const struct kviommu_access *a);
+void kviommu_vfio_put(struct kviommu_vfio *v);
+int kviommu_vfio_probe(struct kviommu_vfio *v, unsigned int aw_bits);
+struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v);
+int kviommu_vfio_attach(struct kviommu_vfio *v, struct iommu_domain *domain);
+void kviommu_vfio_detach(struct kviommu_vfio *v, struct iommu_domain *domain);
+int kviommu_vfio_attach_ioas(struct kviommu_vfio *v, u32 ioas_id);
+void kviommu_vfio_detach_ioas(struct kviommu_vfio *v);
+
+#endif /* _KVIOMMU_HOST_H */

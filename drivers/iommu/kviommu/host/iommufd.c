@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * iommufd: access to the guest's memory through the IOAS that maps guest
+ * physical addresses to the VMM's memory.
+ */
+#include <linux/iommufd.h>
+#include <linux/mm.h>
+
+#include "compat.h"
+#include "host.h"
+
+KVIOMMU_IMPORT_NS(IOMMUFD);
+
+static void access_unmap(void *data, unsigned long iova, unsigned long length)
+{
+	struct kviommu_access *a = data;
+	unsigned long last;
+
+	/* ULONG_MAX stands for everything. */
+	if (check_add_overflow(iova, length - 1, &last))
+		last = ULONG_MAX;
+	a->unmap(a, iova, last);
+}
+
+static const struct iommufd_access_ops access_ops = {
+	.needs_pin_pages = 1,
+	.unmap = access_unmap,
+};
+
+/**
+ * kviommu_access_get() - Become a user of an IOAS
+ * @a: Where to; @a->unmap is set by the caller
+ * @iommufd: File descriptor of the iommufd
+ * @ioas_id: ID of the IOAS
+ *
+ * Context: process context, not under map_lock.
+ * Return: 0, -EBADF, -EINVAL if it is no iommufd, -ENOENT, -ENOMEM.
+ */
+int kviommu_access_get(struct kviommu_access *a, int iommufd, u32 ioas_id)
+{
+	struct iommufd_access *access;
+	struct iommufd_ctx *ictx;
+	u32 id;
+	int ret;
+
+	ictx = iommufd_ctx_from_fd(iommufd);
+	if (IS_ERR(ictx)) {
+		/* iommufd says -EBADFD of a file that is not its own. */
+		ret = PTR_ERR(ictx);
+		return ret == -EBADFD ? -EINVAL : ret;
+	}
+
+	access = iommufd_access_create(ictx, &access_ops, a, &id);
+	if (IS_ERR(access)) {
+		ret = PTR_ERR(access);
+		goto put_ctx;
+	}
+	ret = iommufd_access_attach(access, ioas_id);
+	if (ret)
+		goto destroy;
+	a->ictx = ictx;
+	a->access = access;
+	a->ioas_id = ioas_id;
+	return 0;
+
+destroy:
+	iommufd_access_destroy(access);
+put_ctx:
+	iommufd_ctx_put(ictx);
+	return ret;
+}
+
+/**
+ * kviommu_access_put() - Stop using the IOAS
+ * @a: The access, or one that kviommu_access_get() never filled
+ *
+ * Context: process context, not under map_lock. @a->unmap is called for the
+ * whole IOAS.
+ */
+void kviommu_access_put(struct kviommu_access *a)
+{
+	if (!a->access)
+		return;
+	iommufd_access_destroy(a->access);
+	iommufd_ctx_put(a->ictx);
+	a->access = NULL;
+}
+
+/**
+ * kviommu_access_pin() - Pin one page of guest memory
+ * @a: The access
+ * @gfn: Guest frame number
+ * @write: It will be written to; else it will be read
+ * @page: The page
+ *
+ * Each success is to be balanced by a call of kviommu_access_unpin(). Charged
+ * to the VMM's locked memory by iommufd.
+ *
+ * Context: process context, may take the VMM's mmap_lock and fault.
+ * Return: 0; -ENOENT if the IOAS has no such memory; -EPERM if it denies such
+ * access; other errors of pin_user_pages_remote(), or -ENOMEM at the limit of
+ * locked memory.
+ */
+int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
+		       struct page **page)
+{
+	if (gfn > ULONG_MAX >> PAGE_SHIFT)
+		return -ENOENT;
+	return iommufd_access_pin_pages(a->access, gfn << PAGE_SHIFT, PAGE_SIZE,
+					page, write ? IOMMUFD_ACCESS_RW_WRITE :
+					IOMMUFD_ACCESS_RW_READ);
+}
+
+/**
+ * kviommu_access_unpin() - Undo one kviommu_access_pin()
+ * @a: The access
+ * @gfn: Guest frame number
+ */
+void kviommu_access_unpin(struct kviommu_access *a, u64 gfn)
+{
+	iommufd_access_unpin_pages(a->access, gfn << PAGE_SHIFT, PAGE_SIZE);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * kviommu: the object model, who locks what, and what each layer offers to
+ * those above it.
+ *
+ *	vtd/		what the guest sees: registers, queue, tables, faults
+ *	unit.c		a unit's life, and its devices (device.c)
+ *	domain.c	guest domains and their shadows, by diff (merge.c)
+ *	pin.c		the pin cache, and access to guest memory through it
+ *	host/		the only files that call KVM, VFIO and iommufd
+ *
+ * Locks, outermost first:
+ *
+ * unit->lock	(mutex) serializes everything that changes what the unit is or
+ *		what the guest has told it: ioctls, register writes, devices and
+ *		their bindings. Held across calls into VFIO and iommufd. Taken
+ *		in vCPU context with kvm->srcu read-held, so nothing under it
+ *		may wait for a grace period of that.
+ * unit->map_lock (mutex) protects the pin cache, the list of domains, shadow
+ *		copies and the contents of the host's iommu_domains. The only
+ *		lock that iommufd's unmap callback takes, which runs with locks
+ *		of the IOAS held: so an IOAS must not be attached to a device
+ *		or detached from it under map_lock.
+ *
+ * Both are taken killable in vCPU and ioctl context.
+ */
+#ifndef _KVIOMMU_H
+#define _KVIOMMU_H
+
+#include <linux/types.h>
+#include <linux/iommu.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/sizes.h>
+#include <linux/xarray.h>
+#include <uapi/linux/kviommu.h>
+
+#include "host/host.h"
+#include "frontend.h"
+
+struct dentry;
+struct eventfd_ctx;
+struct mm_struct;
+
+#define KVIOMMU_MAX_DEVICES	64
+#define KVIOMMU_MAX_IDLE_PINS	1024
+#define KVIOMMU_MAX_NODES	(64 * 1024)
+#define KVIOMMU_MAX_PINS	(64UL * SZ_1M / 4)
+#define KVIOMMU_NR_EVENTS	3
+#define KVIOMMU_RELEASE_BATCH	256
+
+/**
+ * struct kviommu_pins - The pin cache of a unit (pin.c)
+ * @chunks: By guest frame number / KVIOMMU_CHUNK_GFNS, the state of the pins
+ *          of that many frames
+ * @hand: Where the search for idle pins to give back goes on, in chunks
+ * @pinned: Frames pinned
+ * @idle: Those of @pinned that nothing uses
+ *
+ * All under map_lock.
+ */
+struct kviommu_pins {
+	struct xarray chunks;
+	unsigned long hand;
+	unsigned long pinned;
+	unsigned long idle;
+};
+
+/**
+ * struct kviommu_release - Frames whose pins a flush will release
+ * @gfn: First guest frame
+ * @nr: How many
+ */
+struct kviommu_release {
+	u64 gfn;
+	u64 nr;
+};
+
+/**
+ * struct kviommu_unit - One virtual IOMMU: one open file of /dev/kviommu
+ * @lock: See above
+ * @map_lock: See above
+ * @created: KVIOMMU_CREATE succeeded. Set under @lock, never cleared.
+ * @mm: Address space of the VMM, which the VM keeps
+ * @id: Number of the unit, for names in debugfs and traces
+ * @kvm: The virtual machine, and the tracking of its writes
+ * @access: The IOAS that maps guest physical addresses
+ * @aw_bits: Width of the I/O virtual addresses
+ * @page: The register page. A view for the guest: never read for decisions.
+ * @fe: What the guest sees
+ * @devices: Devices attached, by kviommu_device.entry; under @lock
+ * @events: An eventfd for each &enum kviommu_event, or NULL; under @lock
+ * @pins: The pin cache
+ * @domains: All shadow domains, by kviommu_domain.entry; under @map_lock
+ * @release: Frames that wait for the next flush; under @map_lock
+ * @nr_release: How many entries of @release are used
+ * @nr_nodes: Nodes of all shadow copies
+ * @nr_chunks: Chunks of the pin cache
+ * @stats: As in the UAPI. Each counter is changed under one of the two locks
+ *         and read without.
+ * @debugfs: The unit's directory
+ */
+struct kviommu_unit {
+	struct mutex lock;
+	struct mutex map_lock;
+	bool created;
+	struct mm_struct *mm;
+	int id;
+	struct kviommu_kvm kvm;
+	struct kviommu_access access;
+	unsigned int aw_bits;
+	struct page *page;
+	struct kviommu_frontend *fe;
+	struct list_head devices;
+	struct eventfd_ctx *events[KVIOMMU_NR_EVENTS];
+	struct kviommu_pins pins;
+	struct list_head domains;
+	struct kviommu_release release[KVIOMMU_RELEASE_BATCH];
+	unsigned int nr_release;
+	unsigned long nr_nodes;
+	unsigned long nr_chunks;
+	struct kviommu_stats stats;
+	struct dentry *debugfs;
+};
+
+#define kviommu_count(unit, stat, n) \
+	WRITE_ONCE((unit)->stats.out_##stat, (unit)->stats.out_##stat + (n))
+
+/**
+ * struct kviommu_domain - The shadow of one guest domain (domain.c)
+ * @unit: The unit
+ * @entry: In unit->domains
+ * @did: The guest's domain-id
+ * @pgtbl: Guest physical address of the guest's root of the tables
+ * @levels: Levels of the guest's tables: 3, 4 or 5
+ * @source_id: Requester ID of a device that uses it, for faults; under
+ *             unit->lock
+ * @quiet: The guest wants no faults of it reported; under unit->lock
+ * @hw: The host's domain that devices are attached to
+ * @gather: What of @hw was unmapped since the last flush
+ * @dirty: Something was
+ * @root: The shadow copy
+ * @devices: How many devices are attached
+ *
+ * Under map_lock, but @devices, which is under unit->lock. Comes and goes under
+ * both locks. A guest domain has
+ * more than one shadow when its devices are behind physical IOMMUs that do not
+ * take the same iommu_domain.
+ */
+struct kviommu_domain {
+	struct kviommu_unit *unit;
+	struct list_head entry;
+	u16 did;
+	u64 pgtbl;
+	unsigned int levels;
+	u16 source_id;
+	bool quiet;
+	struct iommu_domain *hw;
+	struct iommu_iotlb_gather gather;
+	bool dirty;
+	struct kviommu_node *root;
+	unsigned int devices;
+};
+
+/**
+ * struct kviommu_device - A device attached to a unit (device.c)
+ * @unit: The unit
+ * @entry: In unit->devices
+ * @source_id: The requester ID that the guest knows it by
+ * @host: The VFIO device
+ * @bound: What its DMA goes through now
+ * @domain: The shadow domain if @bound.type is KVIOMMU_BIND_DOMAIN
+ *
+ * Under unit->lock.
+ */
+struct kviommu_device {
+	struct kviommu_unit *unit;
+	struct list_head entry;
+	u16 source_id;
+	struct kviommu_vfio host;
+	struct kviommu_binding bound;
+	struct kviommu_domain *domain;
+};
+
+/* pin.c */
+
+int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
+		    u64 *pfn);
+void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn);
+bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last);
+void kviommu_pin_trim(struct kviommu_unit *unit, unsigned long max_idle);
+u64 kviommu_pin_bytes(const struct kviommu_unit *unit);
+
+/* domain.c, merge.c */
+
+struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
+					     struct kviommu_vfio *host,
+					     u16 source_id,
+					     const struct kviommu_binding *b);
+void kviommu_domain_detach(struct kviommu_domain *domain,
+			   struct kviommu_vfio *host);
+void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr);
+void kviommu_unit_flush(struct kviommu_unit *unit);
+void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last);
+
+int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last);
+void kviommu_merge_revoke(struct kviommu_domain *domain, u64 first, u64 last);
+void kviommu_merge_free(struct kviommu_domain *domain);
+u64 kviommu_merge_bytes(const struct kviommu_unit *unit);
+
+/* device.c */
+
+int kviommu_device_attach(struct kviommu_unit *unit, int fd, u32 source_id);
+int kviommu_device_detach(struct kviommu_unit *unit, u32 source_id);
+void kviommu_device_destroy(struct kviommu_device *dev);
+
+/* unit.c */
+
+struct kviommu_unit *kviommu_unit_alloc(void);
+void kviommu_unit_destroy(struct kviommu_unit *unit);
+int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd);
+int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa);
+int kviommu_unit_set_event(struct kviommu_unit *unit, u32 event, int fd);
+int kviommu_unit_reset(struct kviommu_unit *unit);
+void kviommu_unit_get_stats(struct kviommu_unit *unit,
+			    struct kviommu_stats *stats);
+
+/* debugfs.c */
+
+void kviommu_debugfs_init(void);
+void kviommu_debugfs_exit(void);
+void kviommu_debugfs_add(struct kviommu_unit *unit);
+void kviommu_debugfs_remove(struct kviommu_unit *unit);
+
+#endif /* _KVIOMMU_H */

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The merge: guest tables (I/O virtual to guest physical) and guest memory
+ * (guest physical to host) into the host's domain (I/O virtual to host).
+ *
+ * For each table of the guest there is a node of the shadow copy, which says
+ * what the entries were when they were last merged, with the rights of all
+ * levels above taken into account. A merge walks the tables and the copy side
+ * by side over a range, and only where they differ there is work to do: so a
+ * translation that did not change is never touched, however wide the range.
+ *
+ * Each table that the guest can reach has a node of its own, though several
+ * entries may point to the same table. So the limit on nodes bounds the work.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "kviommu.h"
+#include "trace.h"
+
+#define ENTRIES		512
+#define ENTRY_BITS	9
+
+/*
+ * A slot holds nothing (0), a leaf, or a pointer to a node. A leaf has at
+ * least one of the rights, in the bits where an aligned pointer has zeroes.
+ */
+#define SLOT_PROT	(KVIOMMU_READ | KVIOMMU_WRITE)
+#define SLOT_MAPPED	BIT_ULL(2)	/* the host's domain has it */
+#define SLOT_ADDR	PAGE_MASK
+
+/**
+ * struct kviommu_node - A table of the guest, as last merged
+ * @gfn: Its guest frame
+ * @table: The table itself, pinned; NULL if it is not in guest memory
+ * @slots: What its entries were
+ */
+struct kviommu_node {
+	u64 gfn;
+	const u64 *table;
+	u64 *slots;
+};
+
+static struct kviommu_node *slot_node(u64 slot)
+{
+	return slot & SLOT_PROT ? NULL : (struct kviommu_node *)slot;
+}
+
+static unsigned int level_shift(unsigned int level)
+{
+	return PAGE_SHIFT + ENTRY_BITS * (level - 1);
+}
+
+static u64 level_size(unsigned int level)
+{
+	return 1ULL << level_shift(level);
+}
+
+static struct kviommu_node *node_alloc(struct kviommu_unit *unit)
+{
+	struct kviommu_node *node;
+
+	if (unit->nr_nodes >= KVIOMMU_MAX_NODES)
+		return ERR_PTR(-EDQUOT);
+	node = kzalloc(sizeof(*node), GFP_KERNEL_ACCOUNT);
+	if (!node)
+		return ERR_PTR(-ENOMEM);
+	node->slots = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!node->slots) {
+		kfree(node);
+		return ERR_PTR(-ENOMEM);
+	}
+	unit->nr_nodes++;
+	return node;
+}
+
+static void node_drop_table(struct kviommu_unit *unit,
+			    struct kviommu_node *node)
+{
+	if (!node->table)
+		return;
+	node->table = NULL;
+	kviommu_pin_put(unit, node->gfn);
+}
+
+static void node_free(struct kviommu_unit *unit, struct kviommu_node *node)
+{
+	node_drop_table(unit, node);
+	free_page((unsigned long)node->slots);
+	kfree(node);
+	unit->nr_nodes--;
+}
+
+/* Let the node stand for the guest's table in frame @gfn. */
+static int node_set_table(struct kviommu_unit *unit, struct kviommu_node *node,
+			  u64 gfn)
+{
+	u64 pfn;
+	int ret;
+
+	if (node->table && node->gfn == gfn)
+		return 0;
+	node_drop_table(unit, node);
+	ret = kviommu_pin_get(unit, gfn, KVIOMMU_READ, &pfn);
+	if (ret)
+		return ret;
+	node->gfn = gfn;
+	node->table = page_address(pfn_to_page(pfn));
+	return 0;
+}
+
+static void unmap_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
+		       unsigned int level)
+{
+	u64 size = level_size(level);
+
+	if (!(slot & SLOT_MAPPED))
+		return;
+	trace_kviommu_unmap(domain->unit->id, domain->did, iova, size);
+	iommu_unmap_fast(domain->hw, iova, size, &domain->gather);
+	iommu_iotlb_gather_add_range(&domain->gather, iova, size);
+	domain->dirty = true;
+	kviommu_count(domain->unit, unmaps, 1);
+	kviommu_count(domain->unit, mapped, -(size >> PAGE_SHIFT));
+	kviommu_domain_release(domain, (slot & SLOT_ADDR) >> PAGE_SHIFT,
+			       size >> PAGE_SHIFT);
+}
+
+/* Frames that are neighbours in the host too. */
+struct run {
+	u64 iova;
+	u64 pfn;
+	u64 nr;
+};
+
+static int map_run(struct kviommu_domain *domain, const struct run *run,
+		   unsigned int prot)
+{
+	int hw_prot = IOMMU_CACHE;
+
+	if (!run->nr)
+		return 0;
+	if (prot & KVIOMMU_READ)
+		hw_prot |= IOMMU_READ;
+	if (prot & KVIOMMU_WRITE)
+		hw_prot |= IOMMU_WRITE;
+	return iommu_map(domain->hw, run->iova, PFN_PHYS(run->pfn),
+			 run->nr << PAGE_SHIFT, hw_prot, GFP_KERNEL_ACCOUNT);
+}
+
+/*
+ * Pin and map what a leaf covers, in runs as long as the host's memory allows,
+ * so that the host uses its largest pages.
+ */
+static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
+		    unsigned int level)
+{
+	struct kviommu_unit *unit = domain->unit;
+	u64 gfn = (slot & SLOT_ADDR) >> PAGE_SHIFT;
+	u64 nr = level_size(level) >> PAGE_SHIFT;
+	unsigned int prot = slot & SLOT_PROT;
+	struct run run = { .iova = iova };
+	u64 i, pfn;
+	int ret;
+
+	if (iova + level_size(level) - 1 > domain->hw->geometry.aperture_end)
+		return -ERANGE;
+	for (i = 0; i < nr; i++) {
+		ret = kviommu_pin_get(unit, gfn + i, prot, &pfn);
+		if (ret)
+			goto undo;
+		if (run.nr && pfn != run.pfn + run.nr) {
+			ret = map_run(domain, &run, prot);
+			if (ret)
+				goto undo_pin;
+			run.iova += run.nr << PAGE_SHIFT;
+			run.nr = 0;
+		}
+		if (!run.nr++)
+			run.pfn = pfn;
+		if (i % ENTRIES == ENTRIES - 1 && kviommu_resched()) {
+			ret = -EINTR;
+			goto undo_pin;
+		}
+	}
+	ret = map_run(domain, &run, prot);
+	if (ret)
+		goto undo;
+	trace_kviommu_map(unit->id, domain->did, iova, gfn, nr, prot);
+	kviommu_count(unit, maps, 1);
+	kviommu_count(unit, mapped, nr);
+	return 0;
+
+undo_pin:
+	i++;
+undo:
+	if (run.iova > iova) {
+		iommu_unmap_fast(domain->hw, iova, run.iova - iova,
+				 &domain->gather);
+		iommu_iotlb_gather_add_range(&domain->gather, iova,
+					     run.iova - iova);
+		domain->dirty = true;
+	}
+	if (i)
+		kviommu_domain_release(domain, gfn, i);
+	return ret;
+}
+
+/* Take down all that stands below a node, and the node. */
+static void drop_node(struct kviommu_domain *domain, struct kviommu_node *node,
+		      u64 base, unsigned int level)
+{
+	unsigned int i;
+
+	for (i = 0; i < ENTRIES; i++) {
+		u64 iova = base + ((u64)i << level_shift(level));
+		u64 slot = node->slots[i];
+		struct kviommu_node *child = slot_node(slot);
+
+		if (child)
+			drop_node(domain, child, iova, level - 1);
+		else if (slot)
+			unmap_leaf(domain, slot, iova, level);
+	}
+	cond_resched();
+	node_free(domain->unit, node);
+}
+
+struct merge {
+	struct kviommu_domain *domain;
+	u64 first;
+	u64 last;
+};
+
+static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
+		      unsigned int level, unsigned int prot);
+
+static void merge_error(struct merge *m, u64 iova, int err)
+{
+	struct kviommu_unit *unit = m->domain->unit;
+
+	kviommu_count(unit, errors, 1);
+	trace_kviommu_error(unit->id, "translation", iova, err);
+}
+
+static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
+		      unsigned int level)
+{
+	int ret;
+
+	if (slot_node(*slot)) {
+		drop_node(m->domain, slot_node(*slot), iova, level - 1);
+		*slot = 0;
+	}
+	if (*slot == want || *slot == (want | SLOT_MAPPED)) {
+		/* What could not be mapped is tried again. */
+		if (!want || *slot & SLOT_MAPPED)
+			return 0;
+	}
+	unmap_leaf(m->domain, *slot, iova, level);
+	*slot = want;
+	if (!want)
+		return 0;
+	ret = map_leaf(m->domain, want, iova, level);
+	if (!ret)
+		*slot |= SLOT_MAPPED;
+	else if (ret != -EINTR)
+		merge_error(m, iova, ret);
+	return ret == -EINTR ? ret : 0;
+}
+
+static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
+		       unsigned int level, unsigned int prot)
+{
+	struct kviommu_unit *unit = m->domain->unit;
+	struct kviommu_node *child = slot_node(*slot);
+	int ret;
+
+	if (!child) {
+		unmap_leaf(m->domain, *slot, iova, level);
+		*slot = 0;
+		child = node_alloc(unit);
+		if (IS_ERR(child)) {
+			merge_error(m, iova, PTR_ERR(child));
+			return 0;
+		}
+		*slot = (u64)child;
+	}
+	ret = node_set_table(unit, child, gfn);
+	if (ret)
+		merge_error(m, iova, ret);
+	return merge_node(m, child, iova, level - 1, prot);
+}
+
+static int merge_entry(struct merge *m, struct kviommu_node *node,
+		       unsigned int i, u64 iova, unsigned int level,
+		       unsigned int prot)
+{
+	struct kviommu_frontend *fe = m->domain->unit->fe;
+	struct kviommu_entry e = {};
+
+	if (node->table) {
+		fe->decode(fe, READ_ONCE(node->table[i]), level, &e);
+		if (e.fault && !m->domain->quiet)
+			fe->ops->fault(fe, m->domain->source_id, iova, e.fault);
+	}
+	prot &= e.prot;
+	if (!prot)
+		return merge_leaf(m, &node->slots[i], 0, iova, level);
+	if (e.leaf)
+		return merge_leaf(m, &node->slots[i], e.addr | prot, iova,
+				  level);
+	return merge_table(m, &node->slots[i], e.addr >> PAGE_SHIFT, iova,
+			   level, prot);
+}
+
+static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
+		      unsigned int level, unsigned int prot)
+{
+	unsigned int shift = level_shift(level);
+	unsigned int i = 0, end = ENTRIES - 1;
+	int ret;
+
+	if (m->first > base)
+		i = (m->first - base) >> shift;
+	if ((m->last - base) >> shift < end)
+		end = (m->last - base) >> shift;
+	for (; i <= end; i++) {
+		ret = merge_entry(m, node, i, base + ((u64)i << shift), level,
+				  prot);
+		if (ret)
+			return ret;
+	}
+	return kviommu_resched() ? -EINTR : 0;
+}
+
+/**
+ * kviommu_merge() - Bring a shadow in line with the guest's tables
+ * @domain: The domain
+ * @first: First I/O virtual address
+ * @last: Last one, inclusive; may lie beyond the domain's width
+ *
+ * What is taken down is not flushed, and stays pinned, until
+ * kviommu_unit_flush(). What cannot be translated is counted and traced.
+ *
+ * Context: under unit->lock and map_lock, may sleep.
+ * Return: 0, or -EINTR if a fatal signal is pending; then the shadow is behind
+ * the guest's tables in a part of the range.
+ */
+int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last)
+{
+	struct merge m = {
+		.domain = domain,
+		.first = first,
+		.last = min(last, level_size(domain->levels + 1) - 1),
+	};
+	int ret;
+
+	lockdep_assert_held(&domain->unit->map_lock);
+
+	if (m.first > m.last)
+		return 0;
+	if (!domain->root) {
+		domain->root = node_alloc(domain->unit);
+		if (IS_ERR(domain->root)) {
+			merge_error(&m, 0, PTR_ERR(domain->root));
+			domain->root = NULL;
+			return 0;
+		}
+	}
+	ret = node_set_table(domain->unit, domain->root,
+			     domain->pgtbl >> PAGE_SHIFT);
+	if (ret)
+		merge_error(&m, 0, ret);
+	return merge_node(&m, domain->root, 0, domain->levels, SLOT_PROT);
+}
+
+static void revoke_node(struct kviommu_domain *domain,
+			struct kviommu_node *node, u64 base,
+			unsigned int level, u64 first, u64 last)
+{
+	u64 nr = level_size(level) >> PAGE_SHIFT;
+	unsigned int i;
+
+	if (node->gfn >= first && node->gfn <= last)
+		node_drop_table(domain->unit, node);
+	for (i = 0; i < ENTRIES; i++) {
+		u64 iova = base + ((u64)i << level_shift(level));
+		u64 slot = node->slots[i];
+		struct kviommu_node *child = slot_node(slot);
+		u64 gfn = (slot & SLOT_ADDR) >> PAGE_SHIFT;
+
+		if (child) {
+			revoke_node(domain, child, iova, level - 1, first, last);
+		} else if (slot & SLOT_MAPPED && gfn <= last &&
+			   gfn + nr > first) {
+			unmap_leaf(domain, slot, iova, level);
+			node->slots[i] &= ~SLOT_MAPPED;
+		}
+	}
+	cond_resched();
+}
+
+/**
+ * kviommu_merge_revoke() - Take down all translations to a range of memory
+ * @domain: The domain
+ * @first: First guest frame number
+ * @last: Last guest frame number, inclusive
+ *
+ * They are tried again by the next merge. As for kviommu_merge(), a flush has
+ * to follow.
+ *
+ * Context: under map_lock, may sleep.
+ */
+void kviommu_merge_revoke(struct kviommu_domain *domain, u64 first, u64 last)
+{
+	lockdep_assert_held(&domain->unit->map_lock);
+
+	if (domain->root)
+		revoke_node(domain, domain->root, 0, domain->levels, first,
+			    last);
+}
+
+static void free_node(struct kviommu_domain *domain, struct kviommu_node *node,
+		      unsigned int level)
+{
+	u64 nr = level_size(level) >> PAGE_SHIFT;
+	unsigned int i;
+
+	for (i = 0; i < ENTRIES; i++) {
+		u64 slot = node->slots[i];
+		u64 gfn = (slot & SLOT_ADDR) >> PAGE_SHIFT, end;
+
+		if (slot_node(slot)) {
+			free_node(domain, slot_node(slot), level - 1);
+		} else if (slot & SLOT_MAPPED) {
+			for (end = gfn + nr; gfn < end; gfn++)
+				kviommu_pin_put(domain->unit, gfn);
+			kviommu_count(domain->unit, unmaps, 1);
+			kviommu_count(domain->unit, mapped, -nr);
+		}
+	}
+	cond_resched();
+	node_free(domain->unit, node);
+}
+
+/**
+ * kviommu_merge_free() - Free a shadow copy and release its pins
+ * @domain: The domain, whose translations no device can use any more
+ *
+ * Context: under map_lock, may sleep.
+ */
+void kviommu_merge_free(struct kviommu_domain *domain)
+{
+	lockdep_assert_held(&domain->unit->map_lock);
+
+	if (domain->root)
+		free_node(domain, domain->root, domain->levels);
+	domain->root = NULL;
+}
+
+/**
+ * kviommu_merge_bytes() - Host memory that shadow copies take
+ * @unit: The unit
+ *
+ * Return: bytes.
+ */
+u64 kviommu_merge_bytes(const struct kviommu_unit *unit)
+{
+	return unit->nr_nodes * (PAGE_SIZE + sizeof(struct kviommu_node));
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM kviommu
+
+#if !defined(_KVIOMMU_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _KVIOMMU_TRACE_H
+
+#include <linux/tracepoint.h>
+
+TRACE_EVENT(kviommu_reg_write,
+	TP_PROTO(int unit, unsigned int offset, unsigned int len, u64 val),
+	TP_ARGS(unit, offset, len, val),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(unsigned int, offset)
+		__field(unsigned int, len)
+		__field(u64, val)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->offset = offset;
+		__entry->len = len;
+		__entry->val = val;
+	),
+	TP_printk("unit %d offset 0x%03x len %u val 0x%llx", __entry->unit,
+		  __entry->offset, __entry->len, __entry->val)
+);
+
+TRACE_EVENT(kviommu_descriptor,
+	TP_PROTO(int unit, u64 lo, u64 hi, int ret),
+	TP_ARGS(unit, lo, hi, ret),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(u64, lo)
+		__field(u64, hi)
+		__field(int, ret)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->lo = lo;
+		__entry->hi = hi;
+		__entry->ret = ret;
+	),
+	TP_printk("unit %d 0x%016llx:%016llx ret %d", __entry->unit,
+		  __entry->hi, __entry->lo, __entry->ret)
+);
+
+TRACE_EVENT(kviommu_bind,
+	TP_PROTO(int unit, u16 source_id, int type, u16 did, u64 pgtbl,
+		 int ret),
+	TP_ARGS(unit, source_id, type, did, pgtbl, ret),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(u16, source_id)
+		__field(int, type)
+		__field(u16, did)
+		__field(u64, pgtbl)
+		__field(int, ret)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->source_id = source_id;
+		__entry->type = type;
+		__entry->did = did;
+		__entry->pgtbl = pgtbl;
+		__entry->ret = ret;
+	),
+	TP_printk("unit %d source_id 0x%04x %s did %u pgtbl 0x%llx ret %d",
+		  __entry->unit, __entry->source_id,
+		  __print_symbolic(__entry->type, { 0, "blocked" },
+				   { 1, "identity" }, { 2, "domain" }),
+		  __entry->did, __entry->pgtbl, __entry->ret)
+);
+
+TRACE_EVENT(kviommu_map,
+	TP_PROTO(int unit, u16 did, u64 iova, u64 gfn, u64 nr,
+		 unsigned int prot),
+	TP_ARGS(unit, did, iova, gfn, nr, prot),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(u16, did)
+		__field(u64, iova)
+		__field(u64, gfn)
+		__field(u64, nr)
+		__field(unsigned int, prot)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->did = did;
+		__entry->iova = iova;
+		__entry->gfn = gfn;
+		__entry->nr = nr;
+		__entry->prot = prot;
+	),
+	TP_printk("unit %d did %u iova 0x%llx gfn 0x%llx pages %llu %s%s",
+		  __entry->unit, __entry->did, __entry->iova, __entry->gfn,
+		  __entry->nr, __entry->prot & 1 ? "r" : "-",
+		  __entry->prot & 2 ? "w" : "-")
+);
+
+TRACE_EVENT(kviommu_unmap,
+	TP_PROTO(int unit, u16 did, u64 iova, u64 size),
+	TP_ARGS(unit, did, iova, size),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(u16, did)
+		__field(u64, iova)
+		__field(u64, size)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->did = did;
+		__entry->iova = iova;
+		__entry->size = size;
+	),
+	TP_printk("unit %d did %u iova 0x%llx size 0x%llx", __entry->unit,
+		  __entry->did, __entry->iova, __entry->size)
+);
+
+TRACE_EVENT(kviommu_pin,
+	TP_PROTO(int unit, u64 gfn, u64 pfn),
+	TP_ARGS(unit, gfn, pfn),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(u64, gfn)
+		__field(u64, pfn)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->gfn = gfn;
+		__entry->pfn = pfn;
+	),
+	TP_printk("unit %d gfn 0x%llx pfn 0x%llx", __entry->unit, __entry->gfn,
+		  __entry->pfn)
+);
+
+TRACE_EVENT(kviommu_unpin,
+	TP_PROTO(int unit, u64 gfn),
+	TP_ARGS(unit, gfn),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(u64, gfn)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->gfn = gfn;
+	),
+	TP_printk("unit %d gfn 0x%llx", __entry->unit, __entry->gfn)
+);
+
+TRACE_EVENT(kviommu_fault,
+	TP_PROTO(int unit, u16 source_id, u64 addr, u8 reason),
+	TP_ARGS(unit, source_id, addr, reason),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(u16, source_id)
+		__field(u64, addr)
+		__field(u8, reason)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->source_id = source_id;
+		__entry->addr = addr;
+		__entry->reason = reason;
+	),
+	TP_printk("unit %d source_id 0x%04x addr 0x%llx reason 0x%02x",
+		  __entry->unit, __entry->source_id, __entry->addr,
+		  __entry->reason)
+);
+
+TRACE_EVENT(kviommu_error,
+	TP_PROTO(int unit, const char *what, u64 addr, int err),
+	TP_ARGS(unit, what, addr, err),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__string(what, what)
+		__field(u64, addr)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__assign_str(what);
+		__entry->addr = addr;
+		__entry->err = err;
+	),
+	TP_printk("unit %d %s 0x%llx: error %d", __entry->unit,
+		  __get_str(what), __entry->addr, __entry->err)
+);
+
+#endif /* _KVIOMMU_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+
+#include <trace/define_trace.h>

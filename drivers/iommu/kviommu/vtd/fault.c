@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VT-d fault recording, the fault event and the invalidation completion event.
+ */
+#include <linux/bitfield.h>
+
+#include "vtd.h"
+#include "../trace.h"
+
+/*
+ * Both events work alike: while masked one stays pending (IP), and its
+ * message is sent when the mask goes.
+ */
+static void raise(struct vtd *vtd, unsigned int ectl, enum kviommu_signal event)
+{
+	u32 val = vtd_get32(vtd, ectl);
+
+	if (val & VTD_ECTL_IM) {
+		vtd_set32(vtd, ectl, val | VTD_ECTL_IP);
+	} else {
+		vtd_set32(vtd, ectl, val & ~VTD_ECTL_IP);
+		kviommu_signal(vtd->fe.unit, event);
+	}
+}
+
+static void clear_pending(struct vtd *vtd, unsigned int ectl)
+{
+	vtd_set32(vtd, ectl, vtd_get32(vtd, ectl) & ~VTD_ECTL_IP);
+}
+
+static void ectl_written(struct vtd *vtd, unsigned int ectl,
+			 enum kviommu_signal event)
+{
+	if (vtd_get32(vtd, ectl) & VTD_ECTL_IP)
+		raise(vtd, ectl, event);
+}
+
+/* The event is for the first condition; the guest looks for all of them. */
+static void set_fsts(struct vtd *vtd, u32 bits)
+{
+	u32 fsts = vtd_get32(vtd, VTD_FSTS);
+
+	vtd_set32(vtd, VTD_FSTS, fsts | bits);
+	if (!(fsts & VTD_FSTS_PENDING))
+		raise(vtd, VTD_FECTL, KVIOMMU_SIGNAL_FAULT);
+}
+
+static unsigned int frcd(unsigned int i)
+{
+	return VTD_FRCD + 16 * i;
+}
+
+static bool frcd_in_use(const struct vtd *vtd, unsigned int i)
+{
+	return vtd_get64(vtd, frcd(i) + 8) & VTD_FRCD_F;
+}
+
+/**
+ * vtd_fault() - Record a fault
+ * @fe: The front-end
+ * @source_id: Requester ID
+ * @addr: The address of the request, or 0 if none was made
+ * @reason: Fault reason
+ *
+ * When all recording registers are in use the fault is lost, and FSTS.PFO
+ * says so.
+ */
+void vtd_fault(struct kviommu_frontend *fe, u16 source_id, u64 addr, u8 reason)
+{
+	struct vtd *vtd = to_vtd(fe);
+	unsigned int i = vtd->next_frcd;
+	u32 bits = VTD_FSTS_PPF;
+
+	trace_kviommu_fault(vtd->unit_id, source_id, addr, reason);
+	kviommu_count_fault(fe->unit);
+
+	if (vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PFO)
+		return;
+	if (frcd_in_use(vtd, i)) {
+		set_fsts(vtd, VTD_FSTS_PFO);
+		return;
+	}
+	vtd_set64(vtd, frcd(i), addr & ~0xfffULL);
+	vtd_set64(vtd, frcd(i) + 8, VTD_FRCD_F | VTD_FRCD_T_READ |
+		  FIELD_PREP(VTD_FRCD_FR, reason) | source_id);
+	vtd->next_frcd = (i + 1) % VTD_NR_FRCD;
+	/* FRI is of the first one pending. */
+	if (!(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PPF))
+		bits |= FIELD_PREP(VTD_FSTS_FRI, i);
+	set_fsts(vtd, bits);
+}
+
+/**
+ * vtd_queue_error() - The invalidation queue has to stop
+ * @vtd: The unit
+ */
+void vtd_queue_error(struct vtd *vtd)
+{
+	kviommu_count_fault(vtd->fe.unit);
+	set_fsts(vtd, VTD_FSTS_IQE);
+}
+
+/**
+ * vtd_frcd_written() - The guest cleared F of fault recording registers
+ * @vtd: The unit
+ *
+ * PPF is the OR of them all, and FRI the first pending in the order of
+ * recording.
+ */
+void vtd_frcd_written(struct vtd *vtd)
+{
+	u32 fsts = vtd_get32(vtd, VTD_FSTS) & ~(VTD_FSTS_PPF | VTD_FSTS_FRI);
+	unsigned int n, i;
+
+	for (n = 0; n < VTD_NR_FRCD; n++) {
+		i = (vtd->next_frcd + n) % VTD_NR_FRCD;
+		if (frcd_in_use(vtd, i)) {
+			fsts |= VTD_FSTS_PPF | FIELD_PREP(VTD_FSTS_FRI, i);
+			break;
+		}
+	}
+	vtd_set32(vtd, VTD_FSTS, fsts);
+	if (!(fsts & VTD_FSTS_PENDING))
+		clear_pending(vtd, VTD_FECTL);
+}
+
+/**
+ * vtd_fsts_written() - The guest cleared bits of FSTS
+ * @vtd: The unit
+ *
+ * The queue goes on when IQE was cleared.
+ */
+void vtd_fsts_written(struct vtd *vtd)
+{
+	if (!(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PENDING))
+		clear_pending(vtd, VTD_FECTL);
+	vtd_queue_run(vtd);
+}
+
+/**
+ * vtd_fectl_written() - The guest masked or unmasked the fault event
+ * @vtd: The unit
+ */
+void vtd_fectl_written(struct vtd *vtd)
+{
+	ectl_written(vtd, VTD_FECTL, KVIOMMU_SIGNAL_FAULT);
+}
+
+/**
+ * vtd_inval_complete() - A wait descriptor asked for the completion event
+ * @vtd: The unit
+ *
+ * There is no further event until the guest has cleared ICS.IWC.
+ */
+void vtd_inval_complete(struct vtd *vtd)
+{
+	if (vtd_get32(vtd, VTD_ICS) & VTD_ICS_IWC)
+		return;
+	vtd_set32(vtd, VTD_ICS, VTD_ICS_IWC);
+	raise(vtd, VTD_IECTL, KVIOMMU_SIGNAL_INVAL);
+}
+
+/**
+ * vtd_ics_written() - The guest cleared ICS.IWC
+ * @vtd: The unit
+ */
+void vtd_ics_written(struct vtd *vtd)
+{
+	if (!(vtd_get32(vtd, VTD_ICS) & VTD_ICS_IWC))
+		clear_pending(vtd, VTD_IECTL);
+}
+
+/**
+ * vtd_iectl_written() - The guest masked or unmasked the completion event
+ * @vtd: The unit
+ */
+void vtd_iectl_written(struct vtd *vtd)
+{
+	ectl_written(vtd, VTD_IECTL, KVIOMMU_SIGNAL_INVAL);
+}

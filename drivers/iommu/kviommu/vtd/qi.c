@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VT-d invalidations: through the queue, and through registers.
+ */
+#include <linux/bitfield.h>
+#include <linux/errno.h>
+#include <linux/minmax.h>
+
+#include "vtd.h"
+#include "../trace.h"
+
+#define FETCH		16	/* descriptors read at once */
+
+/* Bits of the function number that FM says do not matter. */
+static u16 fm_mask(unsigned int fm)
+{
+	static const u16 masks[] = { 0, 4, 6, 7 };
+
+	return masks[fm];
+}
+
+static int inval_context(struct vtd *vtd, unsigned int gran, u16 sid,
+			 unsigned int fm)
+{
+	switch (gran) {
+	case VTD_GRAN_GLOBAL:
+	case VTD_GRAN_DOMAIN:
+		/* A unit may drop more than it is told to. */
+		kviommu_rebind(vtd->fe.unit, 0, U16_MAX);
+		return 0;
+	case VTD_GRAN_DEVICE:
+		kviommu_rebind(vtd->fe.unit, sid, fm_mask(fm));
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int inval_iotlb(struct vtd *vtd, unsigned int gran, u16 did, u64 iva)
+{
+	unsigned int am = FIELD_GET(VTD_IVA_AM, iva);
+	u64 first, size;
+
+	switch (gran) {
+	case VTD_GRAN_GLOBAL:
+		return kviommu_invalidate(vtd->fe.unit, -1, 0, U64_MAX);
+	case VTD_GRAN_DOMAIN:
+		return kviommu_invalidate(vtd->fe.unit, did, 0, U64_MAX);
+	case VTD_GRAN_PAGE:
+		if (am > VTD_MAMV)
+			return -EINVAL;
+		size = 1ULL << (12 + am);
+		first = iva & VTD_IVA_ADDR & ~(size - 1);
+		return kviommu_invalidate(vtd->fe.unit, did, first,
+					  first + size - 1);
+	}
+	return -EINVAL;
+}
+
+static int desc_context(struct vtd *vtd, u64 lo, u64 hi)
+{
+	if (lo & VTD_CC_RSVD_LO || hi)
+		return -EINVAL;
+	return inval_context(vtd, FIELD_GET(VTD_DESC_GRAN, lo),
+			     FIELD_GET(VTD_CC_SID, lo),
+			     FIELD_GET(VTD_CC_FM, lo));
+}
+
+static int desc_iotlb(struct vtd *vtd, u64 lo, u64 hi)
+{
+	unsigned int gran = FIELD_GET(VTD_DESC_GRAN, lo);
+
+	/* The upper half means something only for page-selective ones. */
+	if (lo & VTD_IOTLB_DESC_RSVD_LO ||
+	    (gran == VTD_GRAN_PAGE && hi & VTD_IOTLB_DESC_RSVD_HI))
+		return -EINVAL;
+	return inval_iotlb(vtd, gran, FIELD_GET(VTD_IOTLB_DESC_DID, lo), hi);
+}
+
+/* All that came before is complete once the guest sees the status. */
+static int desc_wait(struct vtd *vtd, u64 lo, u64 hi)
+{
+	u32 data = FIELD_GET(VTD_WAIT_DATA, lo);
+
+	if (lo & VTD_WAIT_RSVD_LO || hi & VTD_WAIT_RSVD_HI)
+		return -EINVAL;
+	kviommu_flush(vtd->fe.unit);
+	if (lo & VTD_WAIT_SW &&
+	    kviommu_guest_write(vtd->fe.unit, hi, &data, sizeof(data)))
+		return -EINVAL;
+	if (lo & VTD_WAIT_IF)
+		vtd_inval_complete(vtd);
+	return 0;
+}
+
+static int handle(struct vtd *vtd, u64 lo, u64 hi)
+{
+	/* Types beyond 4 bits are of scalable mode. */
+	if (FIELD_GET(VTD_DESC_TYPE_HI, lo))
+		return -EINVAL;
+	switch (FIELD_GET(VTD_DESC_TYPE, lo)) {
+	case VTD_DESC_CONTEXT:
+		return desc_context(vtd, lo, hi);
+	case VTD_DESC_IOTLB:
+		return desc_iotlb(vtd, lo, hi);
+	case VTD_DESC_WAIT:
+		return desc_wait(vtd, lo, hi);
+	}
+	return -EINVAL;
+}
+
+/* Read descriptors up to the tail or the end of the queue. */
+static int fetch(struct vtd *vtd, struct vtd_entry *desc, unsigned int tail)
+{
+	unsigned int end = tail > vtd->iq_head ? tail : vtd->iq_size;
+	unsigned int n = min_t(unsigned int, end - vtd->iq_head, FETCH);
+	int ret;
+
+	ret = kviommu_guest_read(vtd->fe.unit, vtd->iq_base +
+				 vtd->iq_head * sizeof(*desc), desc,
+				 n * sizeof(*desc));
+	return ret ? -EINVAL : n;
+}
+
+/*
+ * Handle what fetch() read. The head moves past what was handled: on an error
+ * it stays at the descriptor that is wrong.
+ */
+static int handle_all(struct vtd *vtd, const struct vtd_entry *desc,
+		      unsigned int n)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < n; i++) {
+		u64 lo = le64_to_cpu(desc[i].lo), hi = le64_to_cpu(desc[i].hi);
+
+		ret = handle(vtd, lo, hi);
+		trace_kviommu_descriptor(vtd->unit_id, lo, hi, ret);
+		if (ret)
+			break;
+		vtd->iq_head = (vtd->iq_head + 1) % vtd->iq_size;
+	}
+	kviommu_count_descriptors(vtd->fe.unit, i);
+	return ret;
+}
+
+/**
+ * vtd_queue_run() - Handle what stands in the queue
+ * @vtd: The unit
+ *
+ * A descriptor that is wrong sets FSTS.IQE, and the queue stands still until
+ * the guest clears that.
+ */
+void vtd_queue_run(struct vtd *vtd)
+{
+	unsigned int tail = FIELD_GET(VTD_IQT_QT, vtd_get64(vtd, VTD_IQT));
+	struct vtd_entry desc[FETCH];
+	int ret = 0;
+
+	if (!(vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES) ||
+	    vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_IQE)
+		return;
+	if (tail >= vtd->iq_size)
+		ret = -EINVAL;
+	while (!ret && vtd->iq_head != tail) {
+		ret = fetch(vtd, desc, tail);
+		if (ret > 0)
+			ret = handle_all(vtd, desc, ret);
+		if (!ret && kviommu_resched())
+			ret = -EINTR;
+	}
+	/* Not every batch ends with a wait. */
+	kviommu_flush(vtd->fe.unit);
+	vtd_set32(vtd, VTD_IQH, vtd->iq_head * sizeof(struct vtd_entry));
+	/* -EINTR: the VMM is being killed, nobody will look. */
+	if (ret == -EINVAL)
+		vtd_queue_error(vtd);
+}
+
+/**
+ * vtd_queue_enable() - GCMD.QIE was set
+ * @vtd: The unit
+ */
+void vtd_queue_enable(struct vtd *vtd)
+{
+	u64 iqa = vtd_get64(vtd, VTD_IQA);
+
+	vtd->iq_base = iqa & VTD_IQA_IQA;
+	vtd->iq_size = 1U << (FIELD_GET(VTD_IQA_QS, iqa) + 8);
+	vtd->iq_head = 0;
+	vtd_set32(vtd, VTD_IQH, 0);
+	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_QIES);
+	vtd_queue_run(vtd);
+}
+
+/**
+ * vtd_queue_disable() - GCMD.QIE was cleared
+ * @vtd: The unit
+ */
+void vtd_queue_disable(struct vtd *vtd)
+{
+	vtd->iq_head = 0;
+	vtd_set32(vtd, VTD_IQH, 0);
+	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_QIES);
+}
+
+/*
+ * Register-based invalidation must not be used while the queue is on. An
+ * actual granularity of 0 tells that a request was ignored.
+ */
+static bool queue_is_on(struct vtd *vtd)
+{
+	return vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES;
+}
+
+/**
+ * vtd_ccmd() - The upper half of CCMD was written
+ * @vtd: The unit
+ */
+void vtd_ccmd(struct vtd *vtd)
+{
+	u64 ccmd = vtd_get64(vtd, VTD_CCMD);
+	unsigned int gran = FIELD_GET(VTD_CCMD_CIRG, ccmd);
+
+	if (!(ccmd & VTD_CCMD_ICC))
+		return;
+	if (queue_is_on(vtd) ||
+	    inval_context(vtd, gran, FIELD_GET(VTD_CCMD_SID, ccmd),
+			  FIELD_GET(VTD_CCMD_FM, ccmd)))
+		gran = 0;
+	ccmd &= ~(VTD_CCMD_ICC | VTD_CCMD_CAIG);
+	vtd_set64(vtd, VTD_CCMD, ccmd | FIELD_PREP(VTD_CCMD_CAIG, gran));
+}
+
+/**
+ * vtd_iotlb() - The upper half of the IOTLB register was written
+ * @vtd: The unit
+ */
+void vtd_iotlb(struct vtd *vtd)
+{
+	u64 iotlb = vtd_get64(vtd, VTD_IOTLB);
+	unsigned int gran = FIELD_GET(VTD_IOTLB_IIRG, iotlb);
+
+	if (!(iotlb & VTD_IOTLB_IVT))
+		return;
+	if (queue_is_on(vtd) ||
+	    inval_iotlb(vtd, gran, FIELD_GET(VTD_IOTLB_DID, iotlb),
+			vtd_get64(vtd, VTD_IVA)))
+		gran = 0;
+	kviommu_flush(vtd->fe.unit);
+	iotlb &= ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);
+	vtd_set64(vtd, VTD_IOTLB, iotlb | FIELD_PREP(VTD_IOTLB_IAIG, gran));
+}

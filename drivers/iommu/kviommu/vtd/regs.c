@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VT-d registers: what the guest may write, and what that does.
+ */
+#include <linux/bitfield.h>
+#include <linux/err.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/unaligned.h>
+
+#include "vtd.h"
+
+/**
+ * vtd_set32() - Give a register of 32 bits a value, which the guest sees
+ * @vtd: The unit
+ * @offset: Of the register
+ * @val: The value
+ */
+void vtd_set32(struct vtd *vtd, unsigned int offset, u32 val)
+{
+	vtd->regs[offset / sizeof(u32)] = val;
+	WRITE_ONCE(vtd->page[offset / sizeof(u32)], val);
+}
+
+/**
+ * vtd_set64() - Give a register of 64 bits a value, which the guest sees
+ * @vtd: The unit
+ * @offset: Of the register
+ * @val: The value
+ */
+void vtd_set64(struct vtd *vtd, unsigned int offset, u64 val)
+{
+	vtd_set32(vtd, offset, lower_32_bits(val));
+	vtd_set32(vtd, offset + 4, upper_32_bits(val));
+}
+
+static void set_root_table(struct vtd *vtd)
+{
+	vtd->root = vtd_get64(vtd, VTD_RTADDR);
+	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_RTPS);
+}
+
+static void set_translation(struct vtd *vtd, bool on)
+{
+	u32 gsts = vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_TES;
+
+	vtd_set32(vtd, VTD_GSTS, gsts | (on ? VTD_GSTS_TES : 0));
+	kviommu_rebind(vtd->fe.unit, 0, U16_MAX);
+	kviommu_signal(vtd->fe.unit, KVIOMMU_SIGNAL_CONTROL);
+}
+
+/*
+ * Commands for what the capabilities deny (fault logs, write buffers,
+ * interrupt remapping) are ignored, and their status stays 0.
+ */
+static void gcmd_written(struct vtd *vtd)
+{
+	u32 gcmd = vtd_get32(vtd, VTD_GCMD);
+	u32 changed = gcmd ^ vtd_get32(vtd, VTD_GSTS);
+
+	/* Reads as 0. */
+	vtd_set32(vtd, VTD_GCMD, 0);
+
+	if (gcmd & VTD_GCMD_SRTP)
+		set_root_table(vtd);
+	if (changed & VTD_GCMD_QIE) {
+		if (gcmd & VTD_GCMD_QIE)
+			vtd_queue_enable(vtd);
+		else
+			vtd_queue_disable(vtd);
+	}
+	if (changed & VTD_GCMD_TE)
+		set_translation(vtd, gcmd & VTD_GCMD_TE);
+}
+
+static void message_written(struct vtd *vtd)
+{
+	kviommu_signal(vtd->fe.unit, KVIOMMU_SIGNAL_CONTROL);
+}
+
+/**
+ * struct vtd_reg - 32 bits of the register page that the guest may write to
+ * @rw: Bits that take the value written
+ * @w1c: Bits that a written 1 clears
+ * @written: What a write does beyond that. For a register of 64 bits it is
+ *           with the half that matters.
+ */
+struct vtd_reg {
+	u32 rw;
+	u32 w1c;
+	void (*written)(struct vtd *vtd);
+};
+
+#define REG(offset)	[(offset) / sizeof(u32)]
+#define REG64(offset, mask)						\
+	REG(offset) = { .rw = lower_32_bits(mask) },			\
+	REG((offset) + 4) = { .rw = upper_32_bits(mask) }
+#define FRCD(n)								\
+	REG(VTD_FRCD + 16 * (n) + 12) = {				\
+		.w1c = upper_32_bits(VTD_FRCD_F),			\
+		.written = vtd_frcd_written,				\
+	}
+
+#define CCMD_RW	(VTD_CCMD_ICC | VTD_CCMD_CIRG | VTD_CCMD_FM | VTD_CCMD_SID | \
+		 VTD_CCMD_DID)
+#define IOTLB_RW (VTD_IOTLB_IVT | VTD_IOTLB_IIRG | VTD_IOTLB_DR | \
+		  VTD_IOTLB_DW | VTD_IOTLB_DID)
+
+static const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
+	REG(VTD_GCMD) = { .rw = ~0U, .written = gcmd_written },
+	REG64(VTD_RTADDR, VTD_RTADDR_RTA | VTD_RTADDR_TTM),
+	REG(VTD_CCMD) = { .rw = lower_32_bits(CCMD_RW) },
+	REG(VTD_CCMD + 4) = {
+		.rw = upper_32_bits(CCMD_RW), .written = vtd_ccmd,
+	},
+	REG(VTD_FSTS) = { .w1c = VTD_FSTS_W1C, .written = vtd_fsts_written },
+	REG(VTD_FECTL) = { .rw = VTD_ECTL_IM, .written = vtd_fectl_written },
+	REG(VTD_FEDATA) = { .rw = ~0U, .written = message_written },
+	REG(VTD_FEADDR) = { .rw = ~3U, .written = message_written },
+	REG(VTD_FEUADDR) = { .rw = ~0U, .written = message_written },
+	REG(VTD_IQT) = { .rw = VTD_IQT_QT, .written = vtd_queue_run },
+	REG64(VTD_IQA, VTD_IQA_IQA | VTD_IQA_QS),
+	REG(VTD_ICS) = { .w1c = VTD_ICS_IWC, .written = vtd_ics_written },
+	REG(VTD_IECTL) = { .rw = VTD_ECTL_IM, .written = vtd_iectl_written },
+	REG(VTD_IEDATA) = { .rw = ~0U, .written = message_written },
+	REG(VTD_IEADDR) = { .rw = ~3U, .written = message_written },
+	REG(VTD_IEUADDR) = { .rw = ~0U, .written = message_written },
+	REG64(VTD_IVA, VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM),
+	REG(VTD_IOTLB) = { .rw = lower_32_bits(IOTLB_RW) },
+	REG(VTD_IOTLB + 4) = {
+		.rw = upper_32_bits(IOTLB_RW), .written = vtd_iotlb,
+	},
+	FRCD(0), FRCD(1), FRCD(2), FRCD(3), FRCD(4), FRCD(5), FRCD(6), FRCD(7),
+};
+static_assert(VTD_NR_FRCD == 8);
+
+/* The guest's store is in the page already: put there what is true. */
+static void repair(struct vtd *vtd, unsigned int offset, unsigned int len)
+{
+	unsigned int i;
+
+	for (i = offset / 4; i <= (offset + len - 1) / 4; i++)
+		WRITE_ONCE(vtd->page[i], i < ARRAY_SIZE(vtd->regs) ?
+			   vtd->regs[i] : 0);
+}
+
+static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
+		      const void *data, unsigned int len)
+{
+	struct vtd *vtd = to_vtd(fe);
+	unsigned int i, first = offset / 4, nr = len / 4;
+
+	/*
+	 * The specification leaves other accesses than those of aligned 32 and
+	 * 64 bits undefined. Here they do nothing.
+	 */
+	if (offset % 4 || (len != 4 && len != 8) ||
+	    offset + len > VTD_REGS_SIZE) {
+		repair(vtd, offset, len);
+		return;
+	}
+	for (i = 0; i < nr; i++) {
+		const struct vtd_reg *reg = &vtd_regs[first + i];
+		u32 val = get_unaligned((const u32 *)data + i);
+		u32 old = vtd->regs[first + i];
+
+		vtd_set32(vtd, offset + 4 * i, ((old & ~reg->rw) |
+			  (val & reg->rw)) & ~(val & reg->w1c));
+	}
+	for (i = 0; i < nr; i++)
+		if (vtd_regs[first + i].written)
+			vtd_regs[first + i].written(vtd);
+}
+
+static u64 vtd_cap(const struct vtd *vtd, unsigned int aw_bits)
+{
+	u64 sagaw = VTD_CAP_SAGAW_39;
+
+	if (vtd->levels_max >= 4)
+		sagaw |= VTD_CAP_SAGAW_48;
+	return VTD_CAP_ND_16BIT | VTD_CAP_CM | sagaw | VTD_CAP_MGAW(aw_bits) |
+	       VTD_CAP_FRO(VTD_FRCD) | VTD_CAP_SLLPS_2M | VTD_CAP_SLLPS_1G |
+	       VTD_CAP_PSI | VTD_CAP_NFR(VTD_NR_FRCD) |
+	       VTD_CAP_MAMV(VTD_MAMV) | VTD_CAP_DWD | VTD_CAP_DRD;
+}
+
+static void vtd_reset(struct kviommu_frontend *fe)
+{
+	struct vtd *vtd = to_vtd(fe);
+	u64 cap = vtd_get64(vtd, VTD_CAP), ecap = vtd_get64(vtd, VTD_ECAP);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(vtd->regs); i++)
+		vtd_set32(vtd, 4 * i, 0);
+	vtd_set32(vtd, VTD_VER, 0x10);
+	vtd_set64(vtd, VTD_CAP, cap);
+	vtd_set64(vtd, VTD_ECAP, ecap);
+	vtd_set32(vtd, VTD_FECTL, VTD_ECTL_IM);
+	vtd_set32(vtd, VTD_IECTL, VTD_ECTL_IM);
+	vtd->root = 0;
+	vtd->iq_head = 0;
+	vtd->next_frcd = 0;
+}
+
+static void vtd_destroy(struct kviommu_frontend *fe)
+{
+	kfree(to_vtd(fe));
+}
+
+static const struct kviommu_frontend_ops vtd_ops = {
+	.write = vtd_write,
+	.reset = vtd_reset,
+	.resolve = vtd_resolve,
+	.fault = vtd_fault,
+	.destroy = vtd_destroy,
+};
+
+/**
+ * kviommu_vtd_create() - Make a VT-d front-end
+ * @unit: Its unit
+ * @unit_id: Number of the unit, for traces
+ * @page: The register page, 4 KiB
+ * @aw_bits: Width of the I/O virtual addresses, 39 or 48
+ * @boot_identity: DMA reaches all guest memory while translation is off; else
+ *                 it is blocked
+ * @cap: The capability register
+ * @ecap: The extended capability register
+ *
+ * Return: the front-end or -ENOMEM.
+ */
+struct kviommu_frontend *kviommu_vtd_create(struct kviommu_unit *unit,
+					    int unit_id, void *page,
+					    unsigned int aw_bits,
+					    bool boot_identity, u64 *cap,
+					    u64 *ecap)
+{
+	struct vtd *vtd = kzalloc(sizeof(*vtd), GFP_KERNEL_ACCOUNT);
+
+	if (!vtd)
+		return ERR_PTR(-ENOMEM);
+	vtd->fe.ops = &vtd_ops;
+	vtd->fe.unit = unit;
+	vtd->fe.decode = vtd_decode;
+	vtd->unit_id = unit_id;
+	vtd->page = page;
+	vtd->haw = 48;
+	vtd->levels_max = aw_bits >= 48 ? 4 : 3;
+	vtd->boot_identity = boot_identity;
+	*cap = vtd_cap(vtd, aw_bits);
+	*ecap = VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_PT | VTD_ECAP_IRO(VTD_IVA);
+	vtd_set64(vtd, VTD_CAP, *cap);
+	vtd_set64(vtd, VTD_ECAP, *ecap);
+	vtd_reset(&vtd->fe);
+	return &vtd->fe;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Registers and structures of the Intel VT-d specification that legacy mode
+ * uses, by their names there.
+ */
+#ifndef _KVIOMMU_VTD_SPEC_H
+#define _KVIOMMU_VTD_SPEC_H
+
+#include <linux/bits.h>
+#include <linux/types.h>
+
+/* Offsets of registers */
+#define VTD_VER		0x00
+#define VTD_CAP		0x08
+#define VTD_ECAP	0x10
+#define VTD_GCMD	0x18
+#define VTD_GSTS	0x1c
+#define VTD_RTADDR	0x20
+#define VTD_CCMD	0x28
+#define VTD_FSTS	0x34
+#define VTD_FECTL	0x38
+#define VTD_FEDATA	0x3c
+#define VTD_FEADDR	0x40
+#define VTD_FEUADDR	0x44
+#define VTD_IQH		0x80
+#define VTD_IQT		0x88
+#define VTD_IQA		0x90
+#define VTD_ICS		0x9c
+#define VTD_IECTL	0xa0
+#define VTD_IEDATA	0xa4
+#define VTD_IEADDR	0xa8
+#define VTD_IEUADDR	0xac
+/* Where CAP.FRO and ECAP.IRO of this unit put them */
+#define VTD_IVA		0xf0
+#define VTD_IOTLB	0xf8
+#define VTD_FRCD	0x220
+#define VTD_NR_FRCD	8
+#define VTD_REGS_SIZE	0x300
+
+/* CAP */
+#define VTD_CAP_ND_16BIT	6ULL
+#define VTD_CAP_CM		BIT_ULL(7)
+#define VTD_CAP_SAGAW_39	BIT_ULL(9)
+#define VTD_CAP_SAGAW_48	BIT_ULL(10)
+#define VTD_CAP_MGAW(bits)	((u64)((bits) - 1) << 16)
+#define VTD_CAP_FRO(offset)	((u64)(offset) / 16 << 24)
+#define VTD_CAP_SLLPS_2M	BIT_ULL(34)
+#define VTD_CAP_SLLPS_1G	BIT_ULL(35)
+#define VTD_CAP_PSI		BIT_ULL(39)
+#define VTD_CAP_NFR(n)		((u64)((n) - 1) << 40)
+#define VTD_CAP_MAMV(bits)	((u64)(bits) << 48)
+#define VTD_CAP_DWD		BIT_ULL(54)
+#define VTD_CAP_DRD		BIT_ULL(55)
+#define VTD_MAMV		18
+
+/* ECAP */
+#define VTD_ECAP_C		BIT_ULL(0)
+#define VTD_ECAP_QI		BIT_ULL(1)
+#define VTD_ECAP_PT		BIT_ULL(6)
+#define VTD_ECAP_IRO(offset)	((u64)(offset) / 16 << 8)
+
+/* GCMD and GSTS */
+#define VTD_GCMD_TE		BIT(31)
+#define VTD_GCMD_SRTP		BIT(30)
+#define VTD_GCMD_QIE		BIT(26)
+#define VTD_GSTS_TES		BIT(31)
+#define VTD_GSTS_RTPS		BIT(30)
+#define VTD_GSTS_QIES		BIT(26)
+
+/* RTADDR */
+#define VTD_RTADDR_RTA		GENMASK_ULL(63, 12)
+#define VTD_RTADDR_TTM		GENMASK_ULL(11, 10)
+
+/* CCMD */
+#define VTD_CCMD_ICC		BIT_ULL(63)
+#define VTD_CCMD_CIRG		GENMASK_ULL(62, 61)
+#define VTD_CCMD_CAIG		GENMASK_ULL(60, 59)
+#define VTD_CCMD_FM		GENMASK_ULL(33, 32)
+#define VTD_CCMD_SID		GENMASK_ULL(31, 16)
+#define VTD_CCMD_DID		GENMASK_ULL(15, 0)
+
+/* IOTLB and IVA */
+#define VTD_IOTLB_IVT		BIT_ULL(63)
+#define VTD_IOTLB_IIRG		GENMASK_ULL(61, 60)
+#define VTD_IOTLB_IAIG		GENMASK_ULL(58, 57)
+#define VTD_IOTLB_DR		BIT_ULL(49)
+#define VTD_IOTLB_DW		BIT_ULL(48)
+#define VTD_IOTLB_DID		GENMASK_ULL(47, 32)
+#define VTD_IVA_ADDR		GENMASK_ULL(63, 12)
+#define VTD_IVA_IH		BIT_ULL(6)
+#define VTD_IVA_AM		GENMASK_ULL(5, 0)
+
+/* Granularity of invalidations, the same in registers and descriptors */
+#define VTD_GRAN_GLOBAL		1
+#define VTD_GRAN_DOMAIN		2
+#define VTD_GRAN_PAGE		3	/* of the IOTLB */
+#define VTD_GRAN_DEVICE		3	/* of the context-cache */
+
+/* FSTS */
+#define VTD_FSTS_PFO		BIT(0)
+#define VTD_FSTS_PPF		BIT(1)
+#define VTD_FSTS_IQE		BIT(4)
+#define VTD_FSTS_ICE		BIT(5)
+#define VTD_FSTS_ITE		BIT(6)
+#define VTD_FSTS_FRI		GENMASK(15, 8)
+#define VTD_FSTS_W1C \
+	(VTD_FSTS_PFO | VTD_FSTS_IQE | VTD_FSTS_ICE | VTD_FSTS_ITE)
+#define VTD_FSTS_PENDING	(VTD_FSTS_W1C | VTD_FSTS_PPF)
+
+/* FECTL, IECTL and ICS */
+#define VTD_ECTL_IM		BIT(31)
+#define VTD_ECTL_IP		BIT(30)
+#define VTD_ICS_IWC		BIT(0)
+
+/* Upper half of a fault recording register */
+#define VTD_FRCD_F		BIT_ULL(63)
+#define VTD_FRCD_T_READ		BIT_ULL(62)
+#define VTD_FRCD_FR		GENMASK_ULL(39, 32)
+#define VTD_FRCD_SID		GENMASK_ULL(15, 0)
+
+/* IQT and IQA */
+#define VTD_IQT_QT		GENMASK_ULL(18, 4)
+#define VTD_IQA_IQA		GENMASK_ULL(63, 12)
+#define VTD_IQA_QS		GENMASK_ULL(2, 0)
+
+/* Root entry, lower half; the upper one is reserved */
+#define VTD_ROOT_P		BIT_ULL(0)
+#define VTD_ROOT_RSVD		GENMASK_ULL(11, 1)
+#define VTD_ROOT_CTP		GENMASK_ULL(63, 12)
+
+/* Context entry, lower half */
+#define VTD_CTX_P		BIT_ULL(0)
+#define VTD_CTX_FPD		BIT_ULL(1)
+#define VTD_CTX_TT		GENMASK_ULL(3, 2)
+#define VTD_CTX_RSVD_LO		GENMASK_ULL(11, 4)
+#define VTD_CTX_SLPTPTR		GENMASK_ULL(63, 12)
+#define VTD_TT_UNTRANSLATED	0
+#define VTD_TT_PASS_THROUGH	2
+/* Upper half */
+#define VTD_CTX_AW		GENMASK_ULL(2, 0)
+#define VTD_CTX_DID		GENMASK_ULL(23, 8)
+#define VTD_CTX_RSVD_HI		(GENMASK_ULL(63, 24) | BIT_ULL(7))
+
+/* Second-level paging entries */
+#define VTD_SL_R		BIT_ULL(0)
+#define VTD_SL_W		BIT_ULL(1)
+#define VTD_SL_PS		BIT_ULL(7)
+#define VTD_SL_SNP		BIT_ULL(11)
+#define VTD_SL_TM		BIT_ULL(62)
+#define VTD_SL_ADDR		GENMASK_ULL(51, 12)
+
+/* Fault reasons of legacy mode */
+#define VTD_FR_CONTEXT_INVALID		0x03
+#define VTD_FR_ROOT_TABLE_ACCESS	0x08
+#define VTD_FR_CONTEXT_TABLE_ACCESS	0x09
+#define VTD_FR_ROOT_RSVD		0x0a
+#define VTD_FR_CONTEXT_RSVD		0x0b
+#define VTD_FR_PAGING_RSVD		0x0c
+
+/* Invalidation descriptors of 128 bits, lower half */
+#define VTD_DESC_TYPE		GENMASK_ULL(3, 0)
+#define VTD_DESC_TYPE_HI	GENMASK_ULL(11, 9)
+#define VTD_DESC_CONTEXT	1
+#define VTD_DESC_IOTLB		2
+#define VTD_DESC_WAIT		5
+
+#define VTD_DESC_GRAN		GENMASK_ULL(5, 4)
+
+#define VTD_CC_DID		GENMASK_ULL(31, 16)
+#define VTD_CC_SID		GENMASK_ULL(47, 32)
+#define VTD_CC_FM		GENMASK_ULL(49, 48)
+#define VTD_CC_RSVD_LO		(GENMASK_ULL(63, 50) | GENMASK_ULL(15, 6))
+
+#define VTD_IOTLB_DESC_DW	BIT_ULL(6)
+#define VTD_IOTLB_DESC_DR	BIT_ULL(7)
+#define VTD_IOTLB_DESC_DID	GENMASK_ULL(31, 16)
+#define VTD_IOTLB_DESC_RSVD_LO	(GENMASK_ULL(63, 32) | GENMASK_ULL(15, 8))
+/* Upper half: as in IVA */
+#define VTD_IOTLB_DESC_RSVD_HI	GENMASK_ULL(11, 7)
+
+#define VTD_WAIT_IF		BIT_ULL(4)
+#define VTD_WAIT_SW		BIT_ULL(5)
+#define VTD_WAIT_FN		BIT_ULL(6)
+#define VTD_WAIT_DATA		GENMASK_ULL(63, 32)
+#define VTD_WAIT_RSVD_LO	GENMASK_ULL(31, 7)
+#define VTD_WAIT_RSVD_HI	GENMASK_ULL(1, 0)
+
+/**
+ * struct vtd_entry - Root and context entries, and descriptors
+ * @lo: Bits 63:0
+ * @hi: Bits 127:64
+ */
+struct vtd_entry {
+	__le64 lo;
+	__le64 hi;
+};
+
+#endif /* _KVIOMMU_VTD_SPEC_H */

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VT-d root, context and second-level paging entries of legacy mode.
+ */
+#include <linux/bitfield.h>
+#include <linux/bits.h>
+
+#include "vtd.h"
+
+/* Bits of an address that the guest's physical addresses do not have. */
+static u64 beyond_haw(const struct vtd *vtd)
+{
+	return ~(BIT_ULL(vtd->haw) - 1);
+}
+
+/* 1: present; 0: not; -1: wrong, and *reason says how. */
+static int read_root(struct vtd *vtd, u16 sid, u64 *ctp, u8 *reason)
+{
+	u64 addr = (vtd->root & VTD_RTADDR_RTA) + (sid >> 8) *
+		   sizeof(struct vtd_entry);
+	struct vtd_entry root;
+	u64 lo;
+
+	*reason = VTD_FR_ROOT_TABLE_ACCESS;
+	/* Other modes than legacy are not in the capabilities. */
+	if (vtd->root & VTD_RTADDR_TTM ||
+	    kviommu_guest_read(vtd->fe.unit, addr, &root, sizeof(root)))
+		return -1;
+	lo = le64_to_cpu(root.lo);
+	if (!(lo & VTD_ROOT_P))
+		return 0;
+	*reason = VTD_FR_ROOT_RSVD;
+	if (lo & (VTD_ROOT_RSVD | beyond_haw(vtd)) || root.hi)
+		return -1;
+	*ctp = lo & VTD_ROOT_CTP;
+	return 1;
+}
+
+/* As read_root(), for the context entry in *lo and *hi. */
+static int read_context(struct vtd *vtd, u16 sid, u64 *lo, u64 *hi, u8 *reason)
+{
+	struct vtd_entry ctx;
+	unsigned int levels;
+	u64 ctp;
+	int ret;
+
+	ret = read_root(vtd, sid, &ctp, reason);
+	if (ret <= 0)
+		return ret;
+	*reason = VTD_FR_CONTEXT_TABLE_ACCESS;
+	if (kviommu_guest_read(vtd->fe.unit, ctp + (sid & 0xff) * sizeof(ctx),
+			       &ctx, sizeof(ctx)))
+		return -1;
+	*lo = le64_to_cpu(ctx.lo);
+	*hi = le64_to_cpu(ctx.hi);
+	if (!(*lo & VTD_CTX_P))
+		return 0;
+	*reason = VTD_FR_CONTEXT_RSVD;
+	if (*lo & VTD_CTX_RSVD_LO || *hi & VTD_CTX_RSVD_HI)
+		return -1;
+	/* The width has to be one of SAGAW, for pass-through too. */
+	*reason = VTD_FR_CONTEXT_INVALID;
+	levels = FIELD_GET(VTD_CTX_AW, *hi) + 2;
+	if (levels < 3 || levels > vtd->levels_max)
+		return -1;
+	return 1;
+}
+
+/**
+ * vtd_resolve() - Say what the guest wants for a device
+ * @fe: The front-end
+ * @source_id: Requester ID
+ * @b: What its DMA is to go through
+ *
+ * An entry that is not present is no fault before the device makes a request,
+ * which only the physical IOMMU sees. One that is wrong is reported now: there
+ * will be no other occasion.
+ */
+void vtd_resolve(struct kviommu_frontend *fe, u16 source_id,
+		 struct kviommu_binding *b)
+{
+	struct vtd *vtd = to_vtd(fe);
+	u64 lo = 0, hi = 0;
+	u8 reason;
+	int ret;
+
+	*b = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
+	if (!(vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_TES)) {
+		if (vtd->boot_identity)
+			b->type = KVIOMMU_BIND_IDENTITY;
+		return;
+	}
+	ret = read_context(vtd, source_id, &lo, &hi, &reason);
+	if (!ret)
+		return;
+	if (ret < 0)
+		goto fault;
+
+	switch (FIELD_GET(VTD_CTX_TT, lo)) {
+	case VTD_TT_PASS_THROUGH:
+		b->type = KVIOMMU_BIND_IDENTITY;
+		return;
+	case VTD_TT_UNTRANSLATED:
+		reason = VTD_FR_CONTEXT_RSVD;
+		if (lo & VTD_CTX_SLPTPTR & beyond_haw(vtd))
+			goto fault;
+		b->type = KVIOMMU_BIND_DOMAIN;
+		b->did = FIELD_GET(VTD_CTX_DID, hi);
+		b->levels = FIELD_GET(VTD_CTX_AW, hi) + 2;
+		b->pgtbl = lo & VTD_CTX_SLPTPTR;
+		b->quiet = lo & VTD_CTX_FPD;
+		return;
+	}
+	reason = VTD_FR_CONTEXT_INVALID;
+fault:
+	if (!(lo & VTD_CTX_FPD))
+		vtd_fault(fe, source_id, 0, reason);
+}
+
+/**
+ * vtd_decode() - Decode a second-level paging entry
+ * @fe: The front-end
+ * @val: The entry
+ * @level: Of the table it stands in; 1 is the last
+ * @e: What it says
+ */
+void vtd_decode(const struct kviommu_frontend *fe, u64 val, unsigned int level,
+		struct kviommu_entry *e)
+{
+	const struct vtd *vtd = container_of(fe, struct vtd, fe);
+	/* No snoop control and no device-TLB: their bits are reserved. */
+	u64 rsvd = VTD_SL_SNP | VTD_SL_TM | (VTD_SL_ADDR & beyond_haw(vtd));
+
+	*e = (struct kviommu_entry){};
+	if (!(val & (VTD_SL_R | VTD_SL_W)))
+		return;
+	e->leaf = level == 1 || val & VTD_SL_PS;
+	if (level > 3)
+		rsvd |= VTD_SL_PS;
+	else if (e->leaf)
+		rsvd |= VTD_SL_ADDR & (BIT_ULL(12 + 9 * (level - 1)) - 1);
+	if (val & rsvd) {
+		e->fault = VTD_FR_PAGING_RSVD;
+		return;
+	}
+	if (val & VTD_SL_R)
+		e->prot |= KVIOMMU_READ;
+	if (val & VTD_SL_W)
+		e->prot |= KVIOMMU_WRITE;
+	e->addr = val & VTD_SL_ADDR;
+}

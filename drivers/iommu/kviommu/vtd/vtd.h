@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The VT-d front-end.
+ *
+ *	regs.c		registers
+ *	qi.c		the invalidation queue, and what invalidations do
+ *	tables.c	root, context and paging entries
+ *	fault.c		fault recording, and the events
+ *
+ * Everything runs under unit->lock.
+ */
+#ifndef _KVIOMMU_VTD_H
+#define _KVIOMMU_VTD_H
+
+#include <linux/container_of.h>
+#include <linux/types.h>
+
+#include "../frontend.h"
+#include "spec.h"
+
+/**
+ * struct vtd - State of a VT-d unit
+ * @fe: What the unit knows of it
+ * @unit_id: For traces
+ * @page: The register page, a copy of @regs for the guest to read
+ * @regs: The registers
+ * @root: RTADDR as SRTP latched it
+ * @iq_base: Guest physical address of the queue, as QIE latched it
+ * @iq_size: Entries of the queue
+ * @iq_head: Next descriptor to take
+ * @next_frcd: Fault recording register to use next
+ * @haw: Width in bits of the guest's physical addresses
+ * @levels_max: Levels of tables supported: 3 to this
+ * @boot_identity: DMA reaches all memory while translation is off
+ */
+struct vtd {
+	struct kviommu_frontend fe;
+	int unit_id;
+	u32 *page;
+	u32 regs[VTD_REGS_SIZE / sizeof(u32)];
+	u64 root;
+	u64 iq_base;
+	unsigned int iq_size;
+	unsigned int iq_head;
+	unsigned int next_frcd;
+	unsigned int haw;
+	unsigned int levels_max;
+	bool boot_identity;
+};
+
+static inline struct vtd *to_vtd(struct kviommu_frontend *fe)
+{
+	return container_of(fe, struct vtd, fe);
+}
+
+/* regs.c */
+static inline u32 vtd_get32(const struct vtd *vtd, unsigned int offset)
+{
+	return vtd->regs[offset / sizeof(u32)];
+}
+
+static inline u64 vtd_get64(const struct vtd *vtd, unsigned int offset)
+{
+	return vtd_get32(vtd, offset) | (u64)vtd_get32(vtd, offset + 4) << 32;
+}
+
+void vtd_set32(struct vtd *vtd, unsigned int offset, u32 val);
+void vtd_set64(struct vtd *vtd, unsigned int offset, u64 val);
+
+/* qi.c */
+void vtd_queue_enable(struct vtd *vtd);
+void vtd_queue_disable(struct vtd *vtd);
+void vtd_queue_run(struct vtd *vtd);
+void vtd_ccmd(struct vtd *vtd);
+void vtd_iotlb(struct vtd *vtd);
+
+/* tables.c */
+void vtd_resolve(struct kviommu_frontend *fe, u16 source_id,
+		 struct kviommu_binding *b);
+void vtd_decode(const struct kviommu_frontend *fe, u64 val, unsigned int level,
+		struct kviommu_entry *e);
+
+/* fault.c */
+void vtd_fault(struct kviommu_frontend *fe, u16 source_id, u64 addr,
+	       u8 reason);
+void vtd_queue_error(struct vtd *vtd);
+void vtd_fsts_written(struct vtd *vtd);
+void vtd_fectl_written(struct vtd *vtd);
+void vtd_frcd_written(struct vtd *vtd);
+void vtd_inval_complete(struct vtd *vtd);
+void vtd_ics_written(struct vtd *vtd);
+void vtd_iectl_written(struct vtd *vtd);
+
+#endif /* _KVIOMMU_VTD_H */
