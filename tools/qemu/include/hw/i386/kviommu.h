@@ -1,0 +1,69 @@
+/*
+ * kviommu: the virtual IOMMU of the host kernel behind intel-iommu
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_I386_KVIOMMU_H
+#define HW_I386_KVIOMMU_H
+
+#include "exec/memory.h"
+#include "hw/pci/pci.h"
+#include "system/iommufd.h"
+
+typedef struct IntelIOMMUState IntelIOMMUState;
+typedef struct KVIOMMUState KVIOMMUState;
+
+/**
+ * kviommu_check_options: judge the options of an intel-iommu device
+ *
+ * To be called before the device's other options get their defaults. With
+ * kviommu=on sets the options that are implied, and refuses those that do not
+ * go together with it; without it refuses those that need it.
+ *
+ * Returns: false with @errp set if the options are refused.
+ */
+bool kviommu_check_options(IntelIOMMUState *s, Error **errp);
+
+/**
+ * kviommu_new: make the unit of this virtual machine
+ *
+ * Opens /dev/kviommu, creates the unit for this VM, takes cap and ecap of @s
+ * from it, puts its register page into system memory and begins to keep the
+ * IOAS of guest physical addresses in step with the memory map.
+ *
+ * Returns: NULL with @errp set on failure.
+ */
+KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp);
+
+/* What the guest sees in a register now */
+uint32_t kviommu_read_long(KVIOMMUState *k, hwaddr reg);
+uint64_t kviommu_read_quad(KVIOMMUState *k, hwaddr reg);
+
+/**
+ * kviommu_get_address_space: what VFIO is to map for an assigned device
+ *
+ * Returns: an address space without memory if there is an assigned device at
+ * that place, NULL for devices that QEMU emulates.
+ */
+AddressSpace *kviommu_get_address_space(KVIOMMUState *k, PCIBus *bus,
+                                        int devfn);
+
+/**
+ * kviommu_attach_device: hand a device that VFIO just attached to the unit
+ *
+ * Returns: false with @errp set on failure; the device is as VFIO left it then.
+ */
+bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
+                           HostIOMMUDevice *hiod, Error **errp);
+
+/* Take a device back from the unit and leave it as VFIO knows it */
+void kviommu_detach_device(KVIOMMUState *k, PCIBus *bus, int devfn);
+
+/* End QEMU if the assigned device @pdev did not get behind the unit */
+void kviommu_require_device(KVIOMMUState *k, PCIDevice *pdev);
+
+/* Put the unit back to its state after creation */
+void kviommu_reset(KVIOMMUState *k);
+
+#endif
