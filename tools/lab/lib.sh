@@ -42,11 +42,17 @@ logged()
 mirror()
 {
 	local m
-	m=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' \
-		'Created-By: Packages' 2>/dev/null |
-		sed -n 's/^Debian|Debian|//p' | sort -u | head -n 1)
-	[ -n "$m" ] || die "apt knows no Debian archive (run apt-get update?)"
+	m=$(debian_archive)
+	# A fresh machine has no lists yet that say which archive is Debian's.
+	[ -n "$m" ] || m=$(apt-get update >&2; debian_archive)
+	[ -n "$m" ] || die "apt knows no Debian archive"
 	echo "${m%/}"
+}
+debian_archive()
+{
+	apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' \
+		'Created-By: Packages' 2>/dev/null |
+		sed -n 's/^Debian|Debian|//p' | sort -u | sed -n 1p
 }
 
 # in_root COMMAND...: run in the build root, which sees this tree at the same
@@ -76,4 +82,33 @@ fresh()
 	local stamp=$1
 	shift
 	[ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(stamp_of "$@")" ]
+}
+
+# tap NAME COMMAND...: one test in TAP on stdout; all that COMMAND prints is
+# kept in build/check/NAME.log and its end shown if it fails.
+tap_n=0 tap_failed=0
+tap()
+{
+	local name=$1 log pid rc=0 begin=$SECONDS
+	shift
+	log=$BUILD/check/$name.log
+	mkdir -p "$BUILD/check"
+	say "$name"
+	tap_n=$((tap_n + 1))
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	wait "$pid" || rc=$?
+	if [ "$rc" = 0 ]; then
+		echo "ok $tap_n - $name # $((SECONDS - begin)) s"
+	else
+		tail -n 40 "$log" | sed 's/^/# /'
+		echo "not ok $tap_n - $name # status $rc"
+		tap_failed=$((tap_failed + 1))
+	fi
+}
+tap_end()
+{
+	echo "1..$tap_n"
+	echo "$((tap_n - tap_failed)) passed, $tap_failed failed"
+	[ "$tap_failed" = 0 ]
 }
