@@ -10,71 +10,65 @@
 #include "kviommu.h"
 #include "trace.h"
 
-static void device_block(struct kviommu_device *dev)
-{
-	switch (dev->bound.type) {
-	case KVIOMMU_BIND_BLOCKED:
-		break;
-	case KVIOMMU_BIND_IDENTITY:
-		kviommu_vfio_detach_ioas(&dev->host);
-		break;
-	case KVIOMMU_BIND_DOMAIN:
-		kviommu_domain_detach(dev->domain, &dev->host);
-		dev->domain = NULL;
-		break;
-	}
-	dev->bound = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
-}
-
-static int device_unblock(struct kviommu_device *dev,
-			  const struct kviommu_binding *b)
+static int device_switch(struct kviommu_device *dev,
+			 const struct kviommu_binding *b)
 {
 	struct kviommu_unit *unit = dev->unit;
 	struct kviommu_domain *domain;
-	int ret = 0;
 
 	switch (b->type) {
 	case KVIOMMU_BIND_BLOCKED:
 		break;
 	case KVIOMMU_BIND_IDENTITY:
-		ret = kviommu_vfio_attach_ioas(&dev->host,
-					       unit->access.ioas_id);
-		break;
+		return kviommu_vfio_set_ioas(&dev->host, unit->access.ioas_id);
 	case KVIOMMU_BIND_DOMAIN:
 		domain = kviommu_domain_attach(unit, &dev->host,
 					       dev->source_id, b);
 		if (IS_ERR(domain))
-			ret = PTR_ERR(domain);
-		else
-			dev->domain = domain;
-		break;
+			return PTR_ERR(domain);
+		dev->domain = domain;
+		return 0;
 	}
-	if (!ret)
-		dev->bound = *b;
-	return ret;
+	return kviommu_vfio_set_domain(&dev->host, NULL);
 }
 
-/* Let the device's DMA go through what the front-end says. */
-static void device_bind(struct kviommu_device *dev)
+/*
+ * Let the device's DMA go through @b, or block it if that fails. What it went
+ * through before serves until the new is ready.
+ */
+static void device_bind(struct kviommu_device *dev,
+			const struct kviommu_binding *b)
 {
+	struct kviommu_domain *old = dev->domain;
 	struct kviommu_unit *unit = dev->unit;
-	struct kviommu_binding b = {};
 	int ret;
 
-	unit->fe->ops->resolve(unit->fe, dev->source_id, &b);
-	if (b.type == dev->bound.type && b.did == dev->bound.did &&
-	    b.pgtbl == dev->bound.pgtbl && b.levels == dev->bound.levels)
-		return;
-	/* There is no way from one to another but through the blocking domain. */
-	device_block(dev);
-	ret = device_unblock(dev, &b);
-	trace_kviommu_bind(unit->id, dev->source_id, b.type, b.did, b.pgtbl,
+	dev->domain = NULL;
+	dev->bound = *b;
+	ret = device_switch(dev, b);
+	trace_kviommu_bind(unit->id, dev->source_id, b->type, b->did, b->pgtbl,
 			   ret);
-	if (ret && ret != -EINTR) {
+	if (ret) {
+		kviommu_vfio_set_domain(&dev->host, NULL);
+		dev->bound = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
 		kviommu_count(unit, errors, 1);
 		pr_warn_ratelimited("unit %d: DMA of device %04x stays blocked: error %d\n",
 				    unit->id, dev->source_id, ret);
 	}
+	if (old)
+		kviommu_domain_put(old);
+}
+
+/* Ask the front-end what the device's DMA is to go through. */
+static void device_update(struct kviommu_device *dev)
+{
+	struct kviommu_frontend *fe = dev->unit->fe;
+	struct kviommu_binding b = {};
+
+	fe->ops->resolve(fe, dev->source_id, &b);
+	if (b.type != dev->bound.type || b.did != dev->bound.did ||
+	    b.pgtbl != dev->bound.pgtbl || b.levels != dev->bound.levels)
+		device_bind(dev, &b);
 }
 
 /**
@@ -93,7 +87,7 @@ void kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask)
 
 	list_for_each_entry(dev, &unit->devices, entry)
 		if (!((dev->source_id ^ sid) & ~mask))
-			device_bind(dev);
+			device_update(dev);
 }
 
 static struct kviommu_device *device_find(struct kviommu_unit *unit,
@@ -133,22 +127,15 @@ int kviommu_device_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 		return -ENOMEM;
 	dev->unit = unit;
 	dev->source_id = source_id;
-	ret = kviommu_vfio_get(&dev->host, fd, &unit->access);
-	if (ret)
-		goto free;
-	ret = kviommu_vfio_probe(&dev->host, unit->aw_bits);
-	if (ret)
-		goto put;
+	ret = kviommu_vfio_get(&dev->host, fd, &unit->access, unit->aw_bits);
+	if (ret) {
+		kfree(dev);
+		return ret;
+	}
 	list_add_tail(&dev->entry, &unit->devices);
 	kviommu_count(unit, devices, 1);
-	device_bind(dev);
+	device_update(dev);
 	return 0;
-
-put:
-	kviommu_vfio_put(&dev->host);
-free:
-	kfree(dev);
-	return ret;
 }
 
 /**
@@ -159,7 +146,9 @@ free:
  */
 void kviommu_device_destroy(struct kviommu_device *dev)
 {
-	device_block(dev);
+	static const struct kviommu_binding blocked = { KVIOMMU_BIND_BLOCKED };
+
+	device_bind(dev, &blocked);
 	kviommu_count(dev->unit, devices, -1);
 	list_del(&dev->entry);
 	kviommu_vfio_put(&dev->host);

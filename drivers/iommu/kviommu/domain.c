@@ -127,15 +127,15 @@ static struct kviommu_domain *domain_create(struct kviommu_unit *unit,
 /**
  * kviommu_domain_attach() - Let a device translate through a guest domain
  * @unit: The unit
- * @host: The device, which is blocked
+ * @host: The device
  * @source_id: Its requester ID
  * @b: The guest domain
  *
  * Uses the shadow that there is, or makes one.
  *
  * Context: under unit->lock, not under map_lock.
- * Return: the domain, to be given to kviommu_domain_detach(), or an error of
- * kviommu_vfio_alloc_domain() or kviommu_vfio_attach(), -ENOMEM or -EINTR.
+ * Return: the domain, to be given to kviommu_domain_put(), or an error of
+ * kviommu_vfio_alloc_domain() or kviommu_vfio_set_domain(), -ENOMEM or -EINTR.
  */
 struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
 					     struct kviommu_vfio *host,
@@ -152,7 +152,7 @@ struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
 		if (domain->did != b->did || domain->pgtbl != b->pgtbl ||
 		    domain->levels != b->levels)
 			continue;
-		ret = kviommu_vfio_attach(host, domain->hw);
+		ret = kviommu_vfio_set_domain(host, domain->hw);
 		if (!ret)
 			goto attached;
 		/* -EINVAL: it is of another physical IOMMU. */
@@ -163,7 +163,7 @@ struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
 	domain = domain_create(unit, host, source_id, b);
 	if (IS_ERR(domain))
 		return domain;
-	ret = kviommu_vfio_attach(host, domain->hw);
+	ret = kviommu_vfio_set_domain(host, domain->hw);
 	if (ret) {
 		domain_destroy(domain);
 		return ERR_PTR(ret);
@@ -176,17 +176,14 @@ attached:
 }
 
 /**
- * kviommu_domain_detach() - Block a device's DMA
- * @domain: The domain that kviommu_domain_attach() attached it to; freed with
- *          the last device
- * @host: The device
+ * kviommu_domain_put() - A device translates through a domain no longer
+ * @domain: The domain that kviommu_domain_attach() gave; freed with the last
+ *          device
  *
  * Context: under unit->lock, not under map_lock.
  */
-void kviommu_domain_detach(struct kviommu_domain *domain,
-			   struct kviommu_vfio *host)
+void kviommu_domain_put(struct kviommu_domain *domain)
 {
-	kviommu_vfio_detach(host, domain->hw);
 	if (!--domain->devices)
 		domain_destroy(domain);
 }

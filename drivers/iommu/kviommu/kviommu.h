@@ -197,8 +197,7 @@ struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
 					     struct kviommu_vfio *host,
 					     u16 source_id,
 					     const struct kviommu_binding *b);
-void kviommu_domain_detach(struct kviommu_domain *domain,
-			   struct kviommu_vfio *host);
+void kviommu_domain_put(struct kviommu_domain *domain);
 void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr);
 void kviommu_unit_flush(struct kviommu_unit *unit);
 void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last);

@@ -162,7 +162,7 @@ static int execute(struct kviommu_unit *unit, const struct ioctl_op *op,
 	guard(mutex)(&unit->lock);
 	if (!op->early && !unit->created)
 		return -ENODEV;
-	if (unit->created && unit->mm != current->mm)
+	if (!op->early && unit->mm != current->mm)
 		return -EPERM;
 	return op->execute(unit, arg);
 }
@@ -187,6 +187,9 @@ static long kviommu_ioctl(struct file *file, unsigned int cmd,
 	ret = copy_struct_from_user(&buf, op->size, uarg, usize);
 	if (ret)
 		return ret;
+	/* An answer that cannot be given must not have been acted on. */
+	if (copy_to_user(uarg, &buf, min(usize, op->size)))
+		return -EFAULT;
 	ret = execute(file->private_data, op, &buf);
 	if (ret)
 		return ret;

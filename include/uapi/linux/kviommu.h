@@ -92,8 +92,7 @@ struct kviommu_info {
 
 /**
  * enum kviommu_create_flags - Bits of kviommu_create.flags
- * @KVIOMMU_CREATE_BOOT_IDENTITY: Until the guest enables translation for the
- *                                first time after creation or KVIOMMU_RESET,
+ * @KVIOMMU_CREATE_BOOT_IDENTITY: While the guest has translation disabled,
  *                                devices reach all of the IOAS at the guest
  *                                physical address, which pins all of it. For
  *                                firmware that boots from an assigned device.
@@ -184,7 +183,8 @@ struct kviommu_arm {
  * Put a device behind the unit. From then on its DMA goes through what the
  * guest's tables say for @source_id. Allowed at any time, also while the guest
  * runs. The unit keeps the device open until it is detached or the unit is
- * closed; meanwhile userspace cannot attach it to anything else.
+ * closed; meanwhile userspace cannot attach it to anything else, nor another
+ * device of its IOMMU group.
  *
  * Errors beside the general ones:
  *

@@ -7,7 +7,6 @@
 #ifndef _KVIOMMU_HOST_H
 #define _KVIOMMU_HOST_H
 
-#include <linux/list.h>
 #include <linux/types.h>
 #include <linux/kvm_types.h>
 #include <asm/kvm_page_track.h>
@@ -75,24 +74,28 @@ void kviommu_access_unpin(struct kviommu_access *a, u64 gfn);
  * @vdev: The device
  * @dev: The physical device
  * @group: Its IOMMU group
- * @entry: In the list of all devices that units hold
+ * @empty: A domain without translations, for while it is blocked
+ * @domain: The domain its group is attached to, or NULL
+ * @in_ioas: It is attached to an IOAS instead
+ *
+ * The last two are under vdev->dev_set->lock.
  */
 struct kviommu_vfio {
 	struct file *file;
 	struct vfio_device *vdev;
 	struct device *dev;
 	struct iommu_group *group;
-	struct list_head entry;
+	struct iommu_domain *empty;
+	struct iommu_domain *domain;
+	bool in_ioas;
 };
 
 int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
-		     const struct kviommu_access *a);
+		     const struct kviommu_access *a, unsigned int aw_bits);
 void kviommu_vfio_put(struct kviommu_vfio *v);
-int kviommu_vfio_probe(struct kviommu_vfio *v, unsigned int aw_bits);
 struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v);
-int kviommu_vfio_attach(struct kviommu_vfio *v, struct iommu_domain *domain);
-void kviommu_vfio_detach(struct kviommu_vfio *v, struct iommu_domain *domain);
-int kviommu_vfio_attach_ioas(struct kviommu_vfio *v, u32 ioas_id);
-void kviommu_vfio_detach_ioas(struct kviommu_vfio *v);
+int kviommu_vfio_set_domain(struct kviommu_vfio *v,
+			    struct iommu_domain *domain);
+int kviommu_vfio_set_ioas(struct kviommu_vfio *v, u32 ioas_id);
 
 #endif /* _KVIOMMU_HOST_H */

@@ -8,34 +8,11 @@
 #include <linux/fs.h>
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
-#include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
 #include <linux/vfio.h>
 
 #include "host.h"
-
-/* All devices that units hold: a group belongs to one unit at a time. */
-static DEFINE_MUTEX(held_lock);
-static LIST_HEAD(held);
-
-static int hold(struct kviommu_vfio *v)
-{
-	struct kviommu_vfio *other;
-
-	guard(mutex)(&held_lock);
-	list_for_each_entry(other, &held, entry)
-		if (other->group == v->group)
-			return -EBUSY;
-	list_add(&v->entry, &held);
-	return 0;
-}
-
-static void unhold(struct kviommu_vfio *v)
-{
-	guard(mutex)(&held_lock);
-	list_del(&v->entry);
-}
 
 /*
  * A VFIO device cdev can be open several times, but is bound through one of
@@ -66,16 +43,35 @@ static struct vfio_device *vdev_of_file(struct file *file)
 static int check_binding(struct vfio_device *vdev,
 			 const struct kviommu_access *a)
 {
-	int ret = 0;
+	lockdep_assert_held(&vdev->dev_set->lock);
 
-	mutex_lock(&vdev->dev_set->lock);
 	if (!vdev->iommufd_device)
-		ret = -EINVAL;
-	else if (iommufd_device_to_ictx(vdev->iommufd_device) != a->ictx)
-		ret = -EXDEV;
-	else if (vdev->iommufd_attached)
-		ret = -EBUSY;
-	mutex_unlock(&vdev->dev_set->lock);
+		return -EINVAL;
+	if (iommufd_device_to_ictx(vdev->iommufd_device) != a->ictx)
+		return -EXDEV;
+	if (vdev->iommufd_attached)
+		return -EBUSY;
+	return 0;
+}
+
+/* Off what we attached the device to; then its group is blocked. */
+static void detach(struct kviommu_vfio *v)
+{
+	if (v->in_ioas)
+		v->vdev->ops->detach_ioas(v->vdev);
+	/* Only what is ours: a group whose owner changed has moved on. */
+	else if (v->domain && iommu_get_domain_for_dev(v->dev) == v->domain)
+		iommu_detach_group(v->domain, v->group);
+	v->in_ioas = false;
+	v->domain = NULL;
+}
+
+static int attach(struct kviommu_vfio *v, struct iommu_domain *domain)
+{
+	int ret = iommu_attach_group(domain, v->group);
+
+	if (!ret)
+		v->domain = domain;
 	return ret;
 }
 
@@ -84,17 +80,22 @@ static int check_binding(struct vfio_device *vdev,
  * @v: Where to
  * @fd: File descriptor of its character device
  * @a: The iommufd it must be bound to
+ * @aw_bits: Width of the I/O virtual addresses to translate
  *
- * Context: process context.
+ * The device's group is attached to an empty domain of our own: that blocks
+ * its DMA, proves that the physical IOMMU can translate for it, and keeps
+ * everybody else from attaching it.
+ *
+ * Context: process context, not under map_lock.
  * Return: 0; -EBADF; -EINVAL if it is no VFIO device cdev that is bound;
- * -EXDEV if it is bound to another iommufd; -EBUSY if it is attached, or a
- * unit holds a device of its group.
+ * -EXDEV if it is bound to another iommufd; -EBUSY if its group is attached;
+ * -EMEDIUMTYPE if the physical IOMMU cannot do it; -ENOMEM.
  */
 int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
-		     const struct kviommu_access *a)
+		     const struct kviommu_access *a, unsigned int aw_bits)
 {
-	struct vfio_device *vdev;
 	struct file *file = fget(fd);
+	struct vfio_device *vdev;
 	int ret;
 
 	if (!file)
@@ -104,23 +105,38 @@ int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 		ret = PTR_ERR(vdev);
 		goto put_file;
 	}
-	ret = check_binding(vdev, a);
-	if (ret)
-		goto put_file;
+	v->file = file;
+	v->vdev = vdev;
+	v->dev = vdev->dev;
 	v->group = iommu_group_get(vdev->dev);
 	if (!v->group) {
 		ret = -EINVAL;
 		goto put_file;
 	}
-	v->file = file;
-	v->vdev = vdev;
-	v->dev = vdev->dev;
-	ret = hold(v);
+
+	mutex_lock(&vdev->dev_set->lock);
+	ret = check_binding(vdev, a);
 	if (ret)
-		goto put_group;
+		goto unlock;
+	v->empty = kviommu_vfio_alloc_domain(v);
+	if (IS_ERR(v->empty)) {
+		ret = PTR_ERR(v->empty);
+		goto unlock;
+	}
+	ret = -EMEDIUMTYPE;
+	if (v->empty->geometry.aperture_end < (1ULL << aw_bits) - 1 ||
+	    !(v->empty->pgsize_bitmap & SZ_4K))
+		goto free_empty;
+	ret = attach(v, v->empty);
+	if (ret)
+		goto free_empty;
+	mutex_unlock(&vdev->dev_set->lock);
 	return 0;
 
-put_group:
+free_empty:
+	iommu_domain_free(v->empty);
+unlock:
+	mutex_unlock(&vdev->dev_set->lock);
 	iommu_group_put(v->group);
 put_file:
 	fput(file);
@@ -128,12 +144,17 @@ put_file:
 }
 
 /**
- * kviommu_vfio_put() - Give a device back; it is attached to nothing of ours
+ * kviommu_vfio_put() - Give a device back, blocked and attached to nothing
  * @v: The device
+ *
+ * Context: process context, not under map_lock.
  */
 void kviommu_vfio_put(struct kviommu_vfio *v)
 {
-	unhold(v);
+	mutex_lock(&v->vdev->dev_set->lock);
+	detach(v);
+	mutex_unlock(&v->vdev->dev_set->lock);
+	iommu_domain_free(v->empty);
 	iommu_group_put(v->group);
 	fput(v->file);
 }
@@ -165,89 +186,54 @@ struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v)
 }
 
 /**
- * kviommu_vfio_probe() - See whether a device can be translated for
+ * kviommu_vfio_set_domain() - Let a device translate through a domain
  * @v: The device
- * @aw_bits: Width of the I/O virtual addresses
+ * @domain: The domain; NULL blocks its DMA
  *
- * Tries with an empty domain.
+ * There is no way from one domain to another but through the blocking one;
+ * VFIO's lock keeps others from getting in between.
  *
- * Return: 0; -EMEDIUMTYPE if the physical IOMMU cannot do it; -EBUSY if
- * somebody attached the group; -ENOMEM.
+ * Context: process context, not under map_lock.
+ * Return: 0, or with the device blocked: -EINVAL if its IOMMU does not take
+ * this domain; -EBUSY if somebody else attached the group; -ENOMEM.
  */
-int kviommu_vfio_probe(struct kviommu_vfio *v, unsigned int aw_bits)
+int kviommu_vfio_set_domain(struct kviommu_vfio *v,
+			    struct iommu_domain *domain)
 {
-	struct iommu_domain *domain = kviommu_vfio_alloc_domain(v);
 	int ret;
 
-	if (IS_ERR(domain))
-		return PTR_ERR(domain);
-	ret = -EMEDIUMTYPE;
-	if (domain->geometry.aperture_end < (1ULL << aw_bits) - 1 ||
-	    !(domain->pgsize_bitmap & SZ_4K))
-		goto free;
-	ret = kviommu_vfio_attach(v, domain);
-	if (!ret)
-		kviommu_vfio_detach(v, domain);
-free:
-	iommu_domain_free(domain);
+	mutex_lock(&v->vdev->dev_set->lock);
+	detach(v);
+	ret = attach(v, domain ?: v->empty);
+	if (ret)
+		attach(v, v->empty);
+	mutex_unlock(&v->vdev->dev_set->lock);
 	return ret;
 }
 
 /**
- * kviommu_vfio_attach() - Let a device's group translate through a domain
- * @v: The device, whose group is on its blocking domain
- * @domain: The domain
- *
- * Return: 0; -EINVAL if the device's IOMMU does not take this domain; -EBUSY if
- * somebody else attached the group; -ENOMEM.
- */
-int kviommu_vfio_attach(struct kviommu_vfio *v, struct iommu_domain *domain)
-{
-	return iommu_attach_group(domain, v->group);
-}
-
-/**
- * kviommu_vfio_detach() - Block a device's DMA
+ * kviommu_vfio_set_ioas() - Let a device reach an IOAS at its addresses
  * @v: The device
- * @domain: The domain that kviommu_vfio_attach() attached it to
- */
-void kviommu_vfio_detach(struct kviommu_vfio *v, struct iommu_domain *domain)
-{
-	/* Only what is ours: a group whose owner changed has moved on. */
-	if (iommu_get_domain_for_dev(v->dev) == domain)
-		iommu_detach_group(domain, v->group);
-}
-
-/**
- * kviommu_vfio_attach_ioas() - Let a device reach an IOAS at its addresses
- * @v: The device, attached to nothing
  * @ioas_id: The IOAS, all of which gets pinned
  *
  * Through VFIO, so that its idea of the device stays right.
  *
  * Context: process context, not under map_lock.
- * Return: 0, or an error of VFIO_DEVICE_ATTACH_IOMMUFD_PT.
+ * Return: 0, or with the device blocked an error of
+ * VFIO_DEVICE_ATTACH_IOMMUFD_PT.
  */
-int kviommu_vfio_attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
+int kviommu_vfio_set_ioas(struct kviommu_vfio *v, u32 ioas_id)
 {
-	int ret = -EBUSY;
+	int ret;
 
 	mutex_lock(&v->vdev->dev_set->lock);
-	if (!v->vdev->iommufd_attached)
-		ret = v->vdev->ops->attach_ioas(v->vdev, &ioas_id);
+	detach(v);
+	ret = v->vdev->iommufd_attached ? -EBUSY :
+	      v->vdev->ops->attach_ioas(v->vdev, &ioas_id);
+	if (ret)
+		attach(v, v->empty);
+	else
+		v->in_ioas = true;
 	mutex_unlock(&v->vdev->dev_set->lock);
 	return ret;
-}
-
-/**
- * kviommu_vfio_detach_ioas() - Undo kviommu_vfio_attach_ioas()
- * @v: The device
- *
- * Context: process context, not under map_lock.
- */
-void kviommu_vfio_detach_ioas(struct kviommu_vfio *v)
-{
-	mutex_lock(&v->vdev->dev_set->lock);
-	v->vdev->ops->detach_ioas(v->vdev);
-	mutex_unlock(&v->vdev->dev_set->lock);
 }
