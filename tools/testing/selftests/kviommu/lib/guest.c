@@ -202,6 +202,11 @@ __u64 *g_entry(struct guest *g, __u64 d, __u64 iova, __u64 leaf)
 	}
 }
 
+__u64 g_entry_gpa(struct guest *g, __u64 d, __u64 iova, __u64 leaf)
+{
+	return (__u64)g_entry(g, d, iova, leaf);
+}
+
 __u64 *g_context(struct guest *g, __u64 sid)
 {
 	__u64 *re = (__u64 *)(g->root + (sid >> 8) * 16);

@@ -197,6 +197,7 @@ __u64 g_flush_context_global(struct guest *g);
 /* Tables. d: index of a domain of ours; did: the domain-id. */
 __u64 g_domain(struct guest *g, __u64 d, __u64 did, __u64 levels);
 __u64 *g_entry(struct guest *g, __u64 d, __u64 iova, __u64 leaf);
+__u64 g_entry_gpa(struct guest *g, __u64 d, __u64 iova, __u64 leaf);
 __u64 *g_context(struct guest *g, __u64 sid);
 /* These write entries and invalidate nothing. n: pages of the leaf's size */
 __u64 g_map_quiet(struct guest *g, __u64 d, __u64 iova, __u64 gpa, __u64 n,

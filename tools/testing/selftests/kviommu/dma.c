@@ -1,0 +1,1172 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What devices reach, and what not, as the guest changes its tables. All is
+ * judged by memory contents; the faults of the physical IOMMU in the host's
+ * log are those that the tests mean to provoke.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "kselftest_harness.h"
+#include "require.h"
+#include "unit.h"
+
+#define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
+
+#define DID	1
+/* By this, device 0 always finds a way to memory in domain 0. */
+#define BOUNCE		0x7f000000UL
+#define BOUNCE_PAGE	PAGE(100)
+
+/* Where the guest has its entry for that address, as we see it */
+#define ENTRY(iova, leaf) \
+	vm_hva(&self->u.vm, RUN(g_entry_gpa, 0, iova, leaf))
+
+#define READ(iova, gpa)	 dma_read(&self->u, 0, iova, gpa, BOUNCE, BOUNCE_PAGE)
+#define WRITE(iova, gpa) dma_write(&self->u, 0, iova, gpa)
+
+/* Domain 0 with a bounce page, device 0 in it, translation on. */
+static void start_guest(struct unit *u, unsigned int levels)
+{
+	struct vm *vm = &u->vm;
+
+	guest_run(vm, g_setup, 0);
+	guest_run(vm, g_domain, 0, DID, levels);
+	guest_run(vm, g_map, 0, BOUNCE, BOUNCE_PAGE, 1, MAP_RW);
+	guest_run(vm, g_attach, SID(0), 0);
+	guest_run(vm, g_enable, true);
+}
+
+FIXTURE(dma) {
+	struct unit u;
+	__u64 top;
+};
+
+FIXTURE_VARIANT(dma) {
+	struct unit_config config;
+	unsigned int levels;
+};
+
+FIXTURE_VARIANT_ADD(dma, trap_48bit_4level) {
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
+	.levels = 4,
+};
+
+FIXTURE_VARIANT_ADD(dma, trap_48bit_3level) {
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
+	.levels = 3,
+};
+
+FIXTURE_VARIANT_ADD(dma, trap_39bit_3level) {
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 39 },
+	.levels = 3,
+};
+
+FIXTURE_SETUP(dma)
+{
+	unit_open(&self->u, &variant->config);
+	unit_add_device(&self->u, 0, SID(0));
+	start_guest(&self->u, variant->levels);
+	self->top = BIT(12 + 9 * variant->levels);
+}
+
+FIXTURE_TEARDOWN(dma)
+{
+	unit_close(&self->u);
+}
+
+TEST_F(dma, reads_and_writes)
+{
+	const __u64 iova[] = {
+		0, 0x10000, 0x12345000, 0x100000000, self->top / 2,
+		self->top - PAGE_SIZE,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(iova); i++)
+		RUN(g_map, 0, iova[i], PAGE(i), 1, MAP_RW);
+	for (i = 0; i < ARRAY_SIZE(iova); i++) {
+		EXPECT_EQ(DMA_REACHED, WRITE(iova[i], PAGE(i)))
+			TH_LOG("iova %#llx", iova[i]);
+		EXPECT_EQ(DMA_REACHED, READ(iova[i], PAGE(i)))
+			TH_LOG("iova %#llx", iova[i]);
+	}
+}
+
+TEST_F(dma, page_offsets)
+{
+	RUN(g_map, 0, 0x10000, PAGE(0), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000 + 0x7c4, PAGE(0) + 0x7c4));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000 + PAGE_SIZE - DMA_LEN,
+				     PAGE(0) + PAGE_SIZE - DMA_LEN));
+	EXPECT_EQ(DMA_REACHED, READ(0x10000 + PAGE_SIZE - DMA_LEN,
+				    PAGE(0) + PAGE_SIZE - DMA_LEN));
+}
+
+/* Neighbours in IOVA whose pages are none in memory */
+TEST_F(dma, crosses_pages)
+{
+	__u8 *ram = self->u.vm.ram, *pattern = self->u.dev[0].pattern;
+
+	RUN(g_map, 0, 0x10000, PAGE(7), 1, MAP_RW);
+	RUN(g_map, 0, 0x11000, PAGE(3), 1, MAP_RW);
+	fill_unique(ram + PAGE(3), PAGE_SIZE);
+	fill_unique(ram + PAGE(7), 2 * PAGE_SIZE);
+	RUN(g_dma, 0, EDU_TO_RAM, 0x11000 - 64, 0, 128);
+	EXPECT_EQ(0, memcmp(ram + PAGE(8) - 64, pattern, 64));
+	EXPECT_EQ(0, memcmp(ram + PAGE(3), pattern + 64, 64));
+	EXPECT_NE(0, memcmp(ram + PAGE(8), pattern + 64, 64));
+}
+
+TEST_F(dma, crosses_into_unmapped)
+{
+	__u8 *ram = self->u.vm.ram, *pattern = self->u.dev[0].pattern;
+	__u8 before[64];
+
+	/* The page behind is RAM, and was mapped there a moment ago. */
+	RUN(g_map, 0, 0x10000, PAGE(0), 2, MAP_RW);
+	RUN(g_unmap, 0, 0x11000, 1, 0);
+	fill_unique(ram + PAGE(0), 2 * PAGE_SIZE);
+	memcpy(before, ram + PAGE(1), 64);
+	RUN(g_dma, 0, EDU_TO_RAM, 0x11000 - 64, 0, 128);
+	EXPECT_EQ(0, memcmp(ram + PAGE(1) - 64, pattern, 64));
+	EXPECT_EQ(0, memcmp(ram + PAGE(1), before, 64));
+}
+
+TEST_F(dma, unmapped)
+{
+	/* Nothing there; and RAM at that guest physical address does not help */
+	EXPECT_EQ(DMA_BLOCKED, WRITE(PAGE(0), PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, READ(PAGE(0), PAGE(0)));
+	/* Beside a page that is */
+	RUN(g_map, 0, 0x10000, PAGE(1), 1, MAP_RW);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x11000, PAGE(2)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0xf000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(1)));
+}
+
+TEST_F(dma, read_only)
+{
+	RUN(g_map, 0, 0x10000, PAGE(0), 1, MAP_R);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, READ(0x10000, PAGE(0)));
+}
+
+TEST_F(dma, write_only)
+{
+	RUN(g_map, 0, 0x10000, PAGE(0), 1, MAP_W);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, READ(0x10000, PAGE(0)));
+}
+
+/* The rights of all levels together count. */
+TEST_F(dma, rights_of_upper_levels)
+{
+	__u64 *pde;
+
+	RUN(g_map_quiet, 0, 0x10000, PAGE(0), 1, MAP_RW);
+	pde = ENTRY(0x10000, LEAF_2M);
+	*pde &= ~MAP_W;
+	RUN(g_flush_pages, 0, 0x10000, 0);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, READ(0x10000, PAGE(0)));
+}
+
+TEST_F(dma, rights_change)
+{
+	RUN(g_map, 0, 0x10000, PAGE(0), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	RUN(g_map, 0, 0x10000, PAGE(0), 1, MAP_R);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, READ(0x10000, PAGE(0)));
+	RUN(g_map, 0, 0x10000, PAGE(0), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+}
+
+TEST_F(dma, unmap)
+{
+	RUN(g_map, 0, 0x10000, PAGE(0), 2, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x11000, PAGE(1)));
+	RUN(g_unmap, 0, 0x10000, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, READ(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x11000, PAGE(1)));
+	RUN(g_map, 0, 0x10000, PAGE(0), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+}
+
+/* A table goes, not only its entries. */
+TEST_F(dma, unmap_table)
+{
+	__u64 *pde;
+
+	RUN(g_map, 0, 0x400000, PAGE(0), 2, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x401000, PAGE(1)));
+	pde = ENTRY(0x400000, LEAF_2M);
+	*pde = 0;
+	RUN(g_flush_pages, 0, 0x400000, 9);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x400000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x401000, PAGE(1)));
+	RUN(g_map, 0, 0x401000, PAGE(2), 1, MAP_RW);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x400000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x401000, PAGE(2)));
+}
+
+TEST_F(dma, remap)
+{
+	RUN(g_map, 0, 0x10000, PAGE(0), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	/* With an unmap between */
+	RUN(g_unmap, 0, 0x10000, 1, 0);
+	RUN(g_map, 0, 0x10000, PAGE(1), 1, MAP_RW);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(1)));
+	EXPECT_EQ(DMA_REACHED, READ(0x10000, PAGE(1)));
+	/* And in one step */
+	RUN(g_map, 0, 0x10000, PAGE(2), 1, MAP_RW);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(1)));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(2)));
+}
+
+TEST_F(dma, huge_2m)
+{
+	const __u64 iova = 0x40000000, last = SZ_2M - DMA_LEN;
+
+	RUN(g_map, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova, HUGE(1)));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x123456, HUGE(1) + 0x123456));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + last, HUGE(1) + last));
+	EXPECT_EQ(DMA_REACHED, READ(iova + last, HUGE(1) + last));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + SZ_2M, HUGE(2)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova - DMA_LEN, HUGE(1) - DMA_LEN));
+	RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova, HUGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x123456, HUGE(1) + 0x123456));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + last, HUGE(1) + last));
+}
+
+/* An invalidation of one page of a larger one finds the larger one. */
+TEST_F(dma, huge_2m_by_one_page)
+{
+	const __u64 iova = 0x40000000;
+
+	RUN(g_map_quiet, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	RUN(g_flush_pages, 0, iova + 0x5000, 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x5000, HUGE(1) + 0x5000));
+	RUN(g_unmap_quiet, 0, iova, 1, MAP_LEAF(LEAF_2M));
+	RUN(g_flush_pages, 0, iova + 0x5000, 0);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x5000, HUGE(1) + 0x5000));
+}
+
+TEST_F(dma, huge_to_small_and_back)
+{
+	const __u64 iova = 0x40000000;
+	unsigned int i;
+
+	RUN(g_map, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x3000, HUGE(1) + 0x3000));
+	/* The large leaf becomes a table, in one step; then it does not lead
+	 * to the same place everywhere.
+	 */
+	RUN(g_map_quiet, 0, iova, HUGE(1), 512, MAP_RW);
+	RUN(g_map_quiet, 0, iova + 0x3000, HUGE(2), 1, MAP_RW);
+	RUN(g_unmap_quiet, 0, iova + 0x4000, 1, 0);
+	RUN(g_flush_pages, 0, iova, 9);
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x2000, HUGE(1) + 0x2000));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x3000, HUGE(1) + 0x3000));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x3000, HUGE(2)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x4000, HUGE(1) + 0x4000));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x1ff000, HUGE(1) + 0x1ff000));
+	/* And back. */
+	RUN(g_map, 0, iova, HUGE(3), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	for (i = 2; i < 5; i++)
+		EXPECT_EQ(DMA_REACHED, WRITE(iova + i * PAGE_SIZE,
+					     HUGE(3) + i * PAGE_SIZE));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x3000, HUGE(2)));
+	RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x3000, HUGE(3) + 0x3000));
+}
+
+static unsigned long available_mib(void)
+{
+	unsigned long kib = 0;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %lu", &kib) == 1)
+			break;
+	fclose(f);
+	return kib / 1024;
+}
+
+TEST_F_TIMEOUT(dma, huge_1g, 120)
+{
+	const __u64 iova = 5 * SZ_1G;
+	const __u64 at[] = { 0, 0x12345678 & ~3, SZ_1G - DMA_LEN };
+	unsigned int i;
+	__u8 *mem;
+
+	/* All of it gets pinned. */
+	if (available_mib() < 1024 + 512)
+		SKIP(return, "%lu MiB of memory available, 1536 wanted",
+		     available_mib());
+	mem = mmap(NULL, 2 * SZ_1G, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	mem = (void *)(((unsigned long)mem + SZ_1G - 1) & -SZ_1G);
+	madvise(mem, SZ_1G, MADV_HUGEPAGE);
+	ASSERT_EQ(0, vm_set_slot(&self->u.vm, VM_SLOT_HIGH, GPA_HIGH, mem, SZ_1G, 0));
+	ASSERT_EQ(0, ioas_map(self->u.iommufd, self->u.ioas, GPA_HIGH, mem,
+			      SZ_1G, IOAS_RW));
+
+	RUN(g_map, 0, iova, GPA_HIGH, 1, MAP_RW | MAP_LEAF(LEAF_1G));
+	EXPECT_EQ(0, unit_stats(&self->u).out_errors);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		EXPECT_EQ(DMA_REACHED, dma_write_to(&self->u, 0, iova + at[i],
+						    mem + at[i], DMA_LEN));
+	EXPECT_EQ(DMA_BLOCKED, dma_write_to(&self->u, 0, iova + SZ_1G, mem, DMA_LEN));
+	RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_1G));
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		EXPECT_EQ(DMA_BLOCKED, dma_write_to(&self->u, 0, iova + at[i],
+						    mem + at[i], DMA_LEN));
+}
+
+TEST_F(dma, invalidations)
+{
+	/* Global, for entries that came and that went */
+	RUN(g_map_quiet, 0, 0x10000, PAGE(0), 2, MAP_RW);
+	RUN(g_flush_global);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	RUN(g_unmap_quiet, 0, 0x10000, 1, 0);
+	RUN(g_flush_global);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x11000, PAGE(1)));
+	/* By domain */
+	RUN(g_map_quiet, 0, 0x10000, PAGE(2), 1, MAP_RW);
+	RUN(g_flush_domain, 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(2)));
+	RUN(g_unmap_quiet, 0, 0x10000, 2, 0);
+	RUN(g_flush_domain, 0);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(2)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x11000, PAGE(1)));
+	/* By page, as wide as CAP.MAMV goes */
+	RUN(g_map_quiet, 0, 0x10000, PAGE(3), 1, MAP_RW);
+	RUN(g_flush_pages, 0, 0x10000, VTD_CAP_MAMV(self->u.cap));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(3)));
+	RUN(g_unmap_quiet, 0, 0x10000, 1, 0);
+	RUN(g_flush_pages, 0, 0x10000, VTD_CAP_MAMV(self->u.cap));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(3)));
+}
+
+/* Many pages, many invalidations, one wait */
+static __u64 map_batch(struct guest *g, __u64 n, __u64 map)
+{
+	__u64 i;
+
+	for (i = 0; i < n; i++) {
+		/* Every second page, so that no two are one range */
+		__u64 iova = 0x200000 + i * 2 * PAGE_SIZE;
+
+		if (map)
+			g_map_quiet(g, 0, iova, PAGE(i), 1, MAP_RW);
+		else
+			g_unmap_quiet(g, 0, iova, 1, 0);
+		g_queue(g, VTD_QI_IOTLB | VTD_QI_SELECTIVE |
+			VTD_QI_DID(g->dom[0].did), iova);
+	}
+	return g_flush(g);
+}
+
+TEST_F(dma, batch)
+{
+	struct kviommu_stats a, b;
+
+	a = unit_stats(&self->u);
+	RUN(map_batch, 16, true);
+	b = unit_stats(&self->u);
+	EXPECT_EQ(16, b.out_maps - a.out_maps);
+	EXPECT_EQ(17, b.out_descriptors - a.out_descriptors);
+	EXPECT_EQ(1, b.out_batches - a.out_batches);
+	EXPECT_EQ(1, b.out_reg_writes - a.out_reg_writes);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x200000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x200000 + 30 * PAGE_SIZE, PAGE(15)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x200000 + 29 * PAGE_SIZE, PAGE(15)));
+	RUN(map_batch, 16, false);
+	a = unit_stats(&self->u);
+	EXPECT_EQ(16, a.out_unmaps - b.out_unmaps);
+	EXPECT_EQ(1, a.out_syncs - b.out_syncs);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x200000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x200000 + 30 * PAGE_SIZE, PAGE(15)));
+}
+
+/*
+ * While the device writes to one page, its neighbour comes and goes with
+ * invalidations that cover both.
+ */
+static __u64 neighbours(struct guest *g, __u64 live, __u64 other,
+			__u64 other_gpa, __u64 am)
+{
+	__u64 n = 0;
+
+	g_dma_start(g, 0, EDU_TO_RAM, live, 0, EDU_PATTERN_SIZE);
+	do {
+		g_map_quiet(g, 0, other, other_gpa, 1, MAP_RW);
+		g_flush_pages(g, 0, other, am);
+		g_unmap_quiet(g, 0, other, 1, 0);
+		g_flush_pages(g, 0, other, am);
+		n++;
+	} while (g_dma_busy(g, 0));
+	return n;
+}
+
+TEST_F(dma, neighbour_stays)
+{
+	void *page = vm_hva(&self->u.vm, PAGE(0));
+	struct kviommu_stats a, b;
+	__u64 am, n = 0;
+
+	RUN(g_map, 0, 0x10000, PAGE(0), 1, MAP_RW);
+	a = unit_stats(&self->u);
+	for (am = 1; am <= 16; am += 3) {
+		memset(page, 0, PAGE_SIZE);
+		n += RUN(neighbours, 0x10000, 0x11000, PAGE(1), am);
+		EXPECT_EQ(0, memcmp(page, self->u.dev[0].pattern,
+				    EDU_PATTERN_SIZE));
+	}
+	b = unit_stats(&self->u);
+	/* Never, not even for a moment, was the live one touched. */
+	EXPECT_EQ(n, b.out_maps - a.out_maps);
+	EXPECT_EQ(n, b.out_unmaps - a.out_unmaps);
+}
+
+/*
+ * Guests other than Linux may invalidate what did not change.
+ */
+TEST_F(dma, unchanged_is_no_work)
+{
+	struct kviommu_stats a, b;
+
+	RUN(g_map, 0, 0x10000, PAGE(0), 8, MAP_RW);
+	a = unit_stats(&self->u);
+	RUN(g_flush_pages, 0, 0x10000, 3);
+	RUN(g_flush_domain, 0);
+	RUN(g_flush_global);
+	RUN(g_flush_context_global);
+	RUN(g_flush_context, SID(0), DID);
+	b = unit_stats(&self->u);
+	EXPECT_EQ(0, b.out_maps - a.out_maps);
+	EXPECT_EQ(0, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(a.out_mapped, b.out_mapped);
+	EXPECT_EQ(a.out_pin_misses, b.out_pin_misses);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+}
+
+/* One fixture for what does not depend on the tables' shape */
+
+FIXTURE(single) {
+	struct unit u;
+};
+
+FIXTURE_VARIANT(single) {
+	struct unit_config config;
+	unsigned int levels;
+};
+
+FIXTURE_VARIANT_ADD(single, trap) {
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
+	.levels = 4,
+};
+
+/* The unit is set up, its device has no context entry, translation is off. */
+FIXTURE_SETUP(single)
+{
+	struct vm *vm = &self->u.vm;
+
+	unit_open(&self->u, &variant->config);
+	unit_add_device(&self->u, 0, SID(0));
+	guest_run(vm, g_setup, 0);
+	guest_run(vm, g_domain, 0, DID, variant->levels);
+	guest_run(vm, g_map_quiet, 0, BOUNCE, BOUNCE_PAGE, 1, MAP_RW);
+	guest_run(vm, g_map_quiet, 0, 0x10000, PAGE(0), 1, MAP_RW);
+}
+
+FIXTURE_TEARDOWN(single)
+{
+	unit_close(&self->u);
+}
+
+TEST_F(single, live_at_te)
+{
+	RUN(g_attach, SID(0), 0);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(PAGE(0), PAGE(0)));
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, READ(0x10000, PAGE(0)));
+	RUN(g_enable, false);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+}
+
+/* Tables that were there before the root was set, as kexec hands them over */
+TEST_F(single, tables_before_root)
+{
+	__u64 root = RUN(g_page);
+
+	self->u.vm.g->root = root;
+	RUN(g_context_quiet, SID(0), self->u.vm.g->dom[0].root | VTD_CE_P,
+	    VTD_CE_HI_AW(variant->levels) | VTD_CE_HI_DID(DID));
+	RUN(g_set_root, root);
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, READ(0x10000, PAGE(0)));
+}
+
+/* RTADDR takes effect at SRTP and not before, also while translating. */
+TEST_F(single, root_is_latched)
+{
+	__u64 empty = RUN(g_page), old = self->u.vm.g->root;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	RUN(g_poke64, VTD_RTADDR, empty);
+	RUN(g_flush_context_global);
+	RUN(g_flush_global);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	RUN(g_set_root, empty);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	RUN(g_set_root, old);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+}
+
+TEST_F(single, context_cleared)
+{
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	RUN(g_attach, SID(0), 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(1, unit_stats(&self->u).out_domains);
+	RUN(g_detach, SID(0), DID);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	RUN(g_attach, SID(0), 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+}
+
+/* The root entry goes, with a global invalidation. */
+TEST_F(single, root_entry_cleared)
+{
+	__u64 *re;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	re = vm_hva(&self->u.vm, self->u.vm.g->root);
+	*re &= ~VTD_RE_P;
+	RUN(g_flush_context_global);
+	RUN(g_flush_global);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+}
+
+TEST_F(single, context_by_domain)
+{
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	RUN(g_context_quiet, SID(0), 0, 0);
+	RUN(g_queue, VTD_QI_CC | VTD_QI_DOMAIN | VTD_QI_DID(DID), 0);
+	RUN(g_flush_domain, 0);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+}
+
+/* Another domain, in one step and through not present */
+TEST_F(single, context_changed)
+{
+	struct guest *g = self->u.vm.g;
+
+	RUN(g_domain, 1, DID + 1, variant->levels);
+	RUN(g_map, 1, 0x10000, PAGE(1), 1, MAP_RW);
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	RUN(g_detach, SID(0), DID);
+	RUN(g_attach, SID(0), 1);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(BOUNCE, BOUNCE_PAGE));
+	RUN(g_context_quiet, SID(0), g->dom[0].root | VTD_CE_P,
+	    VTD_CE_HI_AW(variant->levels) | VTD_CE_HI_DID(DID));
+	RUN(g_flush_context, SID(0), DID + 1);
+	RUN(g_flush_domain, 1);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(1)));
+}
+
+/* Same domain-id, other tables: what crash kernels and some drivers do */
+TEST_F(single, table_root_changed)
+{
+	__u64 old_root = self->u.vm.g->dom[0].root;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	RUN(g_detach, SID(0), DID);
+	RUN(g_domain, 0, DID, variant->levels);
+	ASSERT_NE(old_root, self->u.vm.g->dom[0].root);
+	RUN(g_map_quiet, 0, 0x10000, PAGE(1), 1, MAP_RW);
+	RUN(g_attach, SID(0), 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(BOUNCE, BOUNCE_PAGE));
+}
+
+TEST_F(single, pass_through)
+{
+	RUN(g_enable, true);
+	RUN(g_attach_pt, SID(0), DID + 1);
+	EXPECT_EQ(1, unit_stats(&self->u).out_identity_devices);
+	EXPECT_EQ(DMA_REACHED, WRITE(PAGE(5), PAGE(5)));
+	EXPECT_EQ(DMA_REACHED, WRITE(HUGE(2) + 0x12340, HUGE(2) + 0x12340));
+	EXPECT_EQ(DMA_REACHED, dma_read(&self->u, 0, PAGE(6), PAGE(6), PAGE(7),
+					PAGE(7)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000000, PAGE(0)));
+	RUN(g_detach, SID(0), DID + 1);
+	EXPECT_EQ(0, unit_stats(&self->u).out_identity_devices);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(PAGE(5), PAGE(5)));
+	RUN(g_attach, SID(0), 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(PAGE(5), PAGE(5)));
+}
+
+/* Entries that hardware must refuse, present as they are */
+TEST_F(single, malformed_context)
+{
+	struct guest *g = self->u.vm.g;
+	const struct {
+		const char *what;
+		__u64 lo, hi;
+	} bad[] = {
+		{ "no second-level width", g->dom[0].root | VTD_CE_P,
+		  VTD_CE_HI_DID(DID) },
+		{ "5 levels", g->dom[0].root | VTD_CE_P,
+		  VTD_CE_HI_AW(5) | VTD_CE_HI_DID(DID) },
+		{ "width 7", g->dom[0].root | VTD_CE_P,
+		  7 | VTD_CE_HI_DID(DID) },
+		{ "reserved translation type", g->dom[0].root | VTD_CE_P | 3 << 2,
+		  VTD_CE_HI_AW(4) | VTD_CE_HI_DID(DID) },
+		{ "tables outside of RAM", 0x80000000 | VTD_CE_P,
+		  VTD_CE_HI_AW(4) | VTD_CE_HI_DID(DID) },
+		{ "tables beyond any RAM", VTD_SL_ADDR | VTD_CE_P,
+		  VTD_CE_HI_AW(4) | VTD_CE_HI_DID(DID) },
+	};
+	unsigned int i;
+
+	RUN(g_enable, true);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		RUN(g_context_quiet, SID(0), bad[i].lo, bad[i].hi);
+		RUN(g_flush_context, SID(0), 0);
+		RUN(g_flush_domain, 0);
+		EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)))
+			TH_LOG("%s", bad[i].what);
+	}
+	RUN(g_detach, SID(0), DID);
+	RUN(g_attach, SID(0), 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+}
+
+TEST_F(single, malformed_entries)
+{
+	struct kviommu_stats a;
+	__u64 *pde;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	/* A superpage whose address is not one's: the bits are reserved */
+	RUN(g_map, 0, 0x40000000, HUGE(1) + 0x3000, 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x40000000, HUGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x40000000, HUGE(1) + 0x3000));
+	/* A table outside of RAM, and one that is its own child */
+	RUN(g_map_quiet, 0, 0x80000000, PAGE(3), 1, MAP_RW);
+	pde = ENTRY(0x80000000, LEAF_2M);
+	*pde = 0x90000000 | MAP_RW;
+	RUN(g_flush_pages, 0, 0x80000000, 9);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x80000000, PAGE(3)));
+	/* Memory that is no RAM: the registers, a device, nothing, beyond all */
+	a = unit_stats(&self->u);
+	RUN(g_map, 0, 0x20000, GPA_REGS, 1, MAP_RW);
+	RUN(g_map, 0, 0x21000, GPA_BAR, 1, MAP_RW);
+	RUN(g_map, 0, 0x22000, 0x80000000, 1, MAP_RW);
+	RUN(g_map, 0, 0x23000, BIT(51), 1, MAP_RW);
+	EXPECT_LE(a.out_errors + 4, unit_stats(&self->u).out_errors);
+	EXPECT_EQ(a.out_mapped, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x20000, PAGE(0)));
+	/* The others in the same range are not the worse for it. */
+	RUN(g_map_quiet, 0, 0x24000, PAGE(4), 1, MAP_RW);
+	RUN(g_flush_pages, 0, 0x20000, 3);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x24000, PAGE(4)));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+}
+
+/* A table that is its own child, all the way down: the walk must end. */
+TEST_F(single, recursive_table)
+{
+	__u64 root = self->u.vm.g->dom[0].root;
+	__u64 *entry = vm_hva(&self->u.vm, root);
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	/* One way down: 4 levels of the same page, whose leaf is itself */
+	entry[5] = root | MAP_RW;
+	RUN(g_flush_pages, 0, 5UL << 39 | 5UL << 30 | 5UL << 21 | 5UL << 12, 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	entry[5] = 0;
+	RUN(g_flush_domain, 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+}
+
+/* Any bus, any function */
+TEST_F(single, source_ids)
+{
+	static const __u32 sid[] = { 0x0000, 0x00ff, 0x0580, 0xff00, 0xffff };
+	unsigned int i;
+
+	RUN(g_enable, true);
+	for (i = 0; i < ARRAY_SIZE(sid); i++) {
+		ASSERT_EQ(0, unit_detach(self->u.fd, i ? sid[i - 1] : SID(0)));
+		/* The guest's entry is there when the device comes, or comes
+		 * when the device is.
+		 */
+		if (i & 1)
+			RUN(g_attach, sid[i], 0);
+		ASSERT_EQ(0, unit_attach(self->u.fd, self->u.dev[0].fd, sid[i]));
+		if (!(i & 1)) {
+			EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+			RUN(g_attach, sid[i], 0);
+		}
+		EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)))
+			TH_LOG("source id %x", sid[i]);
+	}
+}
+
+TEST_F(single, two_devices_one_domain)
+{
+	struct kviommu_stats a, b;
+
+	unit_add_device(&self->u, 1, SID(1));
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, 0x10000, PAGE(0)));
+	RUN(g_attach, SID(1), 0);
+	EXPECT_EQ(1, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, 0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, 0x10000, PAGE(0)));
+	/* One map, one unmap, for both */
+	a = unit_stats(&self->u);
+	RUN(g_map, 0, 0x20000, PAGE(1), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, 0x20000, PAGE(1)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, 0x20000, PAGE(1)));
+	RUN(g_unmap, 0, 0x20000, 1, 0);
+	b = unit_stats(&self->u);
+	EXPECT_EQ(1, b.out_maps - a.out_maps);
+	EXPECT_EQ(1, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, 0x20000, PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, 0x20000, PAGE(1)));
+	/* One leaves, the other stays. */
+	RUN(g_detach, SID(0), DID);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, 0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, 0x10000, PAGE(0)));
+}
+
+TEST_F(single, two_devices_two_domains)
+{
+	unit_add_device(&self->u, 1, SID(1));
+	RUN(g_domain, 1, DID + 1, variant->levels);
+	RUN(g_map, 1, 0x10000, PAGE(1), 1, MAP_RW);
+	RUN(g_attach, SID(0), 0);
+	RUN(g_attach, SID(1), 1);
+	RUN(g_enable, true);
+	EXPECT_EQ(2, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, 0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, 0x10000, PAGE(1)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, 0x10000, PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, 0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, BOUNCE, BOUNCE_PAGE));
+	/* An invalidation in one domain leaves the other alone. */
+	RUN(g_unmap, 0, 0x10000, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, 0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, 0x10000, PAGE(1)));
+	/* The two exchange their places. */
+	RUN(g_detach, SID(0), DID);
+	RUN(g_detach, SID(1), DID + 1);
+	RUN(g_attach, SID(0), 1);
+	RUN(g_attach, SID(1), 0);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, 0x10000, PAGE(1)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, BOUNCE, BOUNCE_PAGE));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, 0x10000, PAGE(1)));
+}
+
+/* The same page behind many addresses is pinned once. */
+TEST_F(single, shared_pins)
+{
+	struct kviommu_stats a, b, c;
+	unsigned int i;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	a = unit_stats(&self->u);
+	for (i = 0; i < 8; i++)
+		RUN(g_map, 0, 0x20000 + i * 0x3000, PAGE(50), 1, MAP_RW);
+	b = unit_stats(&self->u);
+	/* The page, and what tables the guest made for it */
+	EXPECT_EQ(8, b.out_maps - a.out_maps);
+	EXPECT_EQ(8, b.out_mapped - a.out_mapped);
+	EXPECT_GE(2, b.out_pinned - a.out_pinned);
+	/* One goes; the others hold the page. */
+	RUN(g_unmap, 0, 0x20000, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x20000, PAGE(50)));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x23000, PAGE(50)));
+	for (i = 1; i < 8; i++)
+		RUN(g_unmap, 0, 0x20000 + i * 0x3000, 1, 0);
+	c = unit_stats(&self->u);
+	EXPECT_EQ(8, c.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(a.out_mapped, c.out_mapped);
+	/* Kept in the cache or given back, but not more. */
+	EXPECT_GE(b.out_pinned, c.out_pinned);
+	EXPECT_EQ(1, c.out_pin_misses - a.out_pin_misses)
+		TH_LOG("hits %llu", c.out_pin_hits - a.out_pin_hits);
+}
+
+static __u64 churn(struct guest *g, __u64 iova, __u64 gpa, __u64 n)
+{
+	__u64 i;
+
+	for (i = 0; i < n && !READ_ONCE(g->stop); i++) {
+		g_map(g, 0, iova, gpa, 1, MAP_RW);
+		g_unmap(g, 0, iova, 1, 0);
+		WRITE_ONCE(g->count, i);
+	}
+	return i;
+}
+
+/* More descriptors than the queue has places for; nothing grows by it. */
+TEST_F_TIMEOUT(single, churn, 60)
+{
+	struct kviommu_stats a, b;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	RUN(churn, 0x20000, PAGE(50), 1);
+	a = unit_stats(&self->u);
+	ASSERT_EQ(1000, RUN(churn, 0x20000, PAGE(50), 1000));
+	b = unit_stats(&self->u);
+	EXPECT_EQ(1000, b.out_maps - a.out_maps);
+	EXPECT_EQ(1000, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(4000, b.out_descriptors - a.out_descriptors);
+	EXPECT_EQ(2000, b.out_batches - a.out_batches);
+	EXPECT_EQ(2000, b.out_reg_writes - a.out_reg_writes);
+	EXPECT_EQ(1000, b.out_syncs - a.out_syncs);
+	EXPECT_EQ(a.out_mapped, b.out_mapped);
+	EXPECT_EQ(a.out_pinned, b.out_pinned);
+	EXPECT_EQ(a.out_table_bytes, b.out_table_bytes);
+	EXPECT_EQ(0, b.out_errors);
+	EXPECT_EQ(0, b.out_faults);
+	RUN(g_map, 0, 0x20000, PAGE(50), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x20000, PAGE(50)));
+}
+
+TEST_F(single, stats)
+{
+	struct kviommu_stats a, b;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	a = unit_stats(&self->u);
+	EXPECT_EQ(2, a.out_mapped);
+	EXPECT_EQ(1, a.out_domains);
+	EXPECT_EQ(1, a.out_devices);
+
+	RUN(g_map, 0, 0x20000, PAGE(10), 10, MAP_RW);
+	b = unit_stats(&self->u);
+	EXPECT_EQ(10, b.out_maps - a.out_maps);
+	EXPECT_EQ(0, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(2, b.out_descriptors - a.out_descriptors);
+	EXPECT_EQ(1, b.out_batches - a.out_batches);
+	EXPECT_EQ(1, b.out_reg_writes - a.out_reg_writes);
+	EXPECT_EQ(12, b.out_mapped);
+	EXPECT_EQ(10, b.out_pinned - a.out_pinned);
+	EXPECT_EQ(10, b.out_pin_misses - a.out_pin_misses);
+	EXPECT_LE(b.out_pinned, b.out_pinned_peak);
+
+	RUN(g_unmap, 0, 0x20000, 10, 0);
+	a = unit_stats(&self->u);
+	EXPECT_EQ(0, a.out_maps - b.out_maps);
+	EXPECT_EQ(10, a.out_unmaps - b.out_unmaps);
+	EXPECT_EQ(1, a.out_syncs - b.out_syncs);
+	EXPECT_EQ(2, a.out_mapped);
+	EXPECT_GE(b.out_pinned, a.out_pinned);
+
+	RUN(g_map, 0, 0x40000000, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	b = unit_stats(&self->u);
+	EXPECT_LT(a.out_maps, b.out_maps);
+	EXPECT_EQ(2 + 512, b.out_mapped);
+	RUN(g_unmap, 0, 0x40000000, 1, MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(b.out_maps - a.out_maps,
+		  unit_stats(&self->u).out_unmaps - a.out_unmaps);
+	EXPECT_EQ(2, unit_stats(&self->u).out_mapped);
+
+	RUN(g_detach, SID(0), DID);
+	RUN(g_enable, false);
+	ASSERT_EQ(0, unit_reset(self->u.fd));
+	b = unit_stats(&self->u);
+	EXPECT_EQ(0, b.out_mapped);
+	EXPECT_EQ(0, b.out_pinned);
+	EXPECT_EQ(0, b.out_domains);
+	EXPECT_EQ(1, b.out_devices);
+}
+
+/* The VM's reset: no trace of what was, and all can begin anew. */
+TEST_F(single, reset)
+{
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	ASSERT_EQ(0, unit_reset(self->u.fd));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(PAGE(0), PAGE(0)));
+	RUN(g_setup, 0);
+	RUN(g_domain, 0, DID, 3);
+	RUN(g_map, 0, 0x10000, PAGE(1), 1, MAP_RW);
+	RUN(g_attach, SID(0), 0);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(1)));
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+}
+
+/* Register-based invalidation, for a guest without a queue */
+static __u64 flush_by_register(struct guest *g)
+{
+	__u64 iotlb = VTD_ECAP_IRO(g_read64(g, VTD_ECAP)) + VTD_IOTLB;
+
+	g_write64(g, VTD_CCMD, VTD_CCMD_ICC | VTD_CCMD_GLOBAL);
+	G_ASSERT(g, !(g_read64(g, VTD_CCMD) & VTD_CCMD_ICC));
+	g_write64(g, iotlb, VTD_IOTLB_IVT | VTD_IOTLB_GLOBAL);
+	G_ASSERT(g, !(g_read64(g, iotlb) & VTD_IOTLB_IVT));
+	return 0;
+}
+
+static __u64 flush_page_by_register(struct guest *g, __u64 iova, __u64 did)
+{
+	__u64 iva = VTD_ECAP_IRO(g_read64(g, VTD_ECAP)) + VTD_IVA;
+
+	g_write64(g, iva, iova);
+	g_write64(g, iva + VTD_IOTLB, VTD_IOTLB_IVT | VTD_IOTLB_PSI |
+		  VTD_IOTLB_DID(did));
+	G_ASSERT(g, !(g_read64(g, iva + VTD_IOTLB) & VTD_IOTLB_IVT));
+	return 0;
+}
+
+TEST_F(single, without_queue)
+{
+	struct guest *g = self->u.vm.g;
+
+	RUN(g_command, VTD_GCMD_QIE, false);
+	RUN(g_context_quiet, SID(0), g->dom[0].root | VTD_CE_P,
+	    VTD_CE_HI_AW(variant->levels) | VTD_CE_HI_DID(DID));
+	RUN(flush_by_register);
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	RUN(g_map_quiet, 0, 0x10000, PAGE(1), 1, MAP_RW);
+	RUN(flush_page_by_register, 0x10000, DID);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+	RUN(g_unmap_quiet, 0, 0x10000, 1, 0);
+	RUN(flush_page_by_register, 0x10000, DID);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(1)));
+	RUN(g_context_quiet, SID(0), 0, 0);
+	RUN(flush_by_register);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(BOUNCE, BOUNCE_PAGE));
+}
+
+/* What the IOAS forbids, the guest cannot allow. */
+TEST(read_only_memory)
+{
+	struct unit_config config = { .no_ram = true };
+	struct unit u;
+
+	unit_open(&u, &config);
+	ASSERT_EQ(0, ioas_map(u.iommufd, u.ioas, 0, u.vm.ram, PAGE(50), IOAS_RW));
+	ASSERT_EQ(0, ioas_map(u.iommufd, u.ioas, PAGE(50), u.vm.ram + PAGE(50),
+			      PAGE_SIZE, IOMMU_IOAS_MAP_READABLE));
+	ASSERT_EQ(0, ioas_map(u.iommufd, u.ioas, PAGE(51), u.vm.ram + PAGE(51),
+			      GPA_RAM_END - PAGE(51), IOAS_RW));
+	unit_add_device(&u, 0, SID(0));
+	start_guest(&u, 4);
+	guest_run(&u.vm, g_map, 0, 0x10000, PAGE(49), 3, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, 0x10000, PAGE(49)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, 0x11000, PAGE(50)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, 0x12000, PAGE(51)));
+	guest_run(&u.vm, g_map, 0, 0x20000, PAGE(50), 1, MAP_R);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, 0x20000, PAGE(50)));
+	EXPECT_EQ(DMA_REACHED, dma_read(&u, 0, 0x20000, PAGE(50), BOUNCE,
+					BOUNCE_PAGE));
+	unit_close(&u);
+}
+
+TEST(boot_identity)
+{
+	struct unit_config config = { .flags = KVIOMMU_CREATE_BOOT_IDENTITY };
+	struct unit u;
+
+	unit_open(&u, &config);
+	unit_add_device(&u, 0, SID(0));
+	EXPECT_EQ(1, unit_stats(&u).out_identity_devices);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	start_guest(&u, 4);
+	EXPECT_EQ(0, unit_stats(&u).out_identity_devices);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));
+	/* Only until the first time */
+	guest_run(&u.vm, g_enable, false);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	ASSERT_EQ(0, unit_reset(u.fd));
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));
+	unit_close(&u);
+}
+
+/* Two virtual machines, the same addresses in both */
+FIXTURE(two_units) {
+	struct unit u[2];
+};
+
+FIXTURE_VARIANT(two_units) {
+	struct unit_config config;
+	unsigned int levels;
+};
+
+FIXTURE_VARIANT_ADD(two_units, trap) {
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
+	.levels = 4,
+};
+
+FIXTURE_SETUP(two_units)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		unit_open(&self->u[i], &variant->config);
+		unit_add_device(&self->u[i], i, SID(0));
+		start_guest(&self->u[i], variant->levels);
+	}
+}
+
+FIXTURE_TEARDOWN(two_units)
+{
+	unit_close(&self->u[0]);
+	unit_close(&self->u[1]);
+}
+
+TEST_F(two_units, apart)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct unit *mine = &self->u[i], *other = &self->u[!i];
+		void *pattern = mine->dev[0].pattern;
+
+		guest_run(&mine->vm, g_map, 0, 0x10000, PAGE(0), 1, MAP_RW);
+		EXPECT_EQ(DMA_REACHED, dma_write(mine, 0, 0x10000, PAGE(0)));
+		EXPECT_EQ(DMA_REACHED, dma_read(mine, 0, 0x10000, PAGE(0),
+						BOUNCE, BOUNCE_PAGE));
+		/* Nothing of it anywhere in the other's memory */
+		EXPECT_EQ(NULL, memmem(other->vm.ram, GPA_RAM_END, pattern, 16));
+		EXPECT_NE(NULL, memmem(mine->vm.ram, GPA_RAM_END, pattern, 16));
+	}
+	/* What one unmaps stays with the other, and so does a reset. */
+	guest_run(&self->u[0].vm, g_unmap, 0, 0x10000, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u[0], 0, 0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u[1], 0, 0x10000, PAGE(0)));
+	ASSERT_EQ(0, unit_reset(self->u[0].fd));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u[0], 0, BOUNCE, BOUNCE_PAGE));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u[1], 0, 0x10000, PAGE(0)));
+}
+
+static void *busy_unit(void *arg)
+{
+	struct unit *u = arg;
+	long failed = 0;
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		guest_run(&u->vm, churn, 0x20000, PAGE(50), 200);
+		guest_run(&u->vm, g_map, 0, 0x10000, PAGE(i), 1, MAP_RW);
+		failed += dma_write(u, 0, 0x10000, PAGE(i)) != DMA_REACHED;
+		guest_run(&u->vm, g_unmap, 0, 0x10000, 1, 0);
+		failed += dma_write(u, 0, 0x10000, PAGE(i)) != DMA_BLOCKED;
+	}
+	return (void *)failed;
+}
+
+TEST_F_TIMEOUT(two_units, at_once, 60)
+{
+	pthread_t thread[2];
+	void *failed;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_create(&thread[i], NULL, busy_unit,
+					    &self->u[i]));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pthread_join(thread[i], &failed));
+		EXPECT_EQ(NULL, failed);
+	}
+}
+
+/* Devices come and go while the guest is at work. */
+static void *run_churn(void *arg)
+{
+	struct unit *u = arg;
+
+	guest_run(&u->vm, churn, 0x20000, PAGE(50), ~0UL);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(single, hotplug, 60)
+{
+	struct edu *edu = &self->u.dev[1];
+	void *page = vm_hva(&self->u.vm, PAGE(0));
+	pthread_t thread;
+	__u64 seen;
+	int i;
+
+	unit_open_device(&self->u, 1, SID(1));
+	/* The guest expects it, and works with the other one. */
+	RUN(g_attach, SID(1), 0);
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_churn, &self->u));
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(0, unit_attach(self->u.fd, edu->fd, SID(1)));
+		memset(page, 0, DMA_LEN);
+		edu_dma(edu, EDU_TO_RAM, 0x10000, 0, DMA_LEN);
+		EXPECT_EQ(0, memcmp(page, edu->pattern, DMA_LEN));
+		ASSERT_EQ(0, unit_detach(self->u.fd, SID(1)));
+		memset(page, 0, DMA_LEN);
+		edu_dma(edu, EDU_TO_RAM, 0x10000, 0, DMA_LEN);
+		EXPECT_NE(0, memcmp(page, edu->pattern, DMA_LEN));
+	}
+	/* The guest was at work all the time, and still is. */
+	seen = READ_ONCE(self->u.vm.g->count);
+	EXPECT_LT(0, seen);
+	while (READ_ONCE(self->u.vm.g->count) < seen + 10)
+		usleep(1000);
+	WRITE_ONCE(self->u.vm.g->stop, 1);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+}
+
+TEST_HARNESS_MAIN
