@@ -66,8 +66,6 @@ struct KVIOMMUState {
     int fd;
     IOMMUFDBackend *be;
     uint32_t ioas_id;
-    uint8_t aw_bits;
-    uint32_t max_devices;
 
     void *page;
     MemoryRegion page_mr;
@@ -487,7 +485,7 @@ static bool kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d,
         .device_fd = d->vdev->fd,
         .source_id = source_id,
     };
-    g_autofree char *why = NULL;
+    const char *why = "";
 
     trace_kviommu_attach(d->vdev->name, source_id);
     if (!ioctl(k->fd, KVIOMMU_ATTACH_DEVICE, &attach)) {
@@ -497,35 +495,28 @@ static bool kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d,
 
     switch (errno) {
     case EBUSY:
-        why = g_strdup("it, or another device of its IOMMU group, is in use "
-                       "elsewhere");
+        why = ": it, or another device of its IOMMU group, is in use elsewhere";
         break;
     case EXDEV:
-        why = g_strdup("it is bound to another iommufd");
+        why = ": it is bound to another iommufd";
         break;
     case EEXIST:
-        why = g_strdup_printf("another device has requester ID %02x:%02x.%x",
-                              PCI_BUS_NUM(source_id), PCI_SLOT(source_id),
-                              PCI_FUNC(source_id));
+        why = ": the unit has another device of that requester ID";
         break;
     case ENOSPC:
-        why = g_strdup_printf("the unit takes no more than %u devices",
-                              k->max_devices);
+        why = ": the unit has as many devices as it takes";
         break;
     case EMEDIUMTYPE:
-        why = g_strdup_printf("the host's IOMMU has less than aw-bits=%u, or "
-                              "cannot keep the device's DMA coherent with the "
-                              "CPU's caches", k->aw_bits);
+        why = ": the host's IOMMU translates fewer bits than aw-bits, or "
+              "cannot keep the device's DMA coherent with the CPU's caches";
         break;
     case EINVAL:
-        why = g_strdup("it is no VFIO device that is bound to an iommufd");
-        break;
-    default:
-        why = g_strdup("the kernel says");
+        why = ": it is no VFIO device that is bound to an iommufd";
         break;
     }
-    error_setg_errno(errp, errno, "kviommu cannot take device %s: %s",
-                     d->vdev->name, why);
+    error_setg_errno(errp, errno, "kviommu cannot take device %s as "
+                     "%02x:%02x.%x%s", d->vdev->name, PCI_BUS_NUM(source_id),
+                     PCI_SLOT(source_id), PCI_FUNC(source_id), why);
     return false;
 }
 
@@ -706,7 +697,7 @@ void kviommu_require_device(KVIOMMUState *k, PCIDevice *pdev)
     }
     error_report("vfio-pci device %s is not behind kviommu: it is mediated, or "
                  "comes before the intel-iommu device on the command line",
-                 pdev->qdev.id ?: pdev->name);
+                 VFIO_PCI(pdev)->vbasedev.name);
     exit(1);
 }
 
@@ -772,7 +763,6 @@ static bool kviommu_check_host(KVIOMMUState *k, Error **errp)
                    "the host", info.out_page_size);
         return false;
     }
-    k->max_devices = info.out_max_devices;
     return true;
 }
 
@@ -791,7 +781,6 @@ static bool kviommu_create(KVIOMMUState *k, IntelIOMMUState *s, Error **errp)
     if (!ioctl(k->fd, KVIOMMU_CREATE, &create)) {
         s->cap = create.out_cap;
         s->ecap = create.out_ecap;
-        k->aw_bits = s->aw_bits;
         return true;
     }
 
