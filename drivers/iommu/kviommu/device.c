@@ -122,7 +122,7 @@ int kviommu_device_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 	if (unit->stats.out_devices >= KVIOMMU_MAX_DEVICES)
 		return -ENOSPC;
 
-	dev = kzalloc(sizeof(*dev), GFP_KERNEL_ACCOUNT);
+	dev = kzalloc_obj(*dev, GFP_KERNEL_ACCOUNT);
 	if (!dev)
 		return -ENOMEM;
 	dev->unit = unit;

@@ -93,7 +93,7 @@ static struct kviommu_domain *domain_create(struct kviommu_unit *unit,
 	struct kviommu_domain *domain;
 	int ret;
 
-	domain = kzalloc(sizeof(*domain), GFP_KERNEL_ACCOUNT);
+	domain = kzalloc_obj(*domain, GFP_KERNEL_ACCOUNT);
 	if (!domain)
 		return ERR_PTR(-ENOMEM);
 	domain->unit = unit;

@@ -35,6 +35,7 @@
 #include <linux/xarray.h>
 #include <uapi/linux/kviommu.h>
 
+#include "compat.h"
 #include "host/host.h"
 #include "frontend.h"
 
@@ -101,8 +102,8 @@ struct kviommu_release {
  * @debugfs: The unit's directory
  */
 struct kviommu_unit {
-	struct mutex lock;
-	struct mutex map_lock;
+	struct mutex lock;	/* see above */
+	struct mutex map_lock;	/* see above */
 	bool created;
 	struct mm_struct *mm;
 	int id;
@@ -123,8 +124,12 @@ struct kviommu_unit {
 	struct dentry *debugfs;
 };
 
-#define kviommu_count(unit, stat, n) \
-	WRITE_ONCE((unit)->stats.out_##stat, (unit)->stats.out_##stat + (n))
+/* Readers take no lock; writers hold the counter's. */
+#define kviommu_count(unit, stat, n)					\
+	do {								\
+		u64 *_stat = &(unit)->stats.out_##stat;			\
+		WRITE_ONCE(*_stat, *_stat + (n));			\
+	} while (0)
 
 /**
  * struct kviommu_domain - The shadow of one guest domain (domain.c)

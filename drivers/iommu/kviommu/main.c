@@ -112,7 +112,6 @@ union cmd_buffer {
 
 /**
  * struct ioctl_op - An ioctl
- * @cmd: Its number
  * @size: Size of its structure as we know it
  * @min_size: Size of the first version of it
  * @early: Needs no created unit
@@ -120,7 +119,6 @@ union cmd_buffer {
  *           succeeds
  */
 struct ioctl_op {
-	unsigned int cmd;
 	unsigned int size;
 	unsigned int min_size;
 	bool early;
@@ -129,7 +127,6 @@ struct ioctl_op {
 
 #define IOCTL_OP(_cmd, _fn, _struct, _last, _early)			\
 	[_IOC_NR(_cmd) - KVIOMMU_CMD_BASE] = {				\
-		.cmd = _cmd,						\
 		.size = sizeof(_struct) +				\
 			BUILD_BUG_ON_ZERO(sizeof(union cmd_buffer) <	\
 					  sizeof(_struct)),		\
@@ -177,7 +174,8 @@ static long kviommu_ioctl(struct file *file, unsigned int cmd,
 	u32 usize;
 	int ret;
 
-	if (nr >= ARRAY_SIZE(ioctl_ops) || ioctl_ops[nr].cmd != cmd)
+	if (nr >= ARRAY_SIZE(ioctl_ops) ||
+	    cmd != _IO(KVIOMMU_TYPE, KVIOMMU_CMD_BASE + nr))
 		return -ENOTTY;
 	op = &ioctl_ops[nr];
 	if (get_user(usize, (u32 __user *)uarg))

@@ -62,7 +62,7 @@ static struct kviommu_node *node_alloc(struct kviommu_unit *unit)
 
 	if (unit->nr_nodes >= KVIOMMU_MAX_NODES)
 		return ERR_PTR(-EDQUOT);
-	node = kzalloc(sizeof(*node), GFP_KERNEL_ACCOUNT);
+	node = kzalloc_obj(*node, GFP_KERNEL_ACCOUNT);
 	if (!node)
 		return ERR_PTR(-ENOMEM);
 	node->slots = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);

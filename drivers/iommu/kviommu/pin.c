@@ -15,7 +15,7 @@
 #include "trace.h"
 
 #define CHUNK_SHIFT	6
-#define CHUNK_GFNS	(1 << CHUNK_SHIFT)
+#define CHUNK_GFNS	BIT(CHUNK_SHIFT)
 #define MAX_USES	((1 << 20) - 1)
 
 /**
@@ -51,7 +51,7 @@ static struct chunk *chunk_get(struct kviommu_unit *unit, u64 gfn)
 
 	if (chunk)
 		return chunk;
-	chunk = kzalloc(sizeof(*chunk), GFP_KERNEL_ACCOUNT);
+	chunk = kzalloc_obj(*chunk, GFP_KERNEL_ACCOUNT);
 	if (!chunk)
 		return ERR_PTR(-ENOMEM);
 	ret = xa_err(xa_store(&unit->pins.chunks, index, chunk,
@@ -313,6 +313,7 @@ static int guest_rw(struct kviommu_unit *unit, u64 gpa, void *buf,
 			break;
 		va = page_address(pfn_to_page(pfn)) + offset;
 		if (write && n == sizeof(u32) && IS_ALIGNED(offset, n))
+			/* Pairs with the guest's load of the status. */
 			smp_store_release((u32 *)va, get_unaligned((u32 *)buf));
 		else if (write)
 			memcpy(va, buf, n);

@@ -102,7 +102,7 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 {
 	struct kviommu_unit *unit;
 
-	unit = kzalloc(sizeof(*unit), GFP_KERNEL_ACCOUNT);
+	unit = kzalloc_obj(*unit, GFP_KERNEL_ACCOUNT);
 	if (!unit)
 		return ERR_PTR(-ENOMEM);
 	mutex_init(&unit->lock);

@@ -88,6 +88,7 @@ struct kviommu_info {
 	__u32 out_max_devices;
 	__u32 out_page_size;
 };
+
 #define KVIOMMU_GET_INFO _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_INFO)
 
 /**
@@ -145,6 +146,7 @@ struct kviommu_create {
 	__aligned_u64 out_cap;
 	__aligned_u64 out_ecap;
 };
+
 #define KVIOMMU_CREATE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_CREATE)
 
 /**
@@ -169,6 +171,7 @@ struct kviommu_arm {
 	__u32 flags;
 	__aligned_u64 gpa;
 };
+
 #define KVIOMMU_ARM _IO(KVIOMMU_TYPE, KVIOMMU_CMD_ARM)
 
 /**
@@ -206,6 +209,7 @@ struct kviommu_attach_device {
 	__s32 device_fd;
 	__u32 source_id;
 };
+
 #define KVIOMMU_ATTACH_DEVICE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_ATTACH_DEVICE)
 
 /**
@@ -227,6 +231,7 @@ struct kviommu_detach_device {
 	__u32 source_id;
 	__u32 __reserved;
 };
+
 #define KVIOMMU_DETACH_DEVICE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_DETACH_DEVICE)
 
 /**
@@ -266,6 +271,7 @@ struct kviommu_set_eventfd {
 	__u32 event;
 	__s32 fd;
 };
+
 #define KVIOMMU_SET_EVENTFD _IO(KVIOMMU_TYPE, KVIOMMU_CMD_SET_EVENTFD)
 
 /**
@@ -281,6 +287,7 @@ struct kviommu_reset {
 	__u32 size;
 	__u32 flags;
 };
+
 #define KVIOMMU_RESET _IO(KVIOMMU_TYPE, KVIOMMU_CMD_RESET)
 
 /**
@@ -330,6 +337,7 @@ struct kviommu_stats {
 	__aligned_u64 out_identity_devices;
 	__aligned_u64 out_table_bytes;
 };
+
 #define KVIOMMU_GET_STATS _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_STATS)
 
 #endif /* _UAPI_LINUX_KVIOMMU_H */

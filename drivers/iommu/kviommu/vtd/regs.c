@@ -8,6 +8,7 @@
 #include <linux/string.h>
 #include <linux/unaligned.h>
 
+#include "../compat.h"
 #include "vtd.h"
 
 /**
@@ -91,15 +92,17 @@ struct vtd_reg {
 	void (*written)(struct vtd *vtd);
 };
 
-#define REG(offset)	[(offset) / sizeof(u32)]
-#define REG64(offset, mask)						\
-	REG(offset) = { .rw = lower_32_bits(mask) },			\
-	REG((offset) + 4) = { .rw = upper_32_bits(mask) }
-#define FRCD(n)								\
-	REG(VTD_FRCD + 16 * (n) + 12) = {				\
-		.w1c = upper_32_bits(VTD_FRCD_F),			\
-		.written = vtd_frcd_written,				\
+#define REG(_offset, _rw, _w1c, _written)				\
+	[(_offset) / sizeof(u32)] = {					\
+		.rw = (_rw),						\
+		.w1c = (_w1c),						\
+		.written = (_written),					\
 	}
+#define RW(offset, rw, written)		REG(offset, rw, 0, written)
+#define W1C(offset, w1c, written)	REG(offset, 0, w1c, written)
+#define FRCD(n)								\
+	W1C(VTD_FRCD + 16 * (n) + 12, upper_32_bits(VTD_FRCD_F),	\
+	    vtd_frcd_written)
 
 #define CCMD_RW	(VTD_CCMD_ICC | VTD_CCMD_CIRG | VTD_CCMD_FM | VTD_CCMD_SID | \
 		 VTD_CCMD_DID)
@@ -107,31 +110,31 @@ struct vtd_reg {
 		  VTD_IOTLB_DW | VTD_IOTLB_DID)
 
 static const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
-	REG(VTD_GCMD) = { .rw = ~0U, .written = gcmd_written },
-	REG64(VTD_RTADDR, VTD_RTADDR_RTA | VTD_RTADDR_TTM),
-	REG(VTD_CCMD) = { .rw = lower_32_bits(CCMD_RW) },
-	REG(VTD_CCMD + 4) = {
-		.rw = upper_32_bits(CCMD_RW), .written = vtd_ccmd,
-	},
-	REG(VTD_FSTS) = { .w1c = VTD_FSTS_W1C, .written = vtd_fsts_written },
-	REG(VTD_FECTL) = { .rw = VTD_ECTL_IM, .written = vtd_fectl_written },
-	REG(VTD_FEDATA) = { .rw = ~0U, .written = message_written },
-	REG(VTD_FEADDR) = { .rw = ~3U, .written = message_written },
-	REG(VTD_FEUADDR) = { .rw = ~0U, .written = message_written },
-	REG(VTD_IQT) = { .rw = VTD_IQT_QT, .written = vtd_queue_run },
-	REG64(VTD_IQA, VTD_IQA_IQA | VTD_IQA_QS),
-	REG(VTD_ICS) = { .w1c = VTD_ICS_IWC, .written = vtd_ics_written },
-	REG(VTD_IECTL) = { .rw = VTD_ECTL_IM, .written = vtd_iectl_written },
-	REG(VTD_IEDATA) = { .rw = ~0U, .written = message_written },
-	REG(VTD_IEADDR) = { .rw = ~3U, .written = message_written },
-	REG(VTD_IEUADDR) = { .rw = ~0U, .written = message_written },
-	REG64(VTD_IVA, VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM),
-	REG(VTD_IOTLB) = { .rw = lower_32_bits(IOTLB_RW) },
-	REG(VTD_IOTLB + 4) = {
-		.rw = upper_32_bits(IOTLB_RW), .written = vtd_iotlb,
-	},
+	RW(VTD_GCMD, ~0U, gcmd_written),
+	RW(VTD_RTADDR, lower_32_bits(VTD_RTADDR_RTA | VTD_RTADDR_TTM), NULL),
+	RW(VTD_RTADDR + 4, ~0U, NULL),
+	RW(VTD_CCMD, lower_32_bits(CCMD_RW), NULL),
+	RW(VTD_CCMD + 4, upper_32_bits(CCMD_RW), vtd_ccmd),
+	W1C(VTD_FSTS, VTD_FSTS_W1C, vtd_fsts_written),
+	RW(VTD_FECTL, VTD_ECTL_IM, vtd_fectl_written),
+	RW(VTD_FEDATA, ~0U, message_written),
+	RW(VTD_FEADDR, ~3U, message_written),
+	RW(VTD_FEUADDR, ~0U, message_written),
+	RW(VTD_IQT, VTD_IQT_QT, vtd_queue_run),
+	RW(VTD_IQA, lower_32_bits(VTD_IQA_IQA | VTD_IQA_QS), NULL),
+	RW(VTD_IQA + 4, ~0U, NULL),
+	W1C(VTD_ICS, VTD_ICS_IWC, vtd_ics_written),
+	RW(VTD_IECTL, VTD_ECTL_IM, vtd_iectl_written),
+	RW(VTD_IEDATA, ~0U, message_written),
+	RW(VTD_IEADDR, ~3U, message_written),
+	RW(VTD_IEUADDR, ~0U, message_written),
+	RW(VTD_IVA, lower_32_bits(VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM), NULL),
+	RW(VTD_IVA + 4, ~0U, NULL),
+	RW(VTD_IOTLB, lower_32_bits(IOTLB_RW), NULL),
+	RW(VTD_IOTLB + 4, upper_32_bits(IOTLB_RW), vtd_iotlb),
 	FRCD(0), FRCD(1), FRCD(2), FRCD(3), FRCD(4), FRCD(5), FRCD(6), FRCD(7),
 };
+
 static_assert(VTD_NR_FRCD == 8);
 
 /* The guest's store is in the page already: put there what is true. */
@@ -234,7 +237,7 @@ struct kviommu_frontend *kviommu_vtd_create(struct kviommu_unit *unit,
 					    bool boot_identity, u64 *cap,
 					    u64 *ecap)
 {
-	struct vtd *vtd = kzalloc(sizeof(*vtd), GFP_KERNEL_ACCOUNT);
+	struct vtd *vtd = kzalloc_obj(*vtd, GFP_KERNEL_ACCOUNT);
 
 	if (!vtd)
 		return ERR_PTR(-ENOMEM);

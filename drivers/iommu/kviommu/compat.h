@@ -7,12 +7,18 @@
 #define _KVIOMMU_COMPAT_H
 
 #include <linux/module.h>
+#include <linux/slab.h>
 
 /* The namespace became a string in 6.13. */
 #ifdef KVIOMMU_HAVE_STRING_NS
 #define KVIOMMU_IMPORT_NS(ns)	MODULE_IMPORT_NS(#ns)
 #else
 #define KVIOMMU_IMPORT_NS(ns)	MODULE_IMPORT_NS(ns)
+#endif
+
+/* Since 7.0. */
+#ifndef kzalloc_obj
+#define kzalloc_obj(obj, gfp)	kzalloc(sizeof(obj), gfp)
 #endif
 
 #endif /* _KVIOMMU_COMPAT_H */
