@@ -6,7 +6,6 @@
 #include <linux/err.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/unaligned.h>
 
 #include "../compat.h"
 #include "vtd.h"
@@ -152,6 +151,7 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 {
 	struct vtd *vtd = to_vtd(fe);
 	unsigned int i, first = offset / 4, nr = len / 4;
+	u32 val[2];
 
 	/*
 	 * The specification leaves other accesses than those of aligned 32 and
@@ -162,13 +162,13 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 		repair(vtd, offset, len);
 		return;
 	}
+	memcpy(val, data, len);
 	for (i = 0; i < nr; i++) {
 		const struct vtd_reg *reg = &vtd_regs[first + i];
-		u32 val = get_unaligned((const u32 *)data + i);
 		u32 old = vtd->regs[first + i];
 
 		vtd_set32(vtd, offset + 4 * i, ((old & ~reg->rw) |
-			  (val & reg->rw)) & ~(val & reg->w1c));
+			  (val[i] & reg->rw)) & ~(val[i] & reg->w1c));
 	}
 	for (i = 0; i < nr; i++)
 		if (vtd_regs[first + i].written)
