@@ -92,6 +92,17 @@ void edu_open(struct edu *edu, unsigned int n)
 		FATAL("%s: %s", path, strerror(errno));
 }
 
+static void wait_idle(struct edu *edu)
+{
+	struct timespec t = { .tv_nsec = 1000000 };
+	int patience = 10000;
+
+	while (edu_dma_busy(edu->bar)) {
+		REQUIRE(patience--);
+		nanosleep(&t, NULL);
+	}
+}
+
 void edu_bind(struct edu *edu, int iommufd)
 {
 	struct vfio_device_bind_iommufd bind = {
@@ -109,7 +120,7 @@ void edu_bind(struct edu *edu, int iommufd)
 	edu->iommufd = iommufd;
 	REQUIRE(!ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &config));
 	REQUIRE(pread(edu->fd, &cmd, 2, config.offset + PCI_COMMAND) == 2);
-	cmd |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	cmd |= PCI_COMMAND_MEMORY;
 	REQUIRE(pwrite(edu->fd, &cmd, 2, config.offset + PCI_COMMAND) == 2);
 	REQUIRE(!ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &bar));
 	edu->bar_size = bar.size;
@@ -117,18 +128,16 @@ void edu_bind(struct edu *edu, int iommufd)
 			edu->fd, bar.offset);
 	REQUIRE(edu->bar != MAP_FAILED);
 	REQUIRE((READ_ONCE(*(__u32 *)(edu->bar + EDU_ID)) & 0xff) == EDU_ID_MAGIC);
+	/* It knows no reset: what a former owner started is to come to nothing. */
+	wait_idle(edu);
+	cmd |= PCI_COMMAND_MASTER;
+	REQUIRE(pwrite(edu->fd, &cmd, 2, config.offset + PCI_COMMAND) == 2);
 }
 
 void edu_dma(struct edu *edu, bool to_ram, __u64 iova, __u64 off, __u64 len)
 {
-	struct timespec t = { .tv_nsec = 1000000 };
-	int patience = 10000;
-
 	edu_dma_start(edu->bar, to_ram, iova, off, len);
-	while (edu_dma_busy(edu->bar)) {
-		REQUIRE(patience--);
-		nanosleep(&t, NULL);
-	}
+	wait_idle(edu);
 }
 
 void edu_seed(struct edu *edu)

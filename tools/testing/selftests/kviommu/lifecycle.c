@@ -1,0 +1,600 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Whatever order things end in, the devices come out of it blocked, free for
+ * others, and no memory stays pinned.
+ *
+ * Unloading of the module is tested with the file that KVIOMMU_KO names, by
+ * default kviommu.ko beside this program.
+ */
+#include <fcntl.h>
+#include <libgen.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "kselftest_harness.h"
+#include "require.h"
+#include "unit.h"
+
+#define IOVA 0x10000
+#define DID 1
+
+static const struct unit_config plain = { .mode = UNIT_MODE_TRAP };
+
+/* Domain 0 maps IOVA to PAGE(0), device 0 is in it, translation on. */
+static void start_guest(struct unit *u)
+{
+	struct vm *vm = &u->vm;
+
+	guest_run(vm, g_setup, 0);
+	guest_run(vm, g_domain, 0, DID, 4);
+	guest_run(vm, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+	guest_run(vm, g_attach, SID(0), 0);
+	guest_run(vm, g_enable, true);
+}
+
+/* KiB of this process's memory that is pinned */
+static unsigned long pinned_kib(void)
+{
+	unsigned long kib = ~0UL;
+	char line[128];
+	FILE *f = fopen("/proc/self/status", "r");
+
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmPin: %lu", &kib) == 1)
+			break;
+	fclose(f);
+	REQUIRE(kib != ~0UL);
+	return kib;
+}
+
+/*
+ * The device belongs to nobody: another iommufd, possibly of another process,
+ * can have it, and its DMA works there, and nowhere else.
+ */
+static bool device_is_free(unsigned int n)
+{
+	int iommufd = iommufd_open();
+	struct edu edu;
+
+	edu_open(&edu, n);
+	edu_bind(&edu, iommufd);
+	/* Attaches it to an IOAS, and has it read and write there. */
+	edu_seed(&edu);
+	edu_close(&edu);
+	close(iommufd);
+	return true;
+}
+
+/* What a VMM has open, and the order in which it lets go */
+enum file {
+	UNIT,
+	VM,
+	IOMMUFD,
+	DEVICE,
+	NR_FILES,
+};
+
+static const char *const file_names[] = { "unit", "vm", "iommufd", "device" };
+
+FIXTURE(order) {
+	struct unit u;
+};
+
+FIXTURE_VARIANT(order) {
+	struct unit_config config;
+};
+
+FIXTURE_VARIANT_ADD(order, trap) {
+	.config = { .mode = UNIT_MODE_TRAP },
+};
+
+FIXTURE_SETUP(order)
+{
+	unit_open(&self->u, &variant->config);
+	unit_add_device(&self->u, 0, SID(0));
+	start_guest(&self->u);
+}
+
+FIXTURE_TEARDOWN(order)
+{
+	/* The tests close everything; what remains goes with the process. */
+}
+
+/*
+ * The unit lives as long as its file is open or mapped. Other memory takes the
+ * mapping's place at once, so that the guest finds something there.
+ */
+static void close_unit(struct unit *u)
+{
+	close(u->fd);
+	REQUIRE(mmap(u->regs, PAGE_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == u->regs);
+}
+
+static void close_one(struct unit *u, enum file file)
+{
+	switch (file) {
+	case UNIT:
+		close_unit(u);
+		break;
+	case VM:
+		munmap(u->vm.run, u->vm.run_size);
+		close(u->vm.vcpu);
+		close(u->vm.fd);
+		break;
+	case IOMMUFD:
+		close(u->iommufd);
+		break;
+	case DEVICE:
+		close(u->dev[0].fd);
+		break;
+	default:
+		break;
+	}
+}
+
+/* The n-th of the permutations of the files */
+static void permutation(unsigned int n, enum file order[NR_FILES])
+{
+	unsigned int left = NR_FILES, i;
+	enum file rest[NR_FILES] = { UNIT, VM, IOMMUFD, DEVICE };
+
+	for (i = 0; i < NR_FILES; i++) {
+		unsigned int pick = n % left;
+
+		order[i] = rest[pick];
+		n /= left;
+		rest[pick] = rest[--left];
+	}
+}
+
+static __u64 touch(struct guest *g, __u64 n)
+{
+	g_map_quiet(g, 0, IOVA + (n + 1) * PAGE_SIZE, PAGE(n + 1), 1, MAP_RW);
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+	return g_write32(g, VTD_IQT, g->tail * 16);
+}
+
+/* All 24 orders, in a child each, as a file that is closed stays closed. */
+TEST_F_TIMEOUT(order, close_in_any, 180)
+{
+	struct unit *u = &self->u;
+	enum file order[NR_FILES];
+	bool alive = true;
+	unsigned int n, i;
+	int status;
+	pid_t pid;
+
+	unit_close(u);
+	for (n = 0; n < 24; n++) {
+		permutation(n, order);
+		pid = fork();
+		if (!pid) {
+			unit_open(u, &variant->config);
+			unit_add_device(u, 0, SID(0));
+			start_guest(u);
+			/* A mapping of a device's registers keeps its file. */
+			munmap(u->dev[0].bar, u->dev[0].bar_size);
+			vm_set_slot(&u->vm, VM_SLOT_BAR, GPA_BAR, NULL, 0, 0);
+			for (i = 0; i < NR_FILES; i++) {
+				close_one(u, order[i]);
+				if (order[i] == VM)
+					alive = false;
+				/* A guest that is still there writes. */
+				if (alive)
+					guest_run(&u->vm, touch, i);
+			}
+			REQUIRE(!pinned_kib());
+			/* Free in this very process, which is still alive */
+			REQUIRE(device_is_free(0));
+			_exit(0);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status)
+			TH_LOG("order %s %s %s %s", file_names[order[0]],
+			       file_names[order[1]], file_names[order[2]],
+			       file_names[order[3]]);
+		EXPECT_TRUE(device_is_free(0));
+	}
+}
+
+/* The guest at work on a unit whose file is closed under it */
+static __u64 busy(struct guest *g)
+{
+	while (!READ_ONCE(g->stop)) {
+		g_map_quiet(g, 0, IOVA + PAGE_SIZE, PAGE(1), 1, MAP_RW);
+		g_queue(g, VTD_QI_IOTLB | VTD_QI_DOMAIN |
+			VTD_QI_DID(g->dom[0].did), 0);
+		g_write32(g, VTD_IQT, g->tail * 16);
+		g_unmap_quiet(g, 0, IOVA + PAGE_SIZE, 1, 0);
+		g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+		g_write32(g, VTD_IQT, g->tail * 16);
+		WRITE_ONCE(g->count, g->count + 1);
+	}
+	return 0;
+}
+
+static void *run_busy(void *arg)
+{
+	struct unit *u = arg;
+
+	guest_run(&u->vm, busy);
+	return NULL;
+}
+
+static void wait_for_progress(struct guest *g)
+{
+	__u64 seen = READ_ONCE(g->count);
+
+	while (READ_ONCE(g->count) < seen + 20)
+		usleep(1000);
+}
+
+TEST_F(order, unit_closed_while_guest_works)
+{
+	void *page = vm_hva(&self->u.vm, PAGE(0));
+	struct edu *edu = &self->u.dev[0];
+	pthread_t thread;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, &self->u));
+	wait_for_progress(self->u.vm.g);
+	close_unit(&self->u);
+	/* The guest writes to plain memory now, and is none the wiser. */
+	wait_for_progress(self->u.vm.g);
+	memset(page, 0, DMA_LEN);
+	edu_dma(edu, EDU_TO_RAM, IOVA, 0, DMA_LEN);
+	EXPECT_NE(0, memcmp(page, edu->pattern, DMA_LEN));
+	EXPECT_EQ(0, pinned_kib());
+	WRITE_ONCE(self->u.vm.g->stop, 1);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	/* The device is still bound here and can be used again. */
+	edu_seed(edu);
+}
+
+TEST_F(order, detach_while_guest_works)
+{
+	void *page = vm_hva(&self->u.vm, PAGE(0));
+	struct edu *edu = &self->u.dev[0];
+	pthread_t thread;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, &self->u));
+	wait_for_progress(self->u.vm.g);
+	ASSERT_EQ(0, unit_detach(self->u.fd, SID(0)));
+	memset(page, 0, DMA_LEN);
+	edu_dma(edu, EDU_TO_RAM, IOVA, 0, DMA_LEN);
+	EXPECT_NE(0, memcmp(page, edu->pattern, DMA_LEN));
+	edu_seed(edu);
+	wait_for_progress(self->u.vm.g);
+	WRITE_ONCE(self->u.vm.g->stop, 1);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+}
+
+TEST_F(order, reset_while_guest_works)
+{
+	pthread_t thread;
+	int i;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, &self->u));
+	for (i = 0; i < 20; i++) {
+		wait_for_progress(self->u.vm.g);
+		ASSERT_EQ(0, unit_reset(self->u.fd));
+	}
+	WRITE_ONCE(self->u.vm.g->stop, 1);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, unit_stats(&self->u).out_mapped);
+	start_guest(&self->u);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* Memory that the VMM takes away while translations lead there */
+TEST_F(order, ioas_unmapped)
+{
+	struct unit *u = &self->u;
+	struct kviommu_stats a, b;
+	double begin;
+
+	unit_close(u);
+	unit_open(u, &(struct unit_config){ .no_ram = true });
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_HUGE, IOAS_RW));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HUGE, vm_hva(&u->vm, GPA_HUGE),
+			      GPA_RAM_END - GPA_HUGE, IOAS_RW));
+	unit_add_device(u, 0, SID(0));
+	start_guest(u);
+	guest_run(&u->vm, g_map, 0, 0x200000, HUGE(0), 3, MAP_RW);
+	guest_run(&u->vm, g_map, 0, 0x40000000, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, 0x200000, HUGE(0)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, 0x40000000, HUGE(1)));
+	a = unit_stats(u);
+
+	begin = seconds();
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_HUGE, GPA_RAM_END - GPA_HUGE));
+	EXPECT_LT(seconds() - begin, 5);
+	b = unit_stats(u);
+	EXPECT_EQ(3 + 512, a.out_mapped - b.out_mapped);
+	EXPECT_EQ(3 + 512, a.out_pinned - b.out_pinned);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x200000, HUGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x40000000, HUGE(1)));
+	/* What leads elsewhere is not the worse for it. */
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+
+	/* The guest does not know; its next invalidation finds nothing there. */
+	guest_run(&u->vm, g_flush_domain, 0);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x200000, HUGE(0)));
+	/* The memory comes back, in other places; the guest maps it again. */
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HUGE, vm_hva(&u->vm, HUGE(1)),
+			      SZ_2M, IOAS_RW));
+	guest_run(&u->vm, g_unmap, 0, 0x200000, 3, 0);
+	guest_run(&u->vm, g_map, 0, 0x200000, HUGE(0), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, 0x200000, HUGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x200000, HUGE(0)));
+}
+
+/* The guest's tables and queue themselves go away. */
+TEST_F(order, ioas_unmapped_under_tables)
+{
+	struct unit *u = &self->u;
+
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, 0, GPA_RAM_END));
+	EXPECT_EQ(0, unit_stats(u).out_pinned);
+	EXPECT_EQ(0, unit_stats(u).out_mapped);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
+	/* The queue is nowhere: an error as any other */
+	guest_run(&u->vm, g_queue, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+	guest_run(&u->vm, g_poke32, VTD_IQT, u->vm.g->tail * 16);
+	EXPECT_EQ(VTD_FSTS_IQE, guest_run(&u->vm, g_peek32, VTD_FSTS));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_RAM_END, IOAS_RW));
+	guest_run(&u->vm, g_poke32, VTD_FSTS, VTD_FSTS_IQE);
+	EXPECT_EQ(0, guest_run(&u->vm, g_peek32, VTD_FSTS));
+	guest_run(&u->vm, g_flush_global);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+}
+
+/* The VMM takes memory away and gives it back while the guest maps there. */
+TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_works, 60)
+{
+	struct unit *u = &self->u;
+	pthread_t thread;
+	int i;
+
+	unit_close(u);
+	unit_open(u, &(struct unit_config){ .no_ram = true });
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_DATA, IOAS_RW));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_DATA, vm_hva(&u->vm, GPA_DATA),
+			      GPA_RAM_END - GPA_DATA, IOAS_RW));
+	unit_add_device(u, 0, SID(0));
+	start_guest(u);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, u));
+	for (i = 0; i < 50; i++) {
+		ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_DATA,
+					GPA_RAM_END - GPA_DATA));
+		ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_DATA,
+				      vm_hva(&u->vm, GPA_DATA),
+				      GPA_RAM_END - GPA_DATA, IOAS_RW));
+		wait_for_progress(u->vm.g);
+	}
+	WRITE_ONCE(u->vm.g->stop, 1);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	guest_run(&u->vm, g_flush_global);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+}
+
+/* The VMM rebuilds its memory map, as QEMU does when a PCI BAR moves. */
+TEST_F(order, slot_created_anew)
+{
+	struct vm *vm = &self->u.vm;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_REGS, GPA_REGS, self->u.regs, 0, 0));
+		unit_map_regs(&self->u);
+		guest_run(vm, g_map, 0, IOVA + PAGE_SIZE, PAGE(1 + i), 1, MAP_RW);
+		EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA + PAGE_SIZE,
+						 PAGE(1 + i)));
+	}
+	/* At another address; at the old one there is nothing any more */
+	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_REGS, GPA_REGS, self->u.regs, 0, 0));
+	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_REGS, GPA_REGS + 0x10000,
+				 self->u.regs, PAGE_SIZE, 0));
+	EXPECT_EQ(EINVAL, unit_arm(self->u.fd, GPA_REGS));
+	ASSERT_EQ(0, unit_arm(self->u.fd, GPA_REGS + 0x10000));
+	vm->g->regs = GPA_REGS + 0x10000;
+	guest_run(vm, g_unmap, 0, IOVA, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+	/* Another slot that comes and goes is none of the unit's business. */
+	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_SPARE, GPA_REGS, vm->ram, PAGE_SIZE, 0));
+	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_SPARE, GPA_REGS, vm->ram, 0, 0));
+	guest_run(vm, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+}
+
+/*
+ * A guest that is let run between the new slot and ARM, against advice: what
+ * the registers still show is not lost, and what they must show is repaired.
+ */
+TEST_F(order, writes_before_arm)
+{
+	struct vm *vm = &self->u.vm;
+
+	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_REGS, GPA_REGS, self->u.regs, 0, 0));
+	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_REGS, GPA_REGS, self->u.regs, PAGE_SIZE, 0));
+	guest_run(vm, g_queue, VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(77),
+		  GPA_GUEST + offsetof(struct guest, status));
+	guest_run(vm, g_poke32, VTD_IQT, vm->g->tail * 16);
+	guest_run(vm, g_poke64, VTD_CAP, 0);
+	EXPECT_NE(77, vm->g->status);
+	ASSERT_EQ(0, unit_arm(self->u.fd, GPA_REGS));
+	EXPECT_EQ(77, vm->g->status);
+	EXPECT_EQ(self->u.cap, guest_run(vm, g_peek64, VTD_CAP));
+	guest_run(vm, g_flush_global);
+}
+
+/* A VMM that dies at work */
+
+/* A VMM with two devices that writes to ready when its guest is at work */
+static pid_t start_vmm(struct unit *u, int ready)
+{
+	pid_t pid = fork();
+	pthread_t thread;
+	__u64 one = 1;
+
+	if (pid)
+		return pid;
+	unit_open(u, &plain);
+	unit_add_device(u, 0, SID(0));
+	unit_add_device(u, 1, SID(1));
+	start_guest(u);
+	guest_run(&u->vm, g_attach, SID(1), 0);
+	REQUIRE(!pthread_create(&thread, NULL, run_busy, u));
+	wait_for_progress(u->vm.g);
+	REQUIRE(write(ready, &one, sizeof(one)) == sizeof(one));
+	pthread_join(thread, NULL);
+	_exit(KSFT_FAIL);
+}
+
+TEST_F_TIMEOUT(order, vmm_killed, 120)
+{
+	int ready = eventfd(0, EFD_CLOEXEC);
+	int i, status;
+	__u64 n;
+	pid_t pid;
+
+	unit_close(&self->u);
+	for (i = 0; i < 5; i++) {
+		pid = start_vmm(&self->u, ready);
+		ASSERT_EQ(sizeof(n), read(ready, &n, sizeof(n)));
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFSIGNALED(status));
+		/* At once, not some time later */
+		EXPECT_TRUE(device_is_free(0));
+		EXPECT_TRUE(device_is_free(1));
+	}
+	close(ready);
+}
+
+/* A VMM that just exits, with DMA under way */
+TEST_F_TIMEOUT(order, exit_during_dma, 60)
+{
+	int i, status;
+	pid_t pid;
+
+	unit_close(&self->u);
+	for (i = 0; i < 5; i++) {
+		pid = fork();
+		if (!pid) {
+			unit_open(&self->u, &plain);
+			unit_add_device(&self->u, 0, SID(0));
+			start_guest(&self->u);
+			guest_run(&self->u.vm, g_dma_start, 0, EDU_TO_RAM, IOVA,
+				  0, EDU_PATTERN_SIZE);
+			_exit(0);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_EQ(0, status);
+		EXPECT_TRUE(device_is_free(0));
+	}
+}
+
+/* Nothing is pinned before the guest maps, and nothing after the end. */
+TEST(pins_are_given_back)
+{
+	struct unit u;
+
+	ASSERT_EQ(0, pinned_kib());
+	unit_open(&u, &plain);
+	unit_add_device(&u, 0, SID(0));
+	EXPECT_EQ(0, pinned_kib());
+	start_guest(&u);
+	guest_run(&u.vm, g_map, 0, 0x40000000, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_LE(2048, pinned_kib());
+	EXPECT_EQ(pinned_kib() / 4, unit_stats(&u).out_pinned);
+	ASSERT_EQ(0, unit_reset(u.fd));
+	EXPECT_EQ(0, pinned_kib());
+	start_guest(&u);
+	EXPECT_LT(0, pinned_kib());
+	unit_close(&u);
+	EXPECT_EQ(0, pinned_kib());
+}
+
+/* The module */
+
+static int load(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -1;
+	ret = syscall(SYS_finit_module, fd, "", 0);
+	close(fd);
+	return ret;
+}
+
+TEST(module_unload)
+{
+	char self[256] = "", *ko = getenv("KVIOMMU_KO"), beside[300];
+	struct unit u;
+	int fd;
+
+	if (!ko) {
+		ASSERT_LT(0, readlink("/proc/self/exe", self, sizeof(self) - 1));
+		snprintf(beside, sizeof(beside), "%s/kviommu.ko", dirname(self));
+		ko = beside;
+	}
+	if (access(ko, R_OK))
+		SKIP(return, "no %s to load again", ko);
+
+	/* In use: by a file that is no unit yet, and by a unit */
+	fd = kviommu_open();
+	EXPECT_EQ(-1, syscall(SYS_delete_module, "kviommu", O_NONBLOCK));
+	EXPECT_EQ(EWOULDBLOCK, errno);
+	close(fd);
+	unit_open(&u, &plain);
+	unit_add_device(&u, 0, SID(0));
+	start_guest(&u);
+	EXPECT_EQ(-1, syscall(SYS_delete_module, "kviommu", O_NONBLOCK));
+	EXPECT_EQ(EWOULDBLOCK, errno);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, IOVA, PAGE(0)));
+	unit_close(&u);
+
+	ASSERT_EQ(0, syscall(SYS_delete_module, "kviommu", O_NONBLOCK));
+	EXPECT_EQ(-1, access("/dev/kviommu", F_OK));
+	EXPECT_TRUE(device_is_free(0));
+	ASSERT_EQ(0, load(ko));
+	unit_open(&u, &plain);
+	unit_add_device(&u, 0, SID(0));
+	start_guest(&u);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, IOVA, PAGE(0)));
+	unit_close(&u);
+}
+
+/* A mapping of the register page alone keeps the page, not the module busy
+ * for ever: it has the file, and so the module, until it is gone.
+ */
+TEST(module_held_by_mapping)
+{
+	struct unit u;
+	void *regs;
+
+	unit_open(&u, &plain);
+	regs = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, u.fd, 0);
+	ASSERT_NE(MAP_FAILED, regs);
+	unit_close(&u);
+	EXPECT_EQ(-1, syscall(SYS_delete_module, "kviommu", O_NONBLOCK));
+	EXPECT_EQ(EWOULDBLOCK, errno);
+	munmap(regs, PAGE_SIZE);
+}
+
+TEST_HARNESS_MAIN
