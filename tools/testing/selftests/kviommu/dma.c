@@ -650,6 +650,29 @@ TEST_F(single, context_by_domain)
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
 }
 
+/* The function mask widens one invalidation to several functions. */
+TEST_F(single, context_by_function)
+{
+	static const __u64 mask[] = { 0, 4, 6, 7 };
+	__u64 fm, sid;
+
+	RUN(g_enable, true);
+	ASSERT_EQ(0, unit_detach(self->u.fd, SID(0)));
+	for (fm = 1; fm < 4; fm++) {
+		/* All bits that do not matter are other ones. */
+		sid = SID(2) | mask[fm];
+		ASSERT_EQ(0, unit_attach(self->u.fd, self->u.dev[0].fd, sid));
+		RUN(g_context_quiet, sid, self->u.vm.g->dom[0].root | VTD_CE_P,
+		    VTD_CE_HI_AW(variant->levels) | VTD_CE_HI_DID(DID));
+		RUN(g_queue, VTD_QI_CC | VTD_QI_SELECTIVE |
+		    VTD_QI_CC_SID(SID(2)) | fm << 48, 0);
+		RUN(g_flush_domain, 0);
+		EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)))
+			TH_LOG("function mask %llu", fm);
+		ASSERT_EQ(0, unit_detach(self->u.fd, sid));
+	}
+}
+
 /* Another domain, in one step and through not present */
 TEST_F(single, context_changed)
 {
@@ -947,6 +970,91 @@ TEST_F_TIMEOUT(single, churn, 60)
 	EXPECT_EQ(0, b.out_faults);
 	RUN(g_map, 0, 0x20000, PAGE(50), 1, MAP_RW);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x20000, PAGE(50)));
+}
+
+/* The other processor is at the registers all the time. */
+static __u64 hammer(struct guest *g)
+{
+	__u64 cap = g_read64(g, VTD_CAP);
+	__u32 i;
+
+	for (i = 1; !READ_ONCE(g->stop); i++) {
+		g_write32(g, VTD_FEDATA, i);
+		g_write32(g, VTD_FECTL, i & 1 ? VTD_ECTL_IM : 0);
+		g_write64(g, VTD_CAP, 0);
+		G_ASSERT(g, g_read32(g, VTD_FEDATA) == i);
+		G_ASSERT(g, g_read64(g, VTD_CAP) == cap);
+		G_ASSERT(g, !g_read32(g, VTD_FSTS));
+	}
+	return i;
+}
+
+static void *run_hammer(void *arg)
+{
+	struct unit *u = arg;
+
+	return (void *)guest_run_on(&u->vm, 1, hammer);
+}
+
+TEST_F_TIMEOUT(single, two_vcpus, 60)
+{
+	struct kviommu_stats a, b;
+	pthread_t thread;
+	void *hammered;
+	int i;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	a = unit_stats(&self->u);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_hammer, &self->u));
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(100, RUN(churn, 0x20000, PAGE(50), 100));
+		RUN(g_map, 0, 0x20000, PAGE(50 + i), 1, MAP_RW);
+		EXPECT_EQ(DMA_REACHED, WRITE(0x20000, PAGE(50 + i)));
+		RUN(g_unmap, 0, 0x20000, 1, 0);
+	}
+	b = unit_stats(&self->u);
+	EXPECT_EQ(505, b.out_maps - a.out_maps);
+	EXPECT_EQ(505, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(2020, b.out_descriptors - a.out_descriptors);
+	WRITE_ONCE(self->u.vm.g->stop, 1);
+	ASSERT_EQ(0, pthread_join(thread, &hammered));
+	EXPECT_LT(100, (long)hammered);
+	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
+}
+
+/* More ranges at once than any list of the unit's has room for */
+static __u64 map_scattered(struct guest *g, __u64 iova, __u64 n)
+{
+	__u64 i;
+
+	for (i = 0; i < n; i++)
+		g_map_quiet(g, 0, iova + i * PAGE_SIZE, PAGE(n - 1 - i), 1, MAP_RW);
+	return g_flush_pages(g, 0, iova, 10);
+}
+
+TEST_F_TIMEOUT(single, many_pages, 60)
+{
+	struct kviommu_stats a, b;
+	__u64 iova = 0x800000;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	a = unit_stats(&self->u);
+	RUN(map_scattered, iova, 1024);
+	b = unit_stats(&self->u);
+	EXPECT_EQ(1024, b.out_maps - a.out_maps);
+	EXPECT_EQ(1024, b.out_mapped - a.out_mapped);
+	EXPECT_EQ(DMA_REACHED, WRITE(iova, PAGE(1023)));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 1023 * PAGE_SIZE, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 500 * PAGE_SIZE, PAGE(523)));
+	RUN(g_unmap, 0, iova, 1024, 0);
+	a = unit_stats(&self->u);
+	EXPECT_EQ(1024, a.out_unmaps - b.out_unmaps);
+	EXPECT_EQ(2, a.out_mapped);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova, PAGE(1023)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 500 * PAGE_SIZE, PAGE(523)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 1023 * PAGE_SIZE, PAGE(0)));
 }
 
 TEST_F(single, stats)

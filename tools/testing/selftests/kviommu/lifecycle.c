@@ -123,9 +123,7 @@ static void close_one(struct unit *u, enum file file)
 		close_unit(u);
 		break;
 	case VM:
-		munmap(u->vm.run, u->vm.run_size);
-		close(u->vm.vcpu);
-		close(u->vm.fd);
+		vm_close_kvm(&u->vm);
 		break;
 	case IOMMUFD:
 		close(u->iommufd);

@@ -350,7 +350,7 @@ TEST_F(uapi, create_bad_fds)
 
 	/* Files of KVM's own that are no virtual machine, and others */
 	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->kvm, iommufd, ioas, &plain, NULL));
-	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->vcpu, iommufd, ioas, &plain, NULL));
+	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->vcpu[0].fd, iommufd, ioas, &plain, NULL));
 	EXPECT_EQ(EINVAL, unit_create(self->fd, other, iommufd, ioas, &plain, NULL));
 	EXPECT_EQ(EINVAL, unit_create(self->fd, null, iommufd, ioas, &plain, NULL));
 	EXPECT_EQ(EINVAL, unit_create(self->fd, iommufd, iommufd, ioas, &plain, NULL));

@@ -53,10 +53,10 @@ TEST_F(vmm, sync)
 	ASSERT_EQ(1, self->vm.g->stage);
 	ASSERT_EQ(1, self->vm.g->count);
 	self->vm.g->count = 2;
-	ASSERT_FALSE(vm_resume(&self->vm));
+	ASSERT_FALSE(vm_resume(&self->vm, 0));
 	ASSERT_EQ(2, self->vm.g->stage);
-	ASSERT_TRUE(vm_resume(&self->vm));
-	ASSERT_EQ(3, self->vm.g->ret);
+	ASSERT_TRUE(vm_resume(&self->vm, 0));
+	ASSERT_EQ(3, self->vm.g->call[0].ret);
 }
 
 static __u64 fails(struct guest *g)

@@ -14,12 +14,12 @@ static inline void g_pause(void)
 typedef __u64 (*guest_fn)(struct guest *g, __u64 a, __u64 b, __u64 c, __u64 d,
 			  __u64 e);
 
-void g_main(struct guest *g)
+void g_main(struct guest *g, struct guest_call *call)
 {
-	guest_fn fn = g->fn;
+	guest_fn fn = call->fn;
 
-	g->ret = fn(g, g->args[0], g->args[1], g->args[2], g->args[3],
-		    g->args[4]);
+	call->ret = fn(g, call->args[0], call->args[1], call->args[2],
+		       call->args[3], call->args[4]);
 	for (;;)
 		asm volatile("outb %%al, %0" : : "i" (GUEST_PORT_DONE) : "memory");
 }

@@ -23,8 +23,8 @@
 /* The guest's physical addresses */
 #define GPA_PML4	0x1000UL
 #define GPA_GUEST	0x10000UL	/* struct guest */
-#define GPA_STACK	0x20000UL
-#define GPA_STACK_END	0x30000UL
+#define GPA_STACKS	0x20000UL	/* of GUEST_STACK bytes, one a vCPU */
+#define GUEST_STACK	0x8000UL
 #define GPA_QUEUE	0x30000UL	/* up to 4 pages */
 #define GPA_TABLES	0x40000UL	/* pages for the guest's tables */
 #define GPA_TABLES_END	0x400000UL
@@ -40,6 +40,7 @@
 #define PAGE(n)		(GPA_DATA + (n) * PAGE_SIZE)
 #define HUGE(n)		(GPA_HUGE + (n) * SZ_2M)
 
+#define GUEST_VCPUS		2
 #define GUEST_MAX_DEVICES	4
 #define GUEST_MAX_DOMAINS	4
 
@@ -69,11 +70,23 @@ struct guest_domain {
 	__u32 levels;
 };
 
+#define GUEST_MAX_ARGS	5
+
+/**
+ * struct guest_call - A call of a guest function
+ * @fn: The function
+ * @args: Its arguments but the first, which is the struct guest
+ * @ret: What it returned
+ */
+struct guest_call {
+	void *fn;
+	__u64 args[GUEST_MAX_ARGS];
+	__u64 ret;
+};
+
 /**
  * struct guest - The guest's own state, in its RAM at GPA_GUEST
- * @fn: The guest function to be called
- * @args: Its arguments but the first, which is this
- * @ret: What it returned
+ * @call: What each vCPU is to do
  * @regs: Where the register page is
  * @bar: Where the registers of each edu device are
  * @bar_end: How many of @bar there are
@@ -94,11 +107,8 @@ struct guest_domain {
  * @assert_line: Where
  * @assert_got: Value of an expression, for the message
  */
-#define GUEST_MAX_ARGS	5
 struct guest {
-	void *fn;
-	__u64 args[GUEST_MAX_ARGS];
-	__u64 ret;
+	struct guest_call call[GUEST_VCPUS];
 	__u64 regs;
 	__u64 bar[GUEST_MAX_DEVICES];
 	__u32 bar_end;
@@ -125,8 +135,8 @@ struct guest {
 } while (0)
 #define G_ASSERT(g, cond) G_ASSERT_GOT(g, cond, 0)
 
-/* Where the vCPU starts */
-void g_main(struct guest *g);
+/* Where a vCPU starts */
+void g_main(struct guest *g, struct guest_call *call);
 
 void g_assert_failed(struct guest *g, const char *expr, const char *file,
 		     __u64 line, __u64 got);

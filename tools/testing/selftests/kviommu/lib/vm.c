@@ -56,7 +56,7 @@ static void build_page_tables(struct vm *vm)
 		pd[i] = i * SZ_2M | PTE_P | PTE_W | PTE_PS;
 }
 
-static void set_cpuid(struct vm *vm)
+static void set_cpuid(struct vm *vm, struct vcpu *vcpu)
 {
 	const int max = 256;
 	struct kvm_cpuid2 *cpuid;
@@ -65,11 +65,11 @@ static void set_cpuid(struct vm *vm)
 	REQUIRE(cpuid);
 	cpuid->nent = max;
 	REQUIRE(!ioctl(vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid));
-	REQUIRE(!ioctl(vm->vcpu, KVM_SET_CPUID2, cpuid));
+	REQUIRE(!ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid));
 	free(cpuid);
 }
 
-static void set_long_mode(struct vm *vm)
+static void set_long_mode(struct vcpu *vcpu)
 {
 	struct kvm_segment code = {
 		.selector = 8, .limit = ~0U, .type = 11, .present = 1,
@@ -81,7 +81,7 @@ static void set_long_mode(struct vm *vm)
 	};
 	struct kvm_sregs s;
 
-	REQUIRE(!ioctl(vm->vcpu, KVM_GET_SREGS, &s));
+	REQUIRE(!ioctl(vcpu->fd, KVM_GET_SREGS, &s));
 	s.cs = code;
 	s.ds = data;
 	s.es = data;
@@ -96,13 +96,28 @@ static void set_long_mode(struct vm *vm)
 	/* Compilers use SSE for plain copies. */
 	s.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
 	s.efer = EFER_LME | EFER_LMA;
-	REQUIRE(!ioctl(vm->vcpu, KVM_SET_SREGS, &s));
+	REQUIRE(!ioctl(vcpu->fd, KVM_SET_SREGS, &s));
+}
+
+static void create_vcpu(struct vm *vm, unsigned int cpu)
+{
+	struct vcpu *vcpu = &vm->vcpu[cpu];
+
+	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, cpu);
+	REQUIRE(vcpu->fd >= 0);
+	vcpu->run_size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	vcpu->run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, vcpu->fd, 0);
+	REQUIRE(vcpu->run != MAP_FAILED);
+	set_cpuid(vm, vcpu);
+	set_long_mode(vcpu);
 }
 
 void vm_open(struct vm *vm)
 {
 	unsigned long image = (unsigned long)__executable_start & -PAGE_SIZE;
 	unsigned long image_end = ((unsigned long)_end + PAGE_SIZE - 1) & -PAGE_SIZE;
+	unsigned int i;
 
 	memset(vm, 0, sizeof(*vm));
 	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -127,37 +142,40 @@ void vm_open(struct vm *vm)
 	REQUIRE(!vm_set_slot(vm, VM_SLOT_IMAGE, image, (void *)image,
 			     image_end - image, 0));
 
-	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
-	REQUIRE(vm->vcpu >= 0);
-	vm->run_size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-	vm->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       vm->vcpu, 0);
-	REQUIRE(vm->run != MAP_FAILED);
 	build_page_tables(vm);
-	set_cpuid(vm);
-	set_long_mode(vm);
+	for (i = 0; i < GUEST_VCPUS; i++)
+		create_vcpu(vm, i);
 
 	vm->g = vm_hva(vm, GPA_GUEST);
 	vm->g->regs = GPA_REGS;
 	vm->g->next_page = GPA_TABLES;
 }
 
+void vm_close_kvm(struct vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < GUEST_VCPUS; i++) {
+		munmap(vm->vcpu[i].run, vm->vcpu[i].run_size);
+		close(vm->vcpu[i].fd);
+	}
+	close(vm->fd);
+}
+
 void vm_close(struct vm *vm)
 {
-	munmap(vm->run, vm->run_size);
-	close(vm->vcpu);
-	close(vm->fd);
+	vm_close_kvm(vm);
 	close(vm->kvm);
 	munmap(vm->ram, GPA_RAM_END);
 	close(vm->ram_fd);
 }
 
-static void guest_died(struct vm *vm)
+static void guest_died(struct vcpu *vcpu)
 {
-	struct kvm_run *run = vm->run;
+	struct kvm_run *run = vcpu->run;
 	struct kvm_regs r = { 0 };
 
-	ioctl(vm->vcpu, KVM_GET_REGS, &r);
+	ioctl(vcpu->fd, KVM_GET_REGS, &r);
 	if (run->exit_reason == KVM_EXIT_MMIO)
 		FATAL("the VMM was asked for a %s at guest physical address 0x%llx, rip 0x%llx",
 		      run->mmio.is_write ? "write" : "read",
@@ -166,15 +184,16 @@ static void guest_died(struct vm *vm)
 	      r.rip);
 }
 
-bool vm_resume(struct vm *vm)
+bool vm_resume(struct vm *vm, unsigned int cpu)
 {
-	struct kvm_run *run = vm->run;
+	struct vcpu *vcpu = &vm->vcpu[cpu];
+	struct kvm_run *run = vcpu->run;
 	struct guest *g = vm->g;
 
-	while (ioctl(vm->vcpu, KVM_RUN, 0) < 0)
+	while (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
 		REQUIRE(errno == EINTR);
 	if (run->exit_reason != KVM_EXIT_IO)
-		guest_died(vm);
+		guest_died(vcpu);
 	switch (run->io.port) {
 	case GUEST_PORT_DONE:
 		return true;
@@ -186,32 +205,36 @@ bool vm_resume(struct vm *vm)
 			g->assert_got);
 		_exit(KSFT_FAIL);
 	default:
-		guest_died(vm);
+		guest_died(vcpu);
 	}
 	return false;
 }
 
-bool vm_start(struct vm *vm, void *fn, const __u64 *args, unsigned int nargs)
+bool vm_start(struct vm *vm, unsigned int cpu, void *fn, const __u64 *args,
+	      unsigned int nargs)
 {
+	struct guest_call *call = &vm->g->call[cpu];
 	struct kvm_regs r = {
 		.rip = (unsigned long)g_main,
 		.rflags = 2,
-		/* Aligned as a called function finds it. */
-		.rsp = GPA_STACK_END - 8,
+		/* Aligned as a called function finds it */
+		.rsp = GPA_STACKS + (cpu + 1) * GUEST_STACK - 8,
 		.rdi = GPA_GUEST,
+		.rsi = GPA_GUEST + offsetof(struct guest, call[cpu]),
 	};
 
 	REQUIRE(nargs <= GUEST_MAX_ARGS);
-	vm->g->fn = fn;
-	memset(vm->g->args, 0, sizeof(vm->g->args));
-	memcpy(vm->g->args, args, nargs * sizeof(*args));
-	REQUIRE(!ioctl(vm->vcpu, KVM_SET_REGS, &r));
-	return vm_resume(vm);
+	call->fn = fn;
+	memset(call->args, 0, sizeof(call->args));
+	memcpy(call->args, args, nargs * sizeof(*args));
+	REQUIRE(!ioctl(vm->vcpu[cpu].fd, KVM_SET_REGS, &r));
+	return vm_resume(vm, cpu);
 }
 
-__u64 vm_call(struct vm *vm, void *fn, const __u64 *args, unsigned int nargs)
+__u64 vm_call(struct vm *vm, unsigned int cpu, void *fn, const __u64 *args,
+	      unsigned int nargs)
 {
-	if (!vm_start(vm, fn, args, nargs))
+	if (!vm_start(vm, cpu, fn, args, nargs))
 		FATAL("the guest stopped at g_sync(%llu)", vm->g->stage);
-	return vm->g->ret;
+	return vm->g->call[cpu].ret;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* A virtual machine of one vCPU in long mode that runs C functions. */
+/* A virtual machine whose vCPUs, in long mode, run C functions. */
 #ifndef SELFTEST_KVIOMMU_VM_H
 #define SELFTEST_KVIOMMU_VM_H
 
@@ -19,11 +19,21 @@ enum vm_slot {
 };
 
 /**
+ * struct vcpu - A processor of a virtual machine
+ * @fd: Its file
+ * @run: What KVM shares with us of it
+ */
+struct vcpu {
+	int fd;
+	struct kvm_run *run;
+	size_t run_size;
+};
+
+/**
  * struct vm - A virtual machine
  * @kvm: /dev/kvm
  * @fd: The virtual machine
- * @vcpu: Its processor
- * @run: What KVM shares with us of it
+ * @vcpu: Its processors; tests use the first if they do not say otherwise
  * @ram: The guest's RAM, at guest physical address 0
  * @ram_fd: The memory behind @ram
  * @g: The guest's own state, in @ram
@@ -31,9 +41,7 @@ enum vm_slot {
 struct vm {
 	int kvm;
 	int fd;
-	int vcpu;
-	struct kvm_run *run;
-	size_t run_size;
+	struct vcpu vcpu[GUEST_VCPUS];
 	__u8 *ram;
 	int ram_fd;
 	struct guest *g;
@@ -44,6 +52,8 @@ extern char __executable_start[], _end[];
 
 void vm_open(struct vm *vm);
 void vm_close(struct vm *vm);
+/* Only the machine and its vCPUs, not its RAM */
+void vm_close_kvm(struct vm *vm);
 
 /* Set a memory slot; of size 0, delete it. Returns 0 or -1 with errno. */
 int vm_set_slot(struct vm *vm, int slot, __u64 gpa, void *hva, __u64 size,
@@ -56,32 +66,39 @@ static inline void *vm_hva(struct vm *vm, __u64 gpa)
 
 /*
  * vm_start() and vm_resume() return true when the guest function ended, with
- * its result in vm->g->ret, and false when it stands at a g_sync(). Anything else
- * that the guest does ends the test's process as failed: also any access that
- * KVM would hand to the VMM.
+ * its result in vm->g->call[cpu].ret, and false when it stands at a g_sync().
+ * Anything else that the guest does ends the test's process as failed: also any
+ * access that KVM would hand to the VMM.
  */
-bool vm_start(struct vm *vm, void *fn, const __u64 *args, unsigned int nargs);
-bool vm_resume(struct vm *vm);
-__u64 vm_call(struct vm *vm, void *fn, const __u64 *args, unsigned int nargs);
+bool vm_start(struct vm *vm, unsigned int cpu, void *fn, const __u64 *args,
+	      unsigned int nargs);
+bool vm_resume(struct vm *vm, unsigned int cpu);
+__u64 vm_call(struct vm *vm, unsigned int cpu, void *fn, const __u64 *args,
+	      unsigned int nargs);
 
 /**
- * guest_run() - Run a guest function to its end
+ * guest_run_on() - Run a guest function to its end
  * @vm: The virtual machine
+ * @cpu: Which of its vCPUs
  * @fn: A function whose first argument is the struct guest
  *
  * The call in sizeof() is never made, it has the compiler check the arguments.
  *
  * Return: what @fn returned
  */
-#define guest_run(vm, fn, ...)						\
+#define guest_run_on(vm, cpu, fn, ...)					\
 	((void)sizeof(fn((struct guest *)NULL, ##__VA_ARGS__)),		\
-	 vm_call(vm, fn, (const __u64 []){ 0, ##__VA_ARGS__ } + 1,	\
+	 vm_call(vm, cpu, fn,						\
+		 (const __u64 []){ 0, ##__VA_ARGS__ } + 1,		\
 		 sizeof((const __u64 []){ 0, ##__VA_ARGS__ }) / 8 - 1))
+
+#define guest_run(vm, fn, ...)	guest_run_on(vm, 0, fn, ##__VA_ARGS__)
 
 /* The same up to its end or to its first g_sync(): see vm_start(). */
 #define guest_start(vm, fn, ...)					\
 	((void)sizeof(fn((struct guest *)NULL, ##__VA_ARGS__)),		\
-	 vm_start(vm, fn, (const __u64 []){ 0, ##__VA_ARGS__ } + 1,	\
+	 vm_start(vm, 0, fn,						\
+		  (const __u64 []){ 0, ##__VA_ARGS__ } + 1,		\
 		  sizeof((const __u64 []){ 0, ##__VA_ARGS__ }) / 8 - 1))
 
 #endif
