@@ -357,6 +357,43 @@ TEST_F(dma, huge_to_small_and_back)
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x3000, HUGE(3) + 0x3000));
 }
 
+/*
+ * The same translations, as one large page and as many small ones: a device
+ * at work there notices nothing.
+ */
+static __u64 split_and_join(struct guest *g, __u64 iova, __u64 gpa, __u64 table)
+{
+	__u64 *entry = g_entry(g, 0, iova, LEAF_2M);
+	__u64 n = 0;
+
+	g_dma_start(g, 0, EDU_TO_RAM, iova + 0x5000, 0, EDU_PATTERN_SIZE);
+	do {
+		WRITE_ONCE(*entry, table | MAP_RW);
+		g_flush_pages(g, 0, iova, 9);
+		WRITE_ONCE(*entry, gpa | MAP_RW | VTD_SL_PS);
+		g_flush_pages(g, 0, iova, 9);
+		n++;
+	} while (g_dma_busy(g, 0));
+	return n;
+}
+
+TEST_F_TIMEOUT(dma, huge_split_under_dma, 60)
+{
+	void *mem = vm_hva(&self->u.vm, HUGE(1) + 0x5000);
+	const __u64 iova = 0x40000000;
+	unsigned int i, lost = 0;
+	__u64 table;
+
+	RUN(g_map, 0, iova, HUGE(1), 512, MAP_RW);
+	table = *(__u64 *)ENTRY(iova, LEAF_2M) & VTD_SL_ADDR;
+	for (i = 0; i < 20; i++) {
+		memset(mem, 0, PAGE_SIZE);
+		EXPECT_LT(0, RUN(split_and_join, iova, HUGE(1), table));
+		lost += !!memcmp(mem, self->u.dev[0].pattern, EDU_PATTERN_SIZE);
+	}
+	EXPECT_EQ(0, lost);
+}
+
 static unsigned long available_mib(void)
 {
 	unsigned long kib = 0;
@@ -712,6 +749,13 @@ TEST_F(single, table_root_changed)
 	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(1)));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(BOUNCE, BOUNCE_PAGE));
+	/* And without an absent entry between */
+	RUN(g_context_quiet, SID(0), old_root | VTD_CE_P,
+	    VTD_CE_HI_AW(variant->levels) | VTD_CE_HI_DID(DID));
+	RUN(g_flush_context, SID(0), DID);
+	RUN(g_flush_domain, 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(1)));
 }
 
 TEST_F(single, pass_through)

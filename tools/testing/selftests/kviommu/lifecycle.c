@@ -12,8 +12,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <linux/capability.h>
 
 #include "kselftest_harness.h"
 #include "require.h"
@@ -523,6 +525,60 @@ TEST(pins_are_given_back)
 	EXPECT_EQ(0, pinned_kib());
 	start_guest(&u);
 	EXPECT_LT(0, pinned_kib());
+	unit_close(&u);
+	EXPECT_EQ(0, pinned_kib());
+}
+
+/* Without the right to lock more than RLIMIT_MEMLOCK says */
+static void limit_locked_memory(unsigned long bytes)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
+	struct __user_cap_data_struct data[2];
+
+	REQUIRE(!setrlimit(RLIMIT_MEMLOCK, &limit));
+	REQUIRE(!syscall(SYS_capget, &head, data));
+	data[0].effective &= ~BIT(CAP_IPC_LOCK);
+	REQUIRE(!syscall(SYS_capset, &head, data));
+}
+
+/*
+ * A VMM's limit holds for what its guest has pinned, and pins that are kept
+ * without need do not stand in the way of others.
+ */
+TEST(locked_memory_limit)
+{
+	struct kviommu_stats s;
+	struct unit u;
+
+	limit_locked_memory(256 * PAGE_SIZE);
+	unit_open(&u, &plain);
+	unit_add_device(&u, 0, SID(0));
+	start_guest(&u);
+	guest_run(&u.vm, g_map, 0, 0x200000, PAGE(100), 200, MAP_RW);
+	EXPECT_EQ(0, unit_stats(&u).out_errors);
+	guest_run(&u.vm, g_unmap, 0, 0x200000, 200, 0);
+	/* Others than those that may still be in the cache */
+	guest_run(&u.vm, g_map, 0, 0x200000, PAGE(400), 200, MAP_RW);
+	s = unit_stats(&u);
+	EXPECT_EQ(0, s.out_errors);
+	EXPECT_EQ(201, s.out_mapped);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, 0x200000 + 199 * PAGE_SIZE, PAGE(599)));
+	/* More than the limit: an error for each, and no harm to the rest */
+	guest_run(&u.vm, g_map, 0, 0x400000, PAGE(700), 200, MAP_RW);
+	s = unit_stats(&u);
+	EXPECT_LT(100, s.out_errors);
+	EXPECT_GE(256, s.out_pinned);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, 0x200000 + 199 * PAGE_SIZE, PAGE(599)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, 0x400000 + 199 * PAGE_SIZE, PAGE(899)));
+	/* Room again: what is mapped anew is there. */
+	guest_run(&u.vm, g_unmap, 0, 0x200000, 200, 0);
+	guest_run(&u.vm, g_unmap, 0, 0x400000, 200, 0);
+	guest_run(&u.vm, g_map, 0, 0x400000, PAGE(700), 200, MAP_RW);
+	EXPECT_EQ(s.out_errors, unit_stats(&u).out_errors);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, 0x400000 + 199 * PAGE_SIZE, PAGE(899)));
 	unit_close(&u);
 	EXPECT_EQ(0, pinned_kib());
 }
