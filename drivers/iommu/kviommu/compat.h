@@ -6,6 +6,7 @@
 #ifndef _KVIOMMU_COMPAT_H
 #define _KVIOMMU_COMPAT_H
 
+#include <linux/iommu.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
@@ -20,5 +21,22 @@
 #ifndef kzalloc_obj
 #define kzalloc_obj(obj, gfp)	kzalloc(sizeof(obj), gfp)
 #endif
+
+/*
+ * Second-stage tables have write-only pages and the full width, which those of
+ * the first stage do not: so they are preferred where one can choose.
+ */
+static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *dev)
+{
+#ifdef KVIOMMU_HAVE_DOMAIN_ALLOC_FLAGS
+	struct iommu_domain *domain;
+
+	domain = iommu_paging_domain_alloc_flags(dev,
+						 IOMMU_HWPT_ALLOC_NEST_PARENT);
+	if (!IS_ERR(domain))
+		return domain;
+#endif
+	return iommu_paging_domain_alloc(dev);
+}
 
 #endif /* _KVIOMMU_COMPAT_H */

@@ -20,7 +20,7 @@ static const struct {
 	STAT(unmaps), STAT(syncs), STAT(faults), STAT(errors), STAT(pin_hits),
 	STAT(pin_misses), STAT(pinned), STAT(pinned_peak), STAT(mapped),
 	STAT(domains), STAT(devices), STAT(identity_devices),
-	STAT(table_bytes),
+	STAT(table_bytes), STAT(limits), STAT(iommu_tables),
 };
 
 static int stats_show(struct seq_file *m, void *v)
@@ -29,7 +29,8 @@ static int stats_show(struct seq_file *m, void *v)
 	struct kviommu_stats stats = {};
 	unsigned int i;
 
-	mutex_lock(&unit->lock);
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
 	kviommu_unit_get_stats(unit, &stats);
 	mutex_unlock(&unit->lock);
 	for (i = 0; i < ARRAY_SIZE(stat_names); i++)

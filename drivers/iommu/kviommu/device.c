@@ -1,74 +1,101 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Devices of a unit, and what their DMA goes through: nothing, the whole IOAS,
- * or a guest domain, as the front-end says.
+ * or a guest domain, as the front-end says. Devices of one IOMMU group can only
+ * go through the same: while the guest wants different things for them they
+ * are blocked.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/slab.h>
 
 #include "kviommu.h"
 #include "trace.h"
 
-static int device_switch(struct kviommu_device *dev,
+static const struct kviommu_binding blocked = { KVIOMMU_BIND_BLOCKED };
+
+static bool same_binding(const struct kviommu_binding *a,
 			 const struct kviommu_binding *b)
 {
-	struct kviommu_unit *unit = dev->unit;
+	return a->type == b->type && a->did == b->did &&
+	       a->pgtbl == b->pgtbl && a->levels == b->levels;
+}
+
+static struct kviommu_device *first_of(struct kviommu_group *group)
+{
+	return list_first_entry(&group->devices, struct kviommu_device,
+				group_entry);
+}
+
+static int group_switch(struct kviommu_group *group,
+			const struct kviommu_binding *b)
+{
+	struct kviommu_unit *unit = group->unit;
 	struct kviommu_domain *domain;
 
 	switch (b->type) {
 	case KVIOMMU_BIND_BLOCKED:
 		break;
 	case KVIOMMU_BIND_IDENTITY:
-		return kviommu_vfio_set_ioas(&dev->host, unit->access.ioas_id);
+		return kviommu_hwgroup_set_ioas(&group->hw,
+						unit->access.ioas_id);
 	case KVIOMMU_BIND_DOMAIN:
-		domain = kviommu_domain_attach(unit, &dev->host,
-					       dev->source_id, b);
+		domain = kviommu_domain_attach(unit, first_of(group), b);
 		if (IS_ERR(domain))
 			return PTR_ERR(domain);
-		dev->domain = domain;
+		group->domain = domain;
 		return 0;
 	}
-	return kviommu_vfio_set_domain(&dev->host, NULL);
+	return kviommu_hwgroup_set_domain(&group->hw, NULL);
 }
 
 /*
- * Let the device's DMA go through @b, or block it if that fails. What it went
+ * Let the group's DMA go through @b, or block it if that fails. What it went
  * through before serves until the new is ready.
  */
-static void device_bind(struct kviommu_device *dev,
-			const struct kviommu_binding *b)
+static void group_bind(struct kviommu_group *group,
+		       const struct kviommu_binding *b)
 {
-	struct kviommu_domain *old = dev->domain;
-	struct kviommu_unit *unit = dev->unit;
+	struct kviommu_domain *old = group->domain;
+	struct kviommu_unit *unit = group->unit;
+	u16 source_id = first_of(group)->source_id;
 	int ret;
 
-	dev->domain = NULL;
-	dev->bound = *b;
-	ret = device_switch(dev, b);
-	trace_kviommu_bind(unit->id, dev->source_id, b->type, b->did, b->pgtbl,
-			   ret);
+	if (same_binding(&group->bound, b)) {
+		if (old)
+			old->quiet = b->quiet;
+		return;
+	}
+	group->domain = NULL;
+	group->bound = *b;
+	ret = group_switch(group, b);
+	trace_kviommu_bind(unit->id, source_id, b->type, b->did, b->pgtbl, ret);
 	if (ret) {
-		kviommu_vfio_set_domain(&dev->host, NULL);
-		dev->bound = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
-		kviommu_count(unit, errors, 1);
-		pr_warn_ratelimited("unit %d: DMA of device %04x stays blocked: error %d\n",
-				    unit->id, dev->source_id, ret);
+		kviommu_hwgroup_set_domain(&group->hw, NULL);
+		group->bound = blocked;
+		kviommu_error(unit, "device", source_id, ret);
+		kviommu_signal(unit, KVIOMMU_SIGNAL_CONTROL);
 	}
 	if (old)
 		kviommu_domain_put(old);
+}
+
+static void group_update(struct kviommu_group *group)
+{
+	const struct kviommu_binding *b = &first_of(group)->wanted;
+	struct kviommu_device *dev;
+
+	list_for_each_entry(dev, &group->devices, group_entry)
+		if (!same_binding(&dev->wanted, b))
+			b = &blocked;
+	group_bind(group, b);
 }
 
 /* Ask the front-end what the device's DMA is to go through. */
 static void device_update(struct kviommu_device *dev)
 {
 	struct kviommu_frontend *fe = dev->unit->fe;
-	struct kviommu_binding b = {};
 
-	fe->ops->resolve(fe, dev->source_id, &b);
-	if (b.type != dev->bound.type || b.did != dev->bound.did ||
-	    b.pgtbl != dev->bound.pgtbl || b.levels != dev->bound.levels)
-		device_bind(dev, &b);
+	fe->ops->resolve(fe, dev->source_id, &dev->wanted);
+	group_update(dev->group);
 }
 
 /**
@@ -101,6 +128,66 @@ static struct kviommu_device *device_find(struct kviommu_unit *unit,
 	return NULL;
 }
 
+static struct kviommu_group *group_new(struct kviommu_device *dev)
+{
+	struct kviommu_group *group;
+	int ret;
+
+	group = kzalloc_obj(*group, GFP_KERNEL_ACCOUNT);
+	if (!group)
+		return ERR_PTR(-ENOMEM);
+	group->unit = dev->unit;
+	INIT_LIST_HEAD(&group->devices);
+	ret = kviommu_hwgroup_init(&group->hw, &dev->host, dev->unit->aw_bits);
+	if (ret) {
+		kfree(group);
+		return ERR_PTR(ret);
+	}
+	list_add_tail(&group->entry, &dev->unit->groups);
+	return group;
+}
+
+/* Put the device into its group, which the unit may have already. */
+static int group_join(struct kviommu_device *dev)
+{
+	struct kviommu_group *group;
+	int ret;
+
+	list_for_each_entry(group, &dev->unit->groups, entry) {
+		if (group->hw.group != dev->host.group)
+			continue;
+		ret = kviommu_hwgroup_add(&group->hw, &dev->host,
+					  dev->unit->access.ioas_id);
+		if (ret)
+			return ret;
+		goto joined;
+	}
+	group = group_new(dev);
+	if (IS_ERR(group))
+		return PTR_ERR(group);
+joined:
+	list_add_tail(&dev->group_entry, &group->devices);
+	dev->group = group;
+	return 0;
+}
+
+static void group_leave(struct kviommu_device *dev)
+{
+	struct kviommu_group *group = dev->group;
+	bool last = list_is_singular(&group->devices);
+
+	if (last)
+		group_bind(group, &blocked);
+	kviommu_hwgroup_del(&group->hw, &dev->host);
+	list_del(&dev->group_entry);
+	if (last) {
+		list_del(&group->entry);
+		kfree(group);
+	} else if (!dev->unit->closing) {
+		group_update(group);
+	}
+}
+
 /**
  * kviommu_device_attach() - Put a device behind a unit
  * @unit: The unit
@@ -112,7 +199,7 @@ static struct kviommu_device *device_find(struct kviommu_unit *unit,
  */
 int kviommu_device_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 {
-	struct kviommu_device *dev;
+	struct kviommu_device *dev, *other;
 	int ret;
 
 	if (source_id > U16_MAX)
@@ -127,28 +214,37 @@ int kviommu_device_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 		return -ENOMEM;
 	dev->unit = unit;
 	dev->source_id = source_id;
-	ret = kviommu_vfio_get(&dev->host, fd, &unit->access, unit->aw_bits);
-	if (ret) {
-		kfree(dev);
-		return ret;
-	}
+	ret = kviommu_vfio_get(&dev->host, fd, &unit->access);
+	if (ret)
+		goto free;
+	ret = -EBUSY;
+	list_for_each_entry(other, &unit->devices, entry)
+		if (other->host.vdev == dev->host.vdev)
+			goto put;
+	ret = group_join(dev);
+	if (ret)
+		goto put;
 	list_add_tail(&dev->entry, &unit->devices);
 	kviommu_count(unit, devices, 1);
 	device_update(dev);
 	return 0;
+
+put:
+	kviommu_vfio_put(&dev->host);
+free:
+	kfree(dev);
+	return ret;
 }
 
 /**
- * kviommu_device_destroy() - Block a device's DMA and give the device back
- * @dev: The device
+ * kviommu_device_destroy() - Give a device back
+ * @dev: The device; its DMA is blocked, if others of its group do not stay
  *
  * Context: process context, under unit->lock.
  */
 void kviommu_device_destroy(struct kviommu_device *dev)
 {
-	static const struct kviommu_binding blocked = { KVIOMMU_BIND_BLOCKED };
-
-	device_bind(dev, &blocked);
+	group_leave(dev);
 	kviommu_count(dev->unit, devices, -1);
 	list_del(&dev->entry);
 	kviommu_vfio_put(&dev->host);

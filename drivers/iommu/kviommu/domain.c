@@ -4,6 +4,7 @@
  * of physical IOMMU), and the flush that ends every change of them.
  */
 #include <linux/iommu.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "kviommu.h"
@@ -41,9 +42,11 @@ void kviommu_unit_flush(struct kviommu_unit *unit)
 		kviommu_count(unit, syncs, 1);
 	}
 	for (i = 0; i < unit->nr_release; i++) {
-		for (n = 0; n < unit->release[i].nr; n++)
+		for (n = 0; n < unit->release[i].nr; n++) {
 			kviommu_pin_put(unit, unit->release[i].gfn + n);
-		cond_resched();
+			if (n % SZ_1K == SZ_1K - 1)
+				cond_resched();
+		}
 	}
 	unit->nr_release = 0;
 }
@@ -71,6 +74,40 @@ void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr)
 		kviommu_unit_flush(unit);
 }
 
+/**
+ * kviommu_domain_count_tables() - Account for a table of the host's domain
+ * @domain: The domain
+ * @iova: An address that it translates
+ * @level: Level of its entries
+ *
+ * The host's driver keeps a table, once made, for the life of its domain, even
+ * if it is empty: without a limit a guest that wanders through its addresses
+ * would collect them.
+ *
+ * Context: under map_lock, may sleep.
+ * Return: 0, -EDQUOT or -ENOMEM.
+ */
+int kviommu_domain_count_tables(struct kviommu_domain *domain, u64 iova,
+				unsigned int level)
+{
+	struct kviommu_unit *unit = domain->unit;
+	unsigned long index = (iova >> (PAGE_SHIFT + 9 * level)) |
+			      (unsigned long)level << 56;
+	int ret;
+
+	if (xa_load(&domain->hw_tables, index))
+		return 0;
+	if (unit->stats.out_iommu_tables >= unit->policy.max_tables)
+		return -EDQUOT;
+	ret = xa_err(xa_store(&domain->hw_tables, index, xa_mk_value(1),
+			      GFP_KERNEL_ACCOUNT));
+	if (ret)
+		return ret;
+	domain->nr_hw_tables++;
+	kviommu_count(unit, iommu_tables, 1);
+	return 0;
+}
+
 static void domain_destroy(struct kviommu_domain *domain)
 {
 	struct kviommu_unit *unit = domain->unit;
@@ -80,19 +117,22 @@ static void domain_destroy(struct kviommu_domain *domain)
 	list_del(&domain->entry);
 	iommu_domain_free(domain->hw);
 	kviommu_merge_free(domain);
+	xa_destroy(&domain->hw_tables);
+	kviommu_count(unit, iommu_tables, -domain->nr_hw_tables);
 	kviommu_count(unit, domains, -1);
 	mutex_unlock(&unit->map_lock);
 	kfree(domain);
 }
 
 static struct kviommu_domain *domain_create(struct kviommu_unit *unit,
-					    struct kviommu_vfio *host,
-					    u16 source_id,
+					    struct kviommu_device *dev,
 					    const struct kviommu_binding *b)
 {
 	struct kviommu_domain *domain;
 	int ret;
 
+	if (unit->stats.out_domains >= unit->policy.max_domains)
+		return ERR_PTR(-EDQUOT);
 	domain = kzalloc_obj(*domain, GFP_KERNEL_ACCOUNT);
 	if (!domain)
 		return ERR_PTR(-ENOMEM);
@@ -100,21 +140,23 @@ static struct kviommu_domain *domain_create(struct kviommu_unit *unit,
 	domain->did = b->did;
 	domain->pgtbl = b->pgtbl;
 	domain->levels = b->levels;
-	domain->source_id = source_id;
+	domain->source_id = dev->source_id;
 	domain->quiet = b->quiet;
-	domain->hw = kviommu_vfio_alloc_domain(host);
+	domain->hw = kviommu_vfio_alloc_domain(&dev->host);
 	if (IS_ERR(domain->hw)) {
 		ret = PTR_ERR(domain->hw);
 		kfree(domain);
 		return ERR_PTR(ret);
 	}
+	domain->coherent = kviommu_vfio_enforces_coherency(&dev->host);
+	xa_init(&domain->hw_tables);
 	gather_init(domain);
 
 	/* Whole before a device uses it: nothing has to fault. */
 	mutex_lock(&unit->map_lock);
 	list_add_tail(&domain->entry, &unit->domains);
 	kviommu_count(unit, domains, 1);
-	ret = kviommu_merge(domain, 0, U64_MAX);
+	ret = kviommu_merge(domain, 0, U64_MAX, false);
 	kviommu_unit_flush(unit);
 	mutex_unlock(&unit->map_lock);
 	if (ret) {
@@ -125,23 +167,23 @@ static struct kviommu_domain *domain_create(struct kviommu_unit *unit,
 }
 
 /**
- * kviommu_domain_attach() - Let a device translate through a guest domain
+ * kviommu_domain_attach() - Let a group translate through a guest domain
  * @unit: The unit
- * @host: The device
- * @source_id: Its requester ID
+ * @dev: A device of the group
  * @b: The guest domain
  *
  * Uses the shadow that there is, or makes one.
  *
  * Context: under unit->lock, not under map_lock.
  * Return: the domain, to be given to kviommu_domain_put(), or an error of
- * kviommu_vfio_alloc_domain() or kviommu_vfio_set_domain(), -ENOMEM or -EINTR.
+ * kviommu_vfio_alloc_domain() or kviommu_hwgroup_set_domain(), -EDQUOT,
+ * -ENOMEM or -EINTR.
  */
 struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
-					     struct kviommu_vfio *host,
-					     u16 source_id,
+					     struct kviommu_device *dev,
 					     const struct kviommu_binding *b)
 {
+	struct kviommu_hwgroup *hw = &dev->group->hw;
 	struct kviommu_domain *domain;
 	int ret;
 
@@ -150,9 +192,10 @@ struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
 	/* Domains come and go under both locks. */
 	list_for_each_entry(domain, &unit->domains, entry) {
 		if (domain->did != b->did || domain->pgtbl != b->pgtbl ||
-		    domain->levels != b->levels)
+		    domain->levels != b->levels ||
+		    domain->coherent != kviommu_vfio_enforces_coherency(&dev->host))
 			continue;
-		ret = kviommu_vfio_set_domain(host, domain->hw);
+		ret = kviommu_hwgroup_set_domain(hw, domain->hw);
 		if (!ret)
 			goto attached;
 		/* -EINVAL: it is of another physical IOMMU. */
@@ -160,31 +203,31 @@ struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
 			return ERR_PTR(ret);
 	}
 
-	domain = domain_create(unit, host, source_id, b);
+	domain = domain_create(unit, dev, b);
 	if (IS_ERR(domain))
 		return domain;
-	ret = kviommu_vfio_set_domain(host, domain->hw);
+	ret = kviommu_hwgroup_set_domain(hw, domain->hw);
 	if (ret) {
 		domain_destroy(domain);
 		return ERR_PTR(ret);
 	}
 attached:
-	domain->source_id = source_id;
+	domain->source_id = dev->source_id;
 	domain->quiet = b->quiet;
-	domain->devices++;
+	domain->groups++;
 	return domain;
 }
 
 /**
- * kviommu_domain_put() - A device translates through a domain no longer
+ * kviommu_domain_put() - A group translates through a domain no longer
  * @domain: The domain that kviommu_domain_attach() gave; freed with the last
- *          device
+ *          group
  *
  * Context: under unit->lock, not under map_lock.
  */
 void kviommu_domain_put(struct kviommu_domain *domain)
 {
-	if (!--domain->devices)
+	if (!--domain->groups)
 		domain_destroy(domain);
 }
 
@@ -194,26 +237,30 @@ void kviommu_domain_put(struct kviommu_domain *domain)
  * @did: Of domains with this domain-id, or of all if negative
  * @first: First I/O virtual address of the change
  * @last: Last one, inclusive
+ * @retry: Try also large leaves again that could not be mapped before
  *
  * Old translations may live on until kviommu_flush().
  *
  * Context: process context, under unit->lock.
  * Return: 0, or -EINTR if a fatal signal is pending.
  */
-int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last)
+int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
+		       bool retry)
 {
 	struct kviommu_domain *domain;
 	int ret = 0;
 
-	mutex_lock(&unit->map_lock);
+	lockdep_assert_held(&unit->lock);
+
 	list_for_each_entry(domain, &unit->domains, entry) {
 		if (did >= 0 && domain->did != did)
 			continue;
-		ret = kviommu_merge(domain, first, last);
+		mutex_lock(&unit->map_lock);
+		ret = kviommu_merge(domain, first, last, retry);
+		mutex_unlock(&unit->map_lock);
 		if (ret)
 			break;
 	}
-	mutex_unlock(&unit->map_lock);
 	return ret;
 }
 

@@ -47,7 +47,11 @@ struct kviommu_binding {
 
 /**
  * struct kviommu_frontend_ops - What a front-end does for the unit
- * @write: The guest wrote @len bytes at @offset of the register page
+ * @write: The guest wrote @len bytes at @offset of the register page. May leave
+ *         work for @run.
+ * @sync: The guest may have written anything that the register page now shows
+ * @pending: There is work left
+ * @run: Do a bounded piece of it
  * @reset: Put the registers into their initial state
  * @resolve: Say what the guest wants for the device @source_id
  * @fault: An entry of the guest's tables is invalid, for the @reason that
@@ -59,6 +63,9 @@ struct kviommu_binding {
 struct kviommu_frontend_ops {
 	void (*write)(struct kviommu_frontend *fe, unsigned int offset,
 		      const void *data, unsigned int len);
+	void (*sync)(struct kviommu_frontend *fe);
+	bool (*pending)(struct kviommu_frontend *fe);
+	void (*run)(struct kviommu_frontend *fe);
 	void (*reset)(struct kviommu_frontend *fe);
 	void (*resolve)(struct kviommu_frontend *fe, u16 source_id,
 			struct kviommu_binding *b);
@@ -88,12 +95,18 @@ struct kviommu_entry {
  * @unit: The unit it belongs to
  * @decode: Decode an entry of the tables of a domain that stands at @level:
  *          1 is the last
+ * @fault_table: Reason of a fault if a table cannot be read
+ * @fault_read: Reason if memory to be read cannot be had
+ * @fault_write: Reason if memory to be written cannot be had
  */
 struct kviommu_frontend {
 	const struct kviommu_frontend_ops *ops;
 	struct kviommu_unit *unit;
 	void (*decode)(const struct kviommu_frontend *fe, u64 val,
 		       unsigned int level, struct kviommu_entry *e);
+	u8 fault_table;
+	u8 fault_read;
+	u8 fault_write;
 };
 
 /* What the unit does for a front-end; process context, under unit->lock. */
@@ -103,11 +116,13 @@ struct kviommu_frontend {
  * @KVIOMMU_SIGNAL_FAULT: The fault event is due
  * @KVIOMMU_SIGNAL_INVAL: The invalidation completion event is due
  * @KVIOMMU_SIGNAL_CONTROL: The VMM should look at the registers
+ * @KVIOMMU_SIGNAL_LIMIT: Something could not be done for want of resources
  */
 enum kviommu_signal {
 	KVIOMMU_SIGNAL_FAULT,
 	KVIOMMU_SIGNAL_INVAL,
 	KVIOMMU_SIGNAL_CONTROL,
+	KVIOMMU_SIGNAL_LIMIT,
 };
 
 int kviommu_guest_read(struct kviommu_unit *unit, u64 gpa, void *buf,
@@ -116,9 +131,10 @@ int kviommu_guest_write(struct kviommu_unit *unit, u64 gpa, const void *buf,
 			unsigned int len);
 void kviommu_signal(struct kviommu_unit *unit, enum kviommu_signal what);
 void kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask);
-int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last);
+int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
+		       bool retry);
 void kviommu_flush(struct kviommu_unit *unit);
-bool kviommu_resched(void);
+bool kviommu_resched(struct kviommu_unit *unit);
 
 /* Counters of the UAPI that a front-end keeps. */
 void kviommu_count_descriptors(struct kviommu_unit *unit, unsigned int n);

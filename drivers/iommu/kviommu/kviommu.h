@@ -22,7 +22,13 @@
  *		of the IOAS held: so an IOAS must not be attached to a device
  *		or detached from it under map_lock.
  *
- * Both are taken killable in vCPU and ioctl context.
+ * unit->events_lock (spinlock) protects the eventfds.
+ *
+ * The VM's slots_lock is taken outside of unit->lock, if at all: a vCPU waits
+ * for unit->lock while who holds slots_lock waits for the vCPU.
+ *
+ * unit->lock is taken killable in vCPU and ioctl context, and let go between
+ * pieces of work. So is map_lock, in a merge: but not within one leaf.
  */
 #ifndef _KVIOMMU_H
 #define _KVIOMMU_H
@@ -31,7 +37,7 @@
 #include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
-#include <linux/sizes.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <uapi/linux/kviommu.h>
 
@@ -41,13 +47,11 @@
 
 struct dentry;
 struct eventfd_ctx;
+struct mem_cgroup;
 struct mm_struct;
 
 #define KVIOMMU_MAX_DEVICES	64
-#define KVIOMMU_MAX_IDLE_PINS	1024
-#define KVIOMMU_MAX_NODES	(64 * 1024)
-#define KVIOMMU_MAX_PINS	(64UL * SZ_1M / 4)
-#define KVIOMMU_NR_EVENTS	3
+#define KVIOMMU_NR_EVENTS	4
 #define KVIOMMU_RELEASE_BATCH	256
 
 /**
@@ -90,7 +94,13 @@ struct kviommu_release {
  * @page: The register page. A view for the guest: never read for decisions.
  * @fe: What the guest sees
  * @devices: Devices attached, by kviommu_device.entry; under @lock
- * @events: An eventfd for each &enum kviommu_event, or NULL; under @lock
+ * @groups: Their IOMMU groups, by kviommu_group.entry; under @lock
+ * @policy: What is in force; changed under both locks
+ * @work: Goes on with what a vCPU left, because it took too long
+ * @memcg: What memory that @work allocates is charged to
+ * @closing: The unit is going away: stop work
+ * @events_lock: Protects @events
+ * @events: An eventfd for each &enum kviommu_event, or NULL
  * @pins: The pin cache
  * @domains: All shadow domains, by kviommu_domain.entry; under @map_lock
  * @release: Frames that wait for the next flush; under @map_lock
@@ -113,6 +123,12 @@ struct kviommu_unit {
 	struct page *page;
 	struct kviommu_frontend *fe;
 	struct list_head devices;
+	struct list_head groups;
+	struct kviommu_policy policy;
+	struct work_struct work;
+	struct mem_cgroup *memcg;
+	bool closing;
+	spinlock_t events_lock;	/* see above */
 	struct eventfd_ctx *events[KVIOMMU_NR_EVENTS];
 	struct kviommu_pins pins;
 	struct list_head domains;
@@ -145,9 +161,12 @@ struct kviommu_unit {
  * @gather: What of @hw was unmapped since the last flush
  * @dirty: Something was
  * @root: The shadow copy
- * @devices: How many devices are attached
+ * @hw_tables: Where @hw may have tables, see kviommu_domain_count_tables()
+ * @nr_hw_tables: How many
+ * @coherent: @hw forces DMA to be coherent
+ * @groups: How many IOMMU groups are attached
  *
- * Under map_lock, but @devices, which is under unit->lock. Comes and goes under
+ * Under map_lock, but @groups, which is under unit->lock. Comes and goes under
  * both locks. A guest domain has
  * more than one shadow when its devices are behind physical IOMMUs that do not
  * take the same iommu_domain.
@@ -164,27 +183,52 @@ struct kviommu_domain {
 	struct iommu_iotlb_gather gather;
 	bool dirty;
 	struct kviommu_node *root;
-	unsigned int devices;
+	struct xarray hw_tables;
+	unsigned long nr_hw_tables;
+	bool coherent;
+	unsigned int groups;
+};
+
+/**
+ * struct kviommu_group - An IOMMU group of a unit's devices (device.c)
+ * @unit: The unit
+ * @entry: In unit->groups
+ * @hw: The group in the host
+ * @devices: The devices, by kviommu_device.group_entry
+ * @bound: What its DMA goes through now
+ * @domain: The shadow domain if @bound.type is KVIOMMU_BIND_DOMAIN
+ *
+ * Under unit->lock.
+ */
+struct kviommu_group {
+	struct kviommu_unit *unit;
+	struct list_head entry;
+	struct kviommu_hwgroup hw;
+	struct list_head devices;
+	struct kviommu_binding bound;
+	struct kviommu_domain *domain;
 };
 
 /**
  * struct kviommu_device - A device attached to a unit (device.c)
  * @unit: The unit
  * @entry: In unit->devices
+ * @group_entry: In group->devices
+ * @group: Its IOMMU group
  * @source_id: The requester ID that the guest knows it by
  * @host: The VFIO device
- * @bound: What its DMA goes through now
- * @domain: The shadow domain if @bound.type is KVIOMMU_BIND_DOMAIN
+ * @wanted: What the guest wants its DMA to go through
  *
  * Under unit->lock.
  */
 struct kviommu_device {
 	struct kviommu_unit *unit;
 	struct list_head entry;
+	struct list_head group_entry;
+	struct kviommu_group *group;
 	u16 source_id;
 	struct kviommu_vfio host;
-	struct kviommu_binding bound;
-	struct kviommu_domain *domain;
+	struct kviommu_binding wanted;
 };
 
 /* pin.c */
@@ -199,15 +243,17 @@ u64 kviommu_pin_bytes(const struct kviommu_unit *unit);
 /* domain.c, merge.c */
 
 struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
-					     struct kviommu_vfio *host,
-					     u16 source_id,
+					     struct kviommu_device *dev,
 					     const struct kviommu_binding *b);
 void kviommu_domain_put(struct kviommu_domain *domain);
 void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr);
+int kviommu_domain_count_tables(struct kviommu_domain *domain, u64 iova,
+				unsigned int level);
 void kviommu_unit_flush(struct kviommu_unit *unit);
 void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last);
 
-int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last);
+int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last,
+		  bool retry);
 void kviommu_merge_revoke(struct kviommu_domain *domain, u64 first, u64 last);
 void kviommu_merge_free(struct kviommu_domain *domain);
 u64 kviommu_merge_bytes(const struct kviommu_unit *unit);
@@ -220,12 +266,19 @@ void kviommu_device_destroy(struct kviommu_device *dev);
 
 /* unit.c */
 
+extern struct workqueue_struct *kviommu_wq;
+
 struct kviommu_unit *kviommu_unit_alloc(void);
 void kviommu_unit_destroy(struct kviommu_unit *unit);
 int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd);
 int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa);
 int kviommu_unit_set_event(struct kviommu_unit *unit, u32 event, int fd);
 int kviommu_unit_reset(struct kviommu_unit *unit);
+int kviommu_unit_set_policy(struct kviommu_unit *unit,
+			    const struct kviommu_policy *policy);
+int kviommu_unit_refresh(struct kviommu_unit *unit);
+void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
+		   int err);
 void kviommu_unit_get_stats(struct kviommu_unit *unit,
 			    struct kviommu_stats *stats);
 

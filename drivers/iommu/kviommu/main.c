@@ -99,6 +99,36 @@ static int ioctl_get_stats(struct kviommu_unit *unit, void *arg)
 	return 0;
 }
 
+static int ioctl_set_policy(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_policy *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	return kviommu_unit_set_policy(unit, cmd);
+}
+
+static int ioctl_get_policy(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_policy *cmd = arg;
+	u32 size = cmd->size;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	*cmd = unit->policy;
+	cmd->size = size;
+	return 0;
+}
+
+static int ioctl_refresh(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_refresh *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	return kviommu_unit_refresh(unit);
+}
+
 union cmd_buffer {
 	struct kviommu_info info;
 	struct kviommu_create create;
@@ -108,60 +138,82 @@ union cmd_buffer {
 	struct kviommu_set_eventfd set_eventfd;
 	struct kviommu_reset reset;
 	struct kviommu_stats stats;
+	struct kviommu_policy policy;
+	struct kviommu_refresh refresh;
 };
+
+#define OP_EARLY	BIT(0)
+#define OP_UNLOCKED	BIT(1)
 
 /**
  * struct ioctl_op - An ioctl
  * @size: Size of its structure as we know it
  * @min_size: Size of the first version of it
- * @early: Needs no created unit
+ * @flags: OP_EARLY: needs no created unit; OP_UNLOCKED: takes its own locks
  * @execute: Does it, under unit->lock; the argument is copied back if it
  *           succeeds
  */
 struct ioctl_op {
 	unsigned int size;
 	unsigned int min_size;
-	bool early;
+	unsigned int flags;
 	int (*execute)(struct kviommu_unit *unit, void *arg);
 };
 
-#define IOCTL_OP(_cmd, _fn, _struct, _last, _early)			\
+#define IOCTL_OP(_cmd, _fn, _struct, _last, _flags)			\
 	[_IOC_NR(_cmd) - KVIOMMU_CMD_BASE] = {				\
 		.size = sizeof(_struct) +				\
 			BUILD_BUG_ON_ZERO(sizeof(union cmd_buffer) <	\
 					  sizeof(_struct)),		\
 		.min_size = offsetofend(_struct, _last),		\
-		.early = _early,					\
+		.flags = _flags,					\
 		.execute = _fn,						\
 	}
 
 static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_GET_INFO, ioctl_get_info, struct kviommu_info,
-		 out_page_size, true),
+		 out_page_size, OP_EARLY),
 	IOCTL_OP(KVIOMMU_CREATE, ioctl_create, struct kviommu_create,
-		 out_ecap, true),
-	IOCTL_OP(KVIOMMU_ARM, ioctl_arm, struct kviommu_arm, gpa, false),
+		 out_ecap, OP_EARLY),
+	IOCTL_OP(KVIOMMU_ARM, ioctl_arm, struct kviommu_arm, gpa,
+		 OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_ATTACH_DEVICE, ioctl_attach_device,
-		 struct kviommu_attach_device, source_id, false),
+		 struct kviommu_attach_device, source_id, 0),
 	IOCTL_OP(KVIOMMU_DETACH_DEVICE, ioctl_detach_device,
-		 struct kviommu_detach_device, __reserved, false),
+		 struct kviommu_detach_device, __reserved, 0),
 	IOCTL_OP(KVIOMMU_SET_EVENTFD, ioctl_set_eventfd,
-		 struct kviommu_set_eventfd, fd, false),
+		 struct kviommu_set_eventfd, fd, 0),
 	IOCTL_OP(KVIOMMU_RESET, ioctl_reset, struct kviommu_reset, flags,
-		 false),
+		 0),
 	IOCTL_OP(KVIOMMU_GET_STATS, ioctl_get_stats, struct kviommu_stats,
-		 out_table_bytes, false),
+		 out_iommu_tables, 0),
+	IOCTL_OP(KVIOMMU_SET_POLICY, ioctl_set_policy, struct kviommu_policy,
+		 max_domains, 0),
+	IOCTL_OP(KVIOMMU_GET_POLICY, ioctl_get_policy, struct kviommu_policy,
+		 max_domains, 0),
+	IOCTL_OP(KVIOMMU_REFRESH, ioctl_refresh, struct kviommu_refresh, flags,
+		 0),
 };
 
 static int execute(struct kviommu_unit *unit, const struct ioctl_op *op,
 		   void *arg)
 {
-	guard(mutex)(&unit->lock);
-	if (!op->early && !unit->created)
-		return -ENODEV;
-	if (!op->early && unit->mm != current->mm)
-		return -EPERM;
-	return op->execute(unit, arg);
+	int ret;
+
+	if (!(op->flags & OP_EARLY)) {
+		/* Pairs with the release in kviommu_unit_create(). */
+		if (!smp_load_acquire(&unit->created))
+			return -ENODEV;
+		if (unit->mm != current->mm)
+			return -EPERM;
+	}
+	if (op->flags & OP_UNLOCKED)
+		return op->execute(unit, arg);
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	ret = op->execute(unit, arg);
+	mutex_unlock(&unit->lock);
+	return ret;
 }
 
 static long kviommu_ioctl(struct file *file, unsigned int cmd,
@@ -248,10 +300,15 @@ static int __init kviommu_init(void)
 {
 	int ret;
 
+	kviommu_wq = alloc_workqueue("kviommu", WQ_UNBOUND, 0);
+	if (!kviommu_wq)
+		return -ENOMEM;
 	kviommu_debugfs_init();
 	ret = misc_register(&kviommu_misc);
-	if (ret)
+	if (ret) {
 		kviommu_debugfs_exit();
+		destroy_workqueue(kviommu_wq);
+	}
 	return ret;
 }
 module_init(kviommu_init);
@@ -260,6 +317,7 @@ static void __exit kviommu_exit(void)
 {
 	misc_deregister(&kviommu_misc);
 	kviommu_debugfs_exit();
+	destroy_workqueue(kviommu_wq);
 }
 module_exit(kviommu_exit);
 

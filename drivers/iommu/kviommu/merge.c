@@ -13,6 +13,7 @@
  * entries may point to the same table. So the limit on nodes bounds the work.
  */
 #include <linux/mm.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "kviommu.h"
@@ -22,12 +23,14 @@
 #define ENTRY_BITS	9
 
 /*
- * A slot holds nothing (0), a leaf, or a pointer to a node. A leaf has at
- * least one of the rights, in the bits where an aligned pointer has zeroes.
+ * A slot holds nothing (0), an entry that is invalid, a leaf, or a pointer to a
+ * node. A leaf has at least one of the rights, in the bits where an aligned
+ * pointer has zeroes.
  */
 #define SLOT_PROT	(KVIOMMU_READ | KVIOMMU_WRITE)
-#define SLOT_MAPPED	BIT_ULL(2)	/* the host's domain has it */
-#define SLOT_ADDR	PAGE_MASK
+#define SLOT_MAPPED	BIT_ULL(2)	/* the host's domain has the leaf */
+#define SLOT_INVALID	SLOT_MAPPED	/* no leaf, and a fault was reported */
+#define SLOT_ADDR	((u64)PAGE_MASK)
 
 /**
  * struct kviommu_node - A table of the guest, as last merged
@@ -43,7 +46,12 @@ struct kviommu_node {
 
 static struct kviommu_node *slot_node(u64 slot)
 {
-	return slot & SLOT_PROT ? NULL : (struct kviommu_node *)slot;
+	return slot & (SLOT_PROT | SLOT_MAPPED) ? NULL : (struct kviommu_node *)slot;
+}
+
+static bool slot_mapped(u64 slot)
+{
+	return slot & SLOT_PROT && slot & SLOT_MAPPED;
 }
 
 static unsigned int level_shift(unsigned int level)
@@ -56,12 +64,18 @@ static u64 level_size(unsigned int level)
 	return 1ULL << level_shift(level);
 }
 
-static struct kviommu_node *node_alloc(struct kviommu_unit *unit)
+static struct kviommu_node *node_alloc(struct kviommu_domain *domain, u64 iova,
+				       unsigned int level)
 {
+	struct kviommu_unit *unit = domain->unit;
 	struct kviommu_node *node;
+	int ret;
 
-	if (unit->nr_nodes >= KVIOMMU_MAX_NODES)
+	if (unit->nr_nodes >= unit->policy.max_tables)
 		return ERR_PTR(-EDQUOT);
+	ret = kviommu_domain_count_tables(domain, iova, level);
+	if (ret)
+		return ERR_PTR(ret);
 	node = kzalloc_obj(*node, GFP_KERNEL_ACCOUNT);
 	if (!node)
 		return ERR_PTR(-ENOMEM);
@@ -109,17 +123,24 @@ static int node_set_table(struct kviommu_unit *unit, struct kviommu_node *node,
 	return 0;
 }
 
+static void unmap_range(struct kviommu_domain *domain, u64 iova, u64 size)
+{
+	/* We mapped all of it, and in these pieces. */
+	WARN_ON_ONCE(iommu_unmap_fast(domain->hw, iova, size,
+				      &domain->gather) != size);
+	iommu_iotlb_gather_add_range(&domain->gather, iova, size);
+	domain->dirty = true;
+}
+
 static void unmap_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 		       unsigned int level)
 {
 	u64 size = level_size(level);
 
-	if (!(slot & SLOT_MAPPED))
+	if (!slot_mapped(slot))
 		return;
 	trace_kviommu_unmap(domain->unit->id, domain->did, iova, size);
-	iommu_unmap_fast(domain->hw, iova, size, &domain->gather);
-	iommu_iotlb_gather_add_range(&domain->gather, iova, size);
-	domain->dirty = true;
+	unmap_range(domain, iova, size);
 	kviommu_count(domain->unit, unmaps, 1);
 	kviommu_count(domain->unit, mapped, -(size >> PAGE_SHIFT));
 	kviommu_domain_release(domain, (slot & SLOT_ADDR) >> PAGE_SHIFT,
@@ -133,13 +154,36 @@ struct run {
 	u64 nr;
 };
 
-static int map_run(struct kviommu_domain *domain, const struct run *run,
-		   unsigned int prot)
+/*
+ * Where the host cannot use a page of 2 MiB it needs a table that the guest,
+ * with its large leaf, has not.
+ */
+static int count_tables(struct kviommu_domain *domain, const struct run *run,
+			unsigned int level)
 {
-	int hw_prot = IOMMU_CACHE;
+	u64 end = run->iova + (run->nr << PAGE_SHIFT);
+	bool fits = !((run->iova ^ PFN_PHYS(run->pfn)) & (SZ_2M - 1));
+	u64 iova = ALIGN_DOWN(run->iova, SZ_2M);
+	int ret = 0;
+
+	if (level > 2)
+		ret = kviommu_domain_count_tables(domain, iova, 2);
+	for (; level > 1 && iova < end && !ret; iova += SZ_2M)
+		if (!fits || iova < run->iova || iova + SZ_2M > end)
+			ret = kviommu_domain_count_tables(domain, iova, 1);
+	return ret;
+}
+
+static int map_run(struct kviommu_domain *domain, const struct run *run,
+		   unsigned int level, unsigned int prot)
+{
+	int ret, hw_prot = IOMMU_CACHE;
 
 	if (!run->nr)
 		return 0;
+	ret = count_tables(domain, run, level);
+	if (ret)
+		return ret;
 	if (prot & KVIOMMU_READ)
 		hw_prot |= IOMMU_READ;
 	if (prot & KVIOMMU_WRITE)
@@ -166,11 +210,12 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 	if (iova + level_size(level) - 1 > domain->hw->geometry.aperture_end)
 		return -ERANGE;
 	for (i = 0; i < nr; i++) {
-		ret = kviommu_pin_get(unit, gfn + i, prot, &pfn);
+		/* Not every host has write-only pages. */
+		ret = kviommu_pin_get(unit, gfn + i, prot | KVIOMMU_READ, &pfn);
 		if (ret)
 			goto undo;
 		if (run.nr && pfn != run.pfn + run.nr) {
-			ret = map_run(domain, &run, prot);
+			ret = map_run(domain, &run, level, prot);
 			if (ret)
 				goto undo_pin;
 			run.iova += run.nr << PAGE_SHIFT;
@@ -178,12 +223,12 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 		}
 		if (!run.nr++)
 			run.pfn = pfn;
-		if (i % ENTRIES == ENTRIES - 1 && kviommu_resched()) {
+		if (i % ENTRIES == ENTRIES - 1 && kviommu_resched(unit)) {
 			ret = -EINTR;
 			goto undo_pin;
 		}
 	}
-	ret = map_run(domain, &run, prot);
+	ret = map_run(domain, &run, level, prot);
 	if (ret)
 		goto undo;
 	trace_kviommu_map(unit->id, domain->did, iova, gfn, nr, prot);
@@ -194,13 +239,8 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 undo_pin:
 	i++;
 undo:
-	if (run.iova > iova) {
-		iommu_unmap_fast(domain->hw, iova, run.iova - iova,
-				 &domain->gather);
-		iommu_iotlb_gather_add_range(&domain->gather, iova,
-					     run.iova - iova);
-		domain->dirty = true;
-	}
+	if (run.iova > iova)
+		unmap_range(domain, iova, run.iova - iova);
 	if (i)
 		kviommu_domain_release(domain, gfn, i);
 	return ret;
@@ -219,77 +259,227 @@ static void drop_node(struct kviommu_domain *domain, struct kviommu_node *node,
 
 		if (child)
 			drop_node(domain, child, iova, level - 1);
-		else if (slot)
+		else
 			unmap_leaf(domain, slot, iova, level);
 	}
 	cond_resched();
 	node_free(domain->unit, node);
 }
 
+/* Entries to look at before others may have map_lock */
+#define MERGE_SLICE	2048
+
+/**
+ * struct merge - A merge under way
+ * @domain: The domain
+ * @first: First I/O virtual address
+ * @last: Last one, inclusive
+ * @retry: Try large leaves again that could not be mapped
+ * @slice: Entries looked at since map_lock was taken
+ */
 struct merge {
 	struct kviommu_domain *domain;
 	u64 first;
 	u64 last;
+	bool retry;
+	unsigned int slice;
 };
 
 static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 		      unsigned int level, unsigned int prot);
 
-static void merge_error(struct merge *m, u64 iova, int err)
+static void merge_error(struct merge *m, u64 iova, int err, u8 reason)
 {
 	struct kviommu_unit *unit = m->domain->unit;
 
-	kviommu_count(unit, errors, 1);
-	trace_kviommu_error(unit->id, "translation", iova, err);
+	kviommu_error(unit, "translation", iova, err);
+	if (reason && !m->domain->quiet)
+		unit->fe->ops->fault(unit->fe, m->domain->source_id, iova,
+				     reason);
+}
+
+/*
+ * Let others have map_lock. Memory may be revoked meanwhile, so tables and
+ * SLOT_MAPPED have to be looked at anew; nodes are freed by merges alone.
+ */
+static int merge_yield(struct merge *m)
+{
+	struct kviommu_unit *unit = m->domain->unit;
+	int ret;
+
+	if (++m->slice < MERGE_SLICE)
+		return 0;
+	m->slice = 0;
+	mutex_unlock(&unit->map_lock);
+	ret = kviommu_resched(unit) ? -EINTR : 0;
+	mutex_lock(&unit->map_lock);
+	return ret;
+}
+
+/* The piece of a leaf that an entry of the next level would be. */
+static u64 leaf_piece(u64 leaf, unsigned int i, unsigned int level)
+{
+	return (leaf & (SLOT_ADDR | SLOT_PROT)) +
+	       ((u64)i << level_shift(level));
+}
+
+static bool node_has_piece(struct kviommu_node *node, u64 leaf,
+			   unsigned int level)
+{
+	unsigned int i;
+
+	for (i = 0; i < ENTRIES; i++)
+		if (node->slots[i] == (leaf_piece(leaf, i, level) |
+				       SLOT_MAPPED) ||
+		    slot_node(node->slots[i]))
+			return true;
+	return false;
+}
+
+static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
+		      unsigned int level);
+
+/*
+ * The guest replaced a table by a leaf. What did not change for the device
+ * must not be taken down, so the node stays and gets the pieces.
+ */
+static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
+			u64 iova, unsigned int level)
+{
+	unsigned int i;
+	int ret;
+
+	node_drop_table(m->domain->unit, node);
+	for (i = 0; i < ENTRIES; i++) {
+		ret = merge_leaf(m, &node->slots[i],
+				 leaf_piece(want, i, level),
+				 iova + ((u64)i << level_shift(level)), level);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
 static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		      unsigned int level)
 {
+	struct kviommu_node *node = slot_node(*slot);
+	struct kviommu_frontend *fe = m->domain->unit->fe;
+	bool again;
 	int ret;
 
-	if (slot_node(*slot)) {
-		drop_node(m->domain, slot_node(*slot), iova, level - 1);
+	if (node && want && node_has_piece(node, want, level - 1))
+		return merge_pieces(m, node, want, iova, level - 1);
+	if (node) {
+		drop_node(m->domain, node, iova, level - 1);
 		*slot = 0;
 	}
-	if (*slot == want || *slot == (want | SLOT_MAPPED)) {
-		/* What could not be mapped is tried again. */
-		if (!want || *slot & SLOT_MAPPED)
-			return 0;
-	}
+	if (*slot == (want ? want | SLOT_MAPPED : 0))
+		return 0;
+	/*
+	 * What could not be mapped is tried again; but not each time if that
+	 * means to pin a lot before it fails.
+	 */
+	again = *slot == want;
+	if (again && level > 1 && !m->retry)
+		return 0;
 	unmap_leaf(m->domain, *slot, iova, level);
 	*slot = want;
 	if (!want)
 		return 0;
 	ret = map_leaf(m->domain, want, iova, level);
-	if (!ret)
+	if (!ret) {
 		*slot |= SLOT_MAPPED;
-	else if (ret != -EINTR)
-		merge_error(m, iova, ret);
-	return ret == -EINTR ? ret : 0;
+		return 0;
+	}
+	if (ret == -EINTR)
+		return ret;
+	/*
+	 * No fault for what is not memory: the guest may map registers of
+	 * other devices, which only a request to them shows not to work.
+	 */
+	merge_error(m, iova, ret,
+		    again || ret == -ENOENT || ret == -EPERM ? 0 :
+		    want & KVIOMMU_WRITE ? fe->fault_write : fe->fault_read);
+	return 0;
+}
+
+/* The guest replaced a leaf by a table: does that say the same? */
+static bool table_is_leaf(struct merge *m, u64 gfn, u64 leaf,
+			  unsigned int level, unsigned int prot)
+{
+	struct kviommu_unit *unit = m->domain->unit;
+	struct kviommu_frontend *fe = unit->fe;
+	struct kviommu_entry e;
+	bool same = true;
+	const u64 *table;
+	unsigned int i;
+	u64 pfn;
+
+	if (kviommu_pin_get(unit, gfn, KVIOMMU_READ, &pfn))
+		return false;
+	table = page_address(pfn_to_page(pfn));
+	for (i = 0; same && i < ENTRIES; i++) {
+		fe->decode(fe, READ_ONCE(table[i]), level, &e);
+		same = e.leaf &&
+		       (e.addr | (e.prot & prot)) == leaf_piece(leaf, i, level);
+	}
+	kviommu_pin_put(unit, gfn);
+	return same;
 }
 
 static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 		       unsigned int level, unsigned int prot)
 {
+	struct kviommu_node *node = slot_node(*slot);
 	struct kviommu_unit *unit = m->domain->unit;
-	struct kviommu_node *child = slot_node(*slot);
+	u64 first = m->first, last = m->last;
 	int ret;
 
-	if (!child) {
+	if (!node) {
+		if (slot_mapped(*slot) &&
+		    table_is_leaf(m, gfn, *slot, level - 1, prot))
+			return 0;
+		/* What the leaf gave has to come back in pieces, all of it. */
+		if (*slot & SLOT_PROT) {
+			m->first = iova;
+			m->last = iova + level_size(level) - 1;
+		}
 		unmap_leaf(m->domain, *slot, iova, level);
 		*slot = 0;
-		child = node_alloc(unit);
-		if (IS_ERR(child)) {
-			merge_error(m, iova, PTR_ERR(child));
+		node = node_alloc(m->domain, iova, level - 1);
+		if (IS_ERR(node)) {
+			merge_error(m, iova, PTR_ERR(node),
+				    unit->fe->fault_table);
+			m->first = first;
+			m->last = last;
 			return 0;
 		}
-		*slot = (u64)child;
+		*slot = (u64)node;
 	}
-	ret = node_set_table(unit, child, gfn);
+	ret = node_set_table(unit, node, gfn);
 	if (ret)
-		merge_error(m, iova, ret);
-	return merge_node(m, child, iova, level - 1, prot);
+		merge_error(m, iova, ret, unit->fe->fault_table);
+	ret = merge_node(m, node, iova, level - 1, prot);
+	m->first = first;
+	m->last = last;
+	return ret;
+}
+
+/* An entry that is wrong gets one fault, until the guest changes it. */
+static int merge_invalid(struct merge *m, u64 *slot, u64 iova,
+			 unsigned int level, u8 reason)
+{
+	struct kviommu_frontend *fe = m->domain->unit->fe;
+	int ret;
+
+	if (*slot == SLOT_INVALID)
+		return 0;
+	ret = merge_leaf(m, slot, 0, iova, level);
+	*slot = SLOT_INVALID;
+	if (!m->domain->quiet)
+		fe->ops->fault(fe, m->domain->source_id, iova, reason);
+	return ret;
 }
 
 static int merge_entry(struct merge *m, struct kviommu_node *node,
@@ -299,11 +489,10 @@ static int merge_entry(struct merge *m, struct kviommu_node *node,
 	struct kviommu_frontend *fe = m->domain->unit->fe;
 	struct kviommu_entry e = {};
 
-	if (node->table) {
+	if (node->table)
 		fe->decode(fe, READ_ONCE(node->table[i]), level, &e);
-		if (e.fault && !m->domain->quiet)
-			fe->ops->fault(fe, m->domain->source_id, iova, e.fault);
-	}
+	if (e.fault)
+		return merge_invalid(m, &node->slots[i], iova, level, e.fault);
 	prot &= e.prot;
 	if (!prot)
 		return merge_leaf(m, &node->slots[i], 0, iova, level);
@@ -319,19 +508,19 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 {
 	unsigned int shift = level_shift(level);
 	unsigned int i = 0, end = ENTRIES - 1;
-	int ret;
+	int ret = 0;
 
 	if (m->first > base)
 		i = (m->first - base) >> shift;
 	if ((m->last - base) >> shift < end)
 		end = (m->last - base) >> shift;
-	for (; i <= end; i++) {
+	for (; i <= end && !ret; i++) {
 		ret = merge_entry(m, node, i, base + ((u64)i << shift), level,
 				  prot);
-		if (ret)
-			return ret;
+		if (!ret)
+			ret = merge_yield(m);
 	}
-	return kviommu_resched() ? -EINTR : 0;
+	return ret;
 }
 
 /**
@@ -339,20 +528,25 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
  * @domain: The domain
  * @first: First I/O virtual address
  * @last: Last one, inclusive; may lie beyond the domain's width
+ * @retry: Try also large leaves again that could not be mapped before
  *
  * What is taken down is not flushed, and stays pinned, until
  * kviommu_unit_flush(). What cannot be translated is counted and traced.
  *
- * Context: under unit->lock and map_lock, may sleep.
+ * Context: under unit->lock and map_lock, may sleep and let map_lock go in
+ * between.
  * Return: 0, or -EINTR if a fatal signal is pending; then the shadow is behind
  * the guest's tables in a part of the range.
  */
-int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last)
+int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last,
+		  bool retry)
 {
 	struct merge m = {
 		.domain = domain,
 		.first = first,
-		.last = min(last, level_size(domain->levels + 1) - 1),
+		.last = min3(last, level_size(domain->levels + 1) - 1,
+			     (1ULL << domain->unit->aw_bits) - 1),
+		.retry = retry,
 	};
 	int ret;
 
@@ -361,9 +555,10 @@ int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last)
 	if (m.first > m.last)
 		return 0;
 	if (!domain->root) {
-		domain->root = node_alloc(domain->unit);
+		domain->root = node_alloc(domain, 0, domain->levels);
 		if (IS_ERR(domain->root)) {
-			merge_error(&m, 0, PTR_ERR(domain->root));
+			merge_error(&m, 0, PTR_ERR(domain->root),
+				    domain->unit->fe->fault_table);
 			domain->root = NULL;
 			return 0;
 		}
@@ -371,7 +566,7 @@ int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last)
 	ret = node_set_table(domain->unit, domain->root,
 			     domain->pgtbl >> PAGE_SHIFT);
 	if (ret)
-		merge_error(&m, 0, ret);
+		merge_error(&m, 0, ret, domain->unit->fe->fault_table);
 	return merge_node(&m, domain->root, 0, domain->levels, SLOT_PROT);
 }
 
@@ -392,7 +587,7 @@ static void revoke_node(struct kviommu_domain *domain,
 
 		if (child) {
 			revoke_node(domain, child, iova, level - 1, first, last);
-		} else if (slot & SLOT_MAPPED && gfn <= last &&
+		} else if (slot_mapped(slot) && gfn <= last &&
 			   gfn + nr > first) {
 			unmap_leaf(domain, slot, iova, level);
 			node->slots[i] &= ~SLOT_MAPPED;
@@ -433,7 +628,7 @@ static void free_node(struct kviommu_domain *domain, struct kviommu_node *node,
 
 		if (slot_node(slot)) {
 			free_node(domain, slot_node(slot), level - 1);
-		} else if (slot & SLOT_MAPPED) {
+		} else if (slot_mapped(slot)) {
 			for (end = gfn + nr; gfn < end; gfn++)
 				kviommu_pin_put(domain->unit, gfn);
 			kviommu_count(domain->unit, unmaps, 1);

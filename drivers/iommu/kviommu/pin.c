@@ -39,7 +39,6 @@ struct pin {
 };
 
 struct chunk {
-	unsigned int pinned;
 	struct pin pins[CHUNK_GFNS];
 };
 
@@ -67,31 +66,31 @@ static struct chunk *chunk_get(struct kviommu_unit *unit, u64 gfn)
 static void chunk_put(struct kviommu_unit *unit, struct chunk *chunk,
 		      unsigned long index)
 {
-	if (chunk->pinned)
-		return;
+	unsigned int i;
+
+	for (i = 0; i < CHUNK_GFNS; i++)
+		if (chunk->pins[i].pinned)
+			return;
 	xa_erase(&unit->pins.chunks, index);
 	unit->nr_chunks--;
 	kfree(chunk);
 }
 
-static void unpin(struct kviommu_unit *unit, struct chunk *chunk,
-		  struct pin *p, u64 gfn)
+static void unpin(struct kviommu_unit *unit, struct pin *p, u64 gfn)
 {
 	kviommu_access_unpin(&unit->access, gfn);
 	*p = (struct pin){};
-	chunk->pinned--;
 	unit->pins.pinned--;
 	trace_kviommu_unpin(unit->id, gfn);
 }
 
 /* Ask iommufd for one of the rights; a frame not pinned yet becomes so. */
-static int ask(struct kviommu_unit *unit, struct chunk *chunk, struct pin *p,
-	       u64 gfn, bool write)
+static int ask(struct kviommu_unit *unit, struct pin *p, u64 gfn, bool write)
 {
 	struct page *page;
 	int ret;
 
-	if (!p->pinned && unit->pins.pinned >= KVIOMMU_MAX_PINS)
+	if (!p->pinned && unit->pins.pinned >= unit->policy.max_pins)
 		return -EDQUOT;
 	ret = kviommu_access_pin(&unit->access, gfn, write, &page);
 	if (ret)
@@ -101,7 +100,6 @@ static int ask(struct kviommu_unit *unit, struct chunk *chunk, struct pin *p,
 	} else {
 		p->pfn = page_to_pfn(page);
 		p->pinned = 1;
-		chunk->pinned++;
 		unit->pins.idle++;
 		unit->pins.pinned++;
 		if (unit->pins.pinned > unit->stats.out_pinned_peak)
@@ -139,6 +137,9 @@ int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 
 	if (gfn > ULONG_MAX >> PAGE_SHIFT)
 		return -ENOENT;
+	/* At the limit idle pins make room. */
+	if (unit->pins.pinned >= unit->policy.max_pins && unit->pins.idle)
+		kviommu_pin_trim(unit, unit->pins.idle / 2);
 	chunk = chunk_get(unit, gfn);
 	if (IS_ERR(chunk))
 		return PTR_ERR(chunk);
@@ -147,9 +148,9 @@ int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 		kviommu_count(unit, pin_hits, 1);
 
 	if ((prot & KVIOMMU_WRITE) && !p->writable)
-		ret = ask(unit, chunk, p, gfn, true);
+		ret = ask(unit, p, gfn, true);
 	if (!ret && (prot & KVIOMMU_READ) && !p->readable)
-		ret = ask(unit, chunk, p, gfn, false);
+		ret = ask(unit, p, gfn, false);
 	if (!ret && p->uses == MAX_USES)
 		ret = -EDQUOT;
 	if (ret) {
@@ -183,8 +184,8 @@ void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn)
 	if (--p->uses)
 		return;
 	p->young = 1;
-	if (++unit->pins.idle > KVIOMMU_MAX_IDLE_PINS)
-		kviommu_pin_trim(unit, KVIOMMU_MAX_IDLE_PINS * 3 / 4);
+	if (++unit->pins.idle > unit->policy.max_idle_pins)
+		kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
 }
 
 /* Unpin what is idle in a chunk; @all: also what was used lately. */
@@ -203,7 +204,7 @@ static void trim_chunk(struct kviommu_unit *unit, struct chunk *chunk,
 			continue;
 		}
 		unit->pins.idle--;
-		unpin(unit, chunk, p, ((u64)index << CHUNK_SHIFT) + i);
+		unpin(unit, p, ((u64)index << CHUNK_SHIFT) + i);
 	}
 	chunk_put(unit, chunk, index);
 }
@@ -275,7 +276,7 @@ bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 				continue;
 			}
 			unit->pins.idle--;
-			unpin(unit, chunk, p, gfn);
+			unpin(unit, p, gfn);
 		}
 		chunk_put(unit, chunk, index);
 		cond_resched();
@@ -326,7 +327,7 @@ static int guest_rw(struct kviommu_unit *unit, u64 gpa, void *buf,
 	}
 	mutex_unlock(&unit->map_lock);
 	if (ret)
-		trace_kviommu_error(unit->id, "guest memory", gpa, ret);
+		kviommu_error(unit, "guest memory", gpa, ret);
 	return ret;
 }
 

@@ -5,7 +5,12 @@
 #include <linux/eventfd.h>
 #include <linux/gfp.h>
 #include <linux/idr.h>
+#include <linux/jiffies.h>
+#include <linux/memcontrol.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/unaligned.h>
 
@@ -14,19 +19,93 @@
 
 static DEFINE_IDA(unit_ids);
 
+struct workqueue_struct *kviommu_wq;
+
+static unsigned long max_pins = SZ_256M;
+module_param(max_pins, ulong, 0644);
+MODULE_PARM_DESC(max_pins, "Guest pages that one unit may have pinned");
+
+static unsigned long max_idle_pins = 1024;
+module_param(max_idle_pins, ulong, 0644);
+MODULE_PARM_DESC(max_idle_pins, "Pages of those that may be unused");
+
+static unsigned long max_tables = SZ_64K;
+module_param(max_tables, ulong, 0644);
+MODULE_PARM_DESC(max_tables, "Tables of the guest that one unit may follow");
+
+static unsigned long max_domains = 1024;
+module_param(max_domains, ulong, 0644);
+MODULE_PARM_DESC(max_domains, "Guest domains that one unit may have");
+
+/*
+ * How long one register write may keep a vCPU: longer work goes on in a worker
+ * while the guest runs.
+ */
+#define VCPU_TIME	msecs_to_jiffies(50)
+
+/* One piece of work. Return: there is more. */
+static bool unit_step(struct kviommu_unit *unit)
+{
+	struct kviommu_frontend *fe = unit->fe;
+
+	if (unit->closing || !fe->ops->pending(fe))
+		return false;
+	fe->ops->run(fe);
+	return fe->ops->pending(fe);
+}
+
+static void unit_work(struct work_struct *work)
+{
+	struct kviommu_unit *unit = container_of(work, struct kviommu_unit,
+						 work);
+	struct mem_cgroup *old = set_active_memcg(unit->memcg);
+	bool more;
+
+	mutex_lock(&unit->lock);
+	more = unit_step(unit);
+	mutex_unlock(&unit->lock);
+	set_active_memcg(old);
+	if (more)
+		queue_work(kviommu_wq, &unit->work);
+}
+
+/* Go on with pending work in pieces, so that others get unit->lock. */
+static void unit_run(struct kviommu_unit *unit, bool more)
+{
+	unsigned long end = jiffies + VCPU_TIME;
+
+	while (more) {
+		cond_resched();
+		if (signal_pending(current) || time_after(jiffies, end)) {
+			queue_work(kviommu_wq, &unit->work);
+			return;
+		}
+		if (mutex_lock_killable(&unit->lock))
+			return;
+		more = unit_step(unit);
+		mutex_unlock(&unit->lock);
+	}
+}
+
 /* In the exit of the vCPU that wrote. */
 static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 		       const void *data, unsigned int len)
 {
 	struct kviommu_unit *unit = container_of(k, struct kviommu_unit, kvm);
+	struct kviommu_frontend *fe = unit->fe;
+	bool more;
 
 	trace_kviommu_reg_write(unit->id, offset, len, len == 8 ?
 				get_unaligned((u64 *)data) : len == 4 ?
 				get_unaligned((u32 *)data) : *(u8 *)data);
-	mutex_lock(&unit->lock);
+	/* Killed: the guest will not miss its write. */
+	if (mutex_lock_killable(&unit->lock))
+		return;
 	kviommu_count(unit, reg_writes, 1);
-	unit->fe->ops->write(unit->fe, offset, data, len);
+	fe->ops->write(fe, offset, data, len);
+	more = fe->ops->pending(fe);
 	mutex_unlock(&unit->lock);
+	unit_run(unit, more);
 }
 
 /* Under the VM's slots_lock. */
@@ -34,9 +113,7 @@ static void unit_slot_removed(struct kviommu_kvm *k)
 {
 	struct kviommu_unit *unit = container_of(k, struct kviommu_unit, kvm);
 
-	mutex_lock(&unit->lock);
 	kviommu_signal(unit, KVIOMMU_SIGNAL_CONTROL);
-	mutex_unlock(&unit->lock);
 }
 
 /* Under locks of the IOAS. */
@@ -52,25 +129,47 @@ static void unit_unmap(struct kviommu_access *a, u64 first, u64 last)
  * @unit: The unit
  * @what: The event
  *
- * Context: process context, under unit->lock.
+ * Context: any that may take a spinlock.
  */
 void kviommu_signal(struct kviommu_unit *unit, enum kviommu_signal what)
 {
-	lockdep_assert_held(&unit->lock);
-
+	spin_lock(&unit->events_lock);
 	if (unit->events[what])
 		eventfd_signal(unit->events[what]);
+	spin_unlock(&unit->events_lock);
 }
 
 /**
  * kviommu_resched() - Let others run, in a long loop
+ * @unit: The unit
  *
- * Return: true if a fatal signal is pending, and the loop should end.
+ * Return: true if a fatal signal is pending or the unit is going away, and the
+ * loop should end.
  */
-bool kviommu_resched(void)
+bool kviommu_resched(struct kviommu_unit *unit)
 {
 	cond_resched();
-	return fatal_signal_pending(current);
+	return fatal_signal_pending(current) || READ_ONCE(unit->closing);
+}
+
+/**
+ * kviommu_error() - The guest did not get what it asked for
+ * @unit: The unit
+ * @what: What it was
+ * @addr: An address that tells which
+ * @err: Why
+ *
+ * Context: process context, under unit->lock.
+ */
+void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
+		   int err)
+{
+	trace_kviommu_error(unit->id, what, addr, err);
+	kviommu_count(unit, errors, 1);
+	if (err != -ENOMEM && err != -EDQUOT)
+		return;
+	kviommu_count(unit, limits, 1);
+	kviommu_signal(unit, KVIOMMU_SIGNAL_LIMIT);
 }
 
 /**
@@ -107,8 +206,11 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 		return ERR_PTR(-ENOMEM);
 	mutex_init(&unit->lock);
 	mutex_init(&unit->map_lock);
+	spin_lock_init(&unit->events_lock);
 	INIT_LIST_HEAD(&unit->devices);
+	INIT_LIST_HEAD(&unit->groups);
 	INIT_LIST_HEAD(&unit->domains);
+	INIT_WORK(&unit->work, unit_work);
 	xa_init(&unit->pins.chunks);
 	return unit;
 }
@@ -125,6 +227,8 @@ static void unit_release(struct kviommu_unit *unit)
 	if (unit->page)
 		put_page(unit->page);
 	unit->page = NULL;
+	mem_cgroup_put(unit->memcg);
+	unit->memcg = NULL;
 	ida_free(&unit_ids, unit->id);
 }
 
@@ -141,8 +245,10 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 
 	if (unit->created) {
 		kviommu_debugfs_remove(unit);
+		WRITE_ONCE(unit->closing, true);
 		/* Waits for vCPUs that write. */
 		kviommu_kvm_put(&unit->kvm);
+		cancel_work_sync(&unit->work);
 		mutex_lock(&unit->lock);
 		list_for_each_entry_safe(dev, next, &unit->devices, entry)
 			kviommu_device_destroy(dev);
@@ -171,10 +277,16 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 
 	if (cmd->model != KVIOMMU_MODEL_VTD)
 		return -EOPNOTSUPP;
-	if (cmd->aw_bits != 39 && cmd->aw_bits != 48)
+	if (cmd->aw_bits < 39 || cmd->aw_bits > 48)
 		return -EINVAL;
 
 	unit->aw_bits = cmd->aw_bits;
+	unit->policy = (struct kviommu_policy){
+		.max_pins = READ_ONCE(max_pins),
+		.max_idle_pins = READ_ONCE(max_idle_pins),
+		.max_tables = READ_ONCE(max_tables),
+		.max_domains = READ_ONCE(max_domains),
+	};
 	unit->kvm.write = unit_write;
 	unit->kvm.removed = unit_slot_removed;
 	unit->access.unmap = unit_unmap;
@@ -182,6 +294,7 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	unit->id = ida_alloc(&unit_ids, GFP_KERNEL_ACCOUNT);
 	if (unit->id < 0)
 		return unit->id;
+	unit->memcg = get_mem_cgroup_from_mm(current->mm);
 	ret = -ENOMEM;
 	unit->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!unit->page)
@@ -217,14 +330,27 @@ release:
  * @unit: The unit
  * @gpa: Guest physical address of the register page
  *
- * Context: process context, under unit->lock.
- * Return: 0 or -EINVAL.
+ * Context: process context, not under unit->lock.
+ * Return: 0 or an error of kviommu_kvm_arm().
  */
 int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 {
+	bool more;
+	int ret;
+
 	if (!PAGE_ALIGNED(gpa))
 		return -EINVAL;
-	return kviommu_kvm_arm(&unit->kvm, gpa >> PAGE_SHIFT);
+	ret = kviommu_kvm_arm(&unit->kvm, gpa >> PAGE_SHIFT);
+	if (ret)
+		return ret;
+	/* From here on no write is missed: see what was before. */
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	unit->fe->ops->sync(unit->fe);
+	more = unit->fe->ops->pending(unit->fe);
+	mutex_unlock(&unit->lock);
+	unit_run(unit, more);
+	return 0;
 }
 
 /**
@@ -249,7 +375,9 @@ int kviommu_unit_set_event(struct kviommu_unit *unit, u32 event, int fd)
 		if (IS_ERR(ctx))
 			return PTR_ERR(ctx);
 	}
+	spin_lock(&unit->events_lock);
 	swap(unit->events[event], ctx);
+	spin_unlock(&unit->events_lock);
 	if (ctx)
 		eventfd_ctx_put(ctx);
 	return 0;
@@ -270,6 +398,49 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	kviommu_pin_trim(unit, 0);
 	mutex_unlock(&unit->map_lock);
 	return 0;
+}
+
+/**
+ * kviommu_unit_set_policy() - KVIOMMU_SET_POLICY
+ * @unit: The unit
+ * @policy: What to put in force
+ *
+ * Context: process context, under unit->lock.
+ * Return: 0 or an error of the ioctl.
+ */
+int kviommu_unit_set_policy(struct kviommu_unit *unit,
+			    const struct kviommu_policy *policy)
+{
+	if (policy->mode != KVIOMMU_MODE_TRAP ||
+	    policy->strategy != KVIOMMU_STRATEGY_STRICT)
+		return -EOPNOTSUPP;
+	if (policy->max_pins > READ_ONCE(max_pins) ||
+	    policy->max_idle_pins > READ_ONCE(max_idle_pins) ||
+	    policy->max_tables > READ_ONCE(max_tables) ||
+	    policy->max_domains > READ_ONCE(max_domains))
+		return -EINVAL;
+	mutex_lock(&unit->map_lock);
+	unit->policy = *policy;
+	kviommu_pin_trim(unit, policy->max_idle_pins);
+	mutex_unlock(&unit->map_lock);
+	return 0;
+}
+
+/**
+ * kviommu_unit_refresh() - KVIOMMU_REFRESH
+ * @unit: The unit
+ *
+ * Context: process context, under unit->lock.
+ * Return: 0 or -EINTR.
+ */
+int kviommu_unit_refresh(struct kviommu_unit *unit)
+{
+	int ret;
+
+	kviommu_rebind(unit, 0, U16_MAX);
+	ret = kviommu_invalidate(unit, -1, 0, U64_MAX, true);
+	kviommu_flush(unit);
+	return ret;
 }
 
 /**
@@ -294,7 +465,7 @@ void kviommu_unit_get_stats(struct kviommu_unit *unit,
 				 kviommu_pin_bytes(unit);
 	mutex_unlock(&unit->map_lock);
 	list_for_each_entry(dev, &unit->devices, entry)
-		if (dev->bound.type == KVIOMMU_BIND_IDENTITY)
+		if (dev->group->bound.type == KVIOMMU_BIND_IDENTITY)
 			stats->out_identity_devices++;
 	stats->size = size;
 }

@@ -46,6 +46,9 @@ enum {
 	KVIOMMU_CMD_SET_EVENTFD = 0x05,
 	KVIOMMU_CMD_RESET = 0x06,
 	KVIOMMU_CMD_GET_STATS = 0x07,
+	KVIOMMU_CMD_SET_POLICY = 0x08,
+	KVIOMMU_CMD_GET_POLICY = 0x09,
+	KVIOMMU_CMD_REFRESH = 0x0a,
 };
 
 /**
@@ -113,8 +116,8 @@ enum kviommu_create_flags {
  *           the VMM's memory. No device may be attached to it by the VMM:
  *           that would pin all of the guest's memory.
  * @model: One of &enum kviommu_model
- * @aw_bits: Width in bits of the I/O virtual addresses: 39 (tables of 3
- *           levels) or 48 (3 or 4 levels)
+ * @aw_bits: Width in bits of the I/O virtual addresses, from 39 (tables of 3
+ *           levels) to 48; from 40 on tables may have 4 levels too
  * @__reserved: Must be 0
  * @out_cap: The capability register that the guest will see
  * @out_ecap: The extended capability register that the guest will see
@@ -159,12 +162,14 @@ struct kviommu_create {
  * mapped the page with mmap() and made that mapping a KVM memory slot (not a
  * read-only one) at @gpa. To be called again whenever the slot was deleted and
  * made anew, at the same or another address; doing so without need is
- * harmless. Writes that the guest made between the two are not lost where the
- * registers still show them, but the VMM should not let the guest run then.
+ * harmless. What the guest wrote meanwhile is handled as far as the page
+ * still shows it, but the VMM should not let the guest run then.
  *
  * Errors beside the general ones:
  *
- *  - EINVAL: @gpa is not page aligned, or no memory slot covers it.
+ *  - EINVAL: @gpa is not page aligned, or no memory slot covers it, or a
+ *    read-only one.
+ *  - EBUSY: another unit has its register page there.
  */
 struct kviommu_arm {
 	__u32 size;
@@ -186,8 +191,13 @@ struct kviommu_arm {
  * Put a device behind the unit. From then on its DMA goes through what the
  * guest's tables say for @source_id. Allowed at any time, also while the guest
  * runs. The unit keeps the device open until it is detached or the unit is
- * closed; meanwhile userspace cannot attach it to anything else, nor another
- * device of its IOMMU group.
+ * closed; meanwhile userspace must not attach it to anything else. Devices of
+ * one IOMMU group belong to one unit; while the guest wants different things for
+ * them, all are blocked.
+ *
+ * Success means that the device is behind the unit. If what the guest wants for
+ * it cannot be done, its DMA is blocked, KVIOMMU_EVENT_CONTROL is signalled, and
+ * KVIOMMU_REFRESH tries again.
  *
  * Errors beside the general ones:
  *
@@ -195,8 +205,8 @@ struct kviommu_arm {
  *  - EINVAL: @device_fd is no VFIO device cdev, or not bound to an iommufd, or
  *    @source_id has bits beyond 15:0.
  *  - EXDEV: the device is bound to another iommufd.
- *  - EBUSY: the device, or another device of its IOMMU group, is attached to
- *    an IOAS, to a page table or to a unit.
+ *  - EBUSY: the device is attached to an IOAS, to a page table or to a unit, or
+ *    another device of its IOMMU group is, but not to this unit.
  *  - EEXIST: another device of this unit has @source_id.
  *  - ENOSPC: the unit has kviommu_info.out_max_devices devices.
  *  - EMEDIUMTYPE: the physical IOMMU cannot translate as the guest may ask
@@ -219,7 +229,9 @@ struct kviommu_attach_device {
  * @source_id: Requester ID of the device
  * @__reserved: Must be 0
  *
- * Take a device away from the unit; its DMA is blocked when this returns.
+ * Take a device away from the unit; its DMA is blocked when this returns, unless
+ * the unit keeps another device of its IOMMU group: the physical IOMMU cannot
+ * tell them apart.
  *
  * Errors beside the general ones:
  *
@@ -243,13 +255,18 @@ struct kviommu_detach_device {
  *                       completion event interrupt (IEADDR, IEUADDR, IEDATA).
  * @KVIOMMU_EVENT_CONTROL: Something that the VMM should look at: the guest
  *                       wrote the message registers of one of the interrupts,
- *                       the state of translation changed, or
- *                       the register page's memory slot is gone.
+ *                       the state of translation changed, a device could not
+ *                       be given what the guest wants for it, or the register
+ *                       page's memory slot is gone.
+ * @KVIOMMU_EVENT_LIMIT: A translation that the guest asked for could not be
+ *                       made for lack of memory or at a limit; see
+ *                       kviommu_stats.out_limits and KVIOMMU_REFRESH.
  */
 enum kviommu_event {
 	KVIOMMU_EVENT_FAULT = 0,
 	KVIOMMU_EVENT_INVAL_COMPLETION = 1,
 	KVIOMMU_EVENT_CONTROL = 2,
+	KVIOMMU_EVENT_LIMIT = 3,
 };
 
 /**
@@ -315,6 +332,9 @@ struct kviommu_reset {
  *                        the guest uses pass-through. The IOAS is pinned by
  *                        iommufd then; that is not part of @out_pinned.
  * @out_table_bytes: Memory of the host used for shadow copies and pin cache
+ * @out_limits: Those of @out_errors that a limit or lack of memory caused
+ * @out_iommu_tables: Tables that the physical IOMMU's domains may have by now;
+ *                    they are kept until a domain goes away
  */
 struct kviommu_stats {
 	__u32 size;
@@ -336,8 +356,82 @@ struct kviommu_stats {
 	__aligned_u64 out_devices;
 	__aligned_u64 out_identity_devices;
 	__aligned_u64 out_table_bytes;
+	__aligned_u64 out_limits;
+	__aligned_u64 out_iommu_tables;
 };
 
 #define KVIOMMU_GET_STATS _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_STATS)
+
+/**
+ * enum kviommu_mode - How the guest's register writes are noticed
+ * @KVIOMMU_MODE_TRAP: In the exit of the vCPU that writes
+ */
+enum kviommu_mode {
+	KVIOMMU_MODE_TRAP = 0,
+};
+
+/**
+ * enum kviommu_strategy - When an unmap is complete for the guest
+ * @KVIOMMU_STRATEGY_STRICT: When no device reaches memory through the old
+ *                           translation any more
+ */
+enum kviommu_strategy {
+	KVIOMMU_STRATEGY_STRICT = 0,
+};
+
+/**
+ * struct kviommu_policy - ioctl(KVIOMMU_SET_POLICY), ioctl(KVIOMMU_GET_POLICY)
+ * @size: sizeof(struct kviommu_policy)
+ * @flags: Must be 0
+ * @mode: One of &enum kviommu_mode
+ * @strategy: One of &enum kviommu_strategy
+ * @max_pins: How many guest pages of 4 KiB the unit may have pinned. Locked
+ *            memory is limited by RLIMIT_MEMLOCK as well.
+ * @max_idle_pins: How many of them may be pages that nothing uses any more,
+ *                 kept for the next use
+ * @max_tables: How many tables of the guest the unit may follow; each takes
+ *              about 4 KiB of the host's memory
+ * @max_domains: How many guest domains there may be
+ *
+ * KVIOMMU_SET_POLICY takes all values at once, KVIOMMU_GET_POLICY says what is
+ * in force. The limits begin at those of the host (parameters of the module),
+ * and can only be lowered below them. What exists already stays when a limit
+ * is lowered below it, but for idle pins.
+ *
+ * Errors beside the general ones:
+ *
+ *  - EINVAL: a limit is above the host's.
+ *  - EOPNOTSUPP: an unknown mode or strategy.
+ */
+struct kviommu_policy {
+	__u32 size;
+	__u32 flags;
+	__u32 mode;
+	__u32 strategy;
+	__aligned_u64 max_pins;
+	__aligned_u64 max_idle_pins;
+	__aligned_u64 max_tables;
+	__aligned_u64 max_domains;
+};
+
+#define KVIOMMU_SET_POLICY _IO(KVIOMMU_TYPE, KVIOMMU_CMD_SET_POLICY)
+#define KVIOMMU_GET_POLICY _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_POLICY)
+
+/**
+ * struct kviommu_refresh - ioctl(KVIOMMU_REFRESH)
+ * @size: sizeof(struct kviommu_refresh)
+ * @flags: Must be 0
+ *
+ * Try again what could not be translated, because the IOAS had no such memory,
+ * or a limit was reached: to be called after memory was added to the IOAS at
+ * addresses that the guest may have in use, or a limit was raised. Otherwise
+ * such a translation is tried again when the guest invalidates it.
+ */
+struct kviommu_refresh {
+	__u32 size;
+	__u32 flags;
+};
+
+#define KVIOMMU_REFRESH _IO(KVIOMMU_TYPE, KVIOMMU_CMD_REFRESH)
 
 #endif /* _UAPI_LINUX_KVIOMMU_H */

@@ -7,6 +7,7 @@
 #ifndef _KVIOMMU_HOST_H
 #define _KVIOMMU_HOST_H
 
+#include <linux/list.h>
 #include <linux/types.h>
 #include <linux/kvm_types.h>
 #include <asm/kvm_page_track.h>
@@ -26,7 +27,9 @@ struct vfio_device;
  *        kvm_amd loaded
  * @kvm: The VM
  * @node: Our end of KVM's write tracking
- * @gfn: Guest frame number of the page, KVIOMMU_NO_GFN while not armed
+ * @gfn: Guest frame number of the page, KVIOMMU_NO_GFN while not armed; changed
+ *       under the VM's slots_lock
+ * @armed: In the list of all that are
  * @write: Called for each write to the page, in vCPU context, may sleep
  * @removed: Called when the memory slot under the page is deleted; the VM's
  *           slots_lock is held
@@ -36,6 +39,7 @@ struct kviommu_kvm {
 	struct kvm *kvm;
 	struct kvm_page_track_notifier_node node;
 	u64 gfn;
+	struct list_head armed;
 	void (*write)(struct kviommu_kvm *k, unsigned int offset,
 		      const void *data, unsigned int len);
 	void (*removed)(struct kviommu_kvm *k);
@@ -74,28 +78,48 @@ void kviommu_access_unpin(struct kviommu_access *a, u64 gfn);
  * @vdev: The device
  * @dev: The physical device
  * @group: Its IOMMU group
- * @empty: A domain without translations, for while it is blocked
- * @domain: The domain its group is attached to, or NULL
- * @in_ioas: It is attached to an IOAS instead
- *
- * The last two are under vdev->dev_set->lock.
+ * @entry: In kviommu_hwgroup.devices
+ * @in_ioas: We attached it to an IOAS
  */
 struct kviommu_vfio {
 	struct file *file;
 	struct vfio_device *vdev;
 	struct device *dev;
 	struct iommu_group *group;
-	struct iommu_domain *empty;
-	struct iommu_domain *domain;
+	struct list_head entry;
 	bool in_ioas;
 };
 
 int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
-		     const struct kviommu_access *a, unsigned int aw_bits);
+		     const struct kviommu_access *a);
 void kviommu_vfio_put(struct kviommu_vfio *v);
 struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v);
-int kviommu_vfio_set_domain(struct kviommu_vfio *v,
-			    struct iommu_domain *domain);
-int kviommu_vfio_set_ioas(struct kviommu_vfio *v, u32 ioas_id);
+bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v);
+
+/**
+ * struct kviommu_hwgroup - An IOMMU group: devices that the physical IOMMU
+ *                          cannot tell apart, so they share what they go through
+ * @group: The group
+ * @devices: Those of its devices that the unit has, by kviommu_vfio.entry
+ * @empty: A domain without translations, for while it is blocked
+ * @domain: The domain it is attached to, NULL while devices are in an IOAS
+ *
+ * Under unit->lock.
+ */
+struct kviommu_hwgroup {
+	struct iommu_group *group;
+	struct list_head devices;
+	struct iommu_domain *empty;
+	struct iommu_domain *domain;
+};
+
+int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
+			 unsigned int aw_bits);
+int kviommu_hwgroup_add(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
+			u32 ioas_id);
+void kviommu_hwgroup_del(struct kviommu_hwgroup *g, struct kviommu_vfio *v);
+int kviommu_hwgroup_set_domain(struct kviommu_hwgroup *g,
+			       struct iommu_domain *domain);
+int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id);
 
 #endif /* _KVIOMMU_HOST_H */

@@ -7,11 +7,19 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kvm_host.h>
+#include <linux/list.h>
 #include <linux/magic.h>
+#include <linux/mutex.h>
 #include <linux/string.h>
-#include <linux/unaligned.h>
 
 #include "host.h"
+
+/*
+ * Registers of one page cannot be those of two units, and KVM's count of who
+ * tracks a page is small: all that are armed, under armed_lock.
+ */
+static DEFINE_MUTEX(armed_lock);
+static LIST_HEAD(armed);
 
 /*
  * KVM's own test (file_is_kvm()) is not exported to us by newer kernels. Only
@@ -25,8 +33,11 @@ static bool file_is_vm(struct file *file)
 	if (file_inode(file)->i_sb->s_magic != ANON_INODE_FS_MAGIC ||
 	    strcmp(file->f_path.dentry->d_name.name, "kvm-vm"))
 		return false;
-	return owner && (!strcmp(module_name(owner), "kvm_intel") ||
-			 !strcmp(module_name(owner), "kvm_amd"));
+	if (!owner)
+		return IS_BUILTIN(CONFIG_KVM_INTEL) ||
+		       IS_BUILTIN(CONFIG_KVM_AMD);
+	return !strcmp(module_name(owner), "kvm_intel") ||
+	       !strcmp(module_name(owner), "kvm_amd");
 }
 
 static void track_write(gpa_t gpa, const u8 *new, int bytes,
@@ -40,16 +51,51 @@ static void track_write(gpa_t gpa, const u8 *new, int bytes,
 	k->write(k, offset_in_page(gpa), new, bytes);
 }
 
+/* The slot that guests outside of SMM see there, if it is not being deleted. */
+static struct kvm_memory_slot *live_slot(struct kvm *kvm, u64 gfn)
+{
+	struct kvm_memory_slot *slot;
+
+	lockdep_assert_held(&kvm->slots_lock);
+
+	slot = __gfn_to_memslot(__kvm_memslots(kvm, 0), gfn);
+	return slot && !(slot->flags & KVM_MEMSLOT_INVALID) ? slot : NULL;
+}
+
+static void set_armed(struct kviommu_kvm *k, u64 gfn)
+{
+	guard(mutex)(&armed_lock);
+	if (gfn == KVIOMMU_NO_GFN)
+		list_del_init(&k->armed);
+	else
+		list_add(&k->armed, &armed);
+	WRITE_ONCE(k->gfn, gfn);
+}
+
+static bool taken(struct kviommu_kvm *k, u64 gfn)
+{
+	struct kviommu_kvm *other;
+
+	guard(mutex)(&armed_lock);
+	list_for_each_entry(other, &armed, armed)
+		if (other != k && other->kvm == k->kvm && other->gfn == gfn)
+			return true;
+	return false;
+}
+
 static void track_remove_region(gfn_t gfn, unsigned long nr_pages,
 				struct kvm_page_track_notifier_node *node)
 {
 	struct kviommu_kvm *k = container_of(node, struct kviommu_kvm, node);
-	u64 armed = READ_ONCE(k->gfn);
 
-	if (armed == KVIOMMU_NO_GFN || armed < gfn || armed - gfn >= nr_pages)
+	if (k->gfn == KVIOMMU_NO_GFN || k->gfn < gfn ||
+	    k->gfn - gfn >= nr_pages)
+		return;
+	/* A slot of SMM there was not the one. */
+	if (live_slot(k->kvm, k->gfn))
 		return;
 	/* The slot takes its tracking with it. */
-	WRITE_ONCE(k->gfn, KVIOMMU_NO_GFN);
+	set_armed(k, KVIOMMU_NO_GFN);
 	k->removed(k);
 }
 
@@ -79,17 +125,19 @@ int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 		goto put_file;
 	/* KVM cannot emulate a write that it cannot decode. */
 	ret = -EOPNOTSUPP;
-	if (kvm->arch.has_protected_state || kvm->arch.has_private_mem)
+	if (kvm->arch.vm_type != KVM_X86_DEFAULT_VM ||
+	    kvm->arch.has_protected_state || kvm->arch.has_private_mem)
 		goto put_file;
 
 	k->node.track_write = track_write;
 	k->node.track_remove_region = track_remove_region;
 	k->gfn = KVIOMMU_NO_GFN;
+	INIT_LIST_HEAD(&k->armed);
+	k->kvm = kvm;
 	/* Takes a reference to the VM until it is unregistered. */
 	ret = kvm_page_track_register_notifier(kvm, &k->node);
 	if (ret)
 		goto put_file;
-	k->kvm = kvm;
 	k->file = file;
 	return 0;
 
@@ -102,29 +150,47 @@ static void disarm(struct kviommu_kvm *k)
 {
 	u64 gfn = k->gfn;
 
-	WRITE_ONCE(k->gfn, KVIOMMU_NO_GFN);
-	if (gfn != KVIOMMU_NO_GFN)
-		kvm_write_track_remove_gfn(k->kvm, gfn);
+	lockdep_assert_held(&k->kvm->slots_lock);
+
+	if (gfn == KVIOMMU_NO_GFN)
+		return;
+	set_armed(k, KVIOMMU_NO_GFN);
+	kvm_write_track_remove_gfn(k->kvm, gfn);
 }
 
 /**
  * kviommu_kvm_arm() - Track the guest's writes to a page
  * @k: The virtual machine
- * @gfn: Guest frame number of the page. What was tracked before no longer is.
+ * @gfn: Guest frame number of the page. If that succeeds, what was tracked
+ *       before no longer is.
  *
- * Context: process context, under unit->lock.
- * Return: 0, or -EINVAL if there is no memory slot.
+ * Context: process context, not under unit->lock: a vCPU may wait for that while
+ * who holds the VM's slots_lock waits for the vCPU.
+ * Return: 0; -EINVAL if there is no memory slot, or a read-only one; -EBUSY if
+ * another unit has its registers there; -EINTR.
  */
 int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 {
-	int ret;
+	struct kvm_memory_slot *slot;
+	int ret = 0;
 
+	if (mutex_lock_killable(&k->kvm->slots_lock))
+		return -EINTR;
 	if (k->gfn == gfn)
-		return 0;
+		goto unlock;
+	ret = -EINVAL;
+	slot = live_slot(k->kvm, gfn);
+	if (!slot || slot->flags & KVM_MEM_READONLY)
+		goto unlock;
+	ret = -EBUSY;
+	if (taken(k, gfn))
+		goto unlock;
 	disarm(k);
 	ret = kvm_write_track_add_gfn(k->kvm, gfn);
 	if (!ret)
-		WRITE_ONCE(k->gfn, gfn);
+		set_armed(k, gfn);
+unlock:
+	mutex_unlock(&k->kvm->slots_lock);
 	return ret;
 }
 
@@ -139,7 +205,9 @@ void kviommu_kvm_put(struct kviommu_kvm *k)
 {
 	if (!k->file)
 		return;
+	mutex_lock(&k->kvm->slots_lock);
 	disarm(k);
+	mutex_unlock(&k->kvm->slots_lock);
 	kvm_page_track_unregister_notifier(k->kvm, &k->node);
 	fput(k->file);
 	k->file = NULL;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VFIO and the IOMMU API: a device behind its file descriptor, and the domain
- * that its group is attached to.
+ * VFIO and the IOMMU API: devices behind their file descriptors, and what their
+ * groups are attached to.
  */
 #include <linux/cdev.h>
 #include <linux/file.h>
@@ -12,12 +12,14 @@
 #include <linux/sizes.h>
 #include <linux/vfio.h>
 
+#include "../compat.h"
 #include "host.h"
 
 /*
  * A VFIO device cdev can be open several times, but is bound through one of
  * the files, and unbound when that is closed: so it must be that one we hold.
- * VFIO refuses all access through the others.
+ * VFIO has no function that tells, but refuses to read through the others; of
+ * no bytes nothing is read.
  */
 static bool file_is_bound(struct file *file)
 {
@@ -43,35 +45,16 @@ static struct vfio_device *vdev_of_file(struct file *file)
 static int check_binding(struct vfio_device *vdev,
 			 const struct kviommu_access *a)
 {
-	lockdep_assert_held(&vdev->dev_set->lock);
+	int ret = 0;
 
+	mutex_lock(&vdev->dev_set->lock);
 	if (!vdev->iommufd_device)
-		return -EINVAL;
-	if (iommufd_device_to_ictx(vdev->iommufd_device) != a->ictx)
-		return -EXDEV;
-	if (vdev->iommufd_attached)
-		return -EBUSY;
-	return 0;
-}
-
-/* Off what we attached the device to; then its group is blocked. */
-static void detach(struct kviommu_vfio *v)
-{
-	if (v->in_ioas)
-		v->vdev->ops->detach_ioas(v->vdev);
-	/* Only what is ours: a group whose owner changed has moved on. */
-	else if (v->domain && iommu_get_domain_for_dev(v->dev) == v->domain)
-		iommu_detach_group(v->domain, v->group);
-	v->in_ioas = false;
-	v->domain = NULL;
-}
-
-static int attach(struct kviommu_vfio *v, struct iommu_domain *domain)
-{
-	int ret = iommu_attach_group(domain, v->group);
-
-	if (!ret)
-		v->domain = domain;
+		ret = -EINVAL;
+	else if (iommufd_device_to_ictx(vdev->iommufd_device) != a->ictx)
+		ret = -EXDEV;
+	else if (vdev->iommufd_attached)
+		ret = -EBUSY;
+	mutex_unlock(&vdev->dev_set->lock);
 	return ret;
 }
 
@@ -80,19 +63,13 @@ static int attach(struct kviommu_vfio *v, struct iommu_domain *domain)
  * @v: Where to
  * @fd: File descriptor of its character device
  * @a: The iommufd it must be bound to
- * @aw_bits: Width of the I/O virtual addresses to translate
- *
- * The device's group is attached to an empty domain of our own: that blocks
- * its DMA, proves that the physical IOMMU can translate for it, and keeps
- * everybody else from attaching it.
  *
  * Context: process context, not under map_lock.
  * Return: 0; -EBADF; -EINVAL if it is no VFIO device cdev that is bound;
- * -EXDEV if it is bound to another iommufd; -EBUSY if its group is attached;
- * -EMEDIUMTYPE if the physical IOMMU cannot do it; -ENOMEM.
+ * -EXDEV if it is bound to another iommufd; -EBUSY if it is attached.
  */
 int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
-		     const struct kviommu_access *a, unsigned int aw_bits)
+		     const struct kviommu_access *a)
 {
 	struct file *file = fget(fd);
 	struct vfio_device *vdev;
@@ -105,58 +82,46 @@ int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 		ret = PTR_ERR(vdev);
 		goto put_file;
 	}
-	v->file = file;
-	v->vdev = vdev;
-	v->dev = vdev->dev;
+	ret = check_binding(vdev, a);
+	if (ret)
+		goto put_file;
 	v->group = iommu_group_get(vdev->dev);
 	if (!v->group) {
 		ret = -EINVAL;
 		goto put_file;
 	}
-
-	mutex_lock(&vdev->dev_set->lock);
-	ret = check_binding(vdev, a);
-	if (ret)
-		goto unlock;
-	v->empty = kviommu_vfio_alloc_domain(v);
-	if (IS_ERR(v->empty)) {
-		ret = PTR_ERR(v->empty);
-		goto unlock;
-	}
-	ret = -EMEDIUMTYPE;
-	if (v->empty->geometry.aperture_end < (1ULL << aw_bits) - 1 ||
-	    !(v->empty->pgsize_bitmap & SZ_4K))
-		goto free_empty;
-	ret = attach(v, v->empty);
-	if (ret)
-		goto free_empty;
-	mutex_unlock(&vdev->dev_set->lock);
+	v->file = file;
+	v->vdev = vdev;
+	v->dev = vdev->dev;
 	return 0;
 
-free_empty:
-	iommu_domain_free(v->empty);
-unlock:
-	mutex_unlock(&vdev->dev_set->lock);
-	iommu_group_put(v->group);
 put_file:
 	fput(file);
 	return ret;
 }
 
 /**
- * kviommu_vfio_put() - Give a device back, blocked and attached to nothing
- * @v: The device
- *
- * Context: process context, not under map_lock.
+ * kviommu_vfio_put() - Give a device back
+ * @v: The device, in no group of ours any more
  */
 void kviommu_vfio_put(struct kviommu_vfio *v)
 {
-	mutex_lock(&v->vdev->dev_set->lock);
-	detach(v);
-	mutex_unlock(&v->vdev->dev_set->lock);
-	iommu_domain_free(v->empty);
 	iommu_group_put(v->group);
 	fput(v->file);
+}
+
+/**
+ * kviommu_vfio_enforces_coherency() - Say whether a device's IOMMU can force
+ *				       its DMA to be coherent
+ * @v: The device
+ *
+ * KVM ignores the guest's cache control where it can: then it has to.
+ *
+ * Return: true if so.
+ */
+bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v)
+{
+	return device_iommu_capable(v->dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY);
 }
 
 /**
@@ -168,15 +133,11 @@ void kviommu_vfio_put(struct kviommu_vfio *v)
  */
 struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v)
 {
-	struct iommu_domain *domain = iommu_paging_domain_alloc(v->dev);
+	struct iommu_domain *domain = kviommu_compat_domain_alloc(v->dev);
 
 	if (IS_ERR(domain))
 		return domain;
-	/*
-	 * KVM ignores the guest's cache control where VFIO says that the
-	 * IOMMU enforces coherency: then it has to.
-	 */
-	if (device_iommu_capable(v->dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY) &&
+	if (kviommu_vfio_enforces_coherency(v) &&
 	    (!domain->ops->enforce_cache_coherency ||
 	     !domain->ops->enforce_cache_coherency(domain))) {
 		iommu_domain_free(domain);
@@ -185,55 +146,181 @@ struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v)
 	return domain;
 }
 
-/**
- * kviommu_vfio_set_domain() - Let a device translate through a domain
- * @v: The device
- * @domain: The domain; NULL blocks its DMA
- *
- * There is no way from one domain to another but through the blocking one;
- * VFIO's lock keeps others from getting in between.
- *
- * Context: process context, not under map_lock.
- * Return: 0, or with the device blocked: -EINVAL if its IOMMU does not take
- * this domain; -EBUSY if somebody else attached the group; -ENOMEM.
- */
-int kviommu_vfio_set_domain(struct kviommu_vfio *v,
-			    struct iommu_domain *domain)
+static int attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
 {
-	int ret;
+	int ret = -EBUSY;
 
+	/* Through VFIO, so that its idea of the device stays right. */
 	mutex_lock(&v->vdev->dev_set->lock);
-	detach(v);
-	ret = attach(v, domain ?: v->empty);
-	if (ret)
-		attach(v, v->empty);
+	if (!v->vdev->iommufd_attached)
+		ret = v->vdev->ops->attach_ioas(v->vdev, &ioas_id);
 	mutex_unlock(&v->vdev->dev_set->lock);
+	v->in_ioas = !ret;
+	return ret;
+}
+
+static void detach_ioas(struct kviommu_vfio *v)
+{
+	if (!v->in_ioas)
+		return;
+	mutex_lock(&v->vdev->dev_set->lock);
+	v->vdev->ops->detach_ioas(v->vdev);
+	mutex_unlock(&v->vdev->dev_set->lock);
+	v->in_ioas = false;
+}
+
+/* A device of the group: a group of ours is never without. */
+static struct kviommu_vfio *first_of(struct kviommu_hwgroup *g)
+{
+	return list_first_entry(&g->devices, struct kviommu_vfio, entry);
+}
+
+/* Off what we attached the group to; then it is blocked. */
+static void detach(struct kviommu_hwgroup *g)
+{
+	struct kviommu_vfio *v;
+
+	list_for_each_entry(v, &g->devices, entry)
+		detach_ioas(v);
+	/* Only what is ours: a group whose owner changed has moved on. */
+	if (g->domain && iommu_get_domain_for_dev(first_of(g)->dev) == g->domain)
+		iommu_detach_group(g->domain, g->group);
+	g->domain = NULL;
+}
+
+static int attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
+{
+	int ret = iommu_attach_group(domain, g->group);
+
+	if (!ret)
+		g->domain = domain;
 	return ret;
 }
 
 /**
- * kviommu_vfio_set_ioas() - Let a device reach an IOAS at its addresses
- * @v: The device
- * @ioas_id: The IOAS, all of which gets pinned
+ * kviommu_hwgroup_init() - Take the IOMMU group of a device, blocked
+ * @g: Where to
+ * @v: The device, which becomes its first
+ * @aw_bits: Width of the I/O virtual addresses to translate
  *
- * Through VFIO, so that its idea of the device stays right.
+ * The group is attached to an empty domain of our own: that blocks its DMA,
+ * proves that the physical IOMMU can translate for it, and keeps everybody
+ * else from attaching it.
  *
  * Context: process context, not under map_lock.
- * Return: 0, or with the device blocked an error of
- * VFIO_DEVICE_ATTACH_IOMMUFD_PT.
+ * Return: 0; -EBUSY if the group is attached; -EMEDIUMTYPE if the physical
+ * IOMMU cannot do it; -ENOMEM.
  */
-int kviommu_vfio_set_ioas(struct kviommu_vfio *v, u32 ioas_id)
+int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
+			 unsigned int aw_bits)
 {
 	int ret;
 
-	mutex_lock(&v->vdev->dev_set->lock);
-	detach(v);
-	ret = v->vdev->iommufd_attached ? -EBUSY :
-	      v->vdev->ops->attach_ioas(v->vdev, &ioas_id);
+	g->group = v->group;
+	g->empty = kviommu_vfio_alloc_domain(v);
+	if (IS_ERR(g->empty))
+		return PTR_ERR(g->empty);
+	INIT_LIST_HEAD(&g->devices);
+	list_add(&v->entry, &g->devices);
+	ret = -EMEDIUMTYPE;
+	if (g->empty->geometry.aperture_end < (1ULL << aw_bits) - 1 ||
+	    !(g->empty->pgsize_bitmap & SZ_4K))
+		goto free;
+	ret = attach(g, g->empty);
 	if (ret)
-		attach(v, v->empty);
-	else
-		v->in_ioas = true;
-	mutex_unlock(&v->vdev->dev_set->lock);
+		goto free;
+	return 0;
+
+free:
+	iommu_domain_free(g->empty);
 	return ret;
+}
+
+/**
+ * kviommu_hwgroup_add() - Add a device to its group
+ * @g: The group
+ * @v: The device, which from now on goes through what the group does
+ * @ioas_id: The IOAS, if the group is in it
+ *
+ * Context: process context, not under map_lock.
+ * Return: 0, or an error of VFIO_DEVICE_ATTACH_IOMMUFD_PT.
+ */
+int kviommu_hwgroup_add(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
+			u32 ioas_id)
+{
+	int ret = 0;
+
+	if (first_of(g)->in_ioas)
+		ret = attach_ioas(v, ioas_id);
+	if (!ret)
+		list_add_tail(&v->entry, &g->devices);
+	return ret;
+}
+
+/**
+ * kviommu_hwgroup_del() - Remove a device from its group
+ * @g: The group; blocked and given back if the device is its last
+ * @v: The device
+ *
+ * Context: process context, not under map_lock.
+ */
+void kviommu_hwgroup_del(struct kviommu_hwgroup *g, struct kviommu_vfio *v)
+{
+	if (list_is_singular(&g->devices)) {
+		detach(g);
+		iommu_domain_free(g->empty);
+	} else {
+		detach_ioas(v);
+	}
+	list_del(&v->entry);
+}
+
+/**
+ * kviommu_hwgroup_set_domain() - Let a group translate through a domain
+ * @g: The group
+ * @domain: The domain; NULL blocks its DMA
+ *
+ * There is no way from one domain to another but through the blocking one. A
+ * VMM that attaches the group itself at that moment gets it, and we -EBUSY.
+ *
+ * Context: process context, not under map_lock.
+ * Return: 0, or with the group blocked: -EINVAL if its IOMMU does not take
+ * this domain; -EBUSY if somebody else attached the group; -ENOMEM.
+ */
+int kviommu_hwgroup_set_domain(struct kviommu_hwgroup *g,
+			       struct iommu_domain *domain)
+{
+	int ret;
+
+	detach(g);
+	ret = attach(g, domain ?: g->empty);
+	if (ret)
+		attach(g, g->empty);
+	return ret;
+}
+
+/**
+ * kviommu_hwgroup_set_ioas() - Let a group reach an IOAS at its addresses
+ * @g: The group
+ * @ioas_id: The IOAS, all of which gets pinned
+ *
+ * Context: process context, not under map_lock.
+ * Return: 0, or with the group blocked an error of
+ * VFIO_DEVICE_ATTACH_IOMMUFD_PT.
+ */
+int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id)
+{
+	struct kviommu_vfio *v;
+	int ret;
+
+	detach(g);
+	list_for_each_entry(v, &g->devices, entry) {
+		ret = attach_ioas(v, ioas_id);
+		if (ret) {
+			detach(g);
+			attach(g, g->empty);
+			return ret;
+		}
+	}
+	return 0;
 }

@@ -81,8 +81,9 @@ void vtd_fault(struct kviommu_frontend *fe, u16 source_id, u64 addr, u8 reason)
 		return;
 	}
 	vtd_set64(vtd, frcd(i), addr & ~0xfffULL);
-	vtd_set64(vtd, frcd(i) + 8, VTD_FRCD_F | VTD_FRCD_T_READ |
-		  FIELD_PREP(VTD_FRCD_FR, reason) | source_id);
+	vtd_set64(vtd, frcd(i) + 8, VTD_FRCD_F | source_id |
+		  FIELD_PREP(VTD_FRCD_FR, reason) |
+		  (reason == VTD_FR_WRITE ? 0 : VTD_FRCD_T_READ));
 	vtd->next_frcd = (i + 1) % VTD_NR_FRCD;
 	/* FRI is of the first one pending. */
 	if (!(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PPF))

@@ -42,16 +42,18 @@ static int inval_iotlb(struct vtd *vtd, unsigned int gran, u16 did, u64 iva)
 
 	switch (gran) {
 	case VTD_GRAN_GLOBAL:
-		return kviommu_invalidate(vtd->fe.unit, -1, 0, U64_MAX);
+		return kviommu_invalidate(vtd->fe.unit, -1, 0, U64_MAX,
+					  false);
 	case VTD_GRAN_DOMAIN:
-		return kviommu_invalidate(vtd->fe.unit, did, 0, U64_MAX);
+		return kviommu_invalidate(vtd->fe.unit, did, 0, U64_MAX,
+					  false);
 	case VTD_GRAN_PAGE:
 		if (am > VTD_MAMV)
 			return -EINVAL;
 		size = 1ULL << (12 + am);
 		first = iva & VTD_IVA_ADDR & ~(size - 1);
 		return kviommu_invalidate(vtd->fe.unit, did, first,
-					  first + size - 1);
+					  first + size - 1, true);
 	}
 	return -EINVAL;
 }
@@ -118,7 +120,7 @@ static int fetch(struct vtd *vtd, struct vtd_entry *desc, unsigned int tail)
 	ret = kviommu_guest_read(vtd->fe.unit, vtd->iq_base +
 				 vtd->iq_head * sizeof(*desc), desc,
 				 n * sizeof(*desc));
-	return ret ? -EINVAL : n;
+	return ret == -EINTR ? ret : ret ? -EINVAL : n;
 }
 
 /*
@@ -144,8 +146,28 @@ static int handle_all(struct vtd *vtd, const struct vtd_entry *desc,
 	return ret;
 }
 
+static unsigned int queue_tail(const struct vtd *vtd)
+{
+	return FIELD_GET(VTD_IQT_QT, vtd_get64(vtd, VTD_IQT));
+}
+
 /**
- * vtd_queue_run() - Handle what stands in the queue
+ * vtd_queue_pending() - Say whether there are descriptors to handle
+ * @fe: The front-end
+ *
+ * Return: true if so.
+ */
+bool vtd_queue_pending(struct kviommu_frontend *fe)
+{
+	struct vtd *vtd = to_vtd(fe);
+
+	return vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES &&
+	       !(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_IQE) &&
+	       vtd->iq_head != queue_tail(vtd);
+}
+
+/**
+ * vtd_queue_run() - Handle what stands in the queue, up to a number
  * @vtd: The unit
  *
  * A descriptor that is wrong sets FSTS.IQE, and the queue stands still until
@@ -153,28 +175,31 @@ static int handle_all(struct vtd *vtd, const struct vtd_entry *desc,
  */
 void vtd_queue_run(struct vtd *vtd)
 {
-	unsigned int tail = FIELD_GET(VTD_IQT_QT, vtd_get64(vtd, VTD_IQT));
 	struct vtd_entry desc[FETCH];
-	int ret = 0;
+	unsigned int tail = queue_tail(vtd);
+	int ret = -EINVAL;
 
-	if (!(vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES) ||
-	    vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_IQE)
+	if (!vtd_queue_pending(&vtd->fe))
 		return;
-	if (tail >= vtd->iq_size)
-		ret = -EINVAL;
-	while (!ret && vtd->iq_head != tail) {
+	if (tail < vtd->iq_size)
 		ret = fetch(vtd, desc, tail);
-		if (ret > 0)
-			ret = handle_all(vtd, desc, ret);
-		if (!ret && kviommu_resched())
-			ret = -EINTR;
-	}
+	if (ret > 0)
+		ret = handle_all(vtd, desc, ret);
 	/* Not every batch ends with a wait. */
 	kviommu_flush(vtd->fe.unit);
 	vtd_set32(vtd, VTD_IQH, vtd->iq_head * sizeof(struct vtd_entry));
 	/* -EINTR: the VMM is being killed, nobody will look. */
 	if (ret == -EINVAL)
 		vtd_queue_error(vtd);
+}
+
+/**
+ * vtd_queue_continue() - As vtd_queue_run()
+ * @fe: The front-end
+ */
+void vtd_queue_continue(struct kviommu_frontend *fe)
+{
+	vtd_queue_run(to_vtd(fe));
 }
 
 /**

@@ -3,7 +3,9 @@
  * VT-d registers: what the guest may write, and what that does.
  */
 #include <linux/bitfield.h>
+#include <linux/bitmap.h>
 #include <linux/err.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -146,6 +148,15 @@ static void repair(struct vtd *vtd, unsigned int offset, unsigned int len)
 			   vtd->regs[i] : 0);
 }
 
+/* Put @val into the 32 bits at index @i, as far as that is writable. */
+static void store(struct vtd *vtd, unsigned int i, u32 val)
+{
+	const struct vtd_reg *reg = &vtd_regs[i];
+	u32 old = vtd->regs[i] & ~reg->rw;
+
+	vtd_set32(vtd, 4 * i, (old | (val & reg->rw)) & ~(val & reg->w1c));
+}
+
 static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 		      const void *data, unsigned int len)
 {
@@ -163,16 +174,37 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 		return;
 	}
 	memcpy(val, data, len);
-	for (i = 0; i < nr; i++) {
-		const struct vtd_reg *reg = &vtd_regs[first + i];
-		u32 old = vtd->regs[first + i];
-
-		vtd_set32(vtd, offset + 4 * i, ((old & ~reg->rw) |
-			  (val[i] & reg->rw)) & ~(val[i] & reg->w1c));
-	}
+	for (i = 0; i < nr; i++)
+		store(vtd, first + i, val[i]);
 	for (i = 0; i < nr; i++)
 		if (vtd_regs[first + i].written)
 			vtd_regs[first + i].written(vtd);
+}
+
+/*
+ * Writes were not seen for a while: what the page shows is what was written
+ * last. Values come before commands, as in the order of a driver.
+ */
+static void vtd_sync(struct kviommu_frontend *fe)
+{
+	DECLARE_BITMAP(changed, VTD_REGS_SIZE / sizeof(u32));
+	struct vtd *vtd = to_vtd(fe);
+	unsigned int i;
+	u32 val;
+
+	memset(vtd->page + ARRAY_SIZE(vtd->regs), 0,
+	       SZ_4K - sizeof(vtd->regs));
+	bitmap_zero(changed, VTD_REGS_SIZE / sizeof(u32));
+	for (i = 0; i < VTD_REGS_SIZE / sizeof(u32); i++) {
+		val = READ_ONCE(vtd->page[i]);
+		if (val == vtd->regs[i])
+			continue;
+		store(vtd, i, val);
+		if (vtd_regs[i].written)
+			__set_bit(i, changed);
+	}
+	for_each_set_bit(i, changed, VTD_REGS_SIZE / sizeof(u32))
+		vtd_regs[i].written(vtd);
 }
 
 static u64 vtd_cap(const struct vtd *vtd, unsigned int aw_bits)
@@ -191,10 +223,9 @@ static void vtd_reset(struct kviommu_frontend *fe)
 {
 	struct vtd *vtd = to_vtd(fe);
 	u64 cap = vtd_get64(vtd, VTD_CAP), ecap = vtd_get64(vtd, VTD_ECAP);
-	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(vtd->regs); i++)
-		vtd_set32(vtd, 4 * i, 0);
+	memset(vtd->regs, 0, sizeof(vtd->regs));
+	memset(vtd->page, 0, SZ_4K);
 	vtd_set32(vtd, VTD_VER, 0x10);
 	vtd_set64(vtd, VTD_CAP, cap);
 	vtd_set64(vtd, VTD_ECAP, ecap);
@@ -212,6 +243,9 @@ static void vtd_destroy(struct kviommu_frontend *fe)
 
 static const struct kviommu_frontend_ops vtd_ops = {
 	.write = vtd_write,
+	.sync = vtd_sync,
+	.pending = vtd_queue_pending,
+	.run = vtd_queue_continue,
 	.reset = vtd_reset,
 	.resolve = vtd_resolve,
 	.fault = vtd_fault,
@@ -244,10 +278,13 @@ struct kviommu_frontend *kviommu_vtd_create(struct kviommu_unit *unit,
 	vtd->fe.ops = &vtd_ops;
 	vtd->fe.unit = unit;
 	vtd->fe.decode = vtd_decode;
+	vtd->fe.fault_table = VTD_FR_PAGING_ACCESS;
+	vtd->fe.fault_read = VTD_FR_READ;
+	vtd->fe.fault_write = VTD_FR_WRITE;
 	vtd->unit_id = unit_id;
 	vtd->page = page;
 	vtd->haw = 48;
-	vtd->levels_max = aw_bits >= 48 ? 4 : 3;
+	vtd->levels_max = aw_bits > 39 ? 4 : 3;
 	vtd->boot_identity = boot_identity;
 	*cap = vtd_cap(vtd, aw_bits);
 	*ecap = VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_PT | VTD_ECAP_IRO(VTD_IVA);

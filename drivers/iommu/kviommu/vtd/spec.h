@@ -151,6 +151,9 @@
 
 /* Fault reasons of legacy mode */
 #define VTD_FR_CONTEXT_INVALID		0x03
+#define VTD_FR_WRITE			0x05
+#define VTD_FR_READ			0x06
+#define VTD_FR_PAGING_ACCESS		0x07
 #define VTD_FR_ROOT_TABLE_ACCESS	0x08
 #define VTD_FR_CONTEXT_TABLE_ACCESS	0x09
 #define VTD_FR_ROOT_RSVD		0x0a

@@ -71,6 +71,8 @@ void vtd_set64(struct vtd *vtd, unsigned int offset, u64 val);
 void vtd_queue_enable(struct vtd *vtd);
 void vtd_queue_disable(struct vtd *vtd);
 void vtd_queue_run(struct vtd *vtd);
+bool vtd_queue_pending(struct kviommu_frontend *fe);
+void vtd_queue_continue(struct kviommu_frontend *fe);
 void vtd_ccmd(struct vtd *vtd);
 void vtd_iotlb(struct vtd *vtd);
 
