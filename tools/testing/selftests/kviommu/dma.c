@@ -377,6 +377,44 @@ static __u64 split_and_join(struct guest *g, __u64 iova, __u64 gpa, __u64 table)
 	return n;
 }
 
+/* And it is no work, until one of the small ones changes. */
+TEST_F(dma, huge_split)
+{
+	const __u64 iova = 0x40000000;
+	struct kviommu_stats a, b;
+	__u64 table, *entry;
+
+	RUN(g_map, 0, iova, HUGE(1), 512, MAP_RW);
+	entry = ENTRY(iova, LEAF_2M);
+	table = *entry;
+	RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_2M));
+	RUN(g_map, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	a = unit_stats(&self->u);
+	*entry = table;
+	RUN(g_flush_pages, 0, iova, 9);
+	b = unit_stats(&self->u);
+	EXPECT_EQ(a.out_maps, b.out_maps);
+	EXPECT_EQ(a.out_unmaps, b.out_unmaps);
+	EXPECT_EQ(a.out_syncs, b.out_syncs);
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x7000, HUGE(1) + 0x7000));
+	/* One page leads elsewhere, one is gone, told page by page. */
+	RUN(g_map, 0, iova + 0x7000, PAGE(7), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x7000, PAGE(7)));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova, HUGE(1)));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x8000, HUGE(1) + 0x8000));
+	RUN(g_unmap, 0, iova + 0x9000, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x9000, HUGE(1) + 0x9000));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x1ff000, HUGE(1) + 0x1ff000));
+	b = unit_stats(&self->u);
+	EXPECT_EQ(a.out_mapped - 1, b.out_mapped);
+	/* The table is the large page's pieces but for those two. */
+	RUN(g_map, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x7000, HUGE(1) + 0x7000));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x9000, HUGE(1) + 0x9000));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x7000, PAGE(7)));
+	EXPECT_EQ(a.out_mapped, unit_stats(&self->u).out_mapped);
+}
+
 TEST_F_TIMEOUT(dma, huge_split_under_dma, 60)
 {
 	void *mem = vm_hva(&self->u.vm, HUGE(1) + 0x5000);
@@ -1253,9 +1291,13 @@ TEST(boot_identity)
 	EXPECT_EQ(0, unit_stats(&u).out_identity_devices);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));
-	/* Only until the first time */
+	/* Whenever the guest has translation off, as without an IOMMU */
 	guest_run(&u.vm, g_enable, false);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));
+	guest_run(&u.vm, g_enable, true);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));
 	ASSERT_EQ(0, unit_reset(u.fd));
 	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, PAGE(5), PAGE(5)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));

@@ -15,6 +15,7 @@
 
 /* Fault reasons of the specification's list for legacy mode */
 #define FR_CONTEXT_INVALID	0x03
+#define FR_PAGING_TABLE_ACCESS	0x07
 #define FR_ROOT_RESERVED	0x0a
 #define FR_CONTEXT_RESERVED	0x0b
 #define FR_PAGING_RESERVED	0x0c
@@ -120,6 +121,43 @@ TEST_F(faults, paging_entry)
 	clear(self, FSTS_FRI(fsts));
 	EXPECT_EQ(0, RECORD_F(record_at(self, FSTS_FRI(fsts))));
 	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS) & 0xff);
+}
+
+/* One fault for one mistake, however often the guest invalidates. */
+TEST_F(faults, once_for_each_entry)
+{
+	cause(self, 0x40000000);
+	EXPECT_EQ(1, signals(self->event));
+	clear(self, 0);
+	RUN(g_flush_pages, 0, 0x40000000, 9);
+	RUN(g_flush_domain, 0);
+	RUN(g_flush_global);
+	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS) & 0xff);
+	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(1, unit_stats(&self->u).out_faults);
+	/* Mended and made again it is another one. */
+	RUN(g_unmap, 0, 0x40000000, 1, MAP_LEAF(LEAF_2M));
+	cause(self, 0x40000000);
+	EXPECT_EQ(1, signals(self->event));
+	EXPECT_EQ(2, unit_stats(&self->u).out_faults);
+}
+
+TEST_F(faults, table_nowhere)
+{
+	struct record r;
+	__u64 *pde;
+	__u32 fsts;
+
+	RUN(g_map, 0, 0x40000000, PAGE(0), 1, MAP_RW);
+	pde = vm_hva(&self->u.vm, RUN(g_entry_gpa, 0, 0x40000000, LEAF_2M));
+	*pde = 0x80000000 | MAP_RW;
+	RUN(g_flush_pages, 0, 0x40000000, 9);
+	fsts = RUN(g_peek32, VTD_FSTS);
+	EXPECT_EQ(VTD_FSTS_PPF, fsts & 0xff);
+	r = record_at(self, FSTS_FRI(fsts));
+	EXPECT_EQ(FR_PAGING_TABLE_ACCESS, RECORD_REASON(r));
+	EXPECT_EQ(SID(0), RECORD_SID(r));
+	EXPECT_EQ(0x40000000, RECORD_ADDR(r));
 }
 
 /* The records go round; FRI tells where the oldest is. */

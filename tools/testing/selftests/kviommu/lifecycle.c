@@ -342,6 +342,42 @@ TEST_F(order, ioas_unmapped)
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x200000, HUGE(0)));
 }
 
+/* The guest need do nothing for its memory to be back when the VMM says so. */
+TEST_F(order, ioas_refreshed)
+{
+	struct unit *u = &self->u;
+
+	unit_close(u);
+	unit_open(u, &(struct unit_config){ .no_ram = true });
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_HUGE, IOAS_RW));
+	unit_add_device(u, 0, SID(0));
+	start_guest(u);
+	guest_run(&u->vm, g_map, 0, 0x200000, HUGE(0), 3, MAP_RW);
+	guest_run(&u->vm, g_map, 0, 0x40000000, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x200000, HUGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x40000000, HUGE(1)));
+	/* Nothing to be had: no harm done */
+	EXPECT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(1, unit_stats(u).out_mapped);
+
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HUGE, vm_hva(&u->vm, GPA_HUGE),
+			      GPA_RAM_END - GPA_HUGE, IOAS_RW));
+	EXPECT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(1 + 3 + 512, unit_stats(u).out_mapped);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, 0x200000, HUGE(0)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, 0x40000000, HUGE(1)));
+
+	/* Away and back, elsewhere */
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_HUGE, GPA_RAM_END - GPA_HUGE));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x200000, HUGE(0)));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HUGE, vm_hva(&u->vm, HUGE(1)),
+			      SZ_2M, IOAS_RW));
+	EXPECT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, 0x200000, HUGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x200000, HUGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x40000000, HUGE(1)));
+}
+
 /* The guest's tables and queue themselves go away. */
 TEST_F(order, ioas_unmapped_under_tables)
 {

@@ -21,6 +21,10 @@ FIXTURE_VARIANT_ADD(regs, trap_48bit) {
 	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
 };
 
+FIXTURE_VARIANT_ADD(regs, trap_44bit) {
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 44 },
+};
+
 FIXTURE_VARIANT_ADD(regs, trap_39bit) {
 	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 39 },
 };
@@ -45,7 +49,7 @@ static bool overlap(__u64 a, __u64 a_size, __u64 b, __u64 b_size)
 TEST_F(regs, capabilities)
 {
 	__u64 cap = RUN(g_peek64, VTD_CAP), ecap = RUN(g_peek64, VTD_ECAP);
-	bool wide = variant->config.aw_bits == 48;
+	bool wide = variant->config.aw_bits > 39;
 	__u64 fro = VTD_CAP_FRO(cap), iro = VTD_ECAP_IRO(ecap);
 	__u64 nfr = VTD_CAP_NFR(cap);
 

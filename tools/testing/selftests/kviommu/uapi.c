@@ -31,6 +31,8 @@ union any_arg {
 	struct kviommu_set_eventfd eventfd;
 	struct kviommu_reset reset;
 	struct kviommu_stats stats;
+	struct kviommu_policy policy;
+	struct kviommu_refresh refresh;
 	__u8 bytes[4096];
 };
 
@@ -54,6 +56,12 @@ static const struct call {
 	{ "RESET", KVIOMMU_RESET, sizeof(struct kviommu_reset), true, false },
 	{ "GET_STATS", KVIOMMU_GET_STATS, sizeof(struct kviommu_stats), true,
 	  true },
+	{ "SET_POLICY", KVIOMMU_SET_POLICY, sizeof(struct kviommu_policy), true,
+	  false },
+	{ "GET_POLICY", KVIOMMU_GET_POLICY, sizeof(struct kviommu_policy), true,
+	  true },
+	{ "REFRESH", KVIOMMU_REFRESH, sizeof(struct kviommu_refresh), true,
+	  false },
 };
 
 /* Run in a child, which has our files but not our address space. */
@@ -124,6 +132,11 @@ static void good_arg(FIXTURE_DATA(uapi) * self, const struct call *c,
 		arg->eventfd.event = KVIOMMU_EVENT_FAULT;
 		arg->eventfd.fd = -1;
 		break;
+	case KVIOMMU_SET_POLICY:
+		/* Nothing at all is what every host allows. */
+		arg->policy.mode = KVIOMMU_MODE_TRAP;
+		arg->policy.strategy = KVIOMMU_STRATEGY_STRICT;
+		break;
 	}
 }
 
@@ -167,7 +180,7 @@ TEST_F(uapi, unknown_ioctl)
 
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd, _IO(KVIOMMU_TYPE, 0x7f), &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd,
-				     _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_STATS + 1),
+				     _IO(KVIOMMU_TYPE, KVIOMMU_CMD_REFRESH + 1),
 				      &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd, _IO(0x3b, KVIOMMU_CMD_ARM), &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd,
@@ -369,7 +382,7 @@ TEST_F(uapi, create_bad_values)
 {
 	union any_arg arg;
 	const struct call *create = &calls[1];
-	static const __u32 widths[] = { 0, 1, 38, 40, 47, 49, 57, 64, ~0U };
+	static const __u32 widths[] = { 0, 1, 38, 49, 57, 64, ~0U };
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(widths); i++) {
@@ -398,7 +411,7 @@ TEST_F(uapi, create_bad_values)
 		TH_LOG("%s", create->name);
 
 	good_arg(self, create, &arg);
-	arg.create.aw_bits = 39;
+	arg.create.aw_bits = 40;
 	EXPECT_EQ(0, unit_ioctl_of(create, self->fd, &arg))
 		TH_LOG("%s", create->name);
 	EXPECT_NE(0, arg.create.out_cap);
@@ -456,6 +469,43 @@ TEST_F(uapi, arm)
 	EXPECT_EQ(0, unit_arm(self->u.fd, GPA_REGS));
 	EXPECT_EQ(0, unit_arm(self->u.fd, GPA_REGS));
 	guest_run(&self->u.vm, g_setup, 0);
+}
+
+TEST_F(uapi, arm_read_only_slot)
+{
+	ASSERT_EQ(0, vm_set_slot(&self->u.vm, VM_SLOT_SPARE, GPA_REGS + 0x10000,
+				 self->u.regs, PAGE_SIZE, KVM_MEM_READONLY));
+	EXPECT_EQ(EINVAL, unit_arm(self->u.fd, GPA_REGS + 0x10000));
+	/* The refusal left the unit where it was. */
+	guest_run(&self->u.vm, g_setup, 0);
+}
+
+/* One page cannot show the registers of two units. */
+TEST_F(uapi, arm_where_another_unit_is)
+{
+	struct vm *vm = &self->u.vm;
+	void *regs;
+
+	ASSERT_EQ(0, unit_create(self->fd, vm->fd, self->u.iommufd, self->u.ioas,
+				 &plain, NULL));
+	EXPECT_EQ(EBUSY, unit_arm(self->fd, GPA_REGS));
+	guest_run(vm, g_setup, 0);
+	/* At a place of its own it is welcome, and when the other has gone. */
+	regs = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    self->fd, 0);
+	ASSERT_NE(MAP_FAILED, regs);
+	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_SPARE, GPA_REGS + 0x10000, regs,
+				 PAGE_SIZE, 0));
+	EXPECT_EQ(0, unit_arm(self->fd, GPA_REGS + 0x10000));
+	guest_run(vm, g_flush_global);
+	vm->g->regs = GPA_REGS + 0x10000;
+	guest_run(vm, g_setup, 0);
+	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_REGS, GPA_REGS, self->u.regs, 0, 0));
+	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_SPARE, GPA_REGS + 0x10000, regs, 0, 0));
+	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_REGS, GPA_REGS, regs, PAGE_SIZE, 0));
+	EXPECT_EQ(0, unit_arm(self->fd, GPA_REGS));
+	vm->g->regs = GPA_REGS;
+	guest_run(vm, g_flush_global);
 }
 
 TEST(arm_without_slot)
@@ -627,7 +677,7 @@ TEST_F(uapi, set_eventfd)
 	int fd = self->u.fd;
 	__u32 event;
 
-	for (event = KVIOMMU_EVENT_FAULT; event <= KVIOMMU_EVENT_CONTROL; event++) {
+	for (event = KVIOMMU_EVENT_FAULT; event <= KVIOMMU_EVENT_LIMIT; event++) {
 		EXPECT_EQ(EBADF, unit_set_eventfd(fd, event, 1000));
 		EXPECT_EQ(EINVAL, unit_set_eventfd(fd, event, null));
 		EXPECT_EQ(EINVAL, unit_set_eventfd(fd, event, self->u.vm.fd));
@@ -639,10 +689,62 @@ TEST_F(uapi, set_eventfd)
 		/* -1 is what says none, and nothing else */
 		EXPECT_EQ(EBADF, unit_set_eventfd(fd, event, -2));
 	}
-	EXPECT_EQ(EOPNOTSUPP, unit_set_eventfd(fd, KVIOMMU_EVENT_CONTROL + 1, efd));
+	EXPECT_EQ(EOPNOTSUPP, unit_set_eventfd(fd, KVIOMMU_EVENT_LIMIT + 1, efd));
 	EXPECT_EQ(EOPNOTSUPP, unit_set_eventfd(fd, ~0U, efd));
 	close(null);
 	close(efd);
+}
+
+/* SET_POLICY and GET_POLICY */
+
+TEST_F(uapi, policy)
+{
+	struct kviommu_policy host = unit_policy(&self->u), p;
+	unsigned int i;
+
+	EXPECT_EQ(sizeof(host), host.size);
+	EXPECT_EQ(0, host.flags);
+	EXPECT_EQ(KVIOMMU_MODE_TRAP, host.mode);
+	EXPECT_EQ(KVIOMMU_STRATEGY_STRICT, host.strategy);
+	EXPECT_LT(0, host.max_pins);
+	EXPECT_LT(0, host.max_tables);
+	EXPECT_LT(0, host.max_domains);
+	EXPECT_LE(host.max_idle_pins, host.max_pins);
+
+	/* What is in force can be set; each limit can be lowered on its own, */
+	EXPECT_EQ(0, unit_set_policy(&self->u, &host));
+	for (i = 0; i < 4; i++) {
+		__u64 *limit[] = { &p.max_pins, &p.max_idle_pins, &p.max_tables,
+				   &p.max_domains };
+
+		p = host;
+		*limit[i] = i;
+		EXPECT_EQ(0, unit_set_policy(&self->u, &p));
+		*limit[i] = ~0ULL;
+		p = unit_policy(&self->u);
+		EXPECT_EQ(i, *limit[i]);
+		/* raised again to the host's, and no further. */
+		p = host;
+		EXPECT_EQ(0, unit_set_policy(&self->u, &p));
+		*limit[i] += 1;
+		EXPECT_EQ(EINVAL, unit_set_policy(&self->u, &p));
+		*limit[i] = ~0ULL;
+		EXPECT_EQ(EINVAL, unit_set_policy(&self->u, &p));
+	}
+	/* A refusal changes nothing. */
+	p = host;
+	p.max_pins = 1;
+	p.max_domains = host.max_domains + 1;
+	EXPECT_EQ(EINVAL, unit_set_policy(&self->u, &p));
+	p = unit_policy(&self->u);
+	EXPECT_EQ(0, memcmp(&p, &host, sizeof(p)));
+
+	p = host;
+	p.mode = 99;
+	EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
+	p = host;
+	p.strategy = 99;
+	EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
 }
 
 /* GET_STATS and RESET */
@@ -657,6 +759,7 @@ TEST_F(uapi, stats_of_a_new_unit)
 	EXPECT_EQ(0, s.out_unmaps);
 	EXPECT_EQ(0, s.out_faults);
 	EXPECT_EQ(0, s.out_errors);
+	EXPECT_EQ(0, s.out_limits);
 	EXPECT_EQ(0, s.out_pinned);
 	EXPECT_EQ(0, s.out_mapped);
 	EXPECT_EQ(0, s.out_domains);

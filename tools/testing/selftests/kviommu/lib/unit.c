@@ -80,6 +80,29 @@ int unit_set_eventfd(int fd, __u32 event, int event_fd)
 	return unit_ioctl(fd, KVIOMMU_SET_EVENTFD, &set);
 }
 
+int unit_set_policy(struct unit *u, const struct kviommu_policy *policy)
+{
+	struct kviommu_policy p = *policy;
+
+	p.size = sizeof(p);
+	return unit_ioctl(u->fd, KVIOMMU_SET_POLICY, &p);
+}
+
+int unit_refresh(struct unit *u)
+{
+	struct kviommu_refresh refresh = { .size = sizeof(refresh) };
+
+	return unit_ioctl(u->fd, KVIOMMU_REFRESH, &refresh);
+}
+
+struct kviommu_policy unit_policy(struct unit *u)
+{
+	struct kviommu_policy p = { .size = sizeof(p) };
+
+	REQUIRE(!unit_ioctl(u->fd, KVIOMMU_GET_POLICY, &p));
+	return p;
+}
+
 struct kviommu_stats unit_stats(struct unit *u)
 {
 	struct kviommu_stats stats = { .size = sizeof(stats) };

@@ -86,7 +86,11 @@ int unit_attach(int fd, int device_fd, __u32 sid);
 int unit_detach(int fd, __u32 sid);
 int unit_reset(int fd);
 int unit_set_eventfd(int fd, __u32 event, int event_fd);
+int unit_set_policy(struct unit *u, const struct kviommu_policy *policy);
+int unit_refresh(struct unit *u);
+/* These do not fail. */
 struct kviommu_stats unit_stats(struct unit *u);
+struct kviommu_policy unit_policy(struct unit *u);
 
 /* The register page as a slot of the guest, and handled */
 void unit_map_regs(struct unit *u);
