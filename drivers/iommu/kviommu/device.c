@@ -78,14 +78,24 @@ static void group_bind(struct kviommu_group *group,
 		kviommu_domain_put(old);
 }
 
+/*
+ * Devices that the guest does not use do not count: it may well attach those of
+ * a group one after another.
+ */
 static void group_update(struct kviommu_group *group)
 {
-	const struct kviommu_binding *b = &first_of(group)->wanted;
+	const struct kviommu_binding *b = &blocked;
 	struct kviommu_device *dev;
 
-	list_for_each_entry(dev, &group->devices, group_entry)
-		if (!same_binding(&dev->wanted, b))
+	list_for_each_entry(dev, &group->devices, group_entry) {
+		if (dev->wanted.type == KVIOMMU_BIND_BLOCKED)
+			continue;
+		if (b != &blocked && !same_binding(&dev->wanted, b)) {
 			b = &blocked;
+			break;
+		}
+		b = &dev->wanted;
+	}
 	group_bind(group, b);
 }
 

@@ -21,6 +21,7 @@
 
 #define ENTRIES		512
 #define ENTRY_BITS	9
+#define NO_GFN		(~0ULL)
 
 /*
  * A slot holds nothing (0), an entry that is invalid, a leaf, or a pointer to a
@@ -34,7 +35,7 @@
 
 /**
  * struct kviommu_node - A table of the guest, as last merged
- * @gfn: Its guest frame
+ * @gfn: Its guest frame, or NO_GFN
  * @table: The table itself, pinned; NULL if it is not in guest memory
  * @slots: What its entries were
  */
@@ -73,19 +74,36 @@ static struct kviommu_node *node_alloc(struct kviommu_domain *domain, u64 iova,
 
 	if (unit->nr_nodes >= unit->policy.max_tables)
 		return ERR_PTR(-EDQUOT);
-	ret = kviommu_domain_count_tables(domain, iova, level);
-	if (ret)
-		return ERR_PTR(ret);
 	node = kzalloc_obj(*node, GFP_KERNEL_ACCOUNT);
 	if (!node)
 		return ERR_PTR(-ENOMEM);
+	ret = -ENOMEM;
 	node->slots = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!node->slots) {
-		kfree(node);
-		return ERR_PTR(-ENOMEM);
-	}
+	if (!node->slots)
+		goto free;
+	ret = kviommu_domain_count_tables(domain, iova, level);
+	if (ret)
+		goto free;
+	node->gfn = NO_GFN;
 	unit->nr_nodes++;
 	return node;
+
+free:
+	free_page((unsigned long)node->slots);
+	kfree(node);
+	return ERR_PTR(ret);
+}
+
+/* As kviommu_pin_get(). At a limit, what waits for a flush makes room. */
+static int get_frame(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
+		     u64 *pfn)
+{
+	int ret = kviommu_pin_get(unit, gfn, prot, pfn);
+
+	if ((ret != -ENOMEM && ret != -EDQUOT) || !unit->nr_release)
+		return ret;
+	kviommu_unit_flush(unit);
+	return kviommu_pin_get(unit, gfn, prot, pfn);
 }
 
 static void node_drop_table(struct kviommu_unit *unit,
@@ -115,21 +133,23 @@ static int node_set_table(struct kviommu_unit *unit, struct kviommu_node *node,
 	if (node->table && node->gfn == gfn)
 		return 0;
 	node_drop_table(unit, node);
-	ret = kviommu_pin_get(unit, gfn, KVIOMMU_READ, &pfn);
+	node->gfn = gfn;
+	ret = get_frame(unit, gfn, KVIOMMU_READ, &pfn);
 	if (ret)
 		return ret;
-	node->gfn = gfn;
 	node->table = page_address(pfn_to_page(pfn));
 	return 0;
 }
 
-static void unmap_range(struct kviommu_domain *domain, u64 iova, u64 size)
+static bool unmap_range(struct kviommu_domain *domain, u64 iova, u64 size)
 {
-	/* We mapped all of it, and in these pieces. */
-	WARN_ON_ONCE(iommu_unmap_fast(domain->hw, iova, size,
-				      &domain->gather) != size);
+	size_t unmapped = iommu_unmap_fast(domain->hw, iova, size,
+					   &domain->gather);
+
 	iommu_iotlb_gather_add_range(&domain->gather, iova, size);
 	domain->dirty = true;
+	/* We mapped all of it, in these pieces. What is not gone stays pinned. */
+	return !WARN_ON_ONCE(unmapped != size);
 }
 
 static void unmap_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
@@ -140,11 +160,11 @@ static void unmap_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 	if (!slot_mapped(slot))
 		return;
 	trace_kviommu_unmap(domain->unit->id, domain->did, iova, size);
-	unmap_range(domain, iova, size);
+	if (unmap_range(domain, iova, size))
+		kviommu_domain_release(domain, (slot & SLOT_ADDR) >> PAGE_SHIFT,
+				       size >> PAGE_SHIFT);
 	kviommu_count(domain->unit, unmaps, 1);
 	kviommu_count(domain->unit, mapped, -(size >> PAGE_SHIFT));
-	kviommu_domain_release(domain, (slot & SLOT_ADDR) >> PAGE_SHIFT,
-			       size >> PAGE_SHIFT);
 }
 
 /* Frames that are neighbours in the host too. */
@@ -211,7 +231,7 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 		return -ERANGE;
 	for (i = 0; i < nr; i++) {
 		/* Not every host has write-only pages. */
-		ret = kviommu_pin_get(unit, gfn + i, prot | KVIOMMU_READ, &pfn);
+		ret = get_frame(unit, gfn + i, prot | KVIOMMU_READ, &pfn);
 		if (ret)
 			goto undo;
 		if (run.nr && pfn != run.pfn + run.nr) {
@@ -239,8 +259,8 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 undo_pin:
 	i++;
 undo:
-	if (run.iova > iova)
-		unmap_range(domain, iova, run.iova - iova);
+	if (run.iova > iova && !unmap_range(domain, iova, run.iova - iova))
+		return ret;
 	if (i)
 		kviommu_domain_release(domain, gfn, i);
 	return ret;
@@ -416,7 +436,7 @@ static bool table_is_leaf(struct merge *m, u64 gfn, u64 leaf,
 	unsigned int i;
 	u64 pfn;
 
-	if (kviommu_pin_get(unit, gfn, KVIOMMU_READ, &pfn))
+	if (get_frame(unit, gfn, KVIOMMU_READ, &pfn))
 		return false;
 	table = page_address(pfn_to_page(pfn));
 	for (i = 0; same && i < ENTRIES; i++) {
@@ -434,6 +454,7 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 	struct kviommu_node *node = slot_node(*slot);
 	struct kviommu_unit *unit = m->domain->unit;
 	u64 first = m->first, last = m->last;
+	bool again;
 	int ret;
 
 	if (!node) {
@@ -457,9 +478,10 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 		}
 		*slot = (u64)node;
 	}
+	again = !node->table && node->gfn == gfn;
 	ret = node_set_table(unit, node, gfn);
 	if (ret)
-		merge_error(m, iova, ret, unit->fe->fault_table);
+		merge_error(m, iova, ret, again ? 0 : unit->fe->fault_table);
 	ret = merge_node(m, node, iova, level - 1, prot);
 	m->first = first;
 	m->last = last;
@@ -548,6 +570,7 @@ int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last,
 			     (1ULL << domain->unit->aw_bits) - 1),
 		.retry = retry,
 	};
+	bool again;
 	int ret;
 
 	lockdep_assert_held(&domain->unit->map_lock);
@@ -563,10 +586,12 @@ int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last,
 			return 0;
 		}
 	}
+	again = !domain->root->table && domain->root->gfn != NO_GFN;
 	ret = node_set_table(domain->unit, domain->root,
 			     domain->pgtbl >> PAGE_SHIFT);
 	if (ret)
-		merge_error(&m, 0, ret, domain->unit->fe->fault_table);
+		merge_error(&m, 0, ret,
+			    again ? 0 : domain->unit->fe->fault_table);
 	return merge_node(&m, domain->root, 0, domain->levels, SLOT_PROT);
 }
 

@@ -115,31 +115,13 @@ static int ask(struct kviommu_unit *unit, struct pin *p, u64 gfn, bool write)
 	return 0;
 }
 
-/**
- * kviommu_pin_get() - Use a guest frame
- * @unit: The unit
- * @gfn: Guest frame number
- * @prot: KVIOMMU_READ, KVIOMMU_WRITE or both
- * @pfn: The host frame, pinned until kviommu_pin_put()
- *
- * Context: under map_lock, may sleep.
- * Return: 0; -ENOENT if the IOAS has no such memory; -EPERM if it denies @prot;
- * -EDQUOT at the limit of pins or uses; -ENOMEM, or an error of pinning.
- */
-int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
-		    u64 *pfn)
+static int pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
+		   u64 *pfn)
 {
 	struct chunk *chunk;
 	struct pin *p;
 	int ret = 0;
 
-	lockdep_assert_held(&unit->map_lock);
-
-	if (gfn > ULONG_MAX >> PAGE_SHIFT)
-		return -ENOENT;
-	/* At the limit idle pins make room. */
-	if (unit->pins.pinned >= unit->policy.max_pins && unit->pins.idle)
-		kviommu_pin_trim(unit, unit->pins.idle / 2);
 	chunk = chunk_get(unit, gfn);
 	if (IS_ERR(chunk))
 		return PTR_ERR(chunk);
@@ -152,7 +134,7 @@ int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 	if (!ret && (prot & KVIOMMU_READ) && !p->readable)
 		ret = ask(unit, p, gfn, false);
 	if (!ret && p->uses == MAX_USES)
-		ret = -EDQUOT;
+		ret = -EOVERFLOW;
 	if (ret) {
 		chunk_put(unit, chunk, gfn >> CHUNK_SHIFT);
 		return ret;
@@ -162,6 +144,36 @@ int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 		unit->pins.idle--;
 	*pfn = p->pfn;
 	return 0;
+}
+
+/**
+ * kviommu_pin_get() - Use a guest frame
+ * @unit: The unit
+ * @gfn: Guest frame number
+ * @prot: KVIOMMU_READ, KVIOMMU_WRITE or both
+ * @pfn: The host frame, pinned until kviommu_pin_put()
+ *
+ * Context: under map_lock, may sleep.
+ * Return: 0; -ENOENT if the IOAS has no such memory; -EPERM if it denies @prot;
+ * -EDQUOT at the limit of pins; -EOVERFLOW if the frame is used too often;
+ * -ENOMEM, also at the limit of locked memory, or an error of pinning.
+ */
+int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
+		    u64 *pfn)
+{
+	int ret;
+
+	lockdep_assert_held(&unit->map_lock);
+
+	if (gfn > ULONG_MAX >> PAGE_SHIFT)
+		return -ENOENT;
+	for (;;) {
+		ret = pin_get(unit, gfn, prot, pfn);
+		/* At a limit idle pins make room. */
+		if ((ret != -ENOMEM && ret != -EDQUOT) || !unit->pins.idle)
+			return ret;
+		kviommu_pin_trim(unit, unit->pins.idle / 2);
+	}
 }
 
 /**
@@ -295,35 +307,44 @@ u64 kviommu_pin_bytes(const struct kviommu_unit *unit)
 	return unit->nr_chunks * sizeof(struct chunk);
 }
 
+/* Within one page. */
+static int guest_rw_page(struct kviommu_unit *unit, u64 gpa, void *buf,
+			 unsigned int len, bool write)
+{
+	unsigned int prot = write ? KVIOMMU_WRITE : KVIOMMU_READ;
+	u64 gfn = gpa >> PAGE_SHIFT;
+	void *va;
+	u64 pfn;
+	int ret;
+
+	ret = kviommu_pin_get(unit, gfn, prot, &pfn);
+	/* Limits are for what devices reach: registers have to work on. */
+	if (ret == -EDQUOT || ret == -ENOMEM)
+		return kviommu_access_rw(&unit->access, gpa, buf, len, write);
+	if (ret)
+		return ret;
+	va = page_address(pfn_to_page(pfn)) + offset_in_page(gpa);
+	if (write && len == sizeof(u32) && IS_ALIGNED(gpa, len))
+		/* Pairs with the guest's load of the status. */
+		smp_store_release((u32 *)va, get_unaligned((u32 *)buf));
+	else if (write)
+		memcpy(va, buf, len);
+	else
+		memcpy(buf, va, len);
+	kviommu_pin_put(unit, gfn);
+	return 0;
+}
+
 static int guest_rw(struct kviommu_unit *unit, u64 gpa, void *buf,
 		    unsigned int len, bool write)
 {
-	unsigned int prot = write ? KVIOMMU_WRITE : KVIOMMU_READ;
+	unsigned int n;
 	int ret = 0;
 
 	mutex_lock(&unit->map_lock);
-	while (len) {
-		unsigned int offset = offset_in_page(gpa);
-		unsigned int n = min_t(unsigned int, len, PAGE_SIZE - offset);
-		u64 gfn = gpa >> PAGE_SHIFT;
-		void *va;
-		u64 pfn;
-
-		ret = kviommu_pin_get(unit, gfn, prot, &pfn);
-		if (ret)
-			break;
-		va = page_address(pfn_to_page(pfn)) + offset;
-		if (write && n == sizeof(u32) && IS_ALIGNED(offset, n))
-			/* Pairs with the guest's load of the status. */
-			smp_store_release((u32 *)va, get_unaligned((u32 *)buf));
-		else if (write)
-			memcpy(va, buf, n);
-		else
-			memcpy(buf, va, n);
-		kviommu_pin_put(unit, gfn);
-		buf += n;
-		gpa += n;
-		len -= n;
+	for (; len && !ret; gpa += n, buf += n, len -= n) {
+		n = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(gpa));
+		ret = guest_rw_page(unit, gpa, buf, n, write);
 	}
 	mutex_unlock(&unit->map_lock);
 	if (ret)

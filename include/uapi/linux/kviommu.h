@@ -133,9 +133,9 @@ enum kviommu_create_flags {
  *    @aw_bits is none of the documented values.
  *  - EPERM: the virtual machine belongs to another process.
  *  - ENOENT: the iommufd has no IOAS of that ID.
- *  - EOPNOTSUPP: an unknown model, or the virtual machine's memory is
- *    encrypted or its register state protected, so its writes cannot be
- *    emulated.
+ *  - EOPNOTSUPP: an unknown model, or the virtual machine is of a type whose
+ *    memory is encrypted or whose registers are protected: its tables could not
+ *    be read, nor its writes emulated.
  */
 struct kviommu_create {
 	__u32 size;
@@ -202,16 +202,20 @@ struct kviommu_arm {
  * Errors beside the general ones:
  *
  *  - EBADF: @device_fd is not an open file.
- *  - EINVAL: @device_fd is no VFIO device cdev, or not bound to an iommufd, or
- *    @source_id has bits beyond 15:0.
+ *  - EINVAL: @device_fd is no VFIO device cdev of a physical device, or not
+ *    the descriptor that was bound to an iommufd, or @source_id has bits
+ *    beyond 15:0.
  *  - EXDEV: the device is bound to another iommufd.
  *  - EBUSY: the device is attached to an IOAS, to a page table or to a unit, or
  *    another device of its IOMMU group is, but not to this unit.
  *  - EEXIST: another device of this unit has @source_id.
  *  - ENOSPC: the unit has kviommu_info.out_max_devices devices.
  *  - EMEDIUMTYPE: the physical IOMMU cannot translate as the guest may ask
- *    for: its address width is below the unit's, or it cannot keep DMA
- *    coherent with the CPU's caches.
+ *    for: its address width is below the unit's, it has no pages of 4 KiB, or
+ *    it says that it can force DMA to be coherent but does not. A unit of
+ *    fewer kviommu_create.aw_bits may do.
+ *  - what else the IOMMU's driver says when the device's group is attached to
+ *    a domain.
  */
 struct kviommu_attach_device {
 	__u32 size;
@@ -317,10 +321,12 @@ struct kviommu_reset {
  * @out_maps: Translations entered into shadow tables, in leaf entries
  * @out_unmaps: Translations removed from shadow tables, in leaf entries
  * @out_syncs: Flushes of a physical IOTLB
- * @out_faults: Faults reported to the guest, or lost to overflow
- * @out_errors: Translations that the guest asked for and did not get: memory
+ * @out_faults: Faults and queue errors reported to the guest, or lost to
+ *              overflow
+ * @out_errors: What the guest asked for and did not get: translations to memory
  *              that is no guest RAM, lacks the permission, or could not be
- *              pinned or mapped
+ *              pinned or mapped; devices that stay blocked; queues and tables
+ *              that cannot be read
  * @out_pin_hits: Lookups in the pin cache that found the page pinned
  * @out_pin_misses: Lookups that had to pin the page
  * @out_pinned: Guest pages of 4 KiB pinned by the unit now
@@ -389,7 +395,8 @@ enum kviommu_strategy {
  *            memory is limited by RLIMIT_MEMLOCK as well.
  * @max_idle_pins: How many of them may be pages that nothing uses any more,
  *                 kept for the next use
- * @max_tables: How many tables of the guest the unit may follow; each takes
+ * @max_tables: How many tables of the guest the unit may follow, and how many
+ *              tables the physical IOMMU's domains may have for it; each takes
  *              about 4 KiB of the host's memory
  * @max_domains: How many guest domains there may be
  *

@@ -70,6 +70,8 @@ int kviommu_access_get(struct kviommu_access *a, int iommufd, u32 ioas_id);
 void kviommu_access_put(struct kviommu_access *a);
 int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 		       struct page **page);
+int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
+		      unsigned int len, bool write);
 void kviommu_access_unpin(struct kviommu_access *a, u64 gfn);
 
 /**

@@ -112,6 +112,27 @@ int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 }
 
 /**
+ * kviommu_access_rw() - Read or write guest memory
+ * @a: The access
+ * @gpa: Guest physical address
+ * @buf: The host's side
+ * @len: How many bytes
+ * @write: Write to the guest; else read
+ *
+ * Needs no pin, but is slow.
+ *
+ * Context: process context, may take the VMM's mmap_lock and fault.
+ * Return: as kviommu_access_pin().
+ */
+int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
+		      unsigned int len, bool write)
+{
+	return iommufd_access_rw(a->access, gpa, buf, len,
+				 write ? IOMMUFD_ACCESS_RW_WRITE :
+				 IOMMUFD_ACCESS_RW_READ);
+}
+
+/**
  * kviommu_access_unpin() - Undo one kviommu_access_pin()
  * @a: The access
  * @gfn: Guest frame number
