@@ -184,9 +184,13 @@ TEST_F(queue, bad_descriptors)
 		EXPECT_EQ(VTD_FSTS_IQE, RUN(g_peek32, VTD_FSTS));
 		EXPECT_EQ(at * 16, RUN(g_peek64, VTD_IQH));
 
-		/* Mended: on it goes, to the end, without another tail */
+		/* Mended but not cleared: nothing, even with a tail */
 		ring[at * 2] = VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(4);
 		ring[at * 2 + 1] = status;
+		RUN(g_poke32, VTD_IQT, g->tail * 16);
+		EXPECT_EQ(1, g->status);
+		EXPECT_EQ(at * 16, RUN(g_peek64, VTD_IQH));
+		/* Cleared: on it goes, to the end, without another tail */
 		RUN(g_poke32, VTD_FSTS, VTD_FSTS_IQE);
 		EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
 		EXPECT_EQ(3, g->status)
