@@ -85,6 +85,7 @@ struct KVIOMMUState {
 
     EventNotifier fault;
     EventNotifier inval_completion;
+    EventNotifier limit;
     Error *migration_blocker;
 };
 
@@ -191,6 +192,15 @@ static void kviommu_inval_completion_event(EventNotifier *n)
     if (event_notifier_test_and_clear(n)) {
         kviommu_send_msi(container_of(n, KVIOMMUState, inval_completion),
                          DMAR_IEADDR_REG, DMAR_IEDATA_REG);
+    }
+}
+
+static void kviommu_limit_event(EventNotifier *n)
+{
+    if (event_notifier_test_and_clear(n)) {
+        warn_report_once("kviommu: DMA of the guest is blocked for lack of "
+                         "memory or at a limit; see RLIMIT_MEMLOCK, the memory "
+                         "cgroup and the parameters of the module kviommu");
     }
 }
 
@@ -379,6 +389,8 @@ static void kviommu_map_missing(KVIOMMUState *k, const KVIOMMURange *w)
 static void kviommu_commit(MemoryListener *listener)
 {
     KVIOMMUState *k = container_of(listener, KVIOMMUState, listener);
+    struct kviommu_refresh refresh = { .size = sizeof(refresh) };
+    guint kept;
 
     /*
      * The memory core takes a section away and adds it anew when something
@@ -402,10 +414,20 @@ static void kviommu_commit(MemoryListener *listener)
         }
         g_array_remove_index_fast(k->mapped, i);
     }
+    kept = k->mapped->len;
     for (int i = 0; i < k->wanted->len; i++) {
         KVIOMMURange w = g_array_index(k->wanted, KVIOMMURange, i);
 
         kviommu_map_missing(k, &w);
+    }
+
+    /* The guest may have mapped for DMA what was not there until now */
+    if (k->initialized && k->mapped->len > kept) {
+        trace_kviommu_refresh();
+        if (ioctl(k->fd, KVIOMMU_REFRESH, &refresh)) {
+            error_report("kviommu: cannot refresh the guest's translations: "
+                         "%s", strerror(errno));
+        }
     }
 
     /*
@@ -723,8 +745,8 @@ static bool kviommu_open(KVIOMMUState *k, Error **errp)
         error_setg_errno(errp, errno, "cannot open " KVIOMMU_DEV ": no "
                          "permission");
         error_append_hint(errp, "Give the user that QEMU runs as access to "
-                          "it, as to /dev/kvm, /dev/iommu and "
-                          "/dev/vfio/devices/*.\n");
+                          "it, as to /dev/kvm, /dev/iommu and the "
+                          "files in /dev/vfio/devices.\n");
         break;
     default:
         error_setg_errno(errp, errno, "cannot open " KVIOMMU_DEV);
@@ -849,10 +871,14 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
                            KVIOMMU_EVENT_INVAL_COMPLETION, errp)) {
         goto err_fault;
     }
+    if (!kviommu_set_event(k, &k->limit, kviommu_limit_event,
+                           KVIOMMU_EVENT_LIMIT, errp)) {
+        goto err_inval_completion;
+    }
     k->page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
     if (k->page == MAP_FAILED) {
         error_setg_errno(errp, errno, "cannot map kviommu's register page");
-        goto err_inval_completion;
+        goto err_limit;
     }
     memory_region_init_ram_device_ptr(&k->page_mr, OBJECT(s), "kviommu", size,
                                       k->page);
@@ -894,6 +920,9 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
     pci_bridge_add_bus_num_notifier(&k->bus_num_notifier);
     return k;
 
+err_limit:
+    event_notifier_set_handler(&k->limit, NULL);
+    event_notifier_cleanup(&k->limit);
 err_inval_completion:
     event_notifier_set_handler(&k->inval_completion, NULL);
     event_notifier_cleanup(&k->inval_completion);
