@@ -1275,6 +1275,10 @@ TEST(read_only_memory)
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, 0x20000, PAGE(50)));
 	EXPECT_EQ(DMA_REACHED, dma_read(&u, 0, 0x20000, PAGE(50), BOUNCE,
 					BOUNCE_PAGE));
+	/* Being mapped for reading already does not help. */
+	guest_run(&u.vm, g_map, 0, 0x21000, PAGE(50), 1, MAP_RW);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, 0x21000, PAGE(50)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, 0x20000, PAGE(50)));
 	unit_close(&u);
 }
 

@@ -291,6 +291,57 @@ TEST_F(order, reset_while_guest_works)
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 }
 
+/* As busy(), and each answer is there at once. */
+static __u64 careful(struct guest *g)
+{
+	while (!READ_ONCE(g->stop)) {
+		g_map(g, 0, IOVA + PAGE_SIZE, PAGE(1), 1, MAP_RW);
+		g_unmap(g, 0, IOVA + PAGE_SIZE, 1, 0);
+		g_write32(g, VTD_FEDATA, g->seq);
+		G_ASSERT(g, g_read32(g, VTD_FEDATA) == g->seq);
+		G_ASSERT_GOT(g, !g_read32(g, VTD_FSTS), g_read32(g, VTD_FSTS));
+		WRITE_ONCE(g->count, g->count + 1);
+	}
+	return 0;
+}
+
+static void *run_careful(void *arg)
+{
+	struct unit *u = arg;
+
+	guest_run(&u->vm, careful);
+	return NULL;
+}
+
+/* What needs no standstill of the guest does it no harm. */
+TEST_F_TIMEOUT(order, ioctls_while_guest_works, 60)
+{
+	struct kviommu_policy host = unit_policy(&self->u), low;
+	struct kviommu_stats a, b;
+	pthread_t thread;
+	int i;
+
+	/* The guest's pages are pinned before limits begin to fall. */
+	low = host;
+	low.max_idle_pins = 0;
+	a = unit_stats(&self->u);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_careful, &self->u));
+	for (i = 0; i < 100; i++) {
+		wait_for_progress(self->u.vm.g);
+		ASSERT_EQ(0, unit_arm(self->u.fd, GPA_REGS));
+		ASSERT_EQ(0, unit_refresh(&self->u));
+		ASSERT_EQ(0, unit_set_policy(&self->u, i & 1 ? &host : &low));
+		ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_CONTROL, -1));
+	}
+	WRITE_ONCE(self->u.vm.g->stop, 1);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	b = unit_stats(&self->u);
+	EXPECT_EQ(self->u.vm.g->count, b.out_maps - a.out_maps);
+	EXPECT_EQ(self->u.vm.g->count, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(0, b.out_errors);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+}
+
 static double seconds(void)
 {
 	struct timespec t;
