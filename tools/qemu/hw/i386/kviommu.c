@@ -33,6 +33,7 @@
 #include "hw/i386/kviommu.h"
 #include "hw/pci/pci_bridge.h"
 #include "hw/pci/pci_bus.h"
+#include "hw/qdev-core.h"
 #include "hw/vfio/pci.h"
 #include "hw/vfio/vfio-common.h"
 #include "migration/blocker.h"
@@ -488,12 +489,18 @@ static bool kviommu_source_id_used(KVIOMMUState *k, int source_id)
     return false;
 }
 
-/* The requester ID that @d has now; none behind a bridge without a number */
+/*
+ * The requester ID that @d has now: none behind a bridge without a number, and
+ * none while the machine is put together. The first reset attaches the devices
+ * then. VFIO must attach them all before, which it cannot do if another device
+ * of the same IOMMU group is behind the unit already.
+ */
 static int kviommu_source_id(KVIOMMUDevice *d)
 {
     int bus_num = pci_bus_num(d->bus);
 
-    if (!bus_num && !pci_bus_is_root(d->bus)) {
+    if (!phase_check(PHASE_MACHINE_READY) ||
+        (!bus_num && !pci_bus_is_root(d->bus))) {
         return KVIOMMU_NO_SOURCE;
     }
     return PCI_BUILD_BDF(bus_num, d->devfn);
@@ -603,6 +610,11 @@ static void kviommu_bus_num_changed(Notifier *n, void *bus)
                                            bus_num_notifier));
 }
 
+/*
+ * VFIO's own detach, in its tear-down of the device, finds nothing to do later.
+ * So there is no way back from here, and none that is needed: VFIO's IOAS is
+ * empty, the device's DMA would be blocked as well if it were attached again.
+ */
 static bool kviommu_vfio_detach(VFIODevice *vdev, Error **errp)
 {
     struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
@@ -613,20 +625,6 @@ static bool kviommu_vfio_detach(VFIODevice *vdev, Error **errp)
         return false;
     }
     return true;
-}
-
-/* VFIO's IOAS is empty, so the device's DMA stays blocked by this */
-static void kviommu_vfio_attach(VFIODevice *vdev)
-{
-    struct vfio_device_attach_iommufd_pt attach = {
-        .argsz = sizeof(attach),
-        .pt_id = vdev->hwpt->hwpt_id,
-    };
-
-    if (ioctl(vdev->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach)) {
-        error_report("cannot attach %s to VFIO's IOAS again: %s", vdev->name,
-                     strerror(errno));
-    }
 }
 
 bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
@@ -668,9 +666,9 @@ bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
     d->source_id = KVIOMMU_NO_SOURCE;
 
     /*
-     * Behind a bridge that the guest has not numbered yet the device has to
-     * wait. Try under any free ID, so that the user learns now, rather than
-     * when the guest runs, if it cannot be attached at all.
+     * If the device has to wait for its ID try any free one, so that the user
+     * learns now, rather than when the guest runs, if it cannot be attached at
+     * all.
      */
     source_id = kviommu_source_id(d);
     if (kviommu_source_id_used(k, source_id)) {
@@ -683,7 +681,6 @@ bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
         }
     }
     if (!kviommu_ioctl_attach(k, d, probe_id, errp)) {
-        kviommu_vfio_attach(vdev);
         g_free(d);
         return false;
     }
@@ -702,7 +699,6 @@ void kviommu_detach_device(KVIOMMUState *k, PCIBus *bus, int devfn)
         return;
     }
     kviommu_ioctl_detach(k, d);
-    kviommu_vfio_attach(d->vdev);
     QLIST_REMOVE(d, next);
     g_free(d);
     /* Its requester ID may be what another one waits for */

@@ -52,12 +52,12 @@ AddressSpace *kviommu_get_address_space(KVIOMMUState *k, PCIBus *bus,
 /**
  * kviommu_attach_device: hand a device that VFIO just attached to the unit
  *
- * Returns: false with @errp set on failure; the device is as VFIO left it then.
+ * Returns: false with @errp set on failure; its DMA is blocked then.
  */
 bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
                            HostIOMMUDevice *hiod, Error **errp);
 
-/* Take a device back from the unit and leave it as VFIO knows it */
+/* Take a device back from the unit; its DMA is blocked then */
 void kviommu_detach_device(KVIOMMUState *k, PCIBus *bus, int devfn);
 
 /* End QEMU if the assigned device @pdev did not get behind the unit */
