@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Two devices behind a conventional PCI bridge: one IOMMU group, which the
- * physical IOMMU cannot tell apart.
+ * Two functions of one PCI device without access control between them: one
+ * IOMMU group, all of which the host translates alike. (Devices behind a
+ * conventional PCI bridge are one group too, but Linux 6.12 does not invalidate
+ * the bridge's entry in the physical context-cache, with or without a unit.)
  */
 #include "kselftest_harness.h"
 #include "require.h"
