@@ -543,9 +543,8 @@ static bool kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d,
         why = ": it is no VFIO device that is bound to an iommufd";
         break;
     }
-    error_setg_errno(errp, errno, "kviommu cannot take device %s as "
-                     "%02x:%02x.%x%s", d->vdev->name, PCI_BUS_NUM(source_id),
-                     PCI_SLOT(source_id), PCI_FUNC(source_id), why);
+    error_setg_errno(errp, errno, "kviommu cannot take device %s%s",
+                     d->vdev->name, why);
     return false;
 }
 
