@@ -1,0 +1,1079 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A fuzzer for what a guest and its VMM can do to a unit. The input is a
+ * sequence of actions; every now and then the guest invalidates everything, and
+ * then what devices can reach must be what the reference translator says.
+ */
+#include <stdlib.h>
+
+#include "../../../drivers/iommu/kviommu/kviommu.h"
+#include "model.h"
+#include "reference.h"
+
+/* Frames that the guest of the test uses, all in AREA_TABLES */
+#define GFN_ROOT	0x20
+#define GFN_CONTEXT	0x21	/* of bus 0, then of bus 1 */
+#define GFN_QUEUE	0x28	/* up to 8 frames */
+#define GFN_STATUS	0x30
+#define GFN_CHECK_QUEUE	0x31
+#define GFN_CHECK_STATUS 0x32
+
+#define REG_VER		0x00
+#define REG_CAP		0x08
+#define REG_ECAP	0x10
+#define REG_GCMD	0x18
+#define REG_GSTS	0x1c
+#define REG_RTADDR	0x20
+#define REG_CCMD	0x28
+#define REG_FSTS	0x34
+#define REG_FECTL	0x38
+#define REG_IQH		0x80
+#define REG_IQT		0x88
+#define REG_IQA		0x90
+#define REG_ICS		0x9c
+#define REG_IECTL	0xa0
+#define REG_IVA		0xf0
+#define REG_IOTLB	0xf8
+#define REG_FRCD	0x220
+#define REG_END		0x300
+
+#define TE		BIT(31)
+#define SRTP		BIT(30)
+#define QIE		BIT(26)
+#define IQE		BIT(4)
+
+#define SL_RW		3ULL
+#define SL_PS		BIT_ULL(7)
+
+#define MAX_TABLES	64
+
+static const u16 sids[MODEL_DEVICES] = { 0x0008, 0x0009, 0x0108, 0x0110 };
+
+static struct {
+	const u8 *next;
+	const u8 *end;
+} in;
+
+static struct {
+	struct kviommu_unit *unit;
+	u8 *page;
+	struct ref_unit ref;
+	u64 rtaddr;
+	bool rtps;
+	bool qie;
+	u64 cap;
+	u64 ecap;
+	bool armed;
+	/* The source-id of a device, or -1 */
+	int attached[MODEL_DEVICES];
+	/* The IOAS or a limit changed, or something failed, since a refresh */
+	bool stale;
+	u64 limits;
+	unsigned int unlock_in;
+	unsigned int unlock_area;
+	u32 sequence;
+} t;
+
+/* Input */
+
+static u8 get8(void)
+{
+	return in.next < in.end ? *in.next++ : 0;
+}
+
+static u64 get64(void)
+{
+	u64 val = 0;
+	int i;
+
+	for (i = 0; i < 64; i += 8)
+		val |= (u64)get8() << i;
+	return val;
+}
+
+/* Indices near both ends of a table are the likely ones. */
+static unsigned int pick_index(void)
+{
+	u8 b = get8();
+
+	if (b < 0xa0)
+		return b & 7;
+	if (b < 0xe0)
+		return 511 - (b & 7);
+	return (get8() << 1 | (b & 1)) & 511;
+}
+
+static u64 pick_iova(void)
+{
+	u64 iova = 0;
+	int level;
+
+	for (level = 0; level < 4; level++)
+		iova |= (u64)pick_index() << (12 + 9 * level);
+	return iova;
+}
+
+/* A frame for a table: most are good ones, and there are few. */
+static u64 pick_table(void)
+{
+	static const u64 others[] = {
+		0x200, 0x201, 0x600, 0x610, 0x900, 0x40000, 0xfffffffffULL, 3,
+	};
+	u8 b = get8();
+
+	return b < 0xe0 ? b & 15 : others[b & 7];
+}
+
+static u64 pick_frame(void)
+{
+	static const u64 bases[] = { 0x40, 0x200, 0x400, 0x5fc, 0x60e, 0x7fe };
+	u8 b = get8();
+
+	return bases[(b >> 5) % ARRAY_SIZE(bases)] + (b & 31);
+}
+
+static u64 pick_huge(void)
+{
+	static const u64 addrs[] = {
+		0x200000, 0x400000, 0x600000, 0x40000000, 0x40200000, 0,
+		0x800000, 0x7fe00000,
+	};
+
+	return addrs[get8() & 7];
+}
+
+static u64 pick_rights(void)
+{
+	u8 b = get8();
+
+	return b < 0xc0 ? SL_RW : b & SL_RW;
+}
+
+static u64 pick_entry(void)
+{
+	u8 b = get8();
+
+	switch (b & 15) {
+	case 0:
+		return 0;
+	case 1 ... 5:
+		return pick_table() << PAGE_SHIFT | pick_rights();
+	case 6 ... 9:
+		return pick_frame() << PAGE_SHIFT | pick_rights();
+	case 10 ... 11:
+		return pick_huge() | SL_PS | pick_rights();
+	case 12:
+		return 0x40000000ULL * (b >> 4 & 3) | SL_PS | pick_rights();
+	case 13:
+		return get64();
+	case 14:
+		return (pick_table() << PAGE_SHIFT | SL_RW) ^ BIT_ULL(get8() & 63);
+	default:
+		return (pick_frame() << PAGE_SHIFT | SL_RW) ^ BIT_ULL(get8() & 63);
+	}
+}
+
+/* Guest memory */
+
+/* Memory that a check writes to is no table. */
+static void cpu_write64(u64 gpa, u64 val)
+{
+	u64 gfn = (val & GENMASK_ULL(51, 12)) >> PAGE_SHIFT;
+
+	if (gfn == GFN_CHECK_QUEUE || gfn == GFN_CHECK_STATUS)
+		val ^= 0xf000;
+	model_cpu_write(gpa, &val, sizeof(val));
+}
+
+static void cpu_write128(u64 gpa, u64 lo, u64 hi)
+{
+	cpu_write64(gpa, lo);
+	cpu_write64(gpa + 8, hi);
+}
+
+bool ref_read64(uint64_t gpa, uint64_t *val)
+{
+	u64 v;
+
+	if (!model_ioas_read64(gpa, &v))
+		return false;
+	*val = v;
+	return true;
+}
+
+/* The only thing that the unit writes is the status of a wait. */
+int __wrap_kviommu_guest_write(struct kviommu_unit *unit, u64 gpa,
+			       const void *buf, unsigned int len)
+{
+	int ret;
+
+	/* Complete: nothing of what was taken down is left in a cache. */
+	model_check_quiet();
+	ret = __real_kviommu_guest_write(unit, gpa, buf, len);
+	model_new_batch();
+	return ret;
+}
+
+/* Registers */
+
+static u32 reg32(unsigned int offset)
+{
+	u32 val;
+
+	memcpy(&val, t.page + offset, sizeof(val));
+	return val;
+}
+
+static u64 reg64(unsigned int offset)
+{
+	return reg32(offset) | (u64)reg32(offset + 4) << 32;
+}
+
+static void ref_write32(unsigned int offset, u32 val)
+{
+	switch (offset) {
+	case REG_RTADDR:
+		t.rtaddr = (t.rtaddr & ~0xffffffffULL) | (val & ~0x3ffU);
+		break;
+	case REG_RTADDR + 4:
+		t.rtaddr = (t.rtaddr & 0xffffffff) | (u64)val << 32;
+		break;
+	}
+}
+
+static void ref_gcmd(u32 val)
+{
+	if (val & SRTP) {
+		t.ref.rtaddr = t.rtaddr;
+		t.rtps = true;
+	}
+	t.qie = val & QIE;
+	t.ref.te = val & TE;
+}
+
+static bool reg_exists(unsigned int offset)
+{
+	static const u16 ranges[][2] = {
+		{ 0x00, 0x04 }, { 0x08, 0x2c + 4 }, { 0x34, 0x48 },
+		{ 0x80, 0x98 }, { 0x9c, 0xb0 }, { 0xf0, 0x100 },
+		{ 0x220, 0x2a0 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(ranges); i++)
+		if (offset >= ranges[i][0] && offset < ranges[i][1])
+			return true;
+	return false;
+}
+
+/* What must hold of the registers at any time. */
+static void check_registers(void)
+{
+	u32 fsts = reg32(REG_FSTS), ectl;
+	bool pending = false;
+	unsigned int i;
+
+	never(reg32(REG_VER) != 0x10);
+	never(reg64(REG_CAP) != t.cap || reg64(REG_ECAP) != t.ecap);
+	never(reg32(REG_GCMD));
+	never(reg32(REG_GSTS) != ((t.ref.te ? TE : 0) | (t.rtps ? SRTP : 0) |
+				  (t.qie ? QIE : 0)));
+	never(reg64(REG_RTADDR) != t.rtaddr);
+	never(reg64(REG_CCMD) >> 63 || reg64(REG_IOTLB) >> 63);
+	never(fsts & ~0xff13U);
+	for (i = 0; i < 8; i++)
+		pending |= reg64(REG_FRCD + 16 * i + 8) >> 63;
+	never(!!(fsts & 2) != pending);
+	never((fsts >> 8) > 7);
+	never(pending && !(reg64(REG_FRCD + 16 * (fsts >> 8) + 8) >> 63));
+	never(reg32(REG_ICS) & ~1U);
+	for (i = REG_FECTL; i <= REG_IECTL; i += REG_IECTL - REG_FECTL) {
+		ectl = reg32(i);
+		never(ectl & ~(3U << 30));
+		/* Pending is what the mask holds back. */
+		never(ectl == 1U << 30);
+	}
+	never(reg64(REG_IQH) & ~0x7fff0ULL);
+	never(reg64(REG_IQT) & ~0x7fff0ULL);
+	for (i = 0; i < PAGE_SIZE; i += 4)
+		never(!reg_exists(i) && reg32(i));
+}
+
+static void reg_write(unsigned int offset, u64 val, unsigned int len)
+{
+	bool frozen = t.qie && reg32(REG_FSTS) & IQE;
+	struct kviommu_unit *unit = t.unit;
+	u64 head = reg64(REG_IQH);
+	unsigned int i;
+
+	if (offset + len > PAGE_SIZE)
+		return;
+	model_new_batch();
+	/* The store is in the page first. */
+	memcpy(t.page + offset, &val, len);
+	if (!t.armed)
+		return;
+	if (offset % 4 == 0 && (len == 4 || len == 8) &&
+	    offset + len <= REG_END) {
+		for (i = 0; i < len; i += 4)
+			ref_write32(offset + i, val >> (8 * i));
+		for (i = 0; i < len; i += 4)
+			if (offset + i == REG_GCMD)
+				ref_gcmd(val >> (8 * i));
+	}
+	unit->kvm.write(&unit->kvm, offset, &val, len);
+	check_registers();
+	if (frozen && reg32(REG_FSTS) & IQE && offset > REG_GSTS)
+		never(reg64(REG_IQH) != head);
+}
+
+static void arm(void)
+{
+	u32 gcmd = reg32(REG_GCMD);
+
+	model_new_batch();
+	ref_write32(REG_RTADDR, reg32(REG_RTADDR));
+	ref_write32(REG_RTADDR + 4, reg32(REG_RTADDR + 4));
+	if (gcmd)
+		ref_gcmd(gcmd);
+	never(kviommu_unit_arm(t.unit, 0xfed90000));
+	t.armed = true;
+	check_registers();
+}
+
+static void run_worker(void)
+{
+	struct work_struct *work = &t.unit->work;
+
+	model_new_batch();
+	while (work->pending && !shim_task.killed) {
+		work->pending = false;
+		work->func(work);
+	}
+}
+
+/* Invalidations, by the queue if it is on */
+
+static void queue_add(u64 lo, u64 hi)
+{
+	u64 iqa = reg64(REG_IQA), iqt = reg64(REG_IQT);
+	u64 size = 4096ULL << (iqa & 7);
+
+	cpu_write128((iqa & ~0xfffULL) + (iqt & (size - 1)), lo, hi);
+	reg_write(REG_IQT, (iqt + 16) & (size - 1), 8);
+}
+
+static void inval_context(unsigned int gran, u16 did, u16 sid, unsigned int fm)
+{
+	if (t.qie)
+		queue_add(1 | gran << 4 | (u64)did << 16 | (u64)sid << 32 |
+			  (u64)fm << 48, 0);
+	else
+		reg_write(REG_CCMD, 1ULL << 63 | (u64)gran << 61 |
+			  (u64)fm << 32 | (u64)sid << 16 | did, 8);
+}
+
+static void inval_iotlb(unsigned int gran, u16 did, u64 iva)
+{
+	if (t.qie) {
+		queue_add(2 | gran << 4 | (u64)did << 16, iva);
+		return;
+	}
+	reg_write(REG_IVA, iva, 8);
+	reg_write(REG_IOTLB, 1ULL << 63 | (u64)gran << 60 | (u64)did << 32, 8);
+}
+
+static void wait(u64 addr, u32 data, unsigned int flags)
+{
+	if (t.qie)
+		queue_add(5 | flags << 4 | (u64)data << 32, addr);
+}
+
+/* The check */
+
+static bool domain_of(struct iommu_domain *hw, struct ref_context *ctx)
+{
+	struct kviommu_domain *domain;
+
+	list_for_each_entry(domain, &t.unit->domains, entry) {
+		if (domain->hw != hw)
+			continue;
+		*ctx = (struct ref_context){
+			.type = REF_TABLES,
+			.levels = domain->levels,
+			.slptptr = domain->pgtbl,
+		};
+		return true;
+	}
+	return false;
+}
+
+/* A leaf may go, if a table that differs from it in part takes its place. */
+static bool leaf_became_table(struct iommu_domain *hw, u64 iova, u64 size)
+{
+	struct ref_context ctx;
+	struct ref_leaf leaf;
+
+	return domain_of(hw, &ctx) && ref_walk(&t.ref, &ctx, iova, &leaf) &&
+	       leaf.size < size;
+}
+
+struct check {
+	unsigned int device;
+	struct ref_context ctx;
+	unsigned int seen;
+	bool complete;
+};
+
+static unsigned int leaf_prot(const struct ref_leaf *leaf)
+{
+	return (leaf->read ? KVIOMMU_READ : 0) |
+	       (leaf->write ? KVIOMMU_WRITE : 0);
+}
+
+/* One address: does the device get what the tables say? */
+static void check_iova(const struct check *c, u64 iova)
+{
+	struct model_piece piece;
+	struct ref_leaf leaf;
+	unsigned int prot;
+	bool there = model_translate(c->device, iova, &piece);
+	u64 gfn, pfn;
+
+	if (!ref_walk(&t.ref, &c->ctx, iova, &leaf)) {
+		never(there);
+		return;
+	}
+	gfn = (leaf.gpa + iova - leaf.iova) >> PAGE_SHIFT;
+	if (there) {
+		never(!model_ioas_lookup(gfn, &pfn, &prot));
+		never(piece.pfn + ((iova - piece.iova) >> PAGE_SHIFT) !=
+			    pfn);
+		never(piece.prot != leaf_prot(&leaf));
+		never(piece.prot & ~prot);
+		return;
+	}
+	/* All of a leaf or nothing. Whatever is translated can be read. */
+	never(c->complete &&
+	      model_ioas_covers(leaf.gpa >> PAGE_SHIFT, leaf.size >> PAGE_SHIFT,
+				leaf_prot(&leaf) | KVIOMMU_READ));
+}
+
+static void check_range(const struct check *c, u64 iova, u64 size)
+{
+	check_iova(c, iova);
+	if (size == PAGE_SIZE)
+		return;
+	check_iova(c, iova + size / 2 + size / 64);
+	check_iova(c, iova + size - PAGE_SIZE);
+}
+
+static bool check_leaf(const struct ref_leaf *leaf, void *data)
+{
+	struct check *c = data;
+
+	check_range(c, leaf->iova, leaf->size);
+	return ++c->seen < 4096;
+}
+
+static void check_tables(struct check *c)
+{
+	struct model_piece piece;
+	unsigned int n;
+	u64 iova = 0;
+
+	for (n = 0; n < 4096 && model_next(c->device, iova, &piece); n++) {
+		check_range(c, piece.iova, piece.size);
+		iova = piece.iova + piece.size;
+	}
+	ref_leaves(&t.ref, &c->ctx, check_leaf, c);
+	for (n = 0; n < 8; n++)
+		check_iova(c, pick_iova());
+}
+
+/* Devices of a group that the guest uses have to agree, or are blocked. */
+static struct ref_context group_context(unsigned int device)
+{
+	struct ref_context all = { REF_BLOCKED, 0, 0, 0 }, one;
+	unsigned int d;
+
+	for (d = 0; d < MODEL_DEVICES; d++) {
+		if (t.attached[d] < 0 || !model_same_group(d, device))
+			continue;
+		one = ref_context(&t.ref, t.attached[d]);
+		if (one.type == REF_BLOCKED)
+			continue;
+		if (all.type != REF_BLOCKED &&
+		    (one.type != all.type || one.did != all.did ||
+		     one.levels != all.levels || one.slptptr != all.slptptr))
+			return (struct ref_context){ REF_BLOCKED, 0, 0, 0 };
+		all = one;
+	}
+	return all;
+}
+
+static void check_devices(bool complete)
+{
+	struct check c;
+
+	for (c.device = 0; c.device < MODEL_DEVICES; c.device++) {
+		if (t.attached[c.device] < 0)
+			continue;
+		c.ctx = group_context(c.device);
+		c.complete = complete;
+		c.seen = 0;
+		switch (model_path(c.device)) {
+		case PATH_IOAS:
+			never(c.ctx.type != REF_IDENTITY);
+			break;
+		case PATH_DOMAIN:
+			never(c.ctx.type != REF_TABLES);
+			break;
+		case PATH_BLOCKED:
+			never(complete && c.ctx.type == REF_IDENTITY);
+			break;
+		}
+		check_tables(&c);
+	}
+}
+
+static void check_stats(void)
+{
+	struct kviommu_stats stats = {};
+	unsigned int d, n = 0;
+
+	mutex_lock(&t.unit->lock);
+	kviommu_unit_get_stats(t.unit, &stats);
+	kviommu_unlock(t.unit);
+	never(stats.out_pinned != model_pinned());
+	never(stats.out_mapped != model_mapped());
+	never(stats.out_domains > model_domains());
+	never(stats.out_pinned_peak < stats.out_pinned);
+	for (d = 0; d < MODEL_DEVICES; d++)
+		n += t.attached[d] >= 0;
+	never(stats.out_devices != n);
+}
+
+static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains)
+{
+	struct kviommu_policy policy = {
+		.max_pins = pins,
+		.max_idle_pins = idle,
+		.max_tables = tables,
+		.max_domains = domains,
+	};
+
+	mutex_lock(&t.unit->lock);
+	never(kviommu_unit_set_policy(t.unit, &policy));
+	kviommu_unlock(t.unit);
+}
+
+static void refresh(void)
+{
+	int ret;
+
+	model_new_batch();
+	mutex_lock(&t.unit->lock);
+	ret = kviommu_unit_refresh(t.unit);
+	kviommu_unlock(t.unit);
+	never(ret && !shim_task.killed);
+}
+
+/* All that the guest needs to know of an invalidation by registers. */
+static void invalidate_by_registers(void)
+{
+	inval_context(1, 0, 0, 0);
+	never((reg64(REG_CCMD) >> 59 & 3) != 1);
+	inval_iotlb(1, 0, 0);
+	never((reg64(REG_IOTLB) >> 57 & 3) != 1 && !shim_task.killed);
+}
+
+static void invalidate_by_queue(u32 gsts)
+{
+	u64 queue = GFN_CHECK_QUEUE << PAGE_SHIFT;
+	u64 status_gpa = GFN_CHECK_STATUS << PAGE_SHIFT, status = 0;
+	u32 sequence = t.sequence + 1;
+	u64 desc[] = {
+		1 | 1 << 4, 0,
+		2 | 1 << 4, 0,
+		5 | 1 << 5 | (u64)sequence << 32, status_gpa,
+	};
+
+	reg_write(REG_FSTS, IQE, 4);
+	reg_write(REG_IQA, queue, 8);
+	reg_write(REG_IQT, 0, 8);
+	model_cpu_write(status_gpa, &status, sizeof(status));
+	model_cpu_write(queue, desc, sizeof(desc));
+	reg_write(REG_GCMD, gsts | QIE, 4);
+	reg_write(REG_IQT, 3 << 4, 8);
+	run_worker();
+	if (shim_task.killed)
+		return;
+	never(reg32(REG_FSTS) & IQE);
+	never(reg64(REG_IQH) != 3 << 4);
+	model_cpu_read(status_gpa, &status, sizeof(status));
+	never(status != sequence);
+	t.sequence = sequence;
+}
+
+static u64 limits_hit(void)
+{
+	return t.unit->stats.out_limits;
+}
+
+static bool tables_mapped(void)
+{
+	u64 pfn;
+	unsigned int prot;
+
+	return model_ioas_lookup(GFN_CHECK_QUEUE, &pfn, &prot) &&
+	       prot == (KVIOMMU_READ | KVIOMMU_WRITE);
+}
+
+static void check_all(void)
+{
+	bool by_queue = get8() & 1;
+	unsigned long step = shim_jiffies_step;
+	u64 limits;
+
+	shim_jiffies_step = 0;
+	t.stale |= shim_fail.failed || limits_hit() != t.limits;
+	shim_fail = (struct shim_fail){};
+	t.unlock_in = 0;
+	set_policy(SZ_256M, 1024, MAX_TABLES, 64);
+	if (!t.armed)
+		arm();
+	run_worker();
+	limits = limits_hit();
+	reg_write(REG_GCMD, t.ref.te ? TE : 0, 4);
+	if (by_queue && tables_mapped())
+		invalidate_by_queue(t.ref.te ? TE : 0);
+	else
+		invalidate_by_registers();
+	if (t.stale && !shim_task.killed) {
+		limits = limits_hit();
+		refresh();
+	}
+	if (shim_task.killed)
+		return;
+	model_check_quiet();
+	check_registers();
+	check_stats();
+	check_devices(limits_hit() == limits);
+	t.stale = false;
+	t.limits = limits_hit();
+	shim_jiffies_step = step;
+}
+
+/* What happens in between, when map_lock is free for a moment */
+static void map_lock_free(void)
+{
+	if (!t.unlock_in || --t.unlock_in)
+		return;
+	model_new_batch();
+	model_ioas_unmap(t.unlock_area);
+	model_new_batch();
+	t.stale = true;
+}
+
+/* Actions */
+
+static void do_entry(void)
+{
+	u64 gpa = pick_table() << PAGE_SHIFT | pick_index() << 3;
+
+	cpu_write64(gpa, pick_entry());
+}
+
+/* A table that says what a leaf of the next level could say. */
+static void do_fill(void)
+{
+	u64 gfn = pick_table(), rights = pick_rights();
+	u8 b = get8();
+
+	if (b & 1)
+		model_cpu_fill(gfn, 0x40000000 | SL_PS | rights, SZ_2M);
+	else
+		model_cpu_fill(gfn, pick_huge() | rights, SZ_4K);
+	if (b & 2)
+		cpu_write64(gfn << PAGE_SHIFT | pick_index() << 3, pick_entry());
+}
+
+static void do_copy_table(void)
+{
+	u64 from = pick_table(), to = pick_table(), val;
+	unsigned int i;
+
+	for (i = 0; i < PAGE_SIZE; i += sizeof(val)) {
+		model_cpu_read((from << PAGE_SHIFT) + i, &val, sizeof(val));
+		model_cpu_write((to << PAGE_SHIFT) + i, &val, sizeof(val));
+	}
+}
+
+static void do_clear_table(void)
+{
+	model_cpu_fill(pick_table(), 0, 0);
+}
+
+static void do_root(void)
+{
+	u8 b = get8();
+	u64 lo = (GFN_CONTEXT + (b & 1)) << PAGE_SHIFT | 1, hi = 0;
+
+	if (b & 0x40)
+		lo ^= BIT_ULL(get8() & 63);
+	if (b & 0x80)
+		hi ^= BIT_ULL(get8() & 63);
+	cpu_write128(GFN_ROOT << PAGE_SHIFT | (b >> 1 & 1) << 4, lo, hi);
+}
+
+static void do_context(void)
+{
+	u8 b = get8();
+	u16 sid = sids[b & 3];
+	u64 lo = pick_table() << PAGE_SHIFT | 1, hi;
+
+	b = get8();
+	hi = (b & 1 ? 1 : 2) | (u64)(1 + (b >> 1 & 3)) << 8;
+	if ((b & 0x18) == 0x18)
+		lo |= 2 << 2;
+	if (b & 0x20)
+		lo |= 2;
+	if (b & 0x40)
+		lo ^= BIT_ULL(get8() & 63);
+	if (b & 0x80)
+		hi ^= BIT_ULL(get8() & 63);
+	cpu_write128((GFN_CONTEXT + (sid >> 8)) << PAGE_SHIFT |
+		     (sid & 0xff) << 4, lo, hi);
+}
+
+/* As a driver begins: all devices, a chain of tables, the queue. */
+static void do_set_up(void)
+{
+	u8 b = get8();
+	unsigned int d, levels = b & 1 ? 3 : 4;
+
+	for (d = 0; d < MODEL_DEVICES; d++)
+		cpu_write128((GFN_CONTEXT + (sids[d] >> 8)) << PAGE_SHIFT |
+			     (sids[d] & 0xff) << 4,
+			     (b & 2 ? d & 1 : 0ULL) << PAGE_SHIFT | 1,
+			     (levels - 2) | (1 + (b & 2 ? d & 1 : 0)) << 8);
+	cpu_write128(GFN_ROOT << PAGE_SHIFT, GFN_CONTEXT << PAGE_SHIFT | 1, 0);
+	cpu_write128(GFN_ROOT << PAGE_SHIFT | 16,
+		     (GFN_CONTEXT + 1) << PAGE_SHIFT | 1, 0);
+	for (d = 0; d < levels; d++)
+		cpu_write64(d << PAGE_SHIFT,
+			    (d + 1ULL) << PAGE_SHIFT | SL_RW);
+	cpu_write64((levels - 1) << PAGE_SHIFT, 0x40 << PAGE_SHIFT | SL_RW);
+	cpu_write64(4 << PAGE_SHIFT, 0x41 << PAGE_SHIFT | SL_RW);
+	reg_write(REG_RTADDR, GFN_ROOT << PAGE_SHIFT, 8);
+	reg_write(REG_GCMD, SRTP, 4);
+	if (b & 4) {
+		reg_write(REG_IQA, GFN_QUEUE << PAGE_SHIFT | (b >> 4 & 3), 8);
+		reg_write(REG_IQT, 0, 8);
+		reg_write(REG_GCMD, QIE, 4);
+	}
+	reg_write(REG_GCMD, TE | (b & 4 ? QIE : 0), 4);
+}
+
+static void do_register(void)
+{
+	static const u16 offsets[] = {
+		REG_GCMD, REG_GSTS, REG_RTADDR, REG_RTADDR + 4, REG_CCMD,
+		REG_CCMD + 4, REG_FSTS, REG_FECTL, REG_IQH, REG_IQT, REG_IQA,
+		REG_ICS, REG_IECTL, REG_IOTLB + 4, REG_FRCD + 12, REG_FRCD + 8,
+	};
+	u8 b = get8();
+	unsigned int len = b & 0x10 ? 8 : 4;
+	unsigned int offset = offsets[b & 15];
+
+	if (b & 0x20)
+		offset = (offset + 4 * get8()) & 0xffc;
+	if (b & 0x40)
+		offset ^= get8();
+	if (b & 0x80)
+		len = 1 + (get8() & 7);
+	reg_write(offset, get64(), len);
+}
+
+static void do_gcmd(void)
+{
+	static const u32 commands[] = { TE, QIE, SRTP, 1 << 29 };
+	u8 b = get8();
+	u32 val = (t.ref.te ? TE : 0) | (t.qie ? QIE : 0);
+
+	reg_write(REG_GCMD, val ^ commands[b & 3], 4);
+}
+
+static void do_rtaddr(void)
+{
+	u8 b = get8();
+	u64 val = GFN_ROOT << PAGE_SHIFT;
+
+	if (b & 0x80)
+		val ^= BIT_ULL(b & 63);
+	reg_write(REG_RTADDR, val, 8);
+}
+
+static void do_queue(void)
+{
+	u8 b = get8();
+
+	reg_write(REG_IQA, (GFN_QUEUE << PAGE_SHIFT) | (b & 3), 8);
+	reg_write(REG_IQT, (u64)(b >> 4) << 4, 8);
+}
+
+static void do_tail(void)
+{
+	reg_write(REG_IQT, (u64)get8() << 4 | (u64)(get8() & 3) << 12, 8);
+}
+
+/* Put it into the queue, and leave the tail alone. */
+static void do_descriptor(void)
+{
+	u64 lo, hi;
+	u8 b = get8();
+
+	lo = (b & 15) | (u64)(b >> 4) << 4;
+	hi = b & 0x80 ? get64() : pick_iova();
+	if (get8() & 1)
+		lo |= (u64)(get8() & 7) << 16;
+	else
+		lo = (lo & 0xff) | get64() << 8;
+	cpu_write128((reg64(REG_IQA) & ~0xfffULL) + (get8() & 15) * 16, lo, hi);
+}
+
+static void do_submit(void)
+{
+	u64 lo = get8();
+
+	if (lo & 0x80)
+		lo ^= BIT_ULL(get8() & 63);
+	queue_add(lo, get8() & 1 ? get64() : 0);
+}
+
+static void do_psi(void)
+{
+	u8 b = get8();
+
+	inval_iotlb(3, 1 + (b & 1), pick_iova() | (b >> 3));
+	if (b & 2)
+		wait(GFN_STATUS << PAGE_SHIFT, 1, 2);
+}
+
+static void do_iotlb(void)
+{
+	u8 b = get8();
+
+	inval_iotlb(b & 3, b >> 2 & 3, pick_iova() | (b >> 4));
+}
+
+static void do_inval_context(void)
+{
+	u8 b = get8();
+
+	inval_context(b & 3, b >> 2 & 3, sids[b >> 4 & 3], b >> 6);
+}
+
+static void do_wait(void)
+{
+	u8 b = get8();
+	u64 addr = b & 0x80 ? pick_table() << PAGE_SHIFT | pick_index() << 3 :
+			      GFN_STATUS << PAGE_SHIFT;
+
+	wait(addr, b & 0x40 ? pick_entry() : 1, b & 7);
+}
+
+static void do_ioas(void)
+{
+	u8 b = get8();
+	unsigned int area = (b & 15) % NR_AREAS;
+
+	model_new_batch();
+	t.stale = true;
+	model_ioas_unmap(area);
+	if (b & 0x10)
+		return;
+	model_ioas_map(area, b >> 5 & 1, b & 0x40 ? 1 + (b >> 7) :
+		       model_areas[area].prot);
+}
+
+static void do_device(void)
+{
+	u8 b = get8();
+	unsigned int d = b & 3, s = b >> 2 & 3;
+	int ret;
+
+	model_new_batch();
+	mutex_lock(&t.unit->lock);
+	if (b & 0x80) {
+		ret = kviommu_device_attach(t.unit, b & 0x40 ? 99 : d, sids[s]);
+		if (!ret)
+			t.attached[d] = sids[s];
+	} else {
+		ret = kviommu_device_detach(t.unit, sids[s]);
+		for (d = 0; d < MODEL_DEVICES && !ret; d++)
+			if (t.attached[d] == sids[s])
+				t.attached[d] = -1;
+	}
+	kviommu_unlock(t.unit);
+}
+
+static void do_policy(void)
+{
+	u8 b = get8();
+
+	t.stale = true;
+	set_policy(b & 1 ? SZ_256M : get8(), b & 2 ? 1024 : get8(),
+		   b & 4 ? MAX_TABLES : get8() & 15,
+		   b & 8 ? 64 : get8() & 3);
+}
+
+static void do_refresh(void)
+{
+	refresh();
+}
+
+static void do_reset(void)
+{
+	model_new_batch();
+	mutex_lock(&t.unit->lock);
+	kviommu_unit_reset(t.unit);
+	kviommu_unlock(t.unit);
+	t.rtaddr = 0;
+	t.ref.rtaddr = 0;
+	t.ref.te = false;
+	t.rtps = false;
+	t.qie = false;
+}
+
+static void do_fail(void)
+{
+	t.stale |= shim_fail.failed;
+	shim_fail.after = get8();
+	shim_fail.times = 1 + (get8() & 15);
+}
+
+static void do_unlock(void)
+{
+	t.unlock_in = 1 + (get8() & 15);
+	t.unlock_area = get8() % NR_AREAS;
+}
+
+/* The VMM lost its slot: writes are plain stores until it arms again. */
+static void do_disarm(void)
+{
+	t.unit->kvm.removed(&t.unit->kvm);
+	t.armed = false;
+}
+
+static void do_arm(void)
+{
+	arm();
+}
+
+static void do_event(void)
+{
+	u8 b = get8();
+
+	mutex_lock(&t.unit->lock);
+	kviommu_unit_set_event(t.unit, b & 7, (b >> 3 & 7) - 1);
+	kviommu_unlock(t.unit);
+}
+
+static void do_time(void)
+{
+	shim_jiffies_step = get8() & 63;
+}
+
+static void do_kill(void)
+{
+	u8 b = get8();
+
+	if (b & 0x80)
+		model_kill_after((b & 0x7f) + 1);
+}
+
+static void (* const actions[])(void) = {
+	do_entry, do_entry, do_entry, do_entry, do_entry, do_entry, do_fill,
+	do_copy_table, do_clear_table, do_root, do_context, do_context,
+	do_set_up, do_register, do_register, do_gcmd, do_rtaddr, do_queue,
+	do_tail, do_descriptor, do_submit, do_psi, do_psi, do_psi, do_iotlb,
+	do_iotlb, do_inval_context, do_inval_context, do_wait, do_wait, do_ioas,
+	do_ioas, do_device, do_device, do_policy, do_refresh, do_reset, do_fail,
+	do_unlock, do_disarm, do_arm, do_event, do_time, do_kill, run_worker,
+	check_all, check_all, check_all,
+};
+
+static bool create(void)
+{
+	static const u8 widths[] = { 39, 40, 48, 48, 47, 41, 48, 38 };
+	u8 b = get8();
+	struct kviommu_create cmd = {
+		.model = KVIOMMU_MODEL_VTD,
+		.aw_bits = widths[b & 7],
+		.flags = b & 8 ? KVIOMMU_CREATE_BOOT_IDENTITY : 0,
+	};
+	unsigned int d;
+	int ret;
+
+	memset(&t, 0, sizeof(t));
+	t.unit = kviommu_unit_alloc();
+	never(IS_ERR(t.unit));
+	model_begin(t.unit);
+	model_excuse = leaf_became_table;
+	model_map_lock_free = map_lock_free;
+	if (b & 0x10)
+		shim_fail = (struct shim_fail){ get8() & 7, 1, 0 };
+	mutex_lock(&t.unit->lock);
+	ret = kviommu_unit_create(t.unit, &cmd);
+	kviommu_unlock(t.unit);
+	shim_fail = (struct shim_fail){};
+	if (ret)
+		return false;
+	t.page = page_address(t.unit->page);
+	t.cap = cmd.out_cap;
+	t.ecap = cmd.out_ecap;
+	t.ref.mgaw = cmd.aw_bits;
+	t.ref.max_levels = cmd.aw_bits > 39 ? 4 : 3;
+	t.ref.boot_identity = cmd.flags;
+	for (d = 0; d < MODEL_DEVICES; d++)
+		t.attached[d] = -1;
+	set_policy(SZ_256M, 1024, MAX_TABLES, 64);
+	arm();
+	for (d = 0; b & 0x20 && d < MODEL_DEVICES; d++) {
+		mutex_lock(&t.unit->lock);
+		ret = kviommu_device_attach(t.unit, d, sids[d]);
+		never(ret);
+		kviommu_unlock(t.unit);
+		t.attached[d] = sids[d];
+	}
+	if (b & 0x40)
+		do_set_up();
+	return true;
+}
+
+int fuzz_one_input(const u8 *data, size_t size);
+
+int fuzz_one_input(const u8 *data, size_t size)
+{
+	unsigned int n;
+
+	in.next = data;
+	in.end = data + size;
+	if (create()) {
+		for (n = 0; n < 200 && in.next < in.end; n++) {
+			if (shim_task.killed)
+				break;
+			actions[get8() % ARRAY_SIZE(actions)]();
+		}
+		if (!shim_task.killed)
+			check_all();
+	}
+	/* Nothing more is to fail. */
+	shim_fail = (struct shim_fail){};
+	t.unlock_in = 0;
+	kviommu_unit_destroy(t.unit);
+	model_end();
+	return 0;
+}

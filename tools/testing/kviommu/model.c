@@ -1,0 +1,1011 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The model of the host: pins, translations, what of them a device may still
+ * have cached, and what each of its devices goes through.
+ */
+#include <stdlib.h>
+
+#include "../../../drivers/iommu/kviommu/kviommu.h"
+#include "model.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define MODEL_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MODEL_ASAN
+#endif
+#endif
+
+#ifdef MODEL_ASAN
+#include <sanitizer/asan_interface.h>
+#define forbid(p, n)	__asan_poison_memory_region(p, n)
+#define allow(p, n)	__asan_unpoison_memory_region(p, n)
+#else
+#define forbid(p, n)	((void)(p), (void)(n))
+#define allow(p, n)	((void)(p), (void)(n))
+#endif
+
+const struct model_area model_areas[NR_AREAS] = {
+	[AREA_TABLES]	  = { 0x000, 0x040, KVIOMMU_READ | KVIOMMU_WRITE },
+	[AREA_LOW]	  = { 0x040, 0x1c0, KVIOMMU_READ | KVIOMMU_WRITE },
+	[AREA_CONTIGUOUS] = { 0x200, 0x200, KVIOMMU_READ | KVIOMMU_WRITE },
+	[AREA_SCATTERED]  = { 0x400, 0x200, KVIOMMU_READ | KVIOMMU_WRITE },
+	[AREA_READ_ONLY]  = { 0x600, 0x010, KVIOMMU_READ },
+	[AREA_WRITE_ONLY] = { 0x610, 0x010, KVIOMMU_WRITE },
+	[AREA_REST]	  = { 0x620, 0x1e0, KVIOMMU_READ | KVIOMMU_WRITE },
+	[AREA_HUGE]	  = { 0x40000, 0x40000, KVIOMMU_READ | KVIOMMU_WRITE },
+	[AREA_TOP]	  = { 0xfffffffffULL, 1, KVIOMMU_READ | KVIOMMU_WRITE },
+};
+
+/**
+ * struct page - A page of the host
+ * @va: What page_address() says, while it is pinned
+ * @pins: Pins of the IOAS
+ * @maps: Translations to it
+ * @stale: Those that were removed and may still be cached
+ * @prot: What the IOAS gives
+ */
+struct page {
+	void *va;
+	u32 pins;
+	u32 maps;
+	u32 stale;
+	u32 prot;
+};
+
+#define NR_PFNS		0xd2000
+#define LOW_FRAMES	0x800
+
+static struct page pages[NR_PFNS];
+static struct page reg_page;
+
+/* Contents of the low frames; those of the others are one page. */
+static u8 contents[LOW_FRAMES + 2][PAGE_SIZE] __aligned(4096);
+static bool used[LOW_FRAMES + 2];
+
+static struct {
+	bool mapped;
+	unsigned int variant;
+	unsigned int prot;
+	u64 pins;
+} areas[NR_AREAS];
+
+static struct kviommu_unit *unit;
+static unsigned long budget;
+static u32 batch;
+static u64 mapped, stale_pages, pinned, nr_domains;
+
+bool (*model_excuse)(struct iommu_domain *domain, u64 iova, u64 size);
+void (*model_map_lock_free)(void);
+
+void shim_unlocked(struct mutex *lock)
+{
+	if (unit && lock == &unit->map_lock && model_map_lock_free)
+		model_map_lock_free();
+}
+
+void cond_resched(void)
+{
+	jiffies += shim_jiffies_step;
+}
+
+void model_spend(unsigned long n)
+{
+	budget = budget > n ? budget - n : 0;
+	if (!budget)
+		shim_task.killed = true;
+}
+
+void model_kill_after(unsigned long n)
+{
+	budget = min_t(unsigned long, budget, n);
+}
+
+void model_new_batch(void)
+{
+	batch++;
+}
+
+/* Guest memory */
+
+static unsigned int frame_index(u64 gfn)
+{
+	if (gfn < LOW_FRAMES)
+		return gfn;
+	return LOW_FRAMES + (gfn == model_areas[AREA_TOP].gfn);
+}
+
+static unsigned int area_of(u64 gfn)
+{
+	unsigned int a;
+
+	for (a = 0; a < NR_AREAS; a++)
+		if (gfn - model_areas[a].gfn < model_areas[a].nr)
+			break;
+	return a;
+}
+
+static u64 pfn_of(unsigned int a, u64 gfn)
+{
+	bool other = areas[a].variant;
+	u64 i = gfn - model_areas[a].gfn;
+
+	switch (a) {
+	case AREA_SCATTERED:
+		/* Runs of 16; or all in one, and aligned. */
+		return other ? 0x20400 + i : 0x10000 + model_areas[a].gfn +
+		       (i / 16 * 5 % 32) * 16 + i % 16;
+	case AREA_HUGE:
+		/* Aligned as a page of 1 GiB; or not even as one of 2 MiB. */
+		return other ? 0x90001 + i : 0x40000 + i;
+	case AREA_TOP:
+		return 0x30000 + other;
+	}
+	return other ? 0x21001 + gfn : 0x10000 + gfn;
+}
+
+/* Without the sanitizer's eyes: what is not pinned is forbidden to others. */
+__attribute__((no_sanitize("address")))
+static void copy(u8 *to, const u8 *from, unsigned int len)
+{
+	while (len--) {
+		*to++ = *from++;
+		/* Not to become a memcpy(). */
+		__asm__("" ::: "memory");
+	}
+}
+
+static u8 *content(u64 gpa)
+{
+	unsigned int i = frame_index(gpa >> PAGE_SHIFT);
+
+	used[i] = true;
+	return contents[i] + offset_in_page(gpa);
+}
+
+static bool is_ram(u64 gpa)
+{
+	return area_of(gpa >> PAGE_SHIFT) < NR_AREAS;
+}
+
+void model_cpu_read(u64 gpa, void *buf, unsigned int len)
+{
+	memset(buf, 0, len);
+	if (is_ram(gpa) && offset_in_page(gpa) + len <= PAGE_SIZE)
+		copy(buf, content(gpa), len);
+}
+
+void model_cpu_write(u64 gpa, const void *buf, unsigned int len)
+{
+	if (is_ram(gpa) && offset_in_page(gpa) + len <= PAGE_SIZE)
+		copy(content(gpa), buf, len);
+}
+
+void model_cpu_fill(u64 gfn, u64 val, u64 step)
+{
+	unsigned int i;
+
+	for (i = 0; i < PAGE_SIZE / sizeof(val); i++, val += step)
+		model_cpu_write((gfn << PAGE_SHIFT) + i * sizeof(val), &val,
+				sizeof(val));
+}
+
+bool model_ioas_mapped(unsigned int a)
+{
+	return areas[a].mapped;
+}
+
+bool model_ioas_lookup(u64 gfn, u64 *pfn, unsigned int *prot)
+{
+	unsigned int a = area_of(gfn);
+
+	if (a == NR_AREAS || !areas[a].mapped)
+		return false;
+	*pfn = pfn_of(a, gfn);
+	*prot = areas[a].prot;
+	return true;
+}
+
+/* All of a range gives all of @prot. */
+bool model_ioas_covers(u64 gfn, u64 nr, unsigned int prot)
+{
+	u64 end = gfn + nr;
+	unsigned int a;
+
+	for (; gfn < end; gfn = model_areas[a].gfn + model_areas[a].nr) {
+		a = area_of(gfn);
+		if (a == NR_AREAS || !areas[a].mapped || prot & ~areas[a].prot)
+			return false;
+	}
+	return true;
+}
+
+bool model_ioas_read64(u64 gpa, u64 *val)
+{
+	unsigned int prot;
+	u64 pfn;
+
+	if (!model_ioas_lookup(gpa >> PAGE_SHIFT, &pfn, &prot) ||
+	    !(prot & KVIOMMU_READ))
+		return false;
+	copy((u8 *)val, content(gpa), sizeof(*val));
+	return true;
+}
+
+void model_ioas_map(unsigned int a, unsigned int variant, unsigned int prot)
+{
+	if (areas[a].mapped)
+		return;
+	areas[a].mapped = true;
+	areas[a].variant = variant;
+	areas[a].prot = prot;
+}
+
+void model_ioas_unmap(unsigned int a)
+{
+	u64 first = model_areas[a].gfn << PAGE_SHIFT;
+
+	if (!areas[a].mapped)
+		return;
+	/* iommufd calls those who have pins there. */
+	if (areas[a].pins)
+		unit->access.unmap(&unit->access, first, first - 1 +
+				   (model_areas[a].nr << PAGE_SHIFT));
+	never(areas[a].pins);
+	areas[a].mapped = false;
+}
+
+/* host/iommufd.c */
+
+int kviommu_access_get(struct kviommu_access *a, int iommufd, u32 ioas_id)
+{
+	if (shim_should_fail())
+		return -ENOMEM;
+	a->ioas_id = ioas_id;
+	a->access = (void *)a;
+	return 0;
+}
+
+void kviommu_access_put(struct kviommu_access *a)
+{
+	if (!a->access)
+		return;
+	never(unit->map_lock.held);
+	a->unmap(a, 0, ULONG_MAX);
+	never(pinned);
+	a->access = NULL;
+}
+
+static int check_access(u64 gfn, bool write, u64 *pfn)
+{
+	unsigned int prot;
+
+	if (!model_ioas_lookup(gfn, pfn, &prot))
+		return -ENOENT;
+	if (!(prot & (write ? KVIOMMU_WRITE : KVIOMMU_READ)))
+		return -EPERM;
+	return shim_should_fail() ? -ENOMEM : 0;
+}
+
+int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
+		       struct page **page)
+{
+	unsigned int i = frame_index(gfn);
+	struct page *p;
+	u64 pfn;
+	int ret;
+
+	model_spend(1);
+	ret = check_access(gfn, write, &pfn);
+	if (ret)
+		return ret;
+	p = &pages[pfn];
+	if (!p->pins++) {
+		p->va = contents[i];
+		p->prot = areas[area_of(gfn)].prot;
+		used[i] = true;
+		if (i < LOW_FRAMES)
+			allow(contents[i], PAGE_SIZE);
+		pinned++;
+	}
+	areas[area_of(gfn)].pins++;
+	*page = p;
+	return 0;
+}
+
+void kviommu_access_unpin(struct kviommu_access *a, u64 gfn)
+{
+	unsigned int area = area_of(gfn);
+	struct page *p;
+
+	never(area == NR_AREAS || !areas[area].mapped);
+	p = &pages[pfn_of(area, gfn)];
+	never(!p->pins);
+	areas[area].pins--;
+	if (--p->pins)
+		return;
+	/* Removed, flushed, and only then unpinned. */
+	never(p->maps);
+	never(p->stale);
+	pinned--;
+	if (frame_index(gfn) < LOW_FRAMES)
+		forbid(p->va, PAGE_SIZE);
+	p->va = NULL;
+}
+
+int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
+		      unsigned int len, bool write)
+{
+	u64 pfn;
+	int ret = check_access(gpa >> PAGE_SHIFT, write, &pfn);
+
+	if (ret)
+		return ret;
+	never(offset_in_page(gpa) + len > PAGE_SIZE);
+	if (write)
+		copy(content(gpa), buf, len);
+	else
+		copy(buf, content(gpa), len);
+	return 0;
+}
+
+struct page *alloc_page(gfp_t gfp)
+{
+	reg_page.va = (void *)get_zeroed_page(gfp);
+	return reg_page.va ? &reg_page : NULL;
+}
+
+void put_page(struct page *page)
+{
+	never(page != &reg_page);
+	free_page((unsigned long)reg_page.va);
+}
+
+unsigned long page_to_pfn(const struct page *page)
+{
+	return page - pages;
+}
+
+struct page *pfn_to_page(unsigned long pfn)
+{
+	never(pfn >= NR_PFNS);
+	return &pages[pfn];
+}
+
+void *page_address(const struct page *page)
+{
+	never(!page->va);
+	return page->va;
+}
+
+/* The physical IOMMU: tables of 4 levels, with leaves at the lowest three */
+
+#define HW_LEVELS	4
+#define HW_PROT		(IOMMU_READ | IOMMU_WRITE)
+#define HW_CALL_SHIFT	2	/* of a leaf taken down: log2 of size / 4 KiB */
+#define HW_CALL		GENMASK_ULL(7, 2)
+
+/**
+ * struct hw_table - A table
+ * @leaf: For each entry, host address and rights if it is a leaf
+ * @was: The leaf that was taken down last
+ * @when: In which batch that was
+ * @sub: Tables of the next level
+ * @live: Leaves in this table and below
+ */
+struct hw_table {
+	u64 leaf[512];
+	u64 was[512];
+	u32 when[512];
+	struct hw_table *sub[512];
+	u64 live;
+};
+
+struct hw_stale {
+	u64 iova;
+	u64 pfn;
+	u64 nr;
+};
+
+/**
+ * struct hw_domain - A domain
+ * @domain: What the module sees
+ * @iommu: The physical IOMMU it is for
+ * @attached: How many groups are attached
+ * @root: Its root
+ * @stale: What was removed since the last flush
+ * @nr_stale: How many of them
+ * @max_stale: How many @stale has room for
+ */
+struct hw_domain {
+	struct iommu_domain domain;
+	unsigned int iommu;
+	unsigned int attached;
+	struct hw_table *root;
+	struct hw_stale *stale;
+	size_t nr_stale;
+	size_t max_stale;
+};
+
+struct iommu_group {
+	unsigned int iommu;
+	struct hw_domain *domain;
+	unsigned int in_ioas;
+};
+
+struct vfio_device {
+	unsigned int refs;
+};
+
+static struct vfio_device vfio_devices[MODEL_DEVICES];
+static struct iommu_group groups[] = { { 0 }, { 1 }, { 0 } };
+static const unsigned int group_of[MODEL_DEVICES] = { 0, 1, 2, 2 };
+
+static struct hw_domain *to_hw(struct iommu_domain *domain)
+{
+	return container_of(domain, struct hw_domain, domain);
+}
+
+static unsigned int hw_shift(unsigned int level)
+{
+	return PAGE_SHIFT + 9 * (level - 1);
+}
+
+static unsigned int hw_index(u64 iova, unsigned int level)
+{
+	return iova >> hw_shift(level) & 511;
+}
+
+static void hw_free_table(struct hw_table *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < 512; i++)
+		if (t->sub[i])
+			hw_free_table(t->sub[i]);
+	free(t);
+}
+
+static u64 hw_entry(u64 pfn, unsigned int prot)
+{
+	return PFN_PHYS(pfn) | prot;
+}
+
+/* A leaf is entered where it, or a piece of it, was taken down in this batch. */
+static void hw_check_back(struct hw_domain *d, struct hw_table *t, u64 iova,
+			  unsigned int level, u64 entry)
+{
+	unsigned int i = hw_index(iova, level), n;
+
+	if (t->when[i] == batch && (t->was[i] & ~HW_CALL) == entry)
+		never(!model_excuse ||
+		      !model_excuse(&d->domain, iova, PAGE_SIZE <<
+				    FIELD_GET(HW_CALL, t->was[i])));
+	for (n = 0; t->sub[i] && n < 512; n++)
+		hw_check_back(d, t->sub[i],
+			      iova + ((u64)n << hw_shift(level - 1)), level - 1,
+			      entry + ((u64)n << hw_shift(level - 1)));
+}
+
+/* As above, but where a larger leaf was. */
+static void hw_check_part(struct hw_domain *d, struct hw_table *t, u64 iova,
+			  unsigned int level, u64 entry)
+{
+	unsigned int i = hw_index(iova, level);
+	u64 offset = iova & ((1ULL << hw_shift(level)) - 1);
+
+	if (t->when[i] == batch && t->was[i] &&
+	    (t->was[i] & ~HW_CALL) + offset == entry)
+		never(!model_excuse ||
+		      !model_excuse(&d->domain, iova, PAGE_SIZE <<
+				    FIELD_GET(HW_CALL, t->was[i])));
+}
+
+static void hw_map(struct hw_domain *d, u64 iova, u64 pfn, unsigned int level,
+		   unsigned int prot)
+{
+	u64 i, nr = 1ULL << (hw_shift(level) - PAGE_SHIFT);
+	struct hw_table *t = d->root;
+	unsigned int l, n;
+
+	for (l = HW_LEVELS; l > level; l--) {
+		n = hw_index(iova, l);
+		/* No map over what is mapped. */
+		never(t->leaf[n]);
+		hw_check_part(d, t, iova, l, hw_entry(pfn, prot));
+		t->live++;
+		if (!t->sub[n])
+			t->sub[n] = calloc(1, sizeof(*t));
+		t = t->sub[n];
+	}
+	n = hw_index(iova, level);
+	never(t->leaf[n]);
+	never(t->sub[n] && t->sub[n]->live);
+	hw_check_back(d, t, iova, level, hw_entry(pfn, prot));
+	if (t->sub[n])
+		hw_free_table(t->sub[n]);
+	t->sub[n] = NULL;
+	t->leaf[n] = hw_entry(pfn, prot);
+	t->live++;
+	for (i = pfn; i < pfn + nr; i++) {
+		/* Only what is pinned, with rights that the IOAS gives. */
+		never(!pages[i].pins);
+		never(prot & ~pages[i].prot);
+		pages[i].maps++;
+	}
+	mapped += nr;
+}
+
+static void hw_add_stale(struct hw_domain *d, u64 iova, u64 pfn, u64 nr)
+{
+	struct hw_stale *s = d->nr_stale ? &d->stale[d->nr_stale - 1] : NULL;
+	u64 i;
+
+	for (i = pfn; i < pfn + nr; i++)
+		pages[i].stale++;
+	stale_pages += nr;
+	if (s && s->iova + PFN_PHYS(s->nr) == iova && s->pfn + s->nr == pfn) {
+		s->nr += nr;
+		return;
+	}
+	if (d->nr_stale == d->max_stale) {
+		d->max_stale = d->max_stale ? 2 * d->max_stale : 64;
+		d->stale = realloc(d->stale, d->max_stale * sizeof(*d->stale));
+	}
+	d->stale[d->nr_stale++] = (struct hw_stale){ iova, pfn, nr };
+}
+
+/* Remove the leaf at @iova of at most @size. Return: its size. */
+static u64 hw_unmap(struct hw_domain *d, u64 iova, u64 size, u64 call)
+{
+	struct hw_table *t = d->root, *path[HW_LEVELS + 1];
+	unsigned int l, n;
+	u64 i, pfn, nr;
+
+	for (l = HW_LEVELS;; l--) {
+		n = hw_index(iova, l);
+		path[l] = t;
+		if (t->leaf[n])
+			break;
+		t = t->sub[n];
+		if (!t)
+			return 0;
+	}
+	nr = 1ULL << (hw_shift(l) - PAGE_SHIFT);
+	/* All of a leaf or nothing. */
+	never(iova & (PFN_PHYS(nr) - 1));
+	never(PFN_PHYS(nr) > size);
+	pfn = (t->leaf[n] & ~(u64)HW_PROT) >> PAGE_SHIFT;
+	t->was[n] = t->leaf[n] |
+		    FIELD_PREP(HW_CALL, __builtin_ctzll(call) - PAGE_SHIFT);
+	t->when[n] = batch;
+	t->leaf[n] = 0;
+	for (; l <= HW_LEVELS; l++)
+		path[l]->live--;
+	for (i = pfn; i < pfn + nr; i++) {
+		never(!pages[i].maps);
+		pages[i].maps--;
+	}
+	mapped -= nr;
+	hw_add_stale(d, iova, pfn, nr);
+	return PFN_PHYS(nr);
+}
+
+int iommu_map(struct iommu_domain *domain, unsigned long iova,
+	      phys_addr_t paddr, size_t size, int prot, gfp_t gfp)
+{
+	struct hw_domain *d = to_hw(domain);
+	unsigned int level;
+	u64 piece;
+
+	never(!unit->map_lock.held);
+	never(!size || (iova | paddr | size) & (PAGE_SIZE - 1));
+	never(iova + size - 1 > domain->geometry.aperture_end);
+	never(!(prot & HW_PROT) || !(prot & IOMMU_CACHE));
+	if (shim_should_fail())
+		return -ENOMEM;
+	for (; size; size -= piece, iova += piece, paddr += piece) {
+		for (level = 3; level > 1; level--) {
+			piece = 1ULL << hw_shift(level);
+			if (piece <= size && !((iova | paddr) & (piece - 1)))
+				break;
+		}
+		piece = 1ULL << hw_shift(level);
+		model_spend(1);
+		hw_map(d, iova, paddr >> PAGE_SHIFT, level, prot & HW_PROT);
+	}
+	return 0;
+}
+
+size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova,
+			size_t size, struct iommu_iotlb_gather *gather)
+{
+	struct hw_domain *d = to_hw(domain);
+	u64 done = 0, n;
+
+	never(!unit->map_lock.held);
+	never(!gather->queued);
+	while (done < size) {
+		n = hw_unmap(d, iova + done, size - done, size);
+		if (!n)
+			break;
+		model_spend(1);
+		done += n;
+	}
+	return done;
+}
+
+static void hw_flush(struct hw_domain *d, u64 first, u64 last)
+{
+	size_t i, left = 0;
+	u64 pfn;
+
+	for (i = 0; i < d->nr_stale; i++) {
+		struct hw_stale *s = &d->stale[i];
+
+		if (s->iova < first || s->iova + PFN_PHYS(s->nr) - 1 > last) {
+			d->stale[left++] = *s;
+			continue;
+		}
+		for (pfn = s->pfn; pfn < s->pfn + s->nr; pfn++)
+			pages[pfn].stale--;
+		stale_pages -= s->nr;
+	}
+	d->nr_stale = left;
+}
+
+void iommu_iotlb_sync(struct iommu_domain *domain,
+		      struct iommu_iotlb_gather *gather)
+{
+	never(!unit->map_lock.held);
+	hw_flush(to_hw(domain), gather->start, gather->end);
+	iommu_iotlb_gather_init(gather);
+}
+
+static struct hw_domain *hw_alloc(unsigned int iommu)
+{
+	struct hw_domain *d;
+
+	if (shim_should_fail())
+		return ERR_PTR(-ENOMEM);
+	d = calloc(1, sizeof(*d));
+	d->domain.geometry.aperture_end = (1ULL << 48) - 1;
+	d->domain.pgsize_bitmap = SZ_4K | SZ_2M | 1 << 30;
+	d->iommu = iommu;
+	d->root = calloc(1, sizeof(*d->root));
+	nr_domains++;
+	return d;
+}
+
+static void hw_drop(struct hw_table *t, unsigned int level)
+{
+	u64 nr = 1ULL << (hw_shift(level) - PAGE_SHIFT), pfn, n;
+	unsigned int i;
+
+	for (i = 0; t->live && i < 512; i++) {
+		if (t->sub[i])
+			hw_drop(t->sub[i], level - 1);
+		if (!t->leaf[i])
+			continue;
+		pfn = (t->leaf[i] & ~(u64)HW_PROT) >> PAGE_SHIFT;
+		for (n = 0; n < nr; n++)
+			pages[pfn + n].maps--;
+		mapped -= nr;
+	}
+}
+
+void iommu_domain_free(struct iommu_domain *domain)
+{
+	struct hw_domain *d = to_hw(domain);
+
+	never(d->attached);
+	hw_flush(d, 0, U64_MAX);
+	hw_drop(d->root, HW_LEVELS);
+	hw_free_table(d->root);
+	free(d->stale);
+	free(d);
+	nr_domains--;
+}
+
+/* host/vfio.c */
+
+int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
+		     const struct kviommu_access *a)
+{
+	if ((size_t)fd >= MODEL_DEVICES)
+		return -EBADF;
+	v->vdev = &vfio_devices[fd];
+	v->group = &groups[group_of[fd]];
+	v->vdev->refs++;
+	return 0;
+}
+
+void kviommu_vfio_put(struct kviommu_vfio *v)
+{
+	never(!v->vdev->refs);
+	never(v->in_ioas);
+	v->vdev->refs--;
+}
+
+bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v)
+{
+	return v->group->iommu == 1;
+}
+
+struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v)
+{
+	struct hw_domain *d = hw_alloc(v->group->iommu);
+
+	return IS_ERR(d) ? (void *)d : &d->domain;
+}
+
+static int attach_ioas(struct kviommu_vfio *v)
+{
+	/* iommufd's callbacks may wait for it. */
+	never(unit->map_lock.held);
+	never(v->in_ioas || v->group->domain);
+	if (shim_should_fail())
+		return -ENOMEM;
+	v->in_ioas = true;
+	v->group->in_ioas++;
+	return 0;
+}
+
+static void detach_ioas(struct kviommu_vfio *v)
+{
+	never(unit->map_lock.held);
+	if (!v->in_ioas)
+		return;
+	v->in_ioas = false;
+	v->group->in_ioas--;
+}
+
+static void detach(struct kviommu_hwgroup *g)
+{
+	struct kviommu_vfio *v;
+
+	list_for_each_entry(v, &g->devices, entry)
+		detach_ioas(v);
+	never(g->group->in_ioas);
+	never(g->group->domain != (g->domain ? to_hw(g->domain) : NULL));
+	if (g->domain)
+		g->group->domain->attached--;
+	g->group->domain = NULL;
+	g->domain = NULL;
+}
+
+static int attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
+{
+	never(g->group->domain || g->group->in_ioas);
+	if (to_hw(domain)->iommu != g->group->iommu)
+		return -EINVAL;
+	if (shim_should_fail())
+		return -ENOMEM;
+	to_hw(domain)->attached++;
+	g->group->domain = to_hw(domain);
+	g->domain = domain;
+	return 0;
+}
+
+int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
+			 unsigned int aw_bits)
+{
+	int ret;
+
+	g->group = v->group;
+	g->empty = kviommu_vfio_alloc_domain(v);
+	if (IS_ERR(g->empty))
+		return PTR_ERR(g->empty);
+	INIT_LIST_HEAD(&g->devices);
+	list_add(&v->entry, &g->devices);
+	ret = attach(g, g->empty);
+	if (ret)
+		iommu_domain_free(g->empty);
+	return ret;
+}
+
+static struct kviommu_vfio *first_of(struct kviommu_hwgroup *g)
+{
+	return list_first_entry(&g->devices, struct kviommu_vfio, entry);
+}
+
+int kviommu_hwgroup_add(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
+			u32 ioas_id)
+{
+	int ret = 0;
+
+	if (first_of(g)->in_ioas)
+		ret = attach_ioas(v);
+	if (!ret)
+		list_add_tail(&v->entry, &g->devices);
+	return ret;
+}
+
+void kviommu_hwgroup_del(struct kviommu_hwgroup *g, struct kviommu_vfio *v)
+{
+	if (list_is_singular(&g->devices)) {
+		detach(g);
+		iommu_domain_free(g->empty);
+	} else {
+		detach_ioas(v);
+	}
+	list_del(&v->entry);
+}
+
+int kviommu_hwgroup_set_domain(struct kviommu_hwgroup *g,
+			       struct iommu_domain *domain)
+{
+	int ret;
+
+	never(!unit->lock.held || unit->map_lock.held);
+	/* To itself there is no way but through a moment without. */
+	never(domain && domain == g->domain);
+	detach(g);
+	ret = attach(g, domain ?: g->empty);
+	if (ret)
+		attach(g, g->empty);
+	return ret;
+}
+
+int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id)
+{
+	struct kviommu_vfio *v;
+	int ret;
+
+	never(!unit->lock.held);
+	detach(g);
+	list_for_each_entry(v, &g->devices, entry) {
+		ret = attach_ioas(v);
+		if (ret) {
+			detach(g);
+			attach(g, g->empty);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+/* host/kvm.c and debugfs.c */
+
+int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
+{
+	k->gfn = KVIOMMU_NO_GFN;
+	return shim_should_fail() ? -ENOMEM : 0;
+}
+
+int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
+{
+	never(unit->lock.held);
+	k->gfn = gfn;
+	return 0;
+}
+
+void kviommu_kvm_put(struct kviommu_kvm *k)
+{
+	never(unit->lock.held);
+	k->gfn = KVIOMMU_NO_GFN;
+}
+
+void kviommu_debugfs_add(struct kviommu_unit *u)
+{
+}
+
+void kviommu_debugfs_remove(struct kviommu_unit *u)
+{
+}
+
+/* What tests ask */
+
+enum model_path model_path(unsigned int device)
+{
+	struct iommu_group *g = &groups[group_of[device]];
+
+	if (g->in_ioas)
+		return PATH_IOAS;
+	return g->domain && g->domain->root->live ? PATH_DOMAIN : PATH_BLOCKED;
+}
+
+bool model_same_group(unsigned int a, unsigned int b)
+{
+	return group_of[a] == group_of[b];
+}
+
+static bool hw_find(struct hw_table *t, u64 base, unsigned int level, u64 iova,
+		    struct model_piece *piece)
+{
+	unsigned int i = iova > base ? (iova - base) >> hw_shift(level) : 0;
+
+	for (; t->live && i < 512; i++) {
+		u64 start = base + ((u64)i << hw_shift(level));
+
+		if (t->sub[i] &&
+		    hw_find(t->sub[i], start, level - 1, iova, piece))
+			return true;
+		if (!t->leaf[i])
+			continue;
+		*piece = (struct model_piece){
+			.iova = start,
+			.size = 1ULL << hw_shift(level),
+			.pfn = (t->leaf[i] & ~(u64)HW_PROT) >> PAGE_SHIFT,
+			.prot = t->leaf[i] & HW_PROT,
+		};
+		return true;
+	}
+	return false;
+}
+
+/* The first piece that is not before @iova. */
+bool model_next(unsigned int device, u64 iova, struct model_piece *piece)
+{
+	struct hw_domain *d = groups[group_of[device]].domain;
+
+	return d && iova >> 48 == 0 &&
+	       hw_find(d->root, 0, HW_LEVELS, iova, piece);
+}
+
+bool model_translate(unsigned int device, u64 iova, struct model_piece *piece)
+{
+	return model_next(device, iova, piece) && piece->iova <= iova;
+}
+
+/* All that was removed was flushed. */
+void model_check_quiet(void)
+{
+	never(stale_pages);
+}
+
+u64 model_pinned(void)
+{
+	return pinned;
+}
+
+u64 model_mapped(void)
+{
+	return mapped;
+}
+
+u64 model_domains(void)
+{
+	return nr_domains;
+}
+
+void model_begin(struct kviommu_unit *u)
+{
+	unsigned int i;
+
+	unit = u;
+	budget = MODEL_BUDGET;
+	batch = 1;
+	jiffies = 0;
+	shim_jiffies_step = 0;
+	shim_fail = (struct shim_fail){};
+	shim_task.killed = false;
+	for (i = 0; i < LOW_FRAMES; i++)
+		forbid(contents[i], PAGE_SIZE);
+	for (i = 0; i < NR_AREAS; i++) {
+		memset(&areas[i], 0, sizeof(areas[i]));
+		model_ioas_map(i, 0, model_areas[i].prot);
+	}
+}
+
+void model_end(void)
+{
+	unsigned int i;
+
+	never(pinned || mapped || stale_pages || nr_domains);
+	never(shim_allocations());
+	for (i = 0; i < NR_AREAS; i++)
+		never(areas[i].pins);
+	for (i = 0; i < MODEL_DEVICES; i++)
+		never(vfio_devices[i].refs);
+	for (i = 0; i < ARRAY_SIZE(groups); i++)
+		never(groups[i].domain || groups[i].in_ioas);
+	for (i = 0; i < LOW_FRAMES + 2; i++) {
+		if (!used[i])
+			continue;
+		allow(contents[i], PAGE_SIZE);
+		memset(contents[i], 0, PAGE_SIZE);
+		used[i] = false;
+	}
+	unit = NULL;
+}

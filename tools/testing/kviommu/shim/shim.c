@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The kernel's memory, maps and time. Allocations are counted, and fail to
+ * order.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "shim.h"
+#include "../model.h"
+
+struct shim_fail shim_fail;
+struct task_struct shim_task;
+unsigned long jiffies, shim_jiffies_step;
+
+static unsigned long allocations;
+static struct eventfd_ctx eventfds[4];
+
+void shim_bug(const char *file, int line, const char *what)
+{
+	fprintf(stderr, "kviommu: bug at %s:%d: %s\n", file, line, what);
+	abort();
+}
+
+bool shim_should_fail(void)
+{
+	if (!shim_fail.times)
+		return false;
+	if (shim_fail.after) {
+		shim_fail.after--;
+		return false;
+	}
+	shim_fail.times--;
+	shim_fail.failed++;
+	return true;
+}
+
+unsigned long shim_allocations(void)
+{
+	return allocations;
+}
+
+void *kzalloc(size_t size, gfp_t gfp)
+{
+	void *p = shim_should_fail() ? NULL : calloc(1, size);
+
+	if (p)
+		allocations++;
+	return p;
+}
+
+void kfree(const void *p)
+{
+	if (p)
+		allocations--;
+	free((void *)p);
+}
+
+unsigned long get_zeroed_page(gfp_t gfp)
+{
+	void *p = shim_should_fail() ? NULL : aligned_alloc(PAGE_SIZE, PAGE_SIZE);
+
+	if (!p)
+		return 0;
+	allocations++;
+	memset(p, 0, PAGE_SIZE);
+	return (unsigned long)p;
+}
+
+void free_page(unsigned long addr)
+{
+	kfree((void *)addr);
+}
+
+struct eventfd_ctx *eventfd_ctx_fdget(int fd)
+{
+	if ((size_t)fd >= ARRAY_SIZE(eventfds))
+		return ERR_PTR(-EBADF);
+	eventfds[fd].refs++;
+	allocations++;
+	return &eventfds[fd];
+}
+
+void eventfd_ctx_put(struct eventfd_ctx *ctx)
+{
+	never(!ctx->refs);
+	ctx->refs--;
+	allocations--;
+}
+
+void eventfd_signal(struct eventfd_ctx *ctx)
+{
+	never(!ctx->refs);
+	ctx->count++;
+}
+
+/* The first item that is not before @index. */
+static size_t xa_at(const struct xarray *xa, unsigned long index)
+{
+	size_t lo = 0, hi = xa->nr;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (xa->items[mid].index < index)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+void xa_init(struct xarray *xa)
+{
+	*xa = (struct xarray){};
+}
+
+void *xa_load(struct xarray *xa, unsigned long index)
+{
+	size_t i = xa_at(xa, index);
+
+	return i < xa->nr && xa->items[i].index == index ?
+	       xa->items[i].entry : NULL;
+}
+
+void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp)
+{
+	size_t i = xa_at(xa, index);
+	void *old = NULL;
+
+	if (i < xa->nr && xa->items[i].index == index) {
+		old = xa->items[i].entry;
+		xa->items[i].entry = entry;
+		return old;
+	}
+	if (shim_should_fail())
+		return ERR_PTR(-ENOMEM);
+	if (xa->nr == xa->max) {
+		xa->max = xa->max ? 2 * xa->max : 16;
+		xa->items = realloc(xa->items, xa->max * sizeof(*xa->items));
+	}
+	memmove(xa->items + i + 1, xa->items + i,
+		(xa->nr - i) * sizeof(*xa->items));
+	xa->items[i] = (struct shim_xa_item){ index, entry, false };
+	xa->nr++;
+	return NULL;
+}
+
+void *xa_erase(struct xarray *xa, unsigned long index)
+{
+	size_t i = xa_at(xa, index);
+	void *old;
+
+	if (i == xa->nr || xa->items[i].index != index)
+		return NULL;
+	old = xa->items[i].entry;
+	xa->nr--;
+	memmove(xa->items + i, xa->items + i + 1,
+		(xa->nr - i) * sizeof(*xa->items));
+	/* As the kernel's: what is empty needs no xa_destroy(). */
+	if (!xa->nr)
+		xa_destroy(xa);
+	return old;
+}
+
+void *xa_find(struct xarray *xa, unsigned long *index, unsigned long max,
+	      int filter)
+{
+	size_t i = xa_at(xa, *index);
+
+	while (i < xa->nr && filter == XA_MARK_0 && !xa->items[i].mark)
+		i++;
+	if (i == xa->nr || xa->items[i].index > max)
+		return NULL;
+	*index = xa->items[i].index;
+	return xa->items[i].entry;
+}
+
+static void xa_mark(struct xarray *xa, unsigned long index, bool mark)
+{
+	size_t i = xa_at(xa, index);
+
+	if (i < xa->nr && xa->items[i].index == index)
+		xa->items[i].mark = mark;
+}
+
+void xa_set_mark(struct xarray *xa, unsigned long index, int mark)
+{
+	xa_mark(xa, index, true);
+}
+
+void xa_clear_mark(struct xarray *xa, unsigned long index, int mark)
+{
+	xa_mark(xa, index, false);
+}
+
+void *shim_xa_after(struct xarray *xa, unsigned long *index,
+		    unsigned long max)
+{
+	if (*index == ULONG_MAX)
+		return NULL;
+	++*index;
+	return xa_find(xa, index, max, XA_PRESENT);
+}
+
+void xa_destroy(struct xarray *xa)
+{
+	free(xa->items);
+	xa_init(xa);
+}

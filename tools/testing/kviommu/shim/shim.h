@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * As much of the kernel's API as the portable parts of kviommu use, for one
+ * thread in userspace. Each header that they include leads here.
+ */
+#ifndef _KVIOMMU_SHIM_H
+#define _KVIOMMU_SHIM_H
+
+#include <asm/types.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef __s32 s32;
+typedef __s64 s64;
+typedef u64 __le64;
+typedef u64 phys_addr_t;
+typedef u64 gpa_t;
+typedef u64 gfn_t;
+typedef unsigned int gfp_t;
+
+#define __aligned(n)	__attribute__((aligned(n)))
+#define __aligned_u64	__u64 __attribute__((aligned(8)))
+#define U16_MAX		((u16)~0U)
+#define U64_MAX		((u64)~0ULL)
+
+#define le64_to_cpu(x)	((u64)(x))
+#define cpu_to_le64(x)	((__le64)(x))
+
+/* What must not happen. */
+void shim_bug(const char *file, int line, const char *what)
+	__attribute__((noreturn));
+
+#define shim_die(what)		shim_bug(__FILE__, __LINE__, what)
+#define never(cond)						\
+	do {								\
+		if (cond)						\
+			shim_die(#cond);				\
+	} while (0)
+#define WARN_ON_ONCE(cond)						\
+	({								\
+		bool _warn = (cond);					\
+									\
+		if (_warn)						\
+			shim_die("WARN: " #cond);			\
+		_warn;							\
+	})
+
+/* Failures to order: the @after-th call from now on fails, and @times in all. */
+struct shim_fail {
+	unsigned int after;
+	unsigned int times;
+	unsigned int failed;
+};
+
+extern struct shim_fail shim_fail;
+bool shim_should_fail(void);
+
+/* bits, sizes, arithmetic */
+#define BIT(n)			(1UL << (n))
+#define BIT_ULL(n)		(1ULL << (n))
+#define GENMASK(h, l)		((~0UL >> (63 - (h))) & (~0UL << (l)))
+#define GENMASK_ULL(h, l)	((~0ULL >> (63 - (h))) & (~0ULL << (l)))
+#define FIELD_GET(mask, val)						\
+	({								\
+		u64 _mask = (mask);					\
+									\
+		((val) & _mask) >> __builtin_ctzll(_mask);		\
+	})
+#define FIELD_PREP(mask, val)						\
+	({								\
+		u64 _mask = (mask);					\
+									\
+		((u64)(val) << __builtin_ctzll(_mask)) & _mask;		\
+	})
+#define lower_32_bits(n)	((u32)(n))
+#define upper_32_bits(n)	((u32)((n) >> 32))
+
+#define SZ_1K			0x400
+#define SZ_4K			0x1000
+#define SZ_64K			0x10000
+#define SZ_2M			0x200000
+#define SZ_256M			0x10000000
+
+#define ALIGN_DOWN(x, a)	((x) & ~((__typeof__(x))(a) - 1))
+#define IS_ALIGNED(x, a)	(!((x) & ((__typeof__(x))(a) - 1)))
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof(*(array)))
+
+#define min_t(type, x, y)						\
+	({								\
+		type _x = (x);						\
+		type _y = (y);						\
+									\
+		_x < _y ? _x : _y;					\
+	})
+#define max(x, y)							\
+	({								\
+		__typeof__(x) _x = (x);					\
+		__typeof__(y) _y = (y);					\
+									\
+		_x > _y ? _x : _y;					\
+	})
+#define min3(x, y, z)		min_t(u64, min_t(u64, x, y), z)
+#define swap(a, b)							\
+	do {								\
+		__typeof__(a) *_a = &(a), *_b = &(b), _t = *_a;		\
+									\
+		*_a = *_b;						\
+		*_b = _t;						\
+	} while (0)
+#define static_assert(expr)	_Static_assert(expr, #expr)
+#define container_of(ptr, type, member)					\
+	((type *)((char *)(ptr) - offsetof(type, member)))
+
+#define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, v)	__atomic_store_n(&(x), v, __ATOMIC_RELAXED)
+#define smp_store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
+
+#define get_unaligned(p)						\
+	({								\
+		__typeof__(*(p)) _v;					\
+									\
+		memcpy(&_v, (const void *)(p), sizeof(_v));		\
+		_v;							\
+	})
+
+/* bitmaps */
+#define BITS_PER_LONG		64
+#define DECLARE_BITMAP(name, bits)					\
+	unsigned long name[((bits) + BITS_PER_LONG - 1) / BITS_PER_LONG]
+
+static inline void bitmap_zero(unsigned long *map, unsigned int bits)
+{
+	memset(map, 0, (bits + BITS_PER_LONG - 1) / BITS_PER_LONG * 8);
+}
+
+static inline void __set_bit(unsigned int n, unsigned long *map)
+{
+	map[n / BITS_PER_LONG] |= BIT(n % BITS_PER_LONG);
+}
+
+static inline unsigned int shim_next_bit(const unsigned long *map,
+					 unsigned int bits, unsigned int n)
+{
+	while (n < bits && !(map[n / BITS_PER_LONG] & BIT(n % BITS_PER_LONG)))
+		n++;
+	return n;
+}
+
+#define for_each_set_bit(n, map, bits)					\
+	for ((n) = shim_next_bit(map, bits, 0); (n) < (bits);		\
+	     (n) = shim_next_bit(map, bits, (n) + 1))
+
+/* errors in pointers */
+static inline void *ERR_PTR(long err)
+{
+	return (void *)err;
+}
+
+static inline bool IS_ERR(const void *ptr)
+{
+	return (unsigned long)ptr >= (unsigned long)-4095L;
+}
+
+static inline long PTR_ERR(const void *ptr)
+{
+	return (long)ptr;
+}
+
+/* lists */
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+static inline void INIT_LIST_HEAD(struct list_head *list)
+{
+	list->next = list;
+	list->prev = list;
+}
+
+static inline void list_add(struct list_head *entry, struct list_head *head)
+{
+	entry->next = head->next;
+	entry->prev = head;
+	head->next->prev = entry;
+	head->next = entry;
+}
+
+static inline void list_add_tail(struct list_head *entry,
+				 struct list_head *head)
+{
+	list_add(entry, head->prev);
+}
+
+static inline void list_del(struct list_head *entry)
+{
+	entry->next->prev = entry->prev;
+	entry->prev->next = entry->next;
+	entry->next = NULL;
+	entry->prev = NULL;
+}
+
+static inline bool list_empty(const struct list_head *head)
+{
+	return head->next == head;
+}
+
+static inline bool list_is_singular(const struct list_head *head)
+{
+	return !list_empty(head) && head->next == head->prev;
+}
+
+#define list_entry(ptr, type, member)	container_of(ptr, type, member)
+#define list_first_entry(head, type, member)				\
+	list_entry((head)->next, type, member)
+#define shim_entry(ptr, pos, member)					\
+	list_entry(ptr, __typeof__(*(pos)), member)
+#define list_for_each_entry(pos, head, member)				\
+	for ((pos) = shim_entry((head)->next, pos, member);		\
+	     &(pos)->member != (head);					\
+	     (pos) = shim_entry((pos)->member.next, pos, member))
+#define list_for_each_entry_safe(pos, n, head, member)			\
+	for ((pos) = shim_entry((head)->next, pos, member),		\
+	     (n) = shim_entry((pos)->member.next, pos, member);		\
+	     &(pos)->member != (head);					\
+	     (pos) = (n), (n) = shim_entry((n)->member.next, n, member))
+
+/* locks: of one thread, so one that is held is never waited for in vain */
+struct mutex {
+	bool held;
+};
+
+#define spinlock_t		struct mutex
+
+void shim_unlocked(struct mutex *lock);
+
+static inline void mutex_init(struct mutex *lock)
+{
+	lock->held = false;
+}
+
+static inline void mutex_destroy(struct mutex *lock)
+{
+	never(lock->held);
+}
+
+static inline void mutex_lock(struct mutex *lock)
+{
+	never(lock->held);
+	lock->held = true;
+}
+
+static inline int mutex_lock_killable(struct mutex *lock)
+{
+	mutex_lock(lock);
+	return 0;
+}
+
+static inline void mutex_unlock(struct mutex *lock)
+{
+	never(!lock->held);
+	lock->held = false;
+	shim_unlocked(lock);
+}
+
+#define spin_lock_init(lock)		mutex_init(lock)
+#define spin_lock(lock)			mutex_lock(lock)
+#define spin_unlock(lock)		((lock)->held = false)
+#define lockdep_assert_held(lock)	never(!(lock)->held)
+
+/* tasks, time, work */
+struct mm_struct;
+
+struct task_struct {
+	struct mm_struct *mm;
+	bool killed;
+};
+
+extern struct task_struct shim_task;
+extern unsigned long jiffies, shim_jiffies_step;
+
+#define current			(&shim_task)
+#define signal_pending(task)	((task)->killed)
+#define fatal_signal_pending(task) ((task)->killed)
+#define time_after(a, b)	((long)((b) - (a)) < 0)
+#define msecs_to_jiffies(ms)	((unsigned long)(ms))
+
+void cond_resched(void);
+
+struct work_struct {
+	void (*func)(struct work_struct *work);
+	bool pending;
+};
+
+struct workqueue_struct;
+
+#define INIT_WORK(work, f)						\
+	(*(work) = (struct work_struct){ .func = (f) })
+
+static inline bool queue_work(struct workqueue_struct *wq,
+			      struct work_struct *work)
+{
+	work->pending = true;
+	return true;
+}
+
+static inline bool cancel_work_sync(struct work_struct *work)
+{
+	work->pending = false;
+	return true;
+}
+
+/* memory */
+#define PAGE_SHIFT		12
+#define PAGE_SIZE		(1UL << PAGE_SHIFT)
+#define PAGE_MASK		(~(PAGE_SIZE - 1))
+#define PAGE_ALIGNED(addr)	IS_ALIGNED(addr, PAGE_SIZE)
+#define PFN_PHYS(pfn)		((phys_addr_t)(pfn) << PAGE_SHIFT)
+#define offset_in_page(p)	((unsigned long)(p) & ~PAGE_MASK)
+
+#define GFP_KERNEL_ACCOUNT	1
+#define __GFP_ZERO		2
+
+struct page;
+struct mem_cgroup;
+
+void *kzalloc(size_t size, gfp_t gfp);
+void kfree(const void *p);
+unsigned long get_zeroed_page(gfp_t gfp);
+void free_page(unsigned long addr);
+struct page *alloc_page(gfp_t gfp);
+void put_page(struct page *page);
+unsigned long page_to_pfn(const struct page *page);
+struct page *pfn_to_page(unsigned long pfn);
+void *page_address(const struct page *page);
+
+static inline struct mem_cgroup *get_mem_cgroup_from_mm(struct mm_struct *mm)
+{
+	return NULL;
+}
+
+static inline void mem_cgroup_put(struct mem_cgroup *memcg)
+{
+}
+
+static inline struct mem_cgroup *set_active_memcg(struct mem_cgroup *memcg)
+{
+	return NULL;
+}
+
+struct ida {
+	int next;
+};
+
+#define DEFINE_IDA(name)	struct ida name
+
+static inline int ida_alloc(struct ida *ida, gfp_t gfp)
+{
+	return ida->next++;
+}
+
+static inline void ida_free(struct ida *ida, unsigned int id)
+{
+	ida->next--;
+}
+
+/* A sorted array. */
+struct shim_xa_item {
+	unsigned long index;
+	void *entry;
+	bool mark;
+};
+
+struct xarray {
+	struct shim_xa_item *items;
+	size_t nr;
+	size_t max;
+};
+
+#define XA_MARK_0		0
+#define XA_PRESENT		8
+#define XA_FLAGS_ACCOUNT	0
+#define xa_init_flags(xa, flags)	xa_init(xa)
+#define xa_mk_value(v)		((void *)(((unsigned long)(v) << 1) | 1))
+#define xa_err(entry)							\
+	({								\
+		const void *_entry = (entry);				\
+									\
+		IS_ERR(_entry) ? (int)PTR_ERR(_entry) : 0;		\
+	})
+
+void xa_init(struct xarray *xa);
+void *xa_load(struct xarray *xa, unsigned long index);
+void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp);
+void *xa_erase(struct xarray *xa, unsigned long index);
+void *xa_find(struct xarray *xa, unsigned long *index, unsigned long max,
+	      int filter);
+void xa_set_mark(struct xarray *xa, unsigned long index, int mark);
+void xa_clear_mark(struct xarray *xa, unsigned long index, int mark);
+void *shim_xa_after(struct xarray *xa, unsigned long *index,
+		    unsigned long max);
+void xa_destroy(struct xarray *xa);
+
+#define xa_for_each_range(xa, index, entry, start, last)		\
+	for ((index) = (start),						\
+	     (entry) = xa_find(xa, &(index), last, XA_PRESENT); (entry);	\
+	     (entry) = shim_xa_after(xa, &(index), last))
+
+/* IOMMU API; made by the model of the host */
+#define IOMMU_READ		1
+#define IOMMU_WRITE		2
+#define IOMMU_CACHE		4
+
+struct device;
+struct iommu_domain;
+
+struct iommu_domain_geometry {
+	u64 aperture_start;
+	u64 aperture_end;
+};
+
+struct iommu_domain {
+	struct iommu_domain_geometry geometry;
+	unsigned long pgsize_bitmap;
+};
+
+struct iommu_iotlb_gather {
+	unsigned long start;
+	unsigned long end;
+	bool queued;
+};
+
+static inline void iommu_iotlb_gather_init(struct iommu_iotlb_gather *gather)
+{
+	*gather = (struct iommu_iotlb_gather){ .start = ULONG_MAX };
+}
+
+static inline void
+iommu_iotlb_gather_add_range(struct iommu_iotlb_gather *gather,
+			     unsigned long iova, size_t size)
+{
+	unsigned long end = iova + size - 1;
+
+	if (gather->start > iova)
+		gather->start = iova;
+	if (gather->end < end)
+		gather->end = end;
+}
+
+struct iommu_domain *iommu_paging_domain_alloc(struct device *dev);
+void iommu_domain_free(struct iommu_domain *domain);
+int iommu_map(struct iommu_domain *domain, unsigned long iova,
+	      phys_addr_t paddr, size_t size, int prot, gfp_t gfp);
+size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova,
+			size_t size, struct iommu_iotlb_gather *gather);
+void iommu_iotlb_sync(struct iommu_domain *domain,
+		      struct iommu_iotlb_gather *gather);
+
+/* eventfds: a file descriptor n is the n-th of a few counters */
+struct eventfd_ctx {
+	unsigned int refs;
+	u64 count;
+};
+
+struct eventfd_ctx *eventfd_ctx_fdget(int fd);
+void eventfd_ctx_put(struct eventfd_ctx *ctx);
+void eventfd_signal(struct eventfd_ctx *ctx);
+
+/* KVM */
+struct kvm_page_track_notifier_node {
+	int unused;
+};
+
+/* modules and traces */
+#define module_param(name, type, perm)	_Static_assert(1, "")
+#define MODULE_PARM_DESC(name, desc)	_Static_assert(1, "")
+
+#define TP_PROTO(...)			__VA_ARGS__
+#define TRACE_EVENT(name, proto, ...)					\
+	static inline void trace_##name(proto)				\
+	{								\
+	}
+
+#endif /* _KVIOMMU_SHIM_H */
