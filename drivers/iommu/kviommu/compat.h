@@ -24,7 +24,8 @@
 
 /*
  * Second-stage tables have write-only pages and the full width, which those of
- * the first stage do not: so they are preferred where one can choose.
+ * the first stage do not. Dirty tracking, though unused, is what only they can
+ * do: asking for it gets them where there is a choice.
  */
 static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *dev)
 {
@@ -32,7 +33,7 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 	struct iommu_domain *domain;
 
 	domain = iommu_paging_domain_alloc_flags(dev,
-						 IOMMU_HWPT_ALLOC_NEST_PARENT);
+						 IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
 	if (!IS_ERR(domain))
 		return domain;
 #endif

@@ -59,7 +59,7 @@ static void group_bind(struct kviommu_group *group,
 	u16 source_id = first_of(group)->source_id;
 	int ret;
 
-	if (same_binding(&group->bound, b)) {
+	if (same_binding(&group->bound, b) && !group->failed) {
 		if (old)
 			old->quiet = b->quiet;
 		return;
@@ -68,6 +68,7 @@ static void group_bind(struct kviommu_group *group,
 	group->bound = *b;
 	ret = group_switch(group, b);
 	trace_kviommu_bind(unit->id, source_id, b->type, b->did, b->pgtbl, ret);
+	group->failed = ret;
 	if (ret) {
 		kviommu_hwgroup_set_domain(&group->hw, NULL);
 		group->bound = blocked;
@@ -103,8 +104,12 @@ static void group_update(struct kviommu_group *group)
 static void device_update(struct kviommu_device *dev)
 {
 	struct kviommu_frontend *fe = dev->unit->fe;
+	u8 fault = dev->wanted.fault;
 
 	fe->ops->resolve(fe, dev->source_id, &dev->wanted);
+	/* One fault for each mistake of the guest. */
+	if (dev->wanted.fault && dev->wanted.fault != fault)
+		fe->ops->fault(fe, dev->source_id, 0, dev->wanted.fault);
 	group_update(dev->group);
 }
 

@@ -113,10 +113,10 @@ static void domain_destroy(struct kviommu_domain *domain)
 	struct kviommu_unit *unit = domain->unit;
 
 	mutex_lock(&unit->map_lock);
+	kviommu_merge_drop(domain);
 	kviommu_unit_flush(unit);
 	list_del(&domain->entry);
 	iommu_domain_free(domain->hw);
-	kviommu_merge_free(domain);
 	xa_destroy(&domain->hw_tables);
 	kviommu_count(unit, iommu_tables, -domain->nr_hw_tables);
 	kviommu_count(unit, domains, -1);
@@ -149,14 +149,14 @@ static struct kviommu_domain *domain_create(struct kviommu_unit *unit,
 		return ERR_PTR(ret);
 	}
 	domain->coherent = kviommu_vfio_enforces_coherency(&dev->host);
-	xa_init(&domain->hw_tables);
+	xa_init_flags(&domain->hw_tables, XA_FLAGS_ACCOUNT);
 	gather_init(domain);
 
 	/* Whole before a device uses it: nothing has to fault. */
 	mutex_lock(&unit->map_lock);
 	list_add_tail(&domain->entry, &unit->domains);
 	kviommu_count(unit, domains, 1);
-	ret = kviommu_merge(domain, 0, U64_MAX, false);
+	ret = kviommu_merge(domain, 0, U64_MAX, true);
 	kviommu_unit_flush(unit);
 	mutex_unlock(&unit->map_lock);
 	if (ret) {
@@ -231,21 +231,8 @@ void kviommu_domain_put(struct kviommu_domain *domain)
 		domain_destroy(domain);
 }
 
-/**
- * kviommu_invalidate() - The guest says that it changed its tables
- * @unit: The unit
- * @did: Of domains with this domain-id, or of all if negative
- * @first: First I/O virtual address of the change
- * @last: Last one, inclusive
- * @retry: Try also large leaves again that could not be mapped before
- *
- * Old translations may live on until kviommu_flush().
- *
- * Context: process context, under unit->lock.
- * Return: 0, or -EINTR if a fatal signal is pending.
- */
-int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
-		       bool retry)
+static int invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
+		      bool refresh)
 {
 	struct kviommu_domain *domain;
 	int ret = 0;
@@ -256,12 +243,30 @@ int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
 		if (did >= 0 && domain->did != did)
 			continue;
 		mutex_lock(&unit->map_lock);
-		ret = kviommu_merge(domain, first, last, retry);
+		ret = kviommu_merge(domain, first, last, refresh);
 		mutex_unlock(&unit->map_lock);
 		if (ret)
 			break;
 	}
 	return ret;
+}
+
+/**
+ * kviommu_invalidate() - The guest says that it changed its tables
+ * @unit: The unit
+ * @did: Of domains with this domain-id, or of all if negative
+ * @first: First I/O virtual address of the change
+ * @last: Last one, inclusive
+ *
+ * Old translations may live on until kviommu_flush().
+ *
+ * Context: process context, under unit->lock.
+ * Return: 0, or -EINTR if a fatal signal is pending.
+ */
+int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first,
+		       u64 last)
+{
+	return invalidate(unit, did, first, last, false);
 }
 
 /**
@@ -277,6 +282,21 @@ void kviommu_flush(struct kviommu_unit *unit)
 	mutex_lock(&unit->map_lock);
 	kviommu_unit_flush(unit);
 	mutex_unlock(&unit->map_lock);
+}
+
+/**
+ * kviommu_refresh() - Try all again that could not be translated
+ * @unit: The unit
+ *
+ * Context: process context, under unit->lock.
+ * Return: 0, or -EINTR if a fatal signal is pending.
+ */
+int kviommu_refresh(struct kviommu_unit *unit)
+{
+	int ret = invalidate(unit, -1, 0, U64_MAX, true);
+
+	kviommu_flush(unit);
+	return ret;
 }
 
 /**

@@ -34,8 +34,9 @@ enum kviommu_bind_type {
  * @levels: Levels of the tables
  * @pgtbl: Guest physical address of the root of the tables
  * @quiet: The guest wants no faults reported
+ * @fault: Not 0: the guest asks for something invalid, for this reason
  *
- * All but @type are 0 unless it is KVIOMMU_BIND_DOMAIN.
+ * All but @fault and @type are 0 unless it is KVIOMMU_BIND_DOMAIN.
  */
 struct kviommu_binding {
 	enum kviommu_bind_type type;
@@ -43,6 +44,7 @@ struct kviommu_binding {
 	u8 levels;
 	u64 pgtbl;
 	bool quiet;
+	u8 fault;
 };
 
 /**
@@ -131,8 +133,8 @@ int kviommu_guest_write(struct kviommu_unit *unit, u64 gpa, const void *buf,
 			unsigned int len);
 void kviommu_signal(struct kviommu_unit *unit, enum kviommu_signal what);
 void kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask);
-int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
-		       bool retry);
+int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first,
+		       u64 last);
 void kviommu_flush(struct kviommu_unit *unit);
 bool kviommu_resched(struct kviommu_unit *unit);
 

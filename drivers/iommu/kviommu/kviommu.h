@@ -99,6 +99,7 @@ struct kviommu_release {
  * @work: Goes on with what a vCPU left, because it took too long
  * @memcg: What memory that @work allocates is charged to
  * @closing: The unit is going away: stop work
+ * @limited: A limit was hit, of which the VMM is to be told; under @lock
  * @events_lock: Protects @events
  * @events: An eventfd for each &enum kviommu_event, or NULL
  * @pins: The pin cache
@@ -128,6 +129,7 @@ struct kviommu_unit {
 	struct work_struct work;
 	struct mem_cgroup *memcg;
 	bool closing;
+	bool limited;
 	spinlock_t events_lock;	/* see above */
 	struct eventfd_ctx *events[KVIOMMU_NR_EVENTS];
 	struct kviommu_pins pins;
@@ -197,6 +199,7 @@ struct kviommu_domain {
  * @devices: The devices, by kviommu_device.group_entry
  * @bound: What its DMA goes through now
  * @domain: The shadow domain if @bound.type is KVIOMMU_BIND_DOMAIN
+ * @failed: @bound is not what was last asked for
  *
  * Under unit->lock.
  */
@@ -207,6 +210,7 @@ struct kviommu_group {
 	struct list_head devices;
 	struct kviommu_binding bound;
 	struct kviommu_domain *domain;
+	bool failed;
 };
 
 /**
@@ -250,12 +254,13 @@ void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr);
 int kviommu_domain_count_tables(struct kviommu_domain *domain, u64 iova,
 				unsigned int level);
 void kviommu_unit_flush(struct kviommu_unit *unit);
+int kviommu_refresh(struct kviommu_unit *unit);
 void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last);
 
 int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last,
-		  bool retry);
+		  bool refresh);
 void kviommu_merge_revoke(struct kviommu_domain *domain, u64 first, u64 last);
-void kviommu_merge_free(struct kviommu_domain *domain);
+void kviommu_merge_drop(struct kviommu_domain *domain);
 u64 kviommu_merge_bytes(const struct kviommu_unit *unit);
 
 /* device.c */
@@ -279,6 +284,7 @@ int kviommu_unit_set_policy(struct kviommu_unit *unit,
 int kviommu_unit_refresh(struct kviommu_unit *unit);
 void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 		   int err);
+void kviommu_unlock(struct kviommu_unit *unit);
 void kviommu_unit_get_stats(struct kviommu_unit *unit,
 			    struct kviommu_stats *stats);
 

@@ -212,7 +212,7 @@ static int execute(struct kviommu_unit *unit, const struct ioctl_op *op,
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	ret = op->execute(unit, arg);
-	mutex_unlock(&unit->lock);
+	kviommu_unlock(unit);
 	return ret;
 }
 

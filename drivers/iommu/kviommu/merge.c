@@ -182,7 +182,8 @@ static int count_tables(struct kviommu_domain *domain, const struct run *run,
 			unsigned int level)
 {
 	u64 end = run->iova + (run->nr << PAGE_SHIFT);
-	bool fits = !((run->iova ^ PFN_PHYS(run->pfn)) & (SZ_2M - 1));
+	bool fits = domain->hw->pgsize_bitmap & SZ_2M &&
+		    !((run->iova ^ PFN_PHYS(run->pfn)) & (SZ_2M - 1));
 	u64 iova = ALIGN_DOWN(run->iova, SZ_2M);
 	int ret = 0;
 
@@ -286,22 +287,26 @@ static void drop_node(struct kviommu_domain *domain, struct kviommu_node *node,
 	node_free(domain->unit, node);
 }
 
-/* Entries to look at before others may have map_lock */
-#define MERGE_SLICE	2048
+/* Work to do before others may have map_lock */
+#define MERGE_SLICE	4096
+/* Pages to try again in vain, in one merge */
+#define MAX_FAILED	1024
 
 /**
  * struct merge - A merge under way
  * @domain: The domain
  * @first: First I/O virtual address
  * @last: Last one, inclusive
- * @retry: Try large leaves again that could not be mapped
- * @slice: Entries looked at since map_lock was taken
+ * @refresh: Try all again that could not be mapped
+ * @failed: How many pages could not be, again
+ * @slice: Work done since map_lock was taken: entries and pages
  */
 struct merge {
 	struct kviommu_domain *domain;
 	u64 first;
 	u64 last;
-	bool retry;
+	bool refresh;
+	unsigned int failed;
 	unsigned int slice;
 };
 
@@ -374,6 +379,8 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 		ret = merge_leaf(m, &node->slots[i],
 				 leaf_piece(want, i, level),
 				 iova + ((u64)i << level_shift(level)), level);
+		if (!ret)
+			ret = merge_yield(m);
 		if (ret)
 			return ret;
 	}
@@ -397,16 +404,17 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	if (*slot == (want ? want | SLOT_MAPPED : 0))
 		return 0;
 	/*
-	 * What could not be mapped is tried again; but not each time if that
-	 * means to pin a lot before it fails.
+	 * What could not be mapped is tried again, but not much of it: the
+	 * guest may ask for it as often as it likes.
 	 */
 	again = *slot == want;
-	if (again && level > 1 && !m->retry)
+	if (again && !m->refresh && (level > 1 || m->failed >= MAX_FAILED))
 		return 0;
 	unmap_leaf(m->domain, *slot, iova, level);
 	*slot = want;
 	if (!want)
 		return 0;
+	m->slice += level_size(level) >> PAGE_SHIFT;
 	ret = map_leaf(m->domain, want, iova, level);
 	if (!ret) {
 		*slot |= SLOT_MAPPED;
@@ -414,6 +422,7 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	}
 	if (ret == -EINTR)
 		return ret;
+	m->failed += again;
 	/*
 	 * No fault for what is not memory: the guest may map registers of
 	 * other devices, which only a request to them shows not to work.
@@ -455,26 +464,24 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 	struct kviommu_unit *unit = m->domain->unit;
 	u64 first = m->first, last = m->last;
 	bool again;
-	int ret;
+	int ret = 0;
 
+	/* What a leaf gave has to come back in pieces, all of it. */
+	if (node ? !node->table : *slot & SLOT_PROT) {
+		m->first = iova;
+		m->last = iova + level_size(level) - 1;
+	}
 	if (!node) {
 		if (slot_mapped(*slot) &&
 		    table_is_leaf(m, gfn, *slot, level - 1, prot))
-			return 0;
-		/* What the leaf gave has to come back in pieces, all of it. */
-		if (*slot & SLOT_PROT) {
-			m->first = iova;
-			m->last = iova + level_size(level) - 1;
-		}
+			goto out;
 		unmap_leaf(m->domain, *slot, iova, level);
-		*slot = 0;
+		*slot &= ~SLOT_MAPPED;
 		node = node_alloc(m->domain, iova, level - 1);
 		if (IS_ERR(node)) {
 			merge_error(m, iova, PTR_ERR(node),
 				    unit->fe->fault_table);
-			m->first = first;
-			m->last = last;
-			return 0;
+			goto out;
 		}
 		*slot = (u64)node;
 	}
@@ -483,6 +490,7 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 	if (ret)
 		merge_error(m, iova, ret, again ? 0 : unit->fe->fault_table);
 	ret = merge_node(m, node, iova, level - 1, prot);
+out:
 	m->first = first;
 	m->last = last;
 	return ret;
@@ -550,7 +558,7 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
  * @domain: The domain
  * @first: First I/O virtual address
  * @last: Last one, inclusive; may lie beyond the domain's width
- * @retry: Try also large leaves again that could not be mapped before
+ * @refresh: Try also those large leaves again that could not be mapped before
  *
  * What is taken down is not flushed, and stays pinned, until
  * kviommu_unit_flush(). What cannot be translated is counted and traced.
@@ -561,14 +569,14 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
  * the guest's tables in a part of the range.
  */
 int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last,
-		  bool retry)
+		  bool refresh)
 {
 	struct merge m = {
 		.domain = domain,
 		.first = first,
 		.last = min3(last, level_size(domain->levels + 1) - 1,
 			     (1ULL << domain->unit->aw_bits) - 1),
-		.retry = retry,
+		.refresh = refresh,
 	};
 	bool again;
 	int ret;
@@ -641,41 +649,20 @@ void kviommu_merge_revoke(struct kviommu_domain *domain, u64 first, u64 last)
 			    last);
 }
 
-static void free_node(struct kviommu_domain *domain, struct kviommu_node *node,
-		      unsigned int level)
-{
-	u64 nr = level_size(level) >> PAGE_SHIFT;
-	unsigned int i;
-
-	for (i = 0; i < ENTRIES; i++) {
-		u64 slot = node->slots[i];
-		u64 gfn = (slot & SLOT_ADDR) >> PAGE_SHIFT, end;
-
-		if (slot_node(slot)) {
-			free_node(domain, slot_node(slot), level - 1);
-		} else if (slot_mapped(slot)) {
-			for (end = gfn + nr; gfn < end; gfn++)
-				kviommu_pin_put(domain->unit, gfn);
-			kviommu_count(domain->unit, unmaps, 1);
-			kviommu_count(domain->unit, mapped, -nr);
-		}
-	}
-	cond_resched();
-	node_free(domain->unit, node);
-}
-
 /**
- * kviommu_merge_free() - Free a shadow copy and release its pins
- * @domain: The domain, whose translations no device can use any more
+ * kviommu_merge_drop() - Take down all translations, and the shadow copy
+ * @domain: The domain
+ *
+ * As for kviommu_merge(), a flush has to follow.
  *
  * Context: under map_lock, may sleep.
  */
-void kviommu_merge_free(struct kviommu_domain *domain)
+void kviommu_merge_drop(struct kviommu_domain *domain)
 {
 	lockdep_assert_held(&domain->unit->map_lock);
 
 	if (domain->root)
-		free_node(domain, domain->root, domain->levels);
+		drop_node(domain, domain->root, 0, domain->levels);
 	domain->root = NULL;
 }
 

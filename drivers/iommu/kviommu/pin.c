@@ -17,6 +17,7 @@
 #define CHUNK_SHIFT	6
 #define CHUNK_GFNS	BIT(CHUNK_SHIFT)
 #define MAX_USES	((1 << 20) - 1)
+#define HAS_IDLE	XA_MARK_0	/* a chunk with idle pins, perhaps */
 
 /**
  * struct pin - State of one guest frame, in 8 bytes: there are many
@@ -100,6 +101,7 @@ static int ask(struct kviommu_unit *unit, struct pin *p, u64 gfn, bool write)
 	} else {
 		p->pfn = page_to_pfn(page);
 		p->pinned = 1;
+		xa_set_mark(&unit->pins.chunks, gfn >> CHUNK_SHIFT, HAS_IDLE);
 		unit->pins.idle++;
 		unit->pins.pinned++;
 		if (unit->pins.pinned > unit->stats.out_pinned_peak)
@@ -196,6 +198,7 @@ void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn)
 	if (--p->uses)
 		return;
 	p->young = 1;
+	xa_set_mark(&unit->pins.chunks, gfn >> CHUNK_SHIFT, HAS_IDLE);
 	if (++unit->pins.idle > unit->policy.max_idle_pins)
 		kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
 }
@@ -204,20 +207,24 @@ void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn)
 static void trim_chunk(struct kviommu_unit *unit, struct chunk *chunk,
 		       unsigned long index, unsigned long max_idle, bool all)
 {
+	bool left = false;
 	unsigned int i;
 
-	for (i = 0; i < CHUNK_GFNS && unit->pins.idle > max_idle; i++) {
+	for (i = 0; i < CHUNK_GFNS; i++) {
 		struct pin *p = &chunk->pins[i];
 
 		if (!p->pinned || p->uses)
 			continue;
-		if (p->young && !all) {
+		if (unit->pins.idle <= max_idle || (p->young && !all)) {
 			p->young = 0;
+			left = true;
 			continue;
 		}
 		unit->pins.idle--;
 		unpin(unit, p, ((u64)index << CHUNK_SHIFT) + i);
 	}
+	if (!left)
+		xa_clear_mark(&unit->pins.chunks, index, HAS_IDLE);
 	chunk_put(unit, chunk, index);
 }
 
@@ -242,7 +249,7 @@ void kviommu_pin_trim(struct kviommu_unit *unit, unsigned long max_idle)
 		unsigned long index = pins->hand;
 		struct chunk *chunk;
 
-		chunk = xa_find(&pins->chunks, &index, ULONG_MAX, XA_PRESENT);
+		chunk = xa_find(&pins->chunks, &index, ULONG_MAX, HAS_IDLE);
 		if (!chunk) {
 			pins->hand = 0;
 			round++;
@@ -250,8 +257,7 @@ void kviommu_pin_trim(struct kviommu_unit *unit, unsigned long max_idle)
 		}
 		trim_chunk(unit, chunk, index, max_idle,
 			   round == 2 || !max_idle);
-		/* A chunk that was left half done is taken up again. */
-		pins->hand = index + (pins->idle > max_idle);
+		pins->hand = index + 1;
 		cond_resched();
 	}
 }

@@ -48,7 +48,7 @@ static bool unit_step(struct kviommu_unit *unit)
 {
 	struct kviommu_frontend *fe = unit->fe;
 
-	if (unit->closing || !fe->ops->pending(fe))
+	if (READ_ONCE(unit->closing) || !fe->ops->pending(fe))
 		return false;
 	fe->ops->run(fe);
 	return fe->ops->pending(fe);
@@ -63,7 +63,7 @@ static void unit_work(struct work_struct *work)
 
 	mutex_lock(&unit->lock);
 	more = unit_step(unit);
-	mutex_unlock(&unit->lock);
+	kviommu_unlock(unit);
 	set_active_memcg(old);
 	if (more)
 		queue_work(kviommu_wq, &unit->work);
@@ -83,7 +83,7 @@ static void unit_run(struct kviommu_unit *unit, bool more)
 		if (mutex_lock_killable(&unit->lock))
 			return;
 		more = unit_step(unit);
-		mutex_unlock(&unit->lock);
+		kviommu_unlock(unit);
 	}
 }
 
@@ -104,7 +104,7 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 	kviommu_count(unit, reg_writes, 1);
 	fe->ops->write(fe, offset, data, len);
 	more = fe->ops->pending(fe);
-	mutex_unlock(&unit->lock);
+	kviommu_unlock(unit);
 	unit_run(unit, more);
 }
 
@@ -169,7 +169,23 @@ void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 	if (err != -ENOMEM && err != -EDQUOT)
 		return;
 	kviommu_count(unit, limits, 1);
-	kviommu_signal(unit, KVIOMMU_SIGNAL_LIMIT);
+	unit->limited = true;
+}
+
+/**
+ * kviommu_unlock() - Let go of unit->lock
+ * @unit: The unit
+ *
+ * And tell the VMM, once, if a limit was hit meanwhile.
+ */
+void kviommu_unlock(struct kviommu_unit *unit)
+{
+	bool limited = unit->limited;
+
+	unit->limited = false;
+	mutex_unlock(&unit->lock);
+	if (limited)
+		kviommu_signal(unit, KVIOMMU_SIGNAL_LIMIT);
 }
 
 /**
@@ -211,7 +227,7 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	INIT_LIST_HEAD(&unit->groups);
 	INIT_LIST_HEAD(&unit->domains);
 	INIT_WORK(&unit->work, unit_work);
-	xa_init(&unit->pins.chunks);
+	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
 	return unit;
 }
 
@@ -244,8 +260,8 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 	unsigned int i;
 
 	if (unit->created) {
-		kviommu_debugfs_remove(unit);
 		WRITE_ONCE(unit->closing, true);
+		kviommu_debugfs_remove(unit);
 		/* Waits for vCPUs that write. */
 		kviommu_kvm_put(&unit->kvm);
 		cancel_work_sync(&unit->work);
@@ -348,7 +364,7 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 		return -EINTR;
 	unit->fe->ops->sync(unit->fe);
 	more = unit->fe->ops->pending(unit->fe);
-	mutex_unlock(&unit->lock);
+	kviommu_unlock(unit);
 	unit_run(unit, more);
 	return 0;
 }
@@ -411,13 +427,17 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 int kviommu_unit_set_policy(struct kviommu_unit *unit,
 			    const struct kviommu_policy *policy)
 {
+	const struct kviommu_policy *now = &unit->policy;
+
 	if (policy->mode != KVIOMMU_MODE_TRAP ||
 	    policy->strategy != KVIOMMU_STRATEGY_STRICT)
 		return -EOPNOTSUPP;
-	if (policy->max_pins > READ_ONCE(max_pins) ||
-	    policy->max_idle_pins > READ_ONCE(max_idle_pins) ||
-	    policy->max_tables > READ_ONCE(max_tables) ||
-	    policy->max_domains > READ_ONCE(max_domains))
+	if (policy->max_pins > max(READ_ONCE(max_pins), now->max_pins) ||
+	    policy->max_idle_pins > max(READ_ONCE(max_idle_pins),
+					now->max_idle_pins) ||
+	    policy->max_tables > max(READ_ONCE(max_tables), now->max_tables) ||
+	    policy->max_domains > max(READ_ONCE(max_domains),
+				      now->max_domains))
 		return -EINVAL;
 	mutex_lock(&unit->map_lock);
 	unit->policy = *policy;
@@ -435,12 +455,8 @@ int kviommu_unit_set_policy(struct kviommu_unit *unit,
  */
 int kviommu_unit_refresh(struct kviommu_unit *unit)
 {
-	int ret;
-
 	kviommu_rebind(unit, 0, U16_MAX);
-	ret = kviommu_invalidate(unit, -1, 0, U64_MAX, true);
-	kviommu_flush(unit);
-	return ret;
+	return kviommu_refresh(unit);
 }
 
 /**

@@ -397,7 +397,9 @@ enum kviommu_strategy {
  *                 kept for the next use
  * @max_tables: How many tables of the guest the unit may follow, and how many
  *              tables the physical IOMMU's domains may have for it; each takes
- *              about 4 KiB of the host's memory
+ *              about 4 KiB of the host's memory. The latter are kept until
+ *              their domain goes away, though the guest unmaps what they were
+ *              for.
  * @max_domains: How many guest domains there may be
  *
  * KVIOMMU_SET_POLICY takes all values at once, KVIOMMU_GET_POLICY says what is
@@ -432,7 +434,8 @@ struct kviommu_policy {
  * Try again what could not be translated, because the IOAS had no such memory,
  * or a limit was reached: to be called after memory was added to the IOAS at
  * addresses that the guest may have in use, or a limit was raised. Otherwise
- * such a translation is tried again when the guest invalidates it.
+ * such a translation is tried again when the guest changes it or, if it is of
+ * 4 KiB, invalidates it; but not many of them at once.
  */
 struct kviommu_refresh {
 	__u32 size;

@@ -112,7 +112,7 @@ int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 {
 	struct file *file = fget(fd);
 	struct kvm *kvm;
-	int ret;
+	int ret, idx;
 
 	if (!file)
 		return -EBADF;
@@ -134,8 +134,13 @@ int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 	k->gfn = KVIOMMU_NO_GFN;
 	INIT_LIST_HEAD(&k->armed);
 	k->kvm = kvm;
-	/* Takes a reference to the VM until it is unregistered. */
+	/*
+	 * Takes a reference to the VM until it is unregistered. Looks at the
+	 * memory slots, but leaves it to us to keep them.
+	 */
+	idx = srcu_read_lock(&kvm->srcu);
 	ret = kvm_page_track_register_notifier(kvm, &k->node);
+	srcu_read_unlock(&kvm->srcu, idx);
 	if (ret)
 		goto put_file;
 	k->file = file;

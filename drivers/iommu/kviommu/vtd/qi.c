@@ -4,12 +4,14 @@
  */
 #include <linux/bitfield.h>
 #include <linux/errno.h>
+#include <linux/jiffies.h>
 #include <linux/minmax.h>
 
 #include "vtd.h"
 #include "../trace.h"
 
 #define FETCH		16	/* descriptors read at once */
+#define STEP_TIME	msecs_to_jiffies(10)	/* to begin another one within */
 
 /* Bits of the function number that FM says do not matter. */
 static u16 fm_mask(unsigned int fm)
@@ -42,18 +44,16 @@ static int inval_iotlb(struct vtd *vtd, unsigned int gran, u16 did, u64 iva)
 
 	switch (gran) {
 	case VTD_GRAN_GLOBAL:
-		return kviommu_invalidate(vtd->fe.unit, -1, 0, U64_MAX,
-					  false);
+		return kviommu_invalidate(vtd->fe.unit, -1, 0, U64_MAX);
 	case VTD_GRAN_DOMAIN:
-		return kviommu_invalidate(vtd->fe.unit, did, 0, U64_MAX,
-					  false);
+		return kviommu_invalidate(vtd->fe.unit, did, 0, U64_MAX);
 	case VTD_GRAN_PAGE:
 		if (am > VTD_MAMV)
 			return -EINVAL;
 		size = 1ULL << (12 + am);
 		first = iva & VTD_IVA_ADDR & ~(size - 1);
 		return kviommu_invalidate(vtd->fe.unit, did, first,
-					  first + size - 1, true);
+					  first + size - 1);
 	}
 	return -EINVAL;
 }
@@ -124,16 +124,17 @@ static int fetch(struct vtd *vtd, struct vtd_entry *desc, unsigned int tail)
 }
 
 /*
- * Handle what fetch() read. The head moves past what was handled: on an error
- * it stays at the descriptor that is wrong.
+ * Handle what fetch() read, or as much of it as time allows. The head moves past
+ * what was handled: on an error it stays at the descriptor that is wrong.
  */
 static int handle_all(struct vtd *vtd, const struct vtd_entry *desc,
 		      unsigned int n)
 {
+	unsigned long end = jiffies + STEP_TIME;
 	unsigned int i;
 	int ret = 0;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n && !time_after(jiffies, end); i++) {
 		u64 lo = le64_to_cpu(desc[i].lo), hi = le64_to_cpu(desc[i].hi);
 
 		ret = handle(vtd, lo, hi);

@@ -46,8 +46,9 @@ static void set_translation(struct vtd *vtd, bool on)
 {
 	u32 gsts = vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_TES;
 
-	vtd_set32(vtd, VTD_GSTS, gsts | (on ? VTD_GSTS_TES : 0));
+	vtd->te = on;
 	kviommu_rebind(vtd->fe.unit, 0, U16_MAX);
+	vtd_set32(vtd, VTD_GSTS, gsts | (on ? VTD_GSTS_TES : 0));
 	kviommu_signal(vtd->fe.unit, KVIOMMU_SIGNAL_CONTROL);
 }
 
@@ -231,6 +232,7 @@ static void vtd_reset(struct kviommu_frontend *fe)
 	vtd_set64(vtd, VTD_ECAP, ecap);
 	vtd_set32(vtd, VTD_FECTL, VTD_ECTL_IM);
 	vtd_set32(vtd, VTD_IECTL, VTD_ECTL_IM);
+	vtd->te = false;
 	vtd->root = 0;
 	vtd->iq_head = 0;
 	vtd->next_frcd = 0;

@@ -73,8 +73,8 @@ static int read_context(struct vtd *vtd, u16 sid, u64 *lo, u64 *hi, u8 *reason)
  * @b: What its DMA is to go through
  *
  * An entry that is not present is no fault before the device makes a request,
- * which only the physical IOMMU sees. One that is wrong is reported now: there
- * will be no other occasion.
+ * which only the physical IOMMU sees. One that is wrong is reported when it is
+ * found: there will be no other occasion.
  */
 void vtd_resolve(struct kviommu_frontend *fe, u16 source_id,
 		 struct kviommu_binding *b)
@@ -85,7 +85,7 @@ void vtd_resolve(struct kviommu_frontend *fe, u16 source_id,
 	int ret;
 
 	*b = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
-	if (!(vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_TES)) {
+	if (!vtd->te) {
 		if (vtd->boot_identity)
 			b->type = KVIOMMU_BIND_IDENTITY;
 		return;
@@ -114,7 +114,7 @@ void vtd_resolve(struct kviommu_frontend *fe, u16 source_id,
 	reason = VTD_FR_CONTEXT_INVALID;
 fault:
 	if (!(lo & VTD_CTX_FPD))
-		vtd_fault(fe, source_id, 0, reason);
+		b->fault = reason;
 }
 
 /**

@@ -24,6 +24,7 @@
  * @unit_id: For traces
  * @page: The register page, a copy of @regs for the guest to read
  * @regs: The registers
+ * @te: Translation is to be on; GSTS.TES says when that is done
  * @root: RTADDR as SRTP latched it
  * @iq_base: Guest physical address of the queue, as QIE latched it
  * @iq_size: Entries of the queue
@@ -38,6 +39,7 @@ struct vtd {
 	int unit_id;
 	u32 *page;
 	u32 regs[VTD_REGS_SIZE / sizeof(u32)];
+	bool te;
 	u64 root;
 	u64 iq_base;
 	unsigned int iq_size;
