@@ -61,6 +61,7 @@ static struct {
 	u64 rtaddr;
 	bool rtps;
 	bool qie;
+	u64 iqa;
 	u64 cap;
 	u64 ecap;
 	bool armed;
@@ -247,23 +248,26 @@ static void ref_gcmd(u32 val)
 		t.ref.rtaddr = t.rtaddr;
 		t.rtps = true;
 	}
+	if (val & QIE && !t.qie)
+		t.iqa = reg64(REG_IQA);
 	t.qie = val & QIE;
 	t.ref.te = val & TE;
 }
 
-static bool reg_exists(unsigned int offset)
+/* All but registers reads as 0. */
+static void check_reserved(void)
 {
 	static const u16 ranges[][2] = {
-		{ 0x00, 0x04 }, { 0x08, 0x2c + 4 }, { 0x34, 0x48 },
-		{ 0x80, 0x98 }, { 0x9c, 0xb0 }, { 0xf0, 0x100 },
-		{ 0x220, 0x2a0 },
+		{ 0x04, 0x08 }, { 0x30, 0x34 }, { 0x48, 0x80 },
+		{ 0x98, 0x9c }, { 0xb0, 0xf0 }, { 0x100, 0x220 },
+		{ 0x2a0, PAGE_SIZE },
 	};
+	static const u8 zeroes[PAGE_SIZE];
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(ranges); i++)
-		if (offset >= ranges[i][0] && offset < ranges[i][1])
-			return true;
-	return false;
+		never(memcmp(t.page + ranges[i][0], zeroes,
+			     ranges[i][1] - ranges[i][0]));
 }
 
 /* What must hold of the registers at any time. */
@@ -295,8 +299,7 @@ static void check_registers(void)
 	}
 	never(reg64(REG_IQH) & ~0x7fff0ULL);
 	never(reg64(REG_IQT) & ~0x7fff0ULL);
-	for (i = 0; i < PAGE_SIZE; i += 4)
-		never(!reg_exists(i) && reg32(i));
+	check_reserved();
 }
 
 static void reg_write(unsigned int offset, u64 val, unsigned int len)
@@ -352,6 +355,71 @@ static void run_worker(void)
 	}
 }
 
+/* The queue */
+
+/**
+ * struct expect - What the queue will have done
+ * @known: It can be told
+ * @head: IQH
+ * @error: FSTS.IQE
+ */
+struct expect {
+	bool known;
+	u64 head;
+	bool error;
+};
+
+static bool status_writable(u64 addr)
+{
+	unsigned int prot;
+	u64 pfn;
+
+	return model_ioas_lookup(addr >> PAGE_SHIFT, &pfn, &prot) &&
+	       prot & KVIOMMU_WRITE &&
+	       (addr & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(u32);
+}
+
+/* If IQT becomes @tail: how far does the queue come? */
+static struct expect expect_queue(u64 tail)
+{
+	struct expect e = { .head = reg64(REG_IQH) };
+	u64 base = t.iqa & ~0xfffULL, size = 4096ULL << (t.iqa & 7);
+	uint64_t lo, hi;
+
+	tail &= 0x7fff0;
+	if (!t.armed || !t.qie || reg32(REG_FSTS) & IQE || tail >= size ||
+	    shim_fail.times || t.unlock_in || shim_jiffies_step ||
+	    t.unit->work.pending || base != GFN_QUEUE << PAGE_SHIFT)
+		return e;
+	for (; e.head != tail; e.head = (e.head + 16) % size) {
+		if (!ref_read64(base + e.head, &lo) ||
+		    !ref_read64(base + e.head + 8, &hi))
+			return e;
+		e.error = !ref_descriptor_valid(lo, hi);
+		/* A wait with a status */
+		if (!e.error && (lo & 0xf) == 5 && lo & BIT(5)) {
+			if (hi - base < size)
+				return e;
+			e.error = !status_writable(hi);
+		}
+		if (e.error)
+			break;
+	}
+	e.known = true;
+	return e;
+}
+
+static void write_tail(u64 tail)
+{
+	struct expect e = expect_queue(tail);
+
+	reg_write(REG_IQT, tail, 8);
+	if (!e.known || shim_task.killed)
+		return;
+	never(reg64(REG_IQH) != e.head);
+	never(!(reg32(REG_FSTS) & IQE) != !e.error);
+}
+
 /* Invalidations, by the queue if it is on */
 
 static void queue_add(u64 lo, u64 hi)
@@ -360,7 +428,7 @@ static void queue_add(u64 lo, u64 hi)
 	u64 size = 4096ULL << (iqa & 7);
 
 	cpu_write128((iqa & ~0xfffULL) + (iqt & (size - 1)), lo, hi);
-	reg_write(REG_IQT, (iqt + 16) & (size - 1), 8);
+	write_tail((iqt + 16) & (size - 1));
 }
 
 static void inval_context(unsigned int gran, u16 did, u16 sid, unsigned int fm)
@@ -400,6 +468,7 @@ static bool domain_of(struct iommu_domain *hw, struct ref_context *ctx)
 			continue;
 		*ctx = (struct ref_context){
 			.type = REF_TABLES,
+			.did = domain->did,
 			.levels = domain->levels,
 			.slptptr = domain->pgtbl,
 		};
@@ -419,7 +488,7 @@ static bool leaf_became_table(struct iommu_domain *hw, u64 iova, u64 size)
 }
 
 struct check {
-	unsigned int device;
+	struct iommu_domain *domain;
 	struct ref_context ctx;
 	unsigned int seen;
 	bool complete;
@@ -437,7 +506,7 @@ static void check_iova(const struct check *c, u64 iova)
 	struct model_piece piece;
 	struct ref_leaf leaf;
 	unsigned int prot;
-	bool there = model_translate(c->device, iova, &piece);
+	bool there = model_translate(c->domain, iova, &piece);
 	u64 gfn, pfn;
 
 	if (!ref_walk(&t.ref, &c->ctx, iova, &leaf)) {
@@ -473,7 +542,7 @@ static bool check_leaf(const struct ref_leaf *leaf, void *data)
 	struct check *c = data;
 
 	check_range(c, leaf->iova, leaf->size);
-	return ++c->seen < 4096;
+	return ++c->seen < 1024;
 }
 
 static void check_tables(struct check *c)
@@ -482,7 +551,7 @@ static void check_tables(struct check *c)
 	unsigned int n;
 	u64 iova = 0;
 
-	for (n = 0; n < 4096 && model_next(c->device, iova, &piece); n++) {
+	for (n = 0; n < 512 && model_next(c->domain, iova, &piece); n++) {
 		check_range(c, piece.iova, piece.size);
 		iova = piece.iova + piece.size;
 	}
@@ -514,26 +583,34 @@ static struct ref_context group_context(unsigned int device)
 
 static void check_devices(bool complete)
 {
-	struct check c;
+	struct check c = { .complete = complete };
+	struct iommu_domain *last = NULL;
+	struct ref_context bound;
+	unsigned int d;
 
-	for (c.device = 0; c.device < MODEL_DEVICES; c.device++) {
-		if (t.attached[c.device] < 0)
+	for (d = 0; d < MODEL_DEVICES; d++) {
+		if (t.attached[d] < 0)
 			continue;
-		c.ctx = group_context(c.device);
-		c.complete = complete;
+		c.domain = model_domain(d);
+		c.ctx = group_context(d);
 		c.seen = 0;
-		switch (model_path(c.device)) {
+		switch (model_path(d)) {
 		case PATH_IOAS:
 			never(c.ctx.type != REF_IDENTITY);
 			break;
 		case PATH_DOMAIN:
 			never(c.ctx.type != REF_TABLES);
+			never(!domain_of(c.domain, &bound));
+			never(bound.did != c.ctx.did);
 			break;
 		case PATH_BLOCKED:
 			never(complete && c.ctx.type == REF_IDENTITY);
 			break;
 		}
-		check_tables(&c);
+		/* Devices most often share a domain. */
+		if (!c.domain || c.domain != last)
+			check_tables(&c);
+		last = c.domain;
 	}
 }
 
@@ -766,6 +843,9 @@ static void do_set_up(void)
 			    (d + 1ULL) << PAGE_SHIFT | SL_RW);
 	cpu_write64((levels - 1) << PAGE_SHIFT, 0x40 << PAGE_SHIFT | SL_RW);
 	cpu_write64(4 << PAGE_SHIFT, 0x41 << PAGE_SHIFT | SL_RW);
+	/* More tables than there may be */
+	for (d = 2; b & 8 && d < 6; d++)
+		cpu_write64(d << 3, SL_RW);
 	reg_write(REG_RTADDR, GFN_ROOT << PAGE_SHIFT, 8);
 	reg_write(REG_GCMD, SRTP, 4);
 	if (b & 4) {
@@ -811,8 +891,11 @@ static void do_rtaddr(void)
 	u64 val = GFN_ROOT << PAGE_SHIFT;
 
 	if (b & 0x80)
-		val ^= BIT_ULL(b & 63);
+		val ^= BIT_ULL(get8() & 63);
 	reg_write(REG_RTADDR, val, 8);
+	if (b & 0x40)
+		reg_write(REG_GCMD, SRTP | (t.ref.te ? TE : 0) |
+			  (t.qie ? QIE : 0), 4);
 }
 
 static void do_queue(void)
@@ -825,7 +908,7 @@ static void do_queue(void)
 
 static void do_tail(void)
 {
-	reg_write(REG_IQT, (u64)get8() << 4 | (u64)(get8() & 3) << 12, 8);
+	write_tail((u64)get8() << 4 | (u64)(get8() & 3) << 12);
 }
 
 /* Put it into the queue, and leave the tail alone. */
@@ -852,13 +935,165 @@ static void do_submit(void)
 	queue_add(lo, get8() & 1 ? get64() : 0);
 }
 
+/* Many at once: more than one vCPU may have to do, or one step. */
+static void do_burst(void)
+{
+	unsigned int n = get8() & 0x7f, kinds = get8();
+	u64 iqa = reg64(REG_IQA), iqt = reg64(REG_IQT);
+	u64 size = 4096ULL << (iqa & 7), iova = pick_iova();
+	u64 lo, hi;
+
+	for (; n; n--, iova += SZ_2M) {
+		lo = 5 | 1 << 5 | (u64)n << 32;
+		hi = GFN_STATUS << PAGE_SHIFT;
+		if (kinds >> (n & 7) & 1) {
+			lo = 2 | 3 << 4 | 1 << 16;
+			hi = (iova & ~0xfffULL) | (n & 15);
+		}
+		iqt &= size - 1;
+		cpu_write128((iqa & ~0xfffULL) + iqt, lo, hi);
+		iqt += 16;
+	}
+	write_tail(iqt & (size - 1));
+}
+
+/* Events are masked at first. */
+static void do_mask(void)
+{
+	u8 b = get8();
+
+	reg_write(b & 1 ? REG_FECTL : REG_IECTL, b & 2 ? BIT(31) : 0, 4);
+}
+
+#define NR_SAMPLES	16
+
+/**
+ * struct sample - A page near an invalidation, and what it was before
+ * @iova: Its I/O virtual address
+ * @there: It was translated
+ * @piece: To this
+ */
+struct sample {
+	u64 iova;
+	bool there;
+	struct model_piece piece;
+};
+
+static struct kviommu_domain *find_domain(unsigned int did)
+{
+	struct kviommu_domain *domain;
+
+	list_for_each_entry(domain, &t.unit->domains, entry)
+		if (domain->did == did)
+			return domain;
+	return NULL;
+}
+
+/* Some of the large page around @iova */
+static void take_samples(struct kviommu_domain *domain, u64 iova,
+			 struct sample *samples)
+{
+	u64 base = ALIGN_DOWN(iova, SZ_2M);
+	unsigned int i;
+
+	for (i = 0; i < NR_SAMPLES; i++) {
+		struct sample *s = &samples[i];
+
+		s->iova = base + (i < 8 ? i : 504 + i - 8) * PAGE_SIZE;
+		s->there = model_translate(domain->hw, s->iova, &s->piece);
+	}
+}
+
+/* What was right before and is so now must not be lost. */
+static void check_samples(const struct check *c, const struct sample *samples)
+{
+	const struct sample *s;
+	struct ref_leaf leaf;
+	unsigned int prot;
+	u64 gfn, pfn;
+
+	for (s = samples; s < samples + NR_SAMPLES; s++) {
+		if (!s->there || !ref_walk(&t.ref, &c->ctx, s->iova, &leaf))
+			continue;
+		gfn = (leaf.gpa + s->iova - leaf.iova) >> PAGE_SHIFT;
+		if (leaf_prot(&leaf) == s->piece.prot &&
+		    model_ioas_lookup(gfn, &pfn, &prot) &&
+		    pfn == s->piece.pfn +
+			   ((s->iova - s->piece.iova) >> PAGE_SHIFT))
+			check_iova(c, s->iova);
+	}
+}
+
+/* What a page-selective invalidation has to have brought in line */
+static void check_invalidated(struct kviommu_domain *domain, u64 first,
+			      u64 size, const struct sample *samples)
+{
+	struct check c = {};
+	unsigned int n;
+
+	if (t.unit->work.pending || shim_task.killed || !t.armed ||
+	    (t.qie && (reg64(REG_IQH) != reg64(REG_IQT) ||
+		       reg32(REG_FSTS) & IQE)))
+		return;
+	domain_of(domain->hw, &c.ctx);
+	c.complete = !t.stale && !shim_fail.failed && limits_hit() == t.limits;
+	c.domain = domain->hw;
+	check_range(&c, first, size);
+	for (n = 1; n < 8; n++)
+		check_iova(&c, first + ((size / 8 * n) & PAGE_MASK));
+	if (c.complete)
+		check_samples(&c, samples);
+}
+
+static void inval_pages(unsigned int did, u64 iova, unsigned int am)
+{
+	struct kviommu_domain *domain = find_domain(did);
+	struct sample samples[NR_SAMPLES];
+	u64 size = PAGE_SIZE << am;
+
+	if (domain)
+		take_samples(domain, iova, samples);
+	inval_iotlb(3, did, (iova & PAGE_MASK) | am);
+	if (domain && domain == find_domain(did) && am <= 18)
+		check_invalidated(domain, iova & ~(size - 1), size, samples);
+}
+
 static void do_psi(void)
 {
 	u8 b = get8();
 
-	inval_iotlb(3, 1 + (b & 1), pick_iova() | (b >> 3));
+	inval_pages(1 + (b & 1), pick_iova(), b >> 3);
 	if (b & 2)
 		wait(GFN_STATUS << PAGE_SHIFT, 1, 2);
+}
+
+/*
+ * A leaf, a table that says the same, or one that differs a little; where
+ * do_set_up() put the table before the last.
+ */
+static void do_split(void)
+{
+	u8 b = get8();
+	u64 slot = b & 7, leaf = pick_huge(), table = 8 + (b >> 3 & 3);
+	u64 gpa = (b & 0x20 ? 2 : 1) << PAGE_SHIFT | slot << 3;
+	u64 rights = b & 0x40 ? pick_rights() : SL_RW;
+	unsigned int index = pick_index();
+
+	b = get8();
+	if (b & 1) {
+		cpu_write64(gpa, leaf | SL_PS | rights);
+	} else {
+		model_cpu_fill(table, leaf | rights, SZ_4K);
+		if (b & 2)
+			cpu_write64(table << PAGE_SHIFT | index << 3,
+				    pick_entry());
+		cpu_write64(gpa, table << PAGE_SHIFT | SL_RW);
+	}
+	if (b & 4)
+		inval_pages(1 + (b >> 3 & 1), slot * SZ_2M + index * PAGE_SIZE,
+			    b & 0x10 ? 0 : 9);
+	if (b & 0x20)
+		inval_iotlb(1, 0, 0);
 }
 
 static void do_iotlb(void)
@@ -1002,8 +1237,12 @@ static void (* const actions[])(void) = {
 	do_iotlb, do_inval_context, do_inval_context, do_wait, do_wait, do_ioas,
 	do_ioas, do_device, do_device, do_policy, do_refresh, do_reset, do_fail,
 	do_unlock, do_disarm, do_arm, do_event, do_time, do_kill, run_worker,
-	check_all, check_all, check_all,
+	check_all, check_all, check_all, do_burst, do_burst, do_split, do_split,
+	do_split, do_split, do_mask, do_entry, do_entry, do_entry, do_psi,
+	do_iotlb, do_context, do_wait, do_fail, do_ioas,
 };
+
+_Static_assert(ARRAY_SIZE(actions) == 64, "inputs keep their meaning");
 
 static bool create(void)
 {
@@ -1065,7 +1304,7 @@ int fuzz_one_input(const u8 *data, size_t size)
 		for (n = 0; n < 200 && in.next < in.end; n++) {
 			if (shim_task.killed)
 				break;
-			actions[get8() % ARRAY_SIZE(actions)]();
+			actions[get8() & 63]();
 		}
 		if (!shim_task.killed)
 			check_all();

@@ -934,18 +934,25 @@ static bool hw_find(struct hw_table *t, u64 base, unsigned int level, u64 iova,
 	return false;
 }
 
-/* The first piece that is not before @iova. */
-bool model_next(unsigned int device, u64 iova, struct model_piece *piece)
+struct iommu_domain *model_domain(unsigned int device)
 {
-	struct hw_domain *d = groups[group_of[device]].domain;
+	struct iommu_group *g = &groups[group_of[device]];
 
-	return d && iova >> 48 == 0 &&
-	       hw_find(d->root, 0, HW_LEVELS, iova, piece);
+	return g->domain ? &g->domain->domain : NULL;
 }
 
-bool model_translate(unsigned int device, u64 iova, struct model_piece *piece)
+/* The first piece that is not before @iova. */
+bool model_next(struct iommu_domain *domain, u64 iova,
+		struct model_piece *piece)
 {
-	return model_next(device, iova, piece) && piece->iova <= iova;
+	return domain && iova >> 48 == 0 &&
+	       hw_find(to_hw(domain)->root, 0, HW_LEVELS, iova, piece);
+}
+
+bool model_translate(struct iommu_domain *domain, u64 iova,
+		     struct model_piece *piece)
+{
+	return model_next(domain, iova, piece) && piece->iova <= iova;
 }
 
 /* All that was removed was flushed. */
@@ -971,6 +978,7 @@ u64 model_domains(void)
 
 void model_begin(struct kviommu_unit *u)
 {
+	static bool begun;
 	unsigned int i;
 
 	unit = u;
@@ -980,8 +988,9 @@ void model_begin(struct kviommu_unit *u)
 	shim_jiffies_step = 0;
 	shim_fail = (struct shim_fail){};
 	shim_task.killed = false;
-	for (i = 0; i < LOW_FRAMES; i++)
+	for (i = 0; !begun && i < LOW_FRAMES; i++)
 		forbid(contents[i], PAGE_SIZE);
+	begun = true;
 	for (i = 0; i < NR_AREAS; i++) {
 		memset(&areas[i], 0, sizeof(areas[i]));
 		model_ioas_map(i, 0, model_areas[i].prot);
@@ -1005,6 +1014,8 @@ void model_end(void)
 			continue;
 		allow(contents[i], PAGE_SIZE);
 		memset(contents[i], 0, PAGE_SIZE);
+		if (i < LOW_FRAMES)
+			forbid(contents[i], PAGE_SIZE);
 		used[i] = false;
 	}
 	unit = NULL;

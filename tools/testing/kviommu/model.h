@@ -72,8 +72,11 @@ struct model_piece {
 };
 
 enum model_path model_path(unsigned int device);
-bool model_translate(unsigned int device, u64 iova, struct model_piece *piece);
-bool model_next(unsigned int device, u64 iova, struct model_piece *piece);
+struct iommu_domain *model_domain(unsigned int device);
+bool model_translate(struct iommu_domain *domain, u64 iova,
+		     struct model_piece *piece);
+bool model_next(struct iommu_domain *domain, u64 iova,
+		struct model_piece *piece);
 bool model_same_group(unsigned int a, unsigned int b);
 
 /* A batch: guest memory does not change in it by another hand than the test's. */

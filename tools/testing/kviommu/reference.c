@@ -146,7 +146,7 @@ bool ref_walk(const struct ref_unit *unit, const struct ref_context *ctx,
 }
 
 /* Tables may point to each other in circles: not all leaves can be visited. */
-#define MAX_VISITS	60000
+#define MAX_VISITS	20000
 
 struct visit {
 	uint64_t end;
@@ -197,4 +197,32 @@ void ref_leaves(const struct ref_unit *unit, const struct ref_context *ctx,
 		return;
 	v.end = 1ULL << width(unit, ctx);
 	leaves_below(&v, ctx->slptptr, ctx->levels, 0, rights);
+}
+
+/* CAP.MAMV */
+#define MAMV	18
+
+/* In legacy mode; types of more than 4 bits are of scalable mode. */
+bool ref_descriptor_valid(uint64_t lo, uint64_t hi)
+{
+	unsigned int granularity = bits(lo, 5, 4);
+
+	if (bits(lo, 11, 9) || bits(lo, 8, 8))
+		return false;
+	switch (bits(lo, 3, 0)) {
+	case 1:
+		/* Context-cache: G, DID, SID, FM */
+		return granularity && !bits(lo, 7, 6) && !bits(lo, 15, 12) &&
+		       !bits(lo, 63, 50) && !hi;
+	case 2:
+		/* IOTLB: G, DW, DR, DID; AM, IH, ADDR if by page */
+		if (!granularity || bits(lo, 15, 12) || bits(lo, 63, 32))
+			return false;
+		return granularity != 3 ||
+		       (!bits(hi, 11, 7) && bits(hi, 5, 0) <= MAMV);
+	case 5:
+		/* Wait: IF, SW, FN, data; address */
+		return !bits(lo, 31, 7) && !bits(hi, 1, 0);
+	}
+	return false;
 }

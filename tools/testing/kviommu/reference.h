@@ -70,6 +70,9 @@ void ref_leaves(const struct ref_unit *unit, const struct ref_context *ctx,
 		bool (*fn)(const struct ref_leaf *leaf, void *data),
 		void *data);
 
+/* Whether the queue goes on after a descriptor; of a wait, but for its status. */
+bool ref_descriptor_valid(uint64_t lo, uint64_t hi);
+
 /* Guest memory as the unit may read it; made by the test. */
 bool ref_read64(uint64_t gpa, uint64_t *val);
 
