@@ -1080,6 +1080,10 @@ static void do_split(void)
 	unsigned int index = pick_index();
 
 	b = get8();
+	if (b & 0x40) {
+		cpu_write64(gpa, leaf | SL_PS | pick_rights());
+		inval_iotlb(1, 0, 0);
+	}
 	if (b & 1) {
 		cpu_write64(gpa, leaf | SL_PS | rights);
 	} else {
@@ -1094,6 +1098,10 @@ static void do_split(void)
 			    b & 0x10 ? 0 : 9);
 	if (b & 0x20)
 		inval_iotlb(1, 0, 0);
+	if (b & 0x80) {
+		cpu_write64(gpa, leaf | SL_PS | rights);
+		inval_pages(1 + (b >> 3 & 1), slot * SZ_2M, 9);
+	}
 }
 
 static void do_iotlb(void)
@@ -1242,7 +1250,8 @@ static void (* const actions[])(void) = {
 	do_iotlb, do_context, do_wait, do_fail, do_ioas,
 };
 
-_Static_assert(ARRAY_SIZE(actions) == 64, "inputs keep their meaning");
+/* Then inputs keep their meaning. */
+static_assert(ARRAY_SIZE(actions) == 64);
 
 static bool create(void)
 {

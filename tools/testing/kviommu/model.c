@@ -3,6 +3,7 @@
  * The model of the host: pins, translations, what of them a device may still
  * have cached, and what each of its devices goes through.
  */
+#include <stdalign.h>
 #include <stdlib.h>
 
 #include "../../../drivers/iommu/kviommu/kviommu.h"
@@ -60,7 +61,7 @@ static struct page pages[NR_PFNS];
 static struct page reg_page;
 
 /* Contents of the low frames; those of the others are one page. */
-static u8 contents[LOW_FRAMES + 2][PAGE_SIZE] __aligned(4096);
+static alignas(PAGE_SIZE) u8 contents[LOW_FRAMES + 2][PAGE_SIZE];
 static bool used[LOW_FRAMES + 2];
 
 static struct {

@@ -115,6 +115,11 @@ void xa_init(struct xarray *xa)
 	*xa = (struct xarray){};
 }
 
+void xa_init_flags(struct xarray *xa, gfp_t flags)
+{
+	xa_init(xa);
+}
+
 void *xa_load(struct xarray *xa, unsigned long index)
 {
 	size_t i = xa_at(xa, index);

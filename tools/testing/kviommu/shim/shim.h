@@ -7,11 +7,13 @@
 #define _KVIOMMU_SHIM_H
 
 #include <asm/types.h>
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdnoreturn.h>
 #include <string.h>
 
 typedef __u8 u8;
@@ -24,10 +26,9 @@ typedef u64 __le64;
 typedef u64 phys_addr_t;
 typedef u64 gpa_t;
 typedef u64 gfn_t;
-typedef unsigned int gfp_t;
+#define gfp_t		unsigned int
 
-#define __aligned(n)	__attribute__((aligned(n)))
-#define __aligned_u64	__u64 __attribute__((aligned(8)))
+#define __aligned_u64	__u64
 #define U16_MAX		((u16)~0U)
 #define U64_MAX		((u64)~0ULL)
 
@@ -35,8 +36,7 @@ typedef unsigned int gfp_t;
 #define cpu_to_le64(x)	((__le64)(x))
 
 /* What must not happen. */
-void shim_bug(const char *file, int line, const char *what)
-	__attribute__((noreturn));
+noreturn void shim_bug(const char *file, int line, const char *what);
 
 #define shim_die(what)		shim_bug(__FILE__, __LINE__, what)
 #define never(cond)						\
@@ -115,12 +115,12 @@ bool shim_should_fail(void);
 		*_a = *_b;						\
 		*_b = _t;						\
 	} while (0)
-#define static_assert(expr)	_Static_assert(expr, #expr)
 #define container_of(ptr, type, member)					\
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
 #define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, v)	__atomic_store_n(&(x), v, __ATOMIC_RELAXED)
+/* There is no other thread. */
 #define smp_store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
 
 #define get_unaligned(p)						\
@@ -319,7 +319,7 @@ static inline bool cancel_work_sync(struct work_struct *work)
 
 /* memory */
 #define PAGE_SHIFT		12
-#define PAGE_SIZE		(1UL << PAGE_SHIFT)
+#define PAGE_SIZE		BIT(PAGE_SHIFT)
 #define PAGE_MASK		(~(PAGE_SIZE - 1))
 #define PAGE_ALIGNED(addr)	IS_ALIGNED(addr, PAGE_SIZE)
 #define PFN_PHYS(pfn)		((phys_addr_t)(pfn) << PAGE_SHIFT)
@@ -387,7 +387,6 @@ struct xarray {
 #define XA_MARK_0		0
 #define XA_PRESENT		8
 #define XA_FLAGS_ACCOUNT	0
-#define xa_init_flags(xa, flags)	xa_init(xa)
 #define xa_mk_value(v)		((void *)(((unsigned long)(v) << 1) | 1))
 #define xa_err(entry)							\
 	({								\
@@ -397,6 +396,7 @@ struct xarray {
 	})
 
 void xa_init(struct xarray *xa);
+void xa_init_flags(struct xarray *xa, gfp_t flags);
 void *xa_load(struct xarray *xa, unsigned long index);
 void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp);
 void *xa_erase(struct xarray *xa, unsigned long index);
@@ -479,8 +479,8 @@ struct kvm_page_track_notifier_node {
 };
 
 /* modules and traces */
-#define module_param(name, type, perm)	_Static_assert(1, "")
-#define MODULE_PARM_DESC(name, desc)	_Static_assert(1, "")
+#define module_param(...)		static_assert(1)
+#define MODULE_PARM_DESC(...)		static_assert(1)
 
 #define TP_PROTO(...)			__VA_ARGS__
 #define TRACE_EVENT(name, proto, ...)					\
