@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guests that do what they can to break the unit, and VMMs that are killed at
+ * any moment. Nothing is asserted of what such a guest sees; but the host stays
+ * silent (its log is judged by who runs this), no memory stays pinned, and
+ * unit and devices work again for who uses them rightly.
+ *
+ * KVIOMMU_SEED repeats a run, KVIOMMU_STEPS and KVIOMMU_KILLS make it longer.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include "kselftest_harness.h"
+#include "require.h"
+#include "unit.h"
+
+#define IOVA	0x10000
+#define DID	1
+
+/* Pages for tables and queues, hostile or not */
+#define POOL		(GPA_TABLES + 0x100000)
+#define POOL_PAGES	16
+
+static unsigned long env(const char *name, unsigned long otherwise)
+{
+	const char *value = getenv(name);
+
+	return value ? strtoul(value, NULL, 0) : otherwise;
+}
+
+static __u64 seed(void)
+{
+	__u64 s = env("KVIOMMU_SEED", 0);
+
+	if (!s)
+		s = time(NULL) * 1000003UL + getpid();
+	ksft_print_msg("KVIOMMU_SEED=%llu\n", s);
+	return s;
+}
+
+/* Frames that are pinned in the whole host */
+static long host_pins(void)
+{
+	int refresh = open("/proc/sys/vm/stat_refresh", O_WRONLY);
+	FILE *f = fopen("/proc/vmstat", "r");
+	long value, pins = 0;
+	char name[64];
+
+	/* The counters of each CPU are added up at leisure otherwise. */
+	REQUIRE(refresh >= 0 && write(refresh, "1", 1) == 1);
+	close(refresh);
+	REQUIRE(f);
+	while (fscanf(f, "%63s %ld", name, &value) == 2) {
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			pins += value;
+		else if (!strcmp(name, "nr_foll_pin_released"))
+			pins -= value;
+	}
+	fclose(f);
+	return pins;
+}
+
+/* xorshift64 */
+static __u64 next(__u64 *s)
+{
+	*s ^= *s << 13;
+	*s ^= *s >> 7;
+	*s ^= *s << 17;
+	return *s;
+}
+
+static __u64 pick(__u64 *s, __u64 n)
+{
+	return (next(s) >> 16) % n;
+}
+
+/*
+ * Where entries, roots and queues may point: never to the guest's own code and
+ * state, which a device would overwrite.
+ */
+static __u64 hostile_gpa(__u64 *s)
+{
+	switch (pick(s, 8)) {
+	case 0:
+	case 1:
+	case 2:
+	case 3:
+		return POOL + pick(s, POOL_PAGES) * PAGE_SIZE;
+	case 4:
+	case 5:
+		return PAGE(pick(s, 512));
+	case 6:
+		return HUGE(pick(s, 4));
+	default:
+		return (next(s) & (BIT_ULL(52) - PAGE_SIZE)) | BIT_ULL(34);
+	}
+}
+
+static __u64 hostile_entry(__u64 *s)
+{
+	__u64 e = hostile_gpa(s) | pick(s, 4);
+
+	if (!pick(s, 4))
+		return 0;
+	if (!pick(s, 6))	/* a superpage, of 1 GiB above all RAM */
+		e = (pick(s, 2) ? HUGE(pick(s, 4)) : BIT_ULL(40)) | pick(s, 4) |
+		    BIT_ULL(7);
+	if (!pick(s, 16))
+		e ^= BIT_ULL(pick(s, 12)) & ~BIT_ULL(7);
+	if (!pick(s, 16))
+		e |= BIT_ULL(52 + pick(s, 12));
+	return e;
+}
+
+static void hostile_store(__u64 *s)
+{
+	__u64 page = POOL + pick(s, POOL_PAGES) * PAGE_SIZE;
+	__u64 i = pick(s, 2) ? pick(s, 4) : pick(s, 512);
+
+	WRITE_ONCE(((__u64 *)page)[i], hostile_entry(s));
+}
+
+static __u64 hostile_desc_lo(__u64 *s)
+{
+	__u64 did = pick(s, 4) << 16, gran = (pick(s, 8) ? 1 + pick(s, 3) : 0) << 4;
+
+	switch (pick(s, 8)) {
+	case 0:
+		return 1 | gran | did | pick(s, 64) << 32;	/* context */
+	case 1:
+	case 2:
+	case 3:
+	case 4:
+		return 2 | gran | did;				/* IOTLB */
+	case 5:
+		return 5 | pick(s, 8) << 4 | next(s) << 32;	/* wait */
+	case 6:
+		return pick(s, 16) | gran | did;
+	default:
+		return next(s);
+	}
+}
+
+static void hostile_queue(struct guest *g, __u64 *s)
+{
+	__u64 base = g_read64(g, VTD_IQA) & ~(PAGE_SIZE - 1);
+	__u64 n = 1 + pick(s, 20), tail = g_read32(g, VTD_IQT) / 16;
+	__u64 *desc, i;
+
+	/* Where it says the queue is, if the guest can reach that. */
+	if (base < POOL || base >= POOL + POOL_PAGES * PAGE_SIZE)
+		base = POOL;
+	for (i = 0; i < n; i++) {
+		desc = (__u64 *)(base + (tail + i) % 256 * 16);
+		WRITE_ONCE(desc[0], hostile_desc_lo(s));
+		WRITE_ONCE(desc[1], pick(s, 8) ? PAGE(pick(s, 512)) +
+			   (pick(s, 4) ? pick(s, 24) : 0) : next(s));
+	}
+	g_write32(g, VTD_IQT, pick(s, 16) ? (tail + n) % 256 * 16 : next(s));
+}
+
+static void hostile_register(struct guest *g, __u64 *s)
+{
+	__u64 offset = pick(s, 2) ? pick(s, 0x300) & ~3ULL : pick(s, 0xff8);
+	__u64 gcmd = VTD_GCMD_TE | VTD_GCMD_QIE;
+
+	switch (pick(s, 8)) {
+	case 0:		/* mostly on */
+		g_write32(g, VTD_GCMD, pick(s, 4) ? gcmd : next(s));
+		break;
+	case 1:
+		g_write64(g, VTD_RTADDR, hostile_gpa(s));
+		g_write32(g, VTD_GCMD, gcmd | VTD_GCMD_SRTP);
+		break;
+	case 2:
+		g_write64(g, VTD_IQA, hostile_gpa(s) | (pick(s, 4) ? 0 : pick(s, 8)));
+		break;
+	case 3:
+		g_write32(g, VTD_FSTS, ~0U);
+		break;
+	case 4:
+		g_write64(g, VTD_CCMD, next(s) | VTD_CCMD_ICC);
+		break;
+	case 5:
+		g_write64(g, 0xf8, next(s) | VTD_IOTLB_IVT);
+		break;
+	case 6:
+		if (pick(s, 2))
+			g_write64(g, offset, next(s));
+		else
+			g_write32(g, offset, next(s));
+		break;
+	default:
+		WRITE_ONCE(*(__u8 *)(g->regs + offset), next(s));
+	}
+}
+
+/* As a driver would, but with tables of the pool: so that there is something. */
+static void hostile_driver(struct guest *g, __u64 *s)
+{
+	__u64 *root = (__u64 *)POOL, *ctx = (__u64 *)(POOL + PAGE_SIZE), n;
+
+	WRITE_ONCE(root[0], (__u64)ctx | 1);
+	WRITE_ONCE(root[1], 0);
+	for (n = 0; n < 2; n++) {
+		WRITE_ONCE(ctx[SID(n) * 2], (POOL + pick(s, POOL_PAGES) * PAGE_SIZE) |
+			   (pick(s, 8) ? 1 : 9));
+		WRITE_ONCE(ctx[SID(n) * 2 + 1], pick(s, 4) << 8 | (1 + pick(s, 2)));
+	}
+	g_write32(g, VTD_GCMD, 0);
+	g_write32(g, VTD_FSTS, ~0U);
+	g_write64(g, VTD_RTADDR, (__u64)root);
+	g_write64(g, VTD_IQA, POOL + (2 + pick(s, 2)) * PAGE_SIZE);
+	g_write32(g, VTD_IQT, 0);
+	g_write32(g, VTD_GCMD, VTD_GCMD_SRTP);
+	g_write32(g, VTD_GCMD, VTD_GCMD_QIE);
+	g_write32(g, VTD_GCMD, VTD_GCMD_QIE | VTD_GCMD_TE);
+}
+
+/* @cpu 0 has the devices. */
+static __u64 hostile(struct guest *g, __u64 cpu, __u64 s, __u64 steps)
+{
+	__u64 n;
+
+	for (n = 0; n < steps && !READ_ONCE(g->stop); n++) {
+		if (!pick(&s, 64))
+			hostile_driver(g, &s);
+		switch (pick(&s, 16)) {
+		case 0 ... 7:
+			hostile_store(&s);
+			break;
+		case 8 ... 12:
+			hostile_queue(g, &s);
+			break;
+		case 13:
+		case 14:
+			hostile_register(g, &s);
+			break;
+		default:
+			if (!cpu && !g_dma_busy(g, n % 2))
+				g_dma_start(g, n % 2, pick(&s, 2),
+					    pick(&s, 4) ? pick(&s, 4) << 21 :
+					    next(&s), EDU_PATTERN_SIZE,
+					    DMA_LEN);
+		}
+		WRITE_ONCE(g->count, g->count + 1);
+	}
+	return n;
+}
+
+struct hostile_vcpu {
+	struct unit *u;
+	unsigned int cpu;
+	__u64 seed;
+	__u64 steps;
+};
+
+static void *run_hostile(void *arg)
+{
+	struct hostile_vcpu *h = arg;
+
+	guest_run_on(&h->u->vm, h->cpu, hostile, h->cpu, h->seed, h->steps);
+	return NULL;
+}
+
+static void start_guest(struct unit *u)
+{
+	struct vm *vm = &u->vm;
+
+	guest_run(vm, g_setup, 0);
+	guest_run(vm, g_domain, 0, DID, 4);
+	guest_run(vm, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+	guest_run(vm, g_attach, SID(0), 0);
+	guest_run(vm, g_enable, true);
+}
+
+static void open_vmm(struct unit *u, const struct unit_config *config)
+{
+	unit_open(u, config);
+	unit_add_device(u, 0, SID(0));
+	unit_add_device(u, 1, SID(1));
+}
+
+FIXTURE(hostile) {
+	struct unit u;
+	long pins;
+};
+
+FIXTURE_VARIANT(hostile) {
+	struct unit_config config;
+};
+
+FIXTURE_VARIANT_ADD(hostile, trap) {
+	.config = { .mode = UNIT_MODE_TRAP },
+};
+
+FIXTURE_SETUP(hostile)
+{
+	self->pins = host_pins();
+}
+
+FIXTURE_TEARDOWN(hostile)
+{
+}
+
+/* Two vCPUs against the unit, while the VMM changes what is below it. */
+TEST_F_TIMEOUT(hostile, guest, 1200)
+{
+	__u64 s = seed(), steps = env("KVIOMMU_STEPS", 30000);
+	struct hostile_vcpu h[GUEST_VCPUS];
+	pthread_t thread[GUEST_VCPUS];
+	struct kviommu_policy policy;
+	struct kviommu_stats stats;
+	struct unit *u = &self->u;
+	unsigned int i, round = 0;
+	__u64 seen = 0;
+
+	open_vmm(u, &variant->config);
+	start_guest(u);
+	policy = unit_policy(u);
+	policy.max_tables = 100;
+	ASSERT_EQ(0, unit_set_policy(u, &policy));
+	for (i = 0; i < GUEST_VCPUS; i++) {
+		h[i] = (struct hostile_vcpu){ u, i, next(&s), steps };
+		ASSERT_EQ(0, pthread_create(&thread[i], NULL, run_hostile,
+					    &h[i]));
+	}
+	while (READ_ONCE(u->vm.g->count) < steps) {
+		/* Something every so many steps of the guest */
+		if (READ_ONCE(u->vm.g->count) < seen + steps / 50) {
+			usleep(1000);
+			continue;
+		}
+		seen = READ_ONCE(u->vm.g->count);
+		switch (round++ % 4) {
+		case 0:
+			ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, 0,
+						GPA_RAM_END));
+			ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0,
+					      u->vm.ram, GPA_RAM_END, IOAS_RW));
+			break;
+		case 1:
+			ASSERT_EQ(0, unit_refresh(u));
+			break;
+		case 2:
+			ASSERT_EQ(0, unit_detach(u->fd, SID(1)));
+			ASSERT_EQ(0, unit_attach(u->fd, u->dev[1].fd, SID(1)));
+			break;
+		default:
+			unit_stats(u);
+			policy.max_pins = pick(&s, 2) ? 8 + pick(&s, 64) : 100000;
+			ASSERT_EQ(0, unit_set_policy(u, &policy));
+		}
+	}
+	WRITE_ONCE(u->vm.g->stop, 1);
+	for (i = 0; i < GUEST_VCPUS; i++)
+		ASSERT_EQ(0, pthread_join(thread[i], NULL));
+
+	/* It was no mere noise, and nothing of it is left. */
+	stats = unit_stats(u);
+	ksft_print_msg("maps %llu unmaps %llu descriptors %llu faults %llu\n",
+		       stats.out_maps, stats.out_unmaps, stats.out_descriptors,
+		       stats.out_faults);
+	EXPECT_LT(steps / 500, stats.out_descriptors);
+	EXPECT_LT(steps / 500, stats.out_maps);
+	policy.max_pins = 100000;
+	ASSERT_EQ(0, unit_set_policy(u, &policy));
+	ASSERT_EQ(0, unit_reset(u->fd));
+	EXPECT_EQ(0, unit_stats(u).out_pinned);
+	EXPECT_EQ(0, unit_stats(u).out_mapped);
+	EXPECT_EQ(0, unit_stats(u).out_domains);
+	start_guest(u);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	unit_close(u);
+	EXPECT_EQ(self->pins, host_pins());
+}
+
+/* A VMM whose guest is at it; writes to @ready when it is, then until killed */
+static pid_t start_vmm(struct unit *u, const struct unit_config *config,
+		       int ready, __u64 s)
+{
+	struct hostile_vcpu h[GUEST_VCPUS];
+	pthread_t thread[GUEST_VCPUS];
+	pid_t pid = fork();
+	__u64 one = 1;
+	unsigned int i;
+
+	if (pid)
+		return pid;
+	open_vmm(u, config);
+	start_guest(u);
+	for (i = 0; i < GUEST_VCPUS; i++) {
+		h[i] = (struct hostile_vcpu){ u, i, next(&s), ~0UL };
+		REQUIRE(!pthread_create(&thread[i], NULL, run_hostile, &h[i]));
+	}
+	/* The moment is told by the guest's progress, not by time. */
+	one = pick(&s, 200);
+	while (READ_ONCE(u->vm.g->count) < one)
+		usleep(100);
+	one = 1;
+	REQUIRE(write(ready, &one, sizeof(one)) == sizeof(one));
+	pthread_join(thread[0], NULL);
+	_exit(KSFT_FAIL);
+}
+
+TEST_F_TIMEOUT(hostile, vmm_killed, 1200)
+{
+	unsigned long kills = env("KVIOMMU_KILLS", 50), i;
+	int ready = eventfd(0, EFD_CLOEXEC);
+	__u64 s = seed(), n;
+	int status;
+	pid_t pid;
+
+	for (i = 0; i < kills; i++) {
+		pid = start_vmm(&self->u, &variant->config, ready, next(&s));
+		ASSERT_EQ(sizeof(n), read(ready, &n, sizeof(n)));
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFSIGNALED(status));
+		ASSERT_EQ(self->pins, host_pins());
+	}
+	/* And the devices work for the next one. */
+	open_vmm(&self->u, &variant->config);
+	start_guest(&self->u);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+	unit_close(&self->u);
+	EXPECT_EQ(self->pins, host_pins());
+	close(ready);
+}
+
+TEST_HARNESS_MAIN
