@@ -480,11 +480,23 @@ static bool domain_of(struct iommu_domain *hw, struct ref_context *ctx)
 /* A leaf may go, if a table that differs from it in part takes its place. */
 static bool leaf_became_table(struct iommu_domain *hw, u64 iova, u64 size)
 {
+	u64 base = iova & ~(size - 1), i;
+	struct ref_leaf leaf, piece;
 	struct ref_context ctx;
-	struct ref_leaf leaf;
 
-	return domain_of(hw, &ctx) && ref_walk(&t.ref, &ctx, iova, &leaf) &&
-	       leaf.size < size;
+	if (!domain_of(hw, &ctx) || !ref_walk(&t.ref, &ctx, iova, &leaf) ||
+	    leaf.size >= size)
+		return false;
+	/* The table may have been out of reach. */
+	if (t.stale || shim_fail.failed)
+		return true;
+	for (i = base; i < base + size; i += size / 512)
+		if (!ref_walk(&t.ref, &ctx, i, &piece) ||
+		    piece.size != size / 512 || piece.read != leaf.read ||
+		    piece.write != leaf.write ||
+		    piece.gpa - piece.iova != leaf.gpa - leaf.iova)
+			return true;
+	return false;
 }
 
 struct check {
