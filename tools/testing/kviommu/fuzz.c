@@ -1206,6 +1206,9 @@ static void do_fail(void)
 {
 	t.stale |= shim_fail.failed;
 	shim_fail.after = get8();
+	/* Soon, or in the middle of something long */
+	if (shim_fail.after & 0x80)
+		shim_fail.after &= 7;
 	shim_fail.times = 1 + (get8() & 15);
 }
 
