@@ -359,6 +359,10 @@ TEST_F_TIMEOUT(hostile, guest, 1200)
 	WRITE_ONCE(u->vm.g->stop, 1);
 	for (i = 0; i < GUEST_VCPUS; i++)
 		ASSERT_EQ(0, pthread_join(thread[i], NULL));
+	/* A device at work would not take another order. */
+	for (i = 0; i < u->ndev; i++)
+		while (guest_run(&u->vm, g_dma_busy, i))
+			usleep(1000);
 
 	/* It was no mere noise, and nothing of it is left. */
 	stats = unit_stats(u);
