@@ -7,7 +7,6 @@
  *
  * KVIOMMU_SEED repeats a run, KVIOMMU_STEPS and KVIOMMU_KILLS make it longer.
  */
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -40,28 +39,6 @@ static __u64 seed(void)
 		s = time(NULL) * 1000003UL + getpid();
 	ksft_print_msg("KVIOMMU_SEED=%llu\n", s);
 	return s;
-}
-
-/* Frames that are pinned in the whole host */
-static long host_pins(void)
-{
-	int refresh = open("/proc/sys/vm/stat_refresh", O_WRONLY);
-	FILE *f = fopen("/proc/vmstat", "r");
-	long value, pins = 0;
-	char name[64];
-
-	/* The counters of each CPU are added up at leisure otherwise. */
-	REQUIRE(refresh >= 0 && write(refresh, "1", 1) == 1);
-	close(refresh);
-	REQUIRE(f);
-	while (fscanf(f, "%63s %ld", name, &value) == 2) {
-		if (!strcmp(name, "nr_foll_pin_acquired"))
-			pins += value;
-		else if (!strcmp(name, "nr_foll_pin_released"))
-			pins -= value;
-	}
-	fclose(f);
-	return pins;
 }
 
 /* xorshift64 */

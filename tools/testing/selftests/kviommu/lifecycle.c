@@ -38,40 +38,6 @@ static void start_guest(struct unit *u)
 	guest_run(vm, g_enable, true);
 }
 
-/* KiB of this process's memory that is pinned */
-static unsigned long pinned_kib(void)
-{
-	unsigned long kib = ~0UL;
-	char line[128];
-	FILE *f = fopen("/proc/self/status", "r");
-
-	REQUIRE(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "VmPin: %lu", &kib) == 1)
-			break;
-	fclose(f);
-	REQUIRE(kib != ~0UL);
-	return kib;
-}
-
-/*
- * The device belongs to nobody: another iommufd, possibly of another process,
- * can have it, and its DMA works there, and nowhere else.
- */
-static bool device_is_free(unsigned int n)
-{
-	int iommufd = iommufd_open();
-	struct edu edu;
-
-	edu_open(&edu, n);
-	edu_bind(&edu, iommufd);
-	/* Attaches it to an IOAS, and has it read and write there. */
-	edu_seed(&edu);
-	edu_close(&edu);
-	close(iommufd);
-	return true;
-}
-
 /* What a VMM has open, and the order in which it lets go */
 enum file {
 	UNIT,

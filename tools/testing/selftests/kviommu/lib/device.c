@@ -171,6 +171,20 @@ void edu_close(struct edu *edu)
 	edu->fd = -1;
 }
 
+bool device_is_free(unsigned int n)
+{
+	int iommufd = iommufd_open();
+	struct edu edu;
+
+	edu_open(&edu, n);
+	edu_bind(&edu, iommufd);
+	/* Attaches it to an IOAS, and has it read and write there. */
+	edu_seed(&edu);
+	edu_close(&edu);
+	close(iommufd);
+	return true;
+}
+
 int edu_attach_ioas(struct edu *edu, __u32 ioas)
 {
 	struct vfio_device_attach_iommufd_pt attach = {
@@ -239,4 +253,40 @@ void iommufd_destroy(int iommufd, __u32 id)
 	struct iommu_destroy destroy = { .size = sizeof(destroy), .id = id };
 
 	REQUIRE(!ioctl(iommufd, IOMMU_DESTROY, &destroy));
+}
+
+long host_pins(void)
+{
+	int refresh = open("/proc/sys/vm/stat_refresh", O_WRONLY);
+	FILE *f = fopen("/proc/vmstat", "r");
+	long value, pins = 0;
+	char name[64];
+
+	/* The counters of each CPU are added up at leisure otherwise. */
+	REQUIRE(refresh >= 0 && write(refresh, "1", 1) == 1);
+	close(refresh);
+	REQUIRE(f);
+	while (fscanf(f, "%63s %ld", name, &value) == 2) {
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			pins += value;
+		else if (!strcmp(name, "nr_foll_pin_released"))
+			pins -= value;
+	}
+	fclose(f);
+	return pins;
+}
+
+unsigned long pinned_kib(void)
+{
+	unsigned long kib = ~0UL;
+	char line[128];
+	FILE *f = fopen("/proc/self/status", "r");
+
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmPin: %lu", &kib) == 1)
+			break;
+	fclose(f);
+	REQUIRE(kib != ~0UL);
+	return kib;
 }

@@ -43,6 +43,13 @@ void edu_bind(struct edu *edu, int iommufd);
 void edu_seed(struct edu *edu);
 void edu_close(struct edu *edu);
 
+/*
+ * The device belongs to nobody: another iommufd, possibly of another process,
+ * can have it, and its DMA works there, and nowhere else. Ends the test as
+ * failed if not.
+ */
+bool device_is_free(unsigned int n);
+
 /* These return 0 or an errno. */
 int edu_attach_ioas(struct edu *edu, __u32 ioas);
 int edu_detach_ioas(struct edu *edu);
@@ -57,6 +64,10 @@ int ioas_map(int iommufd, __u32 ioas, __u64 iova, void *va, __u64 size,
 	     __u32 rights);
 int ioas_unmap(int iommufd, __u32 ioas, __u64 iova, __u64 size);
 void iommufd_destroy(int iommufd, __u32 id);
+
+/* Frames that are pinned in the whole host; KiB of this process's that are */
+long host_pins(void);
+unsigned long pinned_kib(void);
 
 #define IOAS_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 

@@ -191,7 +191,8 @@ bool vm_resume(struct vm *vm, unsigned int cpu)
 	struct guest *g = vm->g;
 
 	while (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
-		REQUIRE(errno == EINTR);
+		REQUIRE(errno == EINTR ||
+			(vm->starved && (errno == ENOMEM || errno == EFAULT)));
 	if (run->exit_reason != KVM_EXIT_IO)
 		guest_died(vcpu);
 	switch (run->io.port) {

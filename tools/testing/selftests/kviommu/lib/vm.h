@@ -37,6 +37,7 @@ struct vcpu {
  * @ram: The guest's RAM, at guest physical address 0
  * @ram_fd: The memory behind @ram
  * @g: The guest's own state, in @ram
+ * @starved: KVM may lack memory: then try again
  */
 struct vm {
 	int kvm;
@@ -45,6 +46,7 @@ struct vm {
 	__u8 *ram;
 	int ram_fd;
 	struct guest *g;
+	bool starved;
 };
 
 /* The linker's: where this program begins and ends */
