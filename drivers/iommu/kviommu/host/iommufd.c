@@ -3,6 +3,7 @@
  * iommufd: access to the guest's memory through the IOAS that maps guest
  * physical addresses to the VMM's memory.
  */
+#include <linux/error-injection.h>
 #include <linux/iommufd.h>
 #include <linux/mm.h>
 
@@ -27,6 +28,21 @@ static const struct iommufd_access_ops access_ops = {
 	.unmap = access_unmap,
 };
 
+static noinline struct iommufd_access *access_create(struct iommufd_ctx *ictx,
+						     struct kviommu_access *a)
+{
+	u32 id;
+
+	return iommufd_access_create(ictx, &access_ops, a, &id);
+}
+ALLOW_ERROR_INJECTION(access_create, ERRNO);
+
+static noinline int access_attach(struct iommufd_access *access, u32 ioas_id)
+{
+	return iommufd_access_attach(access, ioas_id);
+}
+ALLOW_ERROR_INJECTION(access_attach, ERRNO);
+
 /**
  * kviommu_access_get() - Become a user of an IOAS
  * @a: Where to; @a->unmap is set by the caller
@@ -40,7 +56,6 @@ int kviommu_access_get(struct kviommu_access *a, int iommufd, u32 ioas_id)
 {
 	struct iommufd_access *access;
 	struct iommufd_ctx *ictx;
-	u32 id;
 	int ret;
 
 	ictx = iommufd_ctx_from_fd(iommufd);
@@ -50,12 +65,12 @@ int kviommu_access_get(struct kviommu_access *a, int iommufd, u32 ioas_id)
 		return ret == -EBADFD ? -EINVAL : ret;
 	}
 
-	access = iommufd_access_create(ictx, &access_ops, a, &id);
+	access = access_create(ictx, a);
 	if (IS_ERR(access)) {
 		ret = PTR_ERR(access);
 		goto put_ctx;
 	}
-	ret = iommufd_access_attach(access, ioas_id);
+	ret = access_attach(access, ioas_id);
 	if (ret)
 		goto destroy;
 	a->ictx = ictx;
@@ -110,6 +125,7 @@ int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 					page, write ? IOMMUFD_ACCESS_RW_WRITE :
 					IOMMUFD_ACCESS_RW_READ);
 }
+ALLOW_ERROR_INJECTION(kviommu_access_pin, ERRNO);
 
 /**
  * kviommu_access_rw() - Read or write guest memory
@@ -131,6 +147,7 @@ int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
 				 write ? IOMMUFD_ACCESS_RW_WRITE :
 				 IOMMUFD_ACCESS_RW_READ);
 }
+ALLOW_ERROR_INJECTION(kviommu_access_rw, ERRNO);
 
 /**
  * kviommu_access_unpin() - Undo one kviommu_access_pin()

@@ -4,6 +4,7 @@
  * guest's writes to the register page.
  */
 #include <linux/dcache.h>
+#include <linux/error-injection.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kvm_host.h>
@@ -99,6 +100,26 @@ static void track_remove_region(gfn_t gfn, unsigned long nr_pages,
 	k->removed(k);
 }
 
+/*
+ * Takes a reference to the VM until it is unregistered. Looks at the memory
+ * slots, but leaves it to us to keep them.
+ */
+static noinline int register_notifier(struct kviommu_kvm *k)
+{
+	int idx = srcu_read_lock(&k->kvm->srcu);
+	int ret = kvm_page_track_register_notifier(k->kvm, &k->node);
+
+	srcu_read_unlock(&k->kvm->srcu, idx);
+	return ret;
+}
+ALLOW_ERROR_INJECTION(register_notifier, ERRNO);
+
+static noinline int track_gfn(struct kvm *kvm, u64 gfn)
+{
+	return kvm_write_track_add_gfn(kvm, gfn);
+}
+ALLOW_ERROR_INJECTION(track_gfn, ERRNO);
+
 /**
  * kviommu_kvm_get() - Take a virtual machine by its file descriptor
  * @k: Where to; @k->write and @k->removed are set by the caller
@@ -112,7 +133,7 @@ int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 {
 	struct file *file = fget(fd);
 	struct kvm *kvm;
-	int ret, idx;
+	int ret;
 
 	if (!file)
 		return -EBADF;
@@ -134,13 +155,7 @@ int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 	k->gfn = KVIOMMU_NO_GFN;
 	INIT_LIST_HEAD(&k->armed);
 	k->kvm = kvm;
-	/*
-	 * Takes a reference to the VM until it is unregistered. Looks at the
-	 * memory slots, but leaves it to us to keep them.
-	 */
-	idx = srcu_read_lock(&kvm->srcu);
-	ret = kvm_page_track_register_notifier(kvm, &k->node);
-	srcu_read_unlock(&kvm->srcu, idx);
+	ret = register_notifier(k);
 	if (ret)
 		goto put_file;
 	k->file = file;
@@ -190,10 +205,11 @@ int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 	ret = -EBUSY;
 	if (taken(k, gfn))
 		goto unlock;
+	ret = track_gfn(k->kvm, gfn);
+	if (ret)
+		goto unlock;
 	disarm(k);
-	ret = kvm_write_track_add_gfn(k->kvm, gfn);
-	if (!ret)
-		set_armed(k, gfn);
+	set_armed(k, gfn);
 unlock:
 	mutex_unlock(&k->kvm->slots_lock);
 	return ret;

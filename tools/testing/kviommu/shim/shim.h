@@ -327,6 +327,11 @@ static inline bool cancel_work_sync(struct work_struct *work)
 
 #define GFP_KERNEL_ACCOUNT	1
 #define __GFP_ZERO		2
+#define __GFP_RETRY_MAYFAIL	4
+#define __GFP_NOWARN		8
+
+#define noinline		__attribute__((__noinline__))
+#define ALLOW_ERROR_INJECTION(fn, type)
 
 struct page;
 struct mem_cgroup;
