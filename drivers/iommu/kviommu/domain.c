@@ -6,6 +6,7 @@
 #include <linux/iommu.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include "kviommu.h"
 #include "trace.h"
@@ -108,6 +109,33 @@ int kviommu_domain_count_tables(struct kviommu_domain *domain, u64 iova,
 	return 0;
 }
 
+/**
+ * kviommu_domain_reserved() - Say whether the host reserves a range of addresses
+ * @domain: The domain
+ * @first: First I/O virtual address, that of a page
+ * @last: Last one, inclusive
+ *
+ * Context: any.
+ * Return: 0; -EPERM if all of it is for interrupts, which no table translates
+ * anyway; -ERANGE if all of it is reserved otherwise; 1 if a part of it is, which
+ * a page is never.
+ */
+int kviommu_domain_reserved(const struct kviommu_domain *domain, u64 first,
+			    u64 last)
+{
+	const struct kviommu_reserved *r = &domain->reserved;
+	int ret = 0;
+	unsigned int i;
+
+	for (i = 0; i < r->nr; i++) {
+		if (first >= r->range[i].first && last <= r->range[i].last)
+			return r->range[i].msi ? -EPERM : -ERANGE;
+		if (first <= r->range[i].last && last >= r->range[i].first)
+			ret = 1;
+	}
+	return ret;
+}
+
 static void domain_destroy(struct kviommu_domain *domain)
 {
 	struct kviommu_unit *unit = domain->unit;
@@ -142,6 +170,7 @@ static struct kviommu_domain *domain_create(struct kviommu_unit *unit,
 	domain->levels = b->levels;
 	domain->source_id = dev->source_id;
 	domain->quiet = b->quiet;
+	domain->reserved = dev->group->hw.reserved;
 	domain->hw = kviommu_vfio_alloc_domain(&dev->host);
 	if (IS_ERR(domain->hw)) {
 		ret = PTR_ERR(domain->hw);
@@ -193,7 +222,8 @@ struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
 	list_for_each_entry(domain, &unit->domains, entry) {
 		if (domain->did != b->did || domain->pgtbl != b->pgtbl ||
 		    domain->levels != b->levels ||
-		    domain->coherent != kviommu_vfio_enforces_coherency(&dev->host))
+		    domain->coherent != kviommu_vfio_enforces_coherency(&dev->host) ||
+		    memcmp(&domain->reserved, &hw->reserved, sizeof(hw->reserved)))
 			continue;
 		ret = kviommu_hwgroup_set_domain(hw, domain->hw);
 		if (!ret)

@@ -166,6 +166,7 @@ struct kviommu_unit {
  * @hw_tables: Where @hw may have tables, see kviommu_domain_count_tables()
  * @nr_hw_tables: How many
  * @coherent: @hw forces DMA to be coherent
+ * @reserved: What is not translated, whatever the guest says
  * @groups: How many IOMMU groups are attached
  *
  * Under map_lock, but @groups, which is under unit->lock. Comes and goes under
@@ -188,6 +189,7 @@ struct kviommu_domain {
 	struct xarray hw_tables;
 	unsigned long nr_hw_tables;
 	bool coherent;
+	struct kviommu_reserved reserved;
 	unsigned int groups;
 };
 
@@ -253,6 +255,8 @@ void kviommu_domain_put(struct kviommu_domain *domain);
 void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr);
 int kviommu_domain_count_tables(struct kviommu_domain *domain, u64 iova,
 				unsigned int level);
+int kviommu_domain_reserved(const struct kviommu_domain *domain, u64 first,
+			    u64 last);
 void kviommu_unit_flush(struct kviommu_unit *unit);
 int kviommu_refresh(struct kviommu_unit *unit);
 void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last);

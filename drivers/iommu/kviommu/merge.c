@@ -387,15 +387,33 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 	return 0;
 }
 
+/* A leaf of which the host reserves a part: its pieces can be mapped. */
+static int merge_around(struct merge *m, u64 *slot, u64 want, u64 iova,
+			unsigned int level)
+{
+	struct kviommu_node *node = node_alloc(m->domain, iova, level - 1);
+
+	if (IS_ERR(node)) {
+		merge_error(m, iova, PTR_ERR(node),
+			    m->domain->unit->fe->fault_table);
+		return 0;
+	}
+	*slot = (u64)node;
+	return merge_pieces(m, node, want, iova, level - 1);
+}
+
 static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		      unsigned int level)
 {
 	struct kviommu_node *node = slot_node(*slot);
 	struct kviommu_frontend *fe = m->domain->unit->fe;
+	int reserved = kviommu_domain_reserved(m->domain, iova,
+					       iova + level_size(level) - 1);
 	bool again;
 	int ret;
 
-	if (node && want && node_has_piece(node, want, level - 1))
+	if (node && want &&
+	    (reserved > 0 || node_has_piece(node, want, level - 1)))
 		return merge_pieces(m, node, want, iova, level - 1);
 	if (node) {
 		drop_node(m->domain, node, iova, level - 1);
@@ -414,8 +432,10 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	*slot = want;
 	if (!want)
 		return 0;
+	if (reserved > 0)
+		return merge_around(m, slot, want, iova, level);
 	m->slice += level_size(level) >> PAGE_SHIFT;
-	ret = map_leaf(m->domain, want, iova, level);
+	ret = reserved ?: map_leaf(m->domain, want, iova, level);
 	if (!ret) {
 		*slot |= SLOT_MAPPED;
 		return 0;

@@ -788,12 +788,36 @@ static int attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
 	return 0;
 }
 
+/* Of the second physical IOMMU: a page, half of a large one, a whole one */
+static const struct kviommu_reserved reserved = {
+	.nr = 3,
+	.range = {
+		{ 0x5000, 0x5fff, true },
+		{ 0x600000, 0x6fffff, false },
+		{ 0x40200000, 0x403fffff, false },
+	},
+};
+
+bool model_reserved(struct iommu_domain *domain, u64 iova)
+{
+	unsigned int i;
+
+	if (to_hw(domain)->iommu == 1)
+		for (i = 0; i < reserved.nr; i++)
+			if (iova >= reserved.range[i].first &&
+			    iova <= reserved.range[i].last)
+				return true;
+	return false;
+}
+
 int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
 			 unsigned int aw_bits)
 {
 	int ret;
 
 	g->group = v->group;
+	if (g->group->iommu == 1)
+		g->reserved = reserved;
 	g->empty = kviommu_vfio_alloc_domain(v);
 	if (IS_ERR(g->empty))
 		return PTR_ERR(g->empty);

@@ -77,6 +77,7 @@ bool model_translate(struct iommu_domain *domain, u64 iova,
 		     struct model_piece *piece);
 bool model_next(struct iommu_domain *domain, u64 iova,
 		struct model_piece *piece);
+bool model_reserved(struct iommu_domain *domain, u64 iova);
 bool model_same_group(unsigned int a, unsigned int b);
 
 /* A batch: guest memory does not change in it by another hand than the test's. */

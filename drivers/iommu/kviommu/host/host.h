@@ -98,6 +98,26 @@ void kviommu_vfio_put(struct kviommu_vfio *v);
 struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v);
 bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v);
 
+/* More ranges than any firmware was seen to ask for, for one device */
+#define KVIOMMU_MAX_RESERVED	16
+
+/**
+ * struct kviommu_reserved - I/O virtual addresses that a physical IOMMU does not
+ *			     translate for a group, or keeps for itself
+ * @nr: How many ranges
+ * @first: First address of each range, the first of a page
+ * @last: Its last address, inclusive, the last of a page
+ * @msi: Requests to it are interrupts
+ */
+struct kviommu_reserved {
+	unsigned int nr;
+	struct {
+		u64 first;
+		u64 last;
+		bool msi;
+	} range[KVIOMMU_MAX_RESERVED];
+};
+
 /**
  * struct kviommu_hwgroup - An IOMMU group: devices that the physical IOMMU
  *                          cannot tell apart, so they share what they go through
@@ -105,6 +125,7 @@ bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v);
  * @devices: Those of its devices that the unit has, by kviommu_vfio.entry
  * @empty: A domain without translations, for while it is blocked
  * @domain: The domain it is attached to, NULL while devices are in an IOAS
+ * @reserved: What must not be translated for it
  *
  * Under unit->lock.
  */
@@ -113,6 +134,7 @@ struct kviommu_hwgroup {
 	struct list_head devices;
 	struct iommu_domain *empty;
 	struct iommu_domain *domain;
+	struct kviommu_reserved reserved;
 };
 
 int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,

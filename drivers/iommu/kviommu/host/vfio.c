@@ -10,6 +10,8 @@
 #include <linux/iommufd.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/vfio.h>
 
 #include "../compat.h"
@@ -197,6 +199,38 @@ static int attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
 	return ret;
 }
 
+/*
+ * As VFIO does it: regions that are only said to be needed one to one can be
+ * had for other translations. Devices for which one is really needed do not
+ * come here: the IOMMU core refuses to have them blocked, so VFIO to bind them.
+ */
+static int get_reserved(struct kviommu_hwgroup *g)
+{
+	struct kviommu_reserved *r = &g->reserved;
+	struct iommu_resv_region *region, *next;
+	LIST_HEAD(regions);
+	int ret;
+
+	/* Two are compared with memcmp(). */
+	memset(r, 0, sizeof(*r));
+	ret = iommu_get_group_resv_regions(g->group, &regions);
+	list_for_each_entry_safe(region, next, &regions, list) {
+		u64 last = region->start + region->length - 1;
+
+		if (!ret && region->type != IOMMU_RESV_DIRECT_RELAXABLE &&
+		    r->nr == KVIOMMU_MAX_RESERVED)
+			ret = -EMEDIUMTYPE;
+		if (!ret && region->type != IOMMU_RESV_DIRECT_RELAXABLE) {
+			r->range[r->nr].first = region->start & PAGE_MASK;
+			r->range[r->nr].last = last | ~PAGE_MASK;
+			r->range[r->nr].msi = region->type == IOMMU_RESV_MSI;
+			r->nr++;
+		}
+		kfree(region);
+	}
+	return ret;
+}
+
 /**
  * kviommu_hwgroup_init() - Take the IOMMU group of a device, blocked
  * @g: Where to
@@ -225,6 +259,9 @@ int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
 	ret = -EMEDIUMTYPE;
 	if (g->empty->geometry.aperture_end < (1ULL << aw_bits) - 1 ||
 	    !(g->empty->pgsize_bitmap & SZ_4K))
+		goto free;
+	ret = get_reserved(g);
+	if (ret)
 		goto free;
 	ret = attach(g, g->empty);
 	if (ret)
