@@ -275,7 +275,8 @@ static void check_registers(void)
 {
 	u32 fsts = reg32(REG_FSTS), ectl;
 	bool pending = false;
-	unsigned int i;
+	unsigned int i, j;
+	u64 frcd;
 
 	never(reg32(REG_VER) != 0x10);
 	never(reg64(REG_CAP) != t.cap || reg64(REG_ECAP) != t.ecap);
@@ -285,11 +286,16 @@ static void check_registers(void)
 	never(reg64(REG_RTADDR) != t.rtaddr);
 	never(reg64(REG_CCMD) >> 63 || reg64(REG_IOTLB) >> 63);
 	never(fsts & ~0xff13U);
-	for (i = 0; i < 8; i++)
-		pending |= reg64(REG_FRCD + 16 * i + 8) >> 63;
+	for (i = 0; i < 8; i++) {
+		frcd = reg64(REG_FRCD + 16 * i + 8);
+		pending |= frcd >> 63;
+		/* One record is enough for a requester. */
+		for (j = 0; j < i && frcd >> 63; j++)
+			never((frcd ^ reg64(REG_FRCD + 16 * j + 8)) << 48 == 0 &&
+			      reg64(REG_FRCD + 16 * j + 8) >> 63);
+	}
 	never(!!(fsts & 2) != pending);
 	never((fsts >> 8) > 7);
-	never(pending && !(reg64(REG_FRCD + 16 * (fsts >> 8) + 8) >> 63));
 	never(reg32(REG_ICS) & ~1U);
 	for (i = REG_FECTL; i <= REG_IECTL; i += REG_IECTL - REG_FECTL) {
 		ectl = reg32(i);
@@ -379,6 +385,12 @@ static bool status_writable(u64 addr)
 	       (addr & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(u32);
 }
 
+/* Translation table mode: there is only legacy, 00b. */
+static bool ref_mode_wrong(void)
+{
+	return t.ref.rtaddr >> 10 & 3;
+}
+
 /* If IQT becomes @tail: how far does the queue come? */
 static struct expect expect_queue(u64 tail)
 {
@@ -395,7 +407,7 @@ static struct expect expect_queue(u64 tail)
 		if (!ref_read64(base + e.head, &lo) ||
 		    !ref_read64(base + e.head + 8, &hi))
 			return e;
-		e.error = !ref_descriptor_valid(lo, hi);
+		e.error = ref_mode_wrong() || !ref_descriptor_valid(lo, hi);
 		/* A wait with a status */
 		if (!e.error && (lo & 0xf) == 5 && lo & BIT(5)) {
 			if (hi - base < size)
@@ -735,6 +747,11 @@ static void check_all(void)
 		arm();
 	run_worker();
 	limits = limits_hit();
+	/* In a mode that there is not, nothing can be invalidated. */
+	if (ref_mode_wrong()) {
+		reg_write(REG_RTADDR, t.ref.rtaddr & ~0xfffULL, 8);
+		reg_write(REG_GCMD, SRTP | (t.ref.te ? TE : 0), 4);
+	}
 	reg_write(REG_GCMD, t.ref.te ? TE : 0, 4);
 	if (by_queue && tables_mapped())
 		invalidate_by_queue(t.ref.te ? TE : 0);

@@ -216,10 +216,10 @@ bool ref_descriptor_valid(uint64_t lo, uint64_t hi)
 		       !bits(lo, 63, 50) && !hi;
 	case 2:
 		/* IOTLB: G, DW, DR, DID; AM, IH, ADDR if by page */
-		if (!granularity || bits(lo, 15, 12) || bits(lo, 63, 32))
+		if (!granularity || bits(lo, 15, 12) || bits(lo, 63, 32) ||
+		    bits(hi, 11, 7))
 			return false;
-		return granularity != 3 ||
-		       (!bits(hi, 11, 7) && bits(hi, 5, 0) <= MAMV);
+		return granularity != 3 || bits(hi, 5, 0) <= MAMV;
 	case 5:
 		/* Wait: IF, SW, FN, data; address */
 		return !bits(lo, 31, 7) && !bits(hi, 1, 0);

@@ -55,6 +55,19 @@ static bool frcd_in_use(const struct vtd *vtd, unsigned int i)
 	return vtd_get64(vtd, frcd(i) + 8) & VTD_FRCD_F;
 }
 
+/* The next fault of a requester has to wait for the guest to take this one. */
+static bool has_record(const struct vtd *vtd, u16 source_id)
+{
+	unsigned int i;
+
+	for (i = 0; i < VTD_NR_FRCD; i++)
+		if (frcd_in_use(vtd, i) &&
+		    FIELD_GET(VTD_FRCD_SID, vtd_get64(vtd, frcd(i) + 8)) ==
+		    source_id)
+			return true;
+	return false;
+}
+
 /**
  * vtd_fault() - Record a fault
  * @fe: The front-end
@@ -62,8 +75,9 @@ static bool frcd_in_use(const struct vtd *vtd, unsigned int i)
  * @addr: The address of the request, or 0 if none was made
  * @reason: Fault reason
  *
- * When all recording registers are in use the fault is lost, and FSTS.PFO
- * says so.
+ * Faults of a requester are collapsed into one, as long as the guest has not
+ * cleared its record. When all recording registers are in use the fault is lost,
+ * and FSTS.PFO says so.
  */
 void vtd_fault(struct kviommu_frontend *fe, u16 source_id, u64 addr, u8 reason)
 {
@@ -74,7 +88,8 @@ void vtd_fault(struct kviommu_frontend *fe, u16 source_id, u64 addr, u8 reason)
 	trace_kviommu_fault(vtd->unit_id, source_id, addr, reason);
 	kviommu_count_fault(fe->unit);
 
-	if (vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PFO)
+	if (vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PFO ||
+	    has_record(vtd, source_id))
 		return;
 	if (frcd_in_use(vtd, i)) {
 		set_fsts(vtd, VTD_FSTS_PFO);
@@ -85,7 +100,7 @@ void vtd_fault(struct kviommu_frontend *fe, u16 source_id, u64 addr, u8 reason)
 		  FIELD_PREP(VTD_FRCD_FR, reason) |
 		  (reason == VTD_FR_WRITE ? 0 : VTD_FRCD_T_READ));
 	vtd->next_frcd = (i + 1) % VTD_NR_FRCD;
-	/* FRI is of the first one pending. */
+	/* FRI is of the one that set PPF. */
 	if (!(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PPF))
 		bits |= FIELD_PREP(VTD_FSTS_FRI, i);
 	set_fsts(vtd, bits);
@@ -105,21 +120,17 @@ void vtd_queue_error(struct vtd *vtd)
  * vtd_frcd_written() - The guest cleared F of fault recording registers
  * @vtd: The unit
  *
- * PPF is the OR of them all, and FRI the first pending in the order of
- * recording.
+ * PPF is the OR of them all; FRI stays as long as that is set.
  */
 void vtd_frcd_written(struct vtd *vtd)
 {
-	u32 fsts = vtd_get32(vtd, VTD_FSTS) & ~(VTD_FSTS_PPF | VTD_FSTS_FRI);
-	unsigned int n, i;
+	u32 fsts = vtd_get32(vtd, VTD_FSTS);
+	unsigned int i;
 
-	for (n = 0; n < VTD_NR_FRCD; n++) {
-		i = (vtd->next_frcd + n) % VTD_NR_FRCD;
-		if (frcd_in_use(vtd, i)) {
-			fsts |= VTD_FSTS_PPF | FIELD_PREP(VTD_FSTS_FRI, i);
-			break;
-		}
-	}
+	for (i = 0; i < VTD_NR_FRCD; i++)
+		if (frcd_in_use(vtd, i))
+			return;
+	fsts &= ~(VTD_FSTS_PPF | VTD_FSTS_FRI);
 	vtd_set32(vtd, VTD_FSTS, fsts);
 	if (!(fsts & VTD_FSTS_PENDING))
 		clear_pending(vtd, VTD_FECTL);

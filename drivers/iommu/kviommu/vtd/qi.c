@@ -51,7 +51,8 @@ static int inval_iotlb(struct vtd *vtd, unsigned int gran, u16 did, u64 iva)
 		if (am > VTD_MAMV)
 			return -EINVAL;
 		size = 1ULL << (12 + am);
-		first = iva & VTD_IVA_ADDR & ~(size - 1);
+		/* Bits from MGAW on are ignored. */
+		first = iva & (BIT_ULL(vtd->mgaw) - 1) & ~(size - 1);
 		return kviommu_invalidate(vtd->fe.unit, did, first,
 					  first + size - 1);
 	}
@@ -69,13 +70,10 @@ static int desc_context(struct vtd *vtd, u64 lo, u64 hi)
 
 static int desc_iotlb(struct vtd *vtd, u64 lo, u64 hi)
 {
-	unsigned int gran = FIELD_GET(VTD_DESC_GRAN, lo);
-
-	/* The upper half means something only for page-selective ones. */
-	if (lo & VTD_IOTLB_DESC_RSVD_LO ||
-	    (gran == VTD_GRAN_PAGE && hi & VTD_IOTLB_DESC_RSVD_HI))
+	if (lo & VTD_IOTLB_DESC_RSVD_LO || hi & VTD_IOTLB_DESC_RSVD_HI)
 		return -EINVAL;
-	return inval_iotlb(vtd, gran, FIELD_GET(VTD_IOTLB_DESC_DID, lo), hi);
+	return inval_iotlb(vtd, FIELD_GET(VTD_DESC_GRAN, lo),
+			   FIELD_GET(VTD_IOTLB_DESC_DID, lo), hi);
 }
 
 /* All that came before is complete once the guest sees the status. */
@@ -96,8 +94,11 @@ static int desc_wait(struct vtd *vtd, u64 lo, u64 hi)
 
 static int handle(struct vtd *vtd, u64 lo, u64 hi)
 {
-	/* Types beyond 4 bits are of scalable mode. */
-	if (FIELD_GET(VTD_DESC_TYPE_HI, lo))
+	/*
+	 * The translation table mode of the root table has to be valid, which
+	 * here is legacy. Types beyond 4 bits are of scalable mode.
+	 */
+	if (vtd->root & VTD_RTADDR_TTM || FIELD_GET(VTD_DESC_TYPE_HI, lo))
 		return -EINVAL;
 	switch (FIELD_GET(VTD_DESC_TYPE, lo)) {
 	case VTD_DESC_CONTEXT:
@@ -231,12 +232,13 @@ void vtd_queue_disable(struct vtd *vtd)
 }
 
 /*
- * Register-based invalidation must not be used while the queue is on. An
- * actual granularity of 0 tells that a request was ignored.
+ * Register-based invalidation must not be used while the queue is on, and is of
+ * legacy mode. An actual granularity of 0 tells that a request was ignored.
  */
-static bool queue_is_on(struct vtd *vtd)
+static bool registers_refused(struct vtd *vtd)
 {
-	return vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES;
+	return vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES ||
+	       vtd->root & VTD_RTADDR_TTM;
 }
 
 /**
@@ -250,10 +252,13 @@ void vtd_ccmd(struct vtd *vtd)
 
 	if (!(ccmd & VTD_CCMD_ICC))
 		return;
-	if (queue_is_on(vtd) ||
+	if (registers_refused(vtd) ||
 	    inval_context(vtd, gran, FIELD_GET(VTD_CCMD_SID, ccmd),
 			  FIELD_GET(VTD_CCMD_FM, ccmd)))
 		gran = 0;
+	/* What inval_context() made of it */
+	if (gran == VTD_GRAN_DOMAIN)
+		gran = VTD_GRAN_GLOBAL;
 	ccmd &= ~(VTD_CCMD_ICC | VTD_CCMD_CAIG);
 	vtd_set64(vtd, VTD_CCMD, ccmd | FIELD_PREP(VTD_CCMD_CAIG, gran));
 }
@@ -269,7 +274,7 @@ void vtd_iotlb(struct vtd *vtd)
 
 	if (!(iotlb & VTD_IOTLB_IVT))
 		return;
-	if (queue_is_on(vtd) ||
+	if (registers_refused(vtd) ||
 	    inval_iotlb(vtd, gran, FIELD_GET(VTD_IOTLB_DID, iotlb),
 			vtd_get64(vtd, VTD_IVA)))
 		gran = 0;

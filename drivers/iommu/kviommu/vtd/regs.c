@@ -47,6 +47,9 @@ static void set_translation(struct vtd *vtd, bool on)
 	u32 gsts = vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_TES;
 
 	vtd->te = on;
+	/* Recording begins anew when translation is off. */
+	if (!on)
+		vtd->next_frcd = 0;
 	kviommu_rebind(vtd->fe.unit, 0, U16_MAX);
 	vtd_set32(vtd, VTD_GSTS, gsts | (on ? VTD_GSTS_TES : 0));
 	kviommu_signal(vtd->fe.unit, KVIOMMU_SIGNAL_CONTROL);
@@ -259,7 +262,7 @@ static const struct kviommu_frontend_ops vtd_ops = {
  * @unit: Its unit
  * @unit_id: Number of the unit, for traces
  * @page: The register page, 4 KiB
- * @aw_bits: Width of the I/O virtual addresses, 39 or 48
+ * @aw_bits: Width of the I/O virtual addresses, 39 to 48
  * @boot_identity: DMA reaches all guest memory while translation is off; else
  *                 it is blocked
  * @cap: The capability register
@@ -286,6 +289,7 @@ struct kviommu_frontend *kviommu_vtd_create(struct kviommu_unit *unit,
 	vtd->unit_id = unit_id;
 	vtd->page = page;
 	vtd->haw = 48;
+	vtd->mgaw = aw_bits;
 	vtd->levels_max = aw_bits > 39 ? 4 : 3;
 	vtd->boot_identity = boot_identity;
 	*cap = vtd_cap(vtd, aw_bits);

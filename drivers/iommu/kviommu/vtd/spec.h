@@ -159,6 +159,8 @@
 #define VTD_FR_ROOT_RSVD		0x0a
 #define VTD_FR_CONTEXT_RSVD		0x0b
 #define VTD_FR_PAGING_RSVD		0x0c
+/* Of any mode: RTADDR asks for one that there is not */
+#define VTD_FR_ROOT_MODE		0x30
 
 /* Invalidation descriptors of 128 bits, lower half */
 #define VTD_DESC_TYPE		GENMASK_ULL(3, 0)

@@ -21,10 +21,12 @@ static int read_root(struct vtd *vtd, u16 sid, u64 *ctp, u8 *reason)
 	struct vtd_entry root;
 	u64 lo;
 
-	*reason = VTD_FR_ROOT_TABLE_ACCESS;
 	/* Other modes than legacy are not in the capabilities. */
-	if (vtd->root & VTD_RTADDR_TTM ||
-	    kviommu_guest_read(vtd->fe.unit, addr, &root, sizeof(root)))
+	*reason = VTD_FR_ROOT_MODE;
+	if (vtd->root & VTD_RTADDR_TTM)
+		return -1;
+	*reason = VTD_FR_ROOT_TABLE_ACCESS;
+	if (kviommu_guest_read(vtd->fe.unit, addr, &root, sizeof(root)))
 		return -1;
 	lo = le64_to_cpu(root.lo);
 	if (!(lo & VTD_ROOT_P))
@@ -57,6 +59,10 @@ static int read_context(struct vtd *vtd, u16 sid, u64 *lo, u64 *hi, u8 *reason)
 		return 0;
 	*reason = VTD_FR_CONTEXT_RSVD;
 	if (*lo & VTD_CTX_RSVD_LO || *hi & VTD_CTX_RSVD_HI)
+		return -1;
+	/* Pass-through ignores the pointer to the tables. */
+	if (FIELD_GET(VTD_CTX_TT, *lo) == VTD_TT_UNTRANSLATED &&
+	    *lo & VTD_CTX_SLPTPTR & beyond_haw(vtd))
 		return -1;
 	/* The width has to be one of SAGAW, for pass-through too. */
 	*reason = VTD_FR_CONTEXT_INVALID;
@@ -101,9 +107,6 @@ void vtd_resolve(struct kviommu_frontend *fe, u16 source_id,
 		b->type = KVIOMMU_BIND_IDENTITY;
 		return;
 	case VTD_TT_UNTRANSLATED:
-		reason = VTD_FR_CONTEXT_RSVD;
-		if (lo & VTD_CTX_SLPTPTR & beyond_haw(vtd))
-			goto fault;
 		b->type = KVIOMMU_BIND_DOMAIN;
 		b->did = FIELD_GET(VTD_CTX_DID, hi);
 		b->levels = FIELD_GET(VTD_CTX_AW, hi) + 2;

@@ -31,6 +31,7 @@
  * @iq_head: Next descriptor to take
  * @next_frcd: Fault recording register to use next
  * @haw: Width in bits of the guest's physical addresses
+ * @mgaw: Width in bits of the I/O virtual addresses
  * @levels_max: Levels of tables supported: 3 to this
  * @boot_identity: DMA reaches all memory while translation is off
  */
@@ -46,6 +47,7 @@ struct vtd {
 	unsigned int iq_head;
 	unsigned int next_frcd;
 	unsigned int haw;
+	unsigned int mgaw;
 	unsigned int levels_max;
 	bool boot_identity;
 };

@@ -82,18 +82,79 @@ static __u64 fill(struct guest *g)
 	return g_flush(g);
 }
 
-TEST_F(queue, sizes)
+TEST_F(queue, wraps)
+{
+	RUN(g_queue_on, 0);
+	RUN(g_flush_global);
+	RUN(fill);
+	RUN(fill);
+	EXPECT_EQ(self->g->tail * 16, RUN(g_peek64, VTD_IQH));
+}
+
+/*
+ * @n descriptors into a queue of @slots at @base, from @tail on; the last is a
+ * wait. Much work may go on behind the guest's back.
+ */
+static __u64 fill_at(struct guest *g, __u64 base, __u64 slots, __u64 tail,
+		     __u64 n)
+{
+	__u64 *desc = NULL, i, patience = 20000000;
+
+	g->seq++;
+	for (i = 0; i < n; i++) {
+		desc = (__u64 *)(base + (tail + i) % slots * 16);
+		WRITE_ONCE(desc[0], VTD_QI_IOTLB | VTD_QI_GLOBAL);
+		WRITE_ONCE(desc[1], 0);
+	}
+	WRITE_ONCE(desc[0], VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(g->seq));
+	WRITE_ONCE(desc[1], (__u64)&g->status);
+	tail = (tail + n) % slots;
+	g_write32(g, VTD_IQT, tail * 16);
+	while (READ_ONCE(g->status) != g->seq || g_read64(g, VTD_IQH) != tail * 16)
+		G_ASSERT_GOT(g, patience--, g_read64(g, VTD_IQH));
+	G_ASSERT(g, !g_read32(g, VTD_FSTS));
+	return tail;
+}
+
+/* Each that IQA.QS can say, on any page, filled twice: so it wraps. */
+TEST_F_TIMEOUT(queue, sizes, 120)
 {
 	unsigned int qs;
+	__u64 tail;
 
-	for (qs = 0; qs <= 2; qs++) {
-		RUN(g_queue_on, qs);
-		RUN(g_flush_global);
-		RUN(fill);
-		RUN(fill);
-		EXPECT_EQ(self->g->tail * 16, RUN(g_peek64, VTD_IQH));
+	for (qs = 0; qs <= 7; qs++) {
+		__u64 slots = 256UL << qs, base = HUGE(1) - PAGE_SIZE;
+
+		RUN(g_poke32, VTD_IQT, 0);
+		RUN(g_poke64, VTD_IQA, base | qs);
+		RUN(g_command, VTD_GCMD_QIE, true);
+		tail = RUN(fill_at, base, slots, 0, slots - 1);
+		EXPECT_EQ(slots - 1, tail);
+		tail = RUN(fill_at, base, slots, tail, slots - 1);
+		EXPECT_EQ(slots - 2, tail);
+		/* A tail at the end is one beyond. */
+		RUN(g_poke32, VTD_IQT, slots * 16);
+		EXPECT_EQ(qs < 7 ? VTD_FSTS_IQE : 0, RUN(g_peek32, VTD_FSTS))
+			TH_LOG("size %u", qs);
 		RUN(g_command, VTD_GCMD_QIE, false);
+		RUN(g_poke32, VTD_FSTS, VTD_FSTS_IQE);
 	}
+}
+
+/* IQA counts when the queue is turned on, not while it is. */
+TEST_F(queue, address_is_latched)
+{
+	RUN(g_queue_on, 0);
+	RUN(g_poke64, VTD_IQA, HUGE(1) | 3);
+	EXPECT_EQ(HUGE(1) | 3, RUN(g_peek64, VTD_IQA));
+	RUN(g_flush_global);
+	RUN(g_poke32, VTD_IQT, 256 * 16);
+	EXPECT_EQ(VTD_FSTS_IQE, RUN(g_peek32, VTD_FSTS));
+	RUN(g_command, VTD_GCMD_QIE, false);
+	RUN(g_poke32, VTD_FSTS, VTD_FSTS_IQE);
+	RUN(g_poke32, VTD_IQT, 0);
+	RUN(g_command, VTD_GCMD_QIE, true);
+	RUN(fill_at, HUGE(1), 2048, 0, 300);
 }
 
 TEST_F(queue, writes_to_iqt)
@@ -136,6 +197,134 @@ static const struct {
 	{ "wait, reserved bits", VTD_QI_WAIT | VTD_QI_WAIT_SW | BIT(20),
 	  GPA_GUEST },
 };
+
+/*
+ * Does the unit take a descriptor? If not, the queue stands at it with IQE, and
+ * goes on when there is a good one in its place.
+ */
+static __u64 taken(struct guest *g, __u64 lo, __u64 hi)
+{
+	__u64 at = g->tail, *desc = (__u64 *)(GPA_QUEUE + at * 16);
+
+	g_queue(g, lo, hi);
+	g_write32(g, VTD_IQT, g->tail * 16);
+	if (!g_read32(g, VTD_FSTS)) {
+		G_ASSERT(g, g_read64(g, VTD_IQH) == g->tail * 16);
+		return true;
+	}
+	G_ASSERT_GOT(g, g_read32(g, VTD_FSTS) == VTD_FSTS_IQE, g_read32(g, VTD_FSTS));
+	G_ASSERT_GOT(g, g_read64(g, VTD_IQH) == at * 16, g_read64(g, VTD_IQH));
+	WRITE_ONCE(desc[0], VTD_QI_WAIT);
+	WRITE_ONCE(desc[1], 0);
+	g_write32(g, VTD_FSTS, VTD_FSTS_IQE);
+	G_ASSERT_GOT(g, !g_read32(g, VTD_FSTS), g_read32(g, VTD_FSTS));
+	G_ASSERT_GOT(g, g_read64(g, VTD_IQH) == g->tail * 16, g_read64(g, VTD_IQH));
+	return false;
+}
+
+/* Only three types are of legacy mode with these capabilities. */
+TEST_F(queue, descriptor_types)
+{
+	__u64 type, more;
+
+	RUN(g_setup, 0);
+	for (type = 0; type < 16; type++)
+		for (more = 0; more < 8; more++)
+			EXPECT_EQ(!more && (type == VTD_QI_CC || type == VTD_QI_IOTLB ||
+					    type == VTD_QI_WAIT),
+				  RUN(taken, type | more << 9 | VTD_QI_G(1), 0))
+				TH_LOG("type %llu, %llu", more, type);
+}
+
+/* Each bit of each descriptor but those of the type: reserved or not */
+TEST_F_TIMEOUT(queue, descriptor_bits, 60)
+{
+	const __u64 status = GPA_GUEST + offsetof(struct guest, status);
+	const struct {
+		const char *what;
+		__u64 lo, hi, free_lo, free_hi;
+	} desc[] = {
+		/* G, DID, SID, FM */
+		{ "context-cache", VTD_QI_CC | VTD_QI_SELECTIVE, 0,
+		  0x0003ffffffff0030, 0 },
+		/* G, DW, DR, DID; AM up to 18, IH, ADDR */
+		{ "IOTLB by page", VTD_QI_IOTLB | VTD_QI_SELECTIVE, 0,
+		  0x00000000ffff00f0, 0xfffffffffffff05f },
+		{ "IOTLB by domain", VTD_QI_IOTLB | VTD_QI_DOMAIN, 0,
+		  0x00000000ffff00d0, 0xfffffffffffff07f },
+		{ "IOTLB global", VTD_QI_IOTLB | VTD_QI_GLOBAL, 0,
+		  0x00000000ffff00e0, 0xfffffffffffff07f },
+		/* IF, SW, FN, data; address */
+		{ "wait", VTD_QI_WAIT, status, 0xffffffff00000070,
+		  0xfffffffffffffffc },
+	};
+	unsigned int i, bit;
+
+	RUN(g_setup, 0);
+	for (i = 0; i < ARRAY_SIZE(desc); i++) {
+		for (bit = 4; bit < 64; bit++)
+			EXPECT_EQ(desc[i].free_lo >> bit & 1,
+				  RUN(taken, desc[i].lo ^ BIT(bit), desc[i].hi))
+				TH_LOG("%s, bit %u", desc[i].what, bit);
+		for (bit = 0; bit < 64; bit++)
+			EXPECT_EQ(desc[i].free_hi >> bit & 1,
+				  RUN(taken, desc[i].lo, desc[i].hi ^ BIT(bit)))
+				TH_LOG("%s, bit %u", desc[i].what, bit + 64);
+	}
+}
+
+/* Address masks up to CAP.MAMV */
+TEST_F(queue, address_masks)
+{
+	__u64 am;
+
+	RUN(g_setup, 0);
+	for (am = 0; am < 64; am++)
+		EXPECT_EQ(am <= VTD_CAP_MAMV(self->u.cap),
+			  RUN(taken, VTD_QI_IOTLB | VTD_QI_SELECTIVE, am));
+}
+
+/* A root table of a mode that there is not: nothing can be invalidated. */
+TEST_F(queue, wrong_mode)
+{
+	__u64 mode, root;
+
+	RUN(g_setup, 0);
+	root = self->g->root;
+	for (mode = 1; mode < 4; mode++) {
+		RUN(g_poke64, VTD_RTADDR, root | mode << 10);
+		RUN(g_flush_global);
+		RUN(g_command, VTD_GCMD_SRTP, true);
+		RUN(g_queue, VTD_QI_WAIT, 0);
+		RUN(g_poke32, VTD_IQT, self->g->tail * 16);
+		EXPECT_EQ(VTD_FSTS_IQE, RUN(g_peek32, VTD_FSTS));
+		RUN(g_poke64, VTD_RTADDR, root);
+		RUN(g_command, VTD_GCMD_SRTP, true);
+		RUN(g_poke32, VTD_FSTS, VTD_FSTS_IQE);
+		EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
+		RUN(g_flush_global);
+	}
+}
+
+/* Several waits in one go, some with a fence: each writes what it was told. */
+TEST_F(queue, waits)
+{
+	__u32 *word = vm_hva(&self->u.vm, PAGE(0));
+	unsigned int i;
+
+	RUN(g_setup, 0);
+	for (i = 0; i < 40; i++) {
+		word[i] = 0;
+		RUN(g_queue, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+		RUN(g_queue, VTD_QI_WAIT | VTD_QI_WAIT_SW | (i & 1 ? BIT(6) : 0) |
+		    VTD_QI_WAIT_DATA(i + 1), PAGE(0) + 4 * i);
+	}
+	word[40] = 0;
+	RUN(g_flush);
+	for (i = 0; i < 40; i++)
+		EXPECT_EQ(i + 1, word[i]);
+	EXPECT_EQ(0, word[40]);
+}
 
 /*
  * What Linux does when its descriptor was bad: it sees IQE, overwrites the one
@@ -256,21 +445,23 @@ TEST_F(queue, tail_beyond)
 	RUN(g_flush_global);
 }
 
-/* Where a status cannot be written: the unit lives, and says so or not. */
+/* Where a status cannot be written the queue stands. */
 TEST_F(queue, status_nowhere)
 {
-	static const __u64 where[] = { 0x80000000, GPA_REGS, BIT(51), ~3UL };
+	static const __u64 where[] = {
+		0x80000000, GPA_RAM_END, GPA_REGS, GPA_BAR, BIT(51), ~3UL,
+	};
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(where); i++) {
-		RUN(g_queue_on, 0);
-		RUN(g_queue, VTD_QI_WAIT | VTD_QI_WAIT_SW, where[i]);
-		RUN(g_poke32, VTD_IQT, self->g->tail * 16);
-		RUN(g_command, VTD_GCMD_QIE, false);
-		RUN(g_poke32, VTD_FSTS, VTD_FSTS_IQE);
-		EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
-	}
 	RUN(g_setup, 0);
+	for (i = 0; i < ARRAY_SIZE(where); i++) {
+		EXPECT_EQ(false, RUN(taken, VTD_QI_WAIT | VTD_QI_WAIT_SW, where[i]))
+			TH_LOG("%#llx", where[i]);
+		/* Without SW nothing is written there. */
+		EXPECT_EQ(true, RUN(taken, VTD_QI_WAIT, where[i]));
+	}
+	EXPECT_EQ(true, RUN(taken, VTD_QI_WAIT | VTD_QI_WAIT_SW, GPA_RAM_END - 4));
+	RUN(g_flush_global);
 }
 
 /* Hits in memory that devices and the guest may only read */
@@ -384,6 +575,17 @@ TEST_F(queue, completion_event)
 	RUN(g_poke32, VTD_IECTL, 0);
 	EXPECT_EQ(1, signals(event));
 	EXPECT_EQ(0, RUN(g_peek32, VTD_IECTL));
+	RUN(g_poke32, VTD_ICS, VTD_ICS_IWC);
+	/* Taken note of while masked: there is nothing left to tell. */
+	RUN(g_poke32, VTD_IECTL, VTD_ECTL_IM);
+	RUN(g_queue, wait, 0);
+	RUN(g_poke32, VTD_IQT, self->g->tail * 16);
+	RUN(g_poke32, VTD_ICS, 0);
+	EXPECT_EQ(VTD_ECTL_IM | VTD_ECTL_IP, RUN(g_peek32, VTD_IECTL));
+	RUN(g_poke32, VTD_ICS, VTD_ICS_IWC);
+	EXPECT_EQ(VTD_ECTL_IM, RUN(g_peek32, VTD_IECTL));
+	RUN(g_poke32, VTD_IECTL, 0);
+	EXPECT_EQ(0, signals(event));
 }
 
 TEST_F(queue, control_event)
