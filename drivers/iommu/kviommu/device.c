@@ -28,7 +28,6 @@ static struct kviommu_device *first_of(struct kviommu_group *group)
 static int group_switch(struct kviommu_group *group,
 			const struct kviommu_binding *b)
 {
-	struct kviommu_unit *unit = group->unit;
 	struct kviommu_domain *domain;
 
 	switch (b->type) {
@@ -36,9 +35,9 @@ static int group_switch(struct kviommu_group *group,
 		break;
 	case KVIOMMU_BIND_IDENTITY:
 		return kviommu_hwgroup_set_ioas(&group->hw,
-						unit->access.ioas_id);
+						group->unit->access.ioas_id);
 	case KVIOMMU_BIND_DOMAIN:
-		domain = kviommu_domain_attach(unit, first_of(group), b);
+		domain = kviommu_domain_attach(group, b);
 		if (IS_ERR(domain))
 			return PTR_ERR(domain);
 		group->domain = domain;
@@ -47,27 +46,45 @@ static int group_switch(struct kviommu_group *group,
 	return kviommu_hwgroup_set_domain(&group->hw, NULL);
 }
 
+static void put_domain(struct kviommu_domain **domain)
+{
+	if (*domain)
+		kviommu_domain_put(*domain);
+	*domain = NULL;
+}
+
 /*
  * Let the group's DMA go through @b, or block it if that fails. What it went
- * through before serves until the new is ready.
+ * through before serves until the new is ready: this is -EAGAIN or -EINTR
+ * before that, as kviommu_domain_attach().
  */
-static void group_bind(struct kviommu_group *group,
-		       const struct kviommu_binding *b)
+static int group_bind(struct kviommu_group *group,
+		      const struct kviommu_binding *b)
 {
 	struct kviommu_domain *old = group->domain;
 	struct kviommu_unit *unit = group->unit;
 	u16 source_id = first_of(group)->source_id;
 	int ret;
 
+	group->unsettled = false;
 	if (same_binding(&group->bound, b) && !group->failed) {
+		put_domain(&group->next);
 		if (old)
 			old->quiet = b->quiet;
-		return;
+		return 0;
 	}
-	group->domain = NULL;
-	group->bound = *b;
 	ret = group_switch(group, b);
+	if (ret == -EAGAIN || ret == -EINTR) {
+		group->unsettled = true;
+		return ret;
+	}
 	trace_kviommu_bind(unit->id, source_id, b->type, b->did, b->pgtbl, ret);
+	put_domain(&group->next);
+	if (old)
+		kviommu_domain_put(old);
+	if (b->type != KVIOMMU_BIND_DOMAIN || ret)
+		group->domain = NULL;
+	group->bound = *b;
 	group->failed = ret;
 	if (ret) {
 		kviommu_hwgroup_set_domain(&group->hw, NULL);
@@ -75,15 +92,14 @@ static void group_bind(struct kviommu_group *group,
 		kviommu_error(unit, "device", source_id, ret);
 		kviommu_signal(unit, KVIOMMU_SIGNAL_CONTROL);
 	}
-	if (old)
-		kviommu_domain_put(old);
+	return 0;
 }
 
 /*
  * Devices that the guest does not use do not count: it may well attach those of
  * a group one after another.
  */
-static void group_update(struct kviommu_group *group)
+static int group_update(struct kviommu_group *group)
 {
 	const struct kviommu_binding *b = &blocked;
 	struct kviommu_device *dev;
@@ -97,11 +113,11 @@ static void group_update(struct kviommu_group *group)
 		}
 		b = &dev->wanted;
 	}
-	group_bind(group, b);
+	return group_bind(group, b);
 }
 
 /* Ask the front-end what the device's DMA is to go through. */
-static void device_update(struct kviommu_device *dev)
+static int device_update(struct kviommu_device *dev)
 {
 	struct kviommu_frontend *fe = dev->unit->fe;
 	u8 fault = dev->wanted.fault;
@@ -110,7 +126,31 @@ static void device_update(struct kviommu_device *dev)
 	/* One fault for each mistake of the guest. */
 	if (dev->wanted.fault && dev->wanted.fault != fault)
 		fe->ops->fault(fe, dev->source_id, 0, dev->wanted.fault);
-	group_update(dev->group);
+	return group_update(dev->group);
+}
+
+/**
+ * kviommu_device_settle() - Go on with what changes of devices left to do
+ * @unit: The unit
+ *
+ * Context: process context, under unit->lock.
+ * Return: 0; -EAGAIN when the time for this step is up, to be called again in
+ * the next one; -EINTR if a fatal signal is pending.
+ */
+int kviommu_device_settle(struct kviommu_unit *unit)
+{
+	struct kviommu_group *group;
+	int ret = 0;
+
+	lockdep_assert_held(&unit->lock);
+
+	list_for_each_entry(group, &unit->groups, entry) {
+		if (group->unsettled)
+			ret = group_update(group);
+		if (ret)
+			return ret;
+	}
+	return kviommu_domain_reap(unit, false);
 }
 
 /**
@@ -120,16 +160,23 @@ static void device_update(struct kviommu_device *dev)
  * @mask: Bits of it that do not matter
  *
  * Context: process context, under unit->lock.
+ * Return: as kviommu_device_settle().
  */
-void kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask)
+int kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask)
 {
 	struct kviommu_device *dev;
+	int ret;
 
 	lockdep_assert_held(&unit->lock);
 
-	list_for_each_entry(dev, &unit->devices, entry)
-		if (!((dev->source_id ^ sid) & ~mask))
-			device_update(dev);
+	list_for_each_entry(dev, &unit->devices, entry) {
+		if ((dev->source_id ^ sid) & ~mask)
+			continue;
+		ret = device_update(dev);
+		if (ret)
+			return ret;
+	}
+	return kviommu_device_settle(unit);
 }
 
 static struct kviommu_device *device_find(struct kviommu_unit *unit,
@@ -209,7 +256,8 @@ static void group_leave(struct kviommu_device *dev)
  * @fd: File descriptor of the VFIO device
  * @source_id: Requester ID
  *
- * Context: process context, under unit->lock.
+ * Context: process context, under unit->lock; kviommu_device_settle() has to
+ * follow.
  * Return: 0, or an error of KVIOMMU_ATTACH_DEVICE.
  */
 int kviommu_device_attach(struct kviommu_unit *unit, int fd, u32 source_id)
@@ -255,7 +303,8 @@ free:
  * kviommu_device_destroy() - Give a device back
  * @dev: The device; its DMA is blocked, if others of its group do not stay
  *
- * Context: process context, under unit->lock.
+ * Context: process context, under unit->lock; kviommu_device_settle() or
+ * kviommu_domain_reap() has to follow.
  */
 void kviommu_device_destroy(struct kviommu_device *dev)
 {

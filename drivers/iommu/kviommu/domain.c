@@ -50,6 +50,7 @@ void kviommu_unit_flush(struct kviommu_unit *unit)
 		}
 	}
 	unit->nr_release = 0;
+	unit->frames = 0;
 }
 
 /**
@@ -65,13 +66,16 @@ void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr)
 	struct kviommu_unit *unit = domain->unit;
 	struct kviommu_release *r = unit->release + unit->nr_release;
 
+	unit->frames += nr;
 	if (unit->nr_release && r[-1].gfn + r[-1].nr == gfn) {
 		r[-1].nr += nr;
-		return;
+	} else {
+		r->gfn = gfn;
+		r->nr = nr;
+		unit->nr_release++;
 	}
-	r->gfn = gfn;
-	r->nr = nr;
-	if (++unit->nr_release == KVIOMMU_RELEASE_BATCH)
+	if (unit->nr_release == KVIOMMU_RELEASE_BATCH ||
+	    unit->frames >= KVIOMMU_RELEASE_FRAMES)
 		kviommu_unit_flush(unit);
 }
 
@@ -136,13 +140,19 @@ int kviommu_domain_reserved(const struct kviommu_domain *domain, u64 first,
 	return ret;
 }
 
-static void domain_destroy(struct kviommu_domain *domain)
+/* In pieces, unless @whole: as kviommu_merge_drop(). */
+static int domain_destroy(struct kviommu_domain *domain, bool whole)
 {
 	struct kviommu_unit *unit = domain->unit;
+	int ret;
 
 	mutex_lock(&unit->map_lock);
-	kviommu_merge_drop(domain);
+	ret = kviommu_merge_drop(domain, whole);
 	kviommu_unit_flush(unit);
+	if (ret) {
+		mutex_unlock(&unit->map_lock);
+		return ret;
+	}
 	list_del(&domain->entry);
 	iommu_domain_free(domain->hw);
 	xa_destroy(&domain->hw_tables);
@@ -150,12 +160,14 @@ static void domain_destroy(struct kviommu_domain *domain)
 	kviommu_count(unit, domains, -1);
 	mutex_unlock(&unit->map_lock);
 	kfree(domain);
+	return 0;
 }
 
-static struct kviommu_domain *domain_create(struct kviommu_unit *unit,
-					    struct kviommu_device *dev,
+/* An empty one, to be built. */
+static struct kviommu_domain *domain_create(struct kviommu_device *dev,
 					    const struct kviommu_binding *b)
 {
+	struct kviommu_unit *unit = dev->unit;
 	struct kviommu_domain *domain;
 	int ret;
 
@@ -180,105 +192,194 @@ static struct kviommu_domain *domain_create(struct kviommu_unit *unit,
 	domain->coherent = kviommu_vfio_enforces_coherency(&dev->host);
 	xa_init_flags(&domain->hw_tables, XA_FLAGS_ACCOUNT);
 	gather_init(domain);
+	domain->unbuilt.last = U64_MAX;
+	domain->building = true;
+	domain->users = 1;
 
-	/* Whole before a device uses it: nothing has to fault. */
 	mutex_lock(&unit->map_lock);
+	domain->serial = ++unit->serial;
 	list_add_tail(&domain->entry, &unit->domains);
 	kviommu_count(unit, domains, 1);
-	ret = kviommu_merge(domain, 0, U64_MAX, true);
+	mutex_unlock(&unit->map_lock);
+	return domain;
+}
+
+/* Whole before a device uses it: nothing has to fault. */
+static int domain_build(struct kviommu_domain *domain)
+{
+	struct kviommu_unit *unit = domain->unit;
+	int ret;
+
+	if (!domain->building)
+		return 0;
+	mutex_lock(&unit->map_lock);
+	ret = kviommu_merge(domain, &domain->unbuilt, true);
 	kviommu_unit_flush(unit);
 	mutex_unlock(&unit->map_lock);
-	if (ret) {
-		domain_destroy(domain);
-		return ERR_PTR(ret);
+	domain->building = ret;
+	return ret;
+}
+
+static bool domain_is(const struct kviommu_domain *domain,
+		      const struct kviommu_binding *b)
+{
+	return domain->did == b->did && domain->pgtbl == b->pgtbl &&
+	       domain->levels == b->levels;
+}
+
+/* Attach the group to a shadow that there is. */
+static struct kviommu_domain *attach_existing(struct kviommu_group *group,
+					      struct kviommu_device *dev,
+					      const struct kviommu_binding *b)
+{
+	struct kviommu_domain *domain;
+	int ret;
+
+	/* Domains come and go under both locks. */
+	list_for_each_entry(domain, &group->unit->domains, entry) {
+		if (!domain->users || domain->building || !domain_is(domain, b) ||
+		    domain->coherent != kviommu_vfio_enforces_coherency(&dev->host) ||
+		    memcmp(&domain->reserved, &group->hw.reserved,
+			   sizeof(domain->reserved)))
+			continue;
+		ret = kviommu_hwgroup_set_domain(&group->hw, domain->hw);
+		if (!ret) {
+			domain->users++;
+			return domain;
+		}
+		/* -EINVAL: it is of another physical IOMMU. */
+		if (ret != -EINVAL)
+			return ERR_PTR(ret);
 	}
+	return NULL;
+}
+
+/* Make one for the group, which goes on with the old one until it is whole. */
+static struct kviommu_domain *attach_new(struct kviommu_group *group,
+					 struct kviommu_device *dev,
+					 const struct kviommu_binding *b)
+{
+	struct kviommu_domain *domain = group->next;
+	int ret;
+
+	if (domain && !domain_is(domain, b)) {
+		group->next = NULL;
+		kviommu_domain_put(domain);
+		domain = NULL;
+	}
+	if (!domain) {
+		/* What is on its way out is not to count against the limits. */
+		ret = kviommu_domain_reap(group->unit, false);
+		if (ret)
+			return ERR_PTR(ret);
+		domain = domain_create(dev, b);
+		if (IS_ERR(domain))
+			return domain;
+		group->next = domain;
+	}
+	ret = domain_build(domain);
+	if (!ret)
+		ret = kviommu_hwgroup_set_domain(&group->hw, domain->hw);
+	if (ret)
+		return ERR_PTR(ret);
+	group->next = NULL;
 	return domain;
 }
 
 /**
  * kviommu_domain_attach() - Let a group translate through a guest domain
- * @unit: The unit
- * @dev: A device of the group
+ * @group: The group
  * @b: The guest domain
  *
  * Uses the shadow that there is, or makes one.
  *
  * Context: under unit->lock, not under map_lock.
  * Return: the domain, to be given to kviommu_domain_put(), or an error of
- * kviommu_vfio_alloc_domain() or kviommu_hwgroup_set_domain(), -EDQUOT,
- * -ENOMEM or -EINTR.
+ * kviommu_vfio_alloc_domain() or kviommu_hwgroup_set_domain(), -EDQUOT or
+ * -ENOMEM. -EAGAIN when the time for this step is up and -EINTR if a fatal
+ * signal is pending: the group is what it was, and this is to be called again.
  */
-struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
-					     struct kviommu_device *dev,
+struct kviommu_domain *kviommu_domain_attach(struct kviommu_group *group,
 					     const struct kviommu_binding *b)
 {
-	struct kviommu_hwgroup *hw = &dev->group->hw;
+	struct kviommu_device *dev = list_first_entry(&group->devices,
+						      struct kviommu_device,
+						      group_entry);
 	struct kviommu_domain *domain;
-	int ret;
 
-	lockdep_assert_held(&unit->lock);
+	lockdep_assert_held(&group->unit->lock);
 
-	/* Domains come and go under both locks. */
-	list_for_each_entry(domain, &unit->domains, entry) {
-		if (domain->did != b->did || domain->pgtbl != b->pgtbl ||
-		    domain->levels != b->levels ||
-		    domain->coherent != kviommu_vfio_enforces_coherency(&dev->host) ||
-		    memcmp(&domain->reserved, &hw->reserved, sizeof(hw->reserved)))
-			continue;
-		ret = kviommu_hwgroup_set_domain(hw, domain->hw);
-		if (!ret)
-			goto attached;
-		/* -EINVAL: it is of another physical IOMMU. */
-		if (ret != -EINVAL)
-			return ERR_PTR(ret);
-	}
-
-	domain = domain_create(unit, dev, b);
+	domain = attach_existing(group, dev, b);
+	if (!domain)
+		domain = attach_new(group, dev, b);
 	if (IS_ERR(domain))
 		return domain;
-	ret = kviommu_hwgroup_set_domain(hw, domain->hw);
-	if (ret) {
-		domain_destroy(domain);
-		return ERR_PTR(ret);
-	}
-attached:
 	domain->source_id = dev->source_id;
 	domain->quiet = b->quiet;
-	domain->groups++;
 	return domain;
 }
 
 /**
  * kviommu_domain_put() - A group translates through a domain no longer
- * @domain: The domain that kviommu_domain_attach() gave; freed with the last
- *          group
+ * @domain: The domain that kviommu_domain_attach() gave
  *
- * Context: under unit->lock, not under map_lock.
+ * Context: under unit->lock. After the last one kviommu_domain_reap() has to
+ * follow.
  */
 void kviommu_domain_put(struct kviommu_domain *domain)
 {
-	if (!--domain->groups)
-		domain_destroy(domain);
+	domain->users--;
+}
+
+/**
+ * kviommu_domain_reap() - Free the domains that nothing goes through any more
+ * @unit: The unit
+ * @all: Do not stop before the end
+ *
+ * Context: under unit->lock, not under map_lock.
+ * Return: 0, or unless @all -EAGAIN or -EINTR, as kviommu_merge().
+ */
+int kviommu_domain_reap(struct kviommu_unit *unit, bool all)
+{
+	struct kviommu_domain *domain, *next;
+	int ret;
+
+	list_for_each_entry_safe(domain, next, &unit->domains, entry) {
+		if (domain->users)
+			continue;
+		ret = domain_destroy(domain, all);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
 static int invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
-		      bool refresh)
+		      bool refresh, struct kviommu_progress *p)
 {
 	struct kviommu_domain *domain;
-	int ret = 0;
+	struct kviommu_range range;
+	int ret;
 
 	lockdep_assert_held(&unit->lock);
 
 	list_for_each_entry(domain, &unit->domains, entry) {
-		if (did >= 0 && domain->did != did)
+		if ((did >= 0 && domain->did != did) || !domain->users ||
+		    domain->serial < p->serial)
 			continue;
+		range.first = domain->serial == p->serial ? p->first : first;
+		range.last = domain->serial == p->serial ? p->last : last;
 		mutex_lock(&unit->map_lock);
-		ret = kviommu_merge(domain, first, last, refresh);
+		ret = kviommu_merge(domain, &range, refresh);
 		mutex_unlock(&unit->map_lock);
-		if (ret)
-			break;
+		if (ret) {
+			*p = (struct kviommu_progress){ domain->serial,
+							range.first, range.last };
+			return ret;
+		}
 	}
-	return ret;
+	*p = (struct kviommu_progress){};
+	return 0;
 }
 
 /**
@@ -287,16 +388,18 @@ static int invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
  * @did: Of domains with this domain-id, or of all if negative
  * @first: First I/O virtual address of the change
  * @last: Last one, inclusive
+ * @p: How far it has come
  *
  * Old translations may live on until kviommu_flush().
  *
  * Context: process context, under unit->lock.
- * Return: 0, or -EINTR if a fatal signal is pending.
+ * Return: 0; -EAGAIN when the time for this step is up, to be called again in
+ * the next one; -EINTR if a fatal signal is pending.
  */
 int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first,
-		       u64 last)
+		       u64 last, struct kviommu_progress *p)
 {
-	return invalidate(unit, did, first, last, false);
+	return invalidate(unit, did, first, last, false, p);
 }
 
 /**
@@ -317,13 +420,14 @@ void kviommu_flush(struct kviommu_unit *unit)
 /**
  * kviommu_refresh() - Try all again that could not be translated
  * @unit: The unit
+ * @p: How far it has come
  *
  * Context: process context, under unit->lock.
- * Return: 0, or -EINTR if a fatal signal is pending.
+ * Return: as kviommu_invalidate().
  */
-int kviommu_refresh(struct kviommu_unit *unit)
+int kviommu_refresh(struct kviommu_unit *unit, struct kviommu_progress *p)
 {
-	int ret = invalidate(unit, -1, 0, U64_MAX, true);
+	int ret = invalidate(unit, -1, 0, U64_MAX, true, p);
 
 	kviommu_flush(unit);
 	return ret;

@@ -49,11 +49,11 @@ struct kviommu_binding {
 
 /**
  * struct kviommu_frontend_ops - What a front-end does for the unit
- * @write: The guest wrote @len bytes at @offset of the register page. May leave
- *         work for @run.
+ * @write: The guest wrote @len bytes at @offset of the register page. What
+ *         that asks for is left to @run, if it can take long.
  * @sync: The guest may have written anything that the register page now shows
  * @pending: There is work left
- * @run: Do a bounded piece of it
+ * @run: Do a bounded piece of it: see kviommu_time_up()
  * @reset: Put the registers into their initial state
  * @resolve: Say what the guest wants for the device @source_id
  * @fault: An entry of the guest's tables is invalid, for the @reason that
@@ -132,11 +132,27 @@ int kviommu_guest_read(struct kviommu_unit *unit, u64 gpa, void *buf,
 int kviommu_guest_write(struct kviommu_unit *unit, u64 gpa, const void *buf,
 			unsigned int len);
 void kviommu_signal(struct kviommu_unit *unit, enum kviommu_signal what);
-void kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask);
+
+/**
+ * struct kviommu_progress - How far an invalidation has come
+ * @serial: The domain that it is at
+ * @first: First I/O virtual address of it that is left
+ * @last: Last one, inclusive
+ *
+ * All 0 before it begins, and when it is done.
+ */
+struct kviommu_progress {
+	u64 serial;
+	u64 first;
+	u64 last;
+};
+
+int kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask);
 int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first,
-		       u64 last);
+		       u64 last, struct kviommu_progress *p);
 void kviommu_flush(struct kviommu_unit *unit);
-bool kviommu_resched(struct kviommu_unit *unit);
+bool kviommu_time_up(struct kviommu_unit *unit);
+int kviommu_resched(struct kviommu_unit *unit);
 
 /* Counters of the UAPI that a front-end keeps. */
 void kviommu_count_descriptors(struct kviommu_unit *unit, unsigned int n);

@@ -28,16 +28,18 @@
  * for unit->lock while who holds slots_lock waits for the vCPU.
  *
  * unit->lock is taken killable in vCPU and ioctl context, and let go between
- * pieces of work. So is map_lock, in a merge: but not within one leaf.
+ * pieces of work, of some milliseconds each (unit->deadline). So is map_lock,
+ * in a merge: but not within one leaf.
  */
 #ifndef _KVIOMMU_H
 #define _KVIOMMU_H
 
 #include <linux/types.h>
 #include <linux/iommu.h>
+#include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
-#include <linux/workqueue.h>
+#include <linux/sizes.h>
 #include <linux/xarray.h>
 #include <uapi/linux/kviommu.h>
 
@@ -50,9 +52,18 @@ struct eventfd_ctx;
 struct mem_cgroup;
 struct mm_struct;
 
+/*
+ * For what a guest can have us allocate. At the limit of the VMM's memory cgroup,
+ * or of the host's memory, such an allocation fails, which has a way back; it
+ * does not get a process killed, which has none.
+ */
+#define KVIOMMU_GFP		(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |	\
+				 __GFP_NOWARN)
+
 #define KVIOMMU_MAX_DEVICES	64
 #define KVIOMMU_NR_EVENTS	4
 #define KVIOMMU_RELEASE_BATCH	256
+#define KVIOMMU_RELEASE_FRAMES	SZ_64K
 
 /**
  * struct kviommu_pins - The pin cache of a unit (pin.c)
@@ -82,6 +93,16 @@ struct kviommu_release {
 };
 
 /**
+ * struct kviommu_range - Addresses from @first to @last, inclusive
+ * @first: The first one
+ * @last: The last one
+ */
+struct kviommu_range {
+	u64 first;
+	u64 last;
+};
+
+/**
  * struct kviommu_unit - One virtual IOMMU: one open file of /dev/kviommu
  * @lock: See above
  * @map_lock: See above
@@ -96,8 +117,11 @@ struct kviommu_release {
  * @devices: Devices attached, by kviommu_device.entry; under @lock
  * @groups: Their IOMMU groups, by kviommu_group.entry; under @lock
  * @policy: What is in force; changed under both locks
- * @work: Goes on with what a vCPU left, because it took too long
+ * @worker: A thread in the VMM's control groups
+ * @work: Goes on there with what a vCPU left, because it took too long
  * @memcg: What memory that @work allocates is charged to
+ * @deadline: When, in jiffies, the piece of work under way should end; under
+ *            @lock
  * @closing: The unit is going away: stop work
  * @limited: A limit was hit, of which the VMM is to be told; under @lock
  * @events_lock: Protects @events
@@ -106,6 +130,8 @@ struct kviommu_release {
  * @domains: All shadow domains, by kviommu_domain.entry; under @map_lock
  * @release: Frames that wait for the next flush; under @map_lock
  * @nr_release: How many entries of @release are used
+ * @frames: How many frames they are
+ * @serial: Of the domain made last
  * @nr_nodes: Nodes of all shadow copies
  * @nr_chunks: Chunks of the pin cache
  * @stats: As in the UAPI. Each counter is changed under one of the two locks
@@ -126,8 +152,10 @@ struct kviommu_unit {
 	struct list_head devices;
 	struct list_head groups;
 	struct kviommu_policy policy;
-	struct work_struct work;
+	struct kthread_worker *worker;
+	struct kthread_work work;
 	struct mem_cgroup *memcg;
+	unsigned long deadline;
 	bool closing;
 	bool limited;
 	spinlock_t events_lock;	/* see above */
@@ -136,6 +164,8 @@ struct kviommu_unit {
 	struct list_head domains;
 	struct kviommu_release release[KVIOMMU_RELEASE_BATCH];
 	unsigned int nr_release;
+	u64 frames;
+	u64 serial;
 	unsigned long nr_nodes;
 	unsigned long nr_chunks;
 	struct kviommu_stats stats;
@@ -152,7 +182,8 @@ struct kviommu_unit {
 /**
  * struct kviommu_domain - The shadow of one guest domain (domain.c)
  * @unit: The unit
- * @entry: In unit->domains
+ * @entry: In unit->domains, the oldest first
+ * @serial: Tells it from all others that the unit had
  * @did: The guest's domain-id
  * @pgtbl: Guest physical address of the guest's root of the tables
  * @levels: Levels of the guest's tables: 3, 4 or 5
@@ -167,16 +198,20 @@ struct kviommu_unit {
  * @nr_hw_tables: How many
  * @coherent: @hw forces DMA to be coherent
  * @reserved: What is not translated, whatever the guest says
- * @groups: How many IOMMU groups are attached
+ * @unbuilt: What the first merge has not come to yet, while @building; under
+ *           unit->lock
+ * @building: Nothing is attached before it is whole; under unit->lock
+ * @users: How many IOMMU groups go through it, or wait for it; when there are
+ *         none it is taken down, in pieces; under unit->lock
  *
- * Under map_lock, but @groups, which is under unit->lock. Comes and goes under
- * both locks. A guest domain has
- * more than one shadow when its devices are behind physical IOMMUs that do not
- * take the same iommu_domain.
+ * The rest is under map_lock. Comes and goes under both locks. A guest domain
+ * has more than one shadow when its devices are behind physical IOMMUs that do
+ * not take the same iommu_domain.
  */
 struct kviommu_domain {
 	struct kviommu_unit *unit;
 	struct list_head entry;
+	u64 serial;
 	u16 did;
 	u64 pgtbl;
 	unsigned int levels;
@@ -190,7 +225,9 @@ struct kviommu_domain {
 	unsigned long nr_hw_tables;
 	bool coherent;
 	struct kviommu_reserved reserved;
-	unsigned int groups;
+	struct kviommu_range unbuilt;
+	bool building;
+	unsigned int users;
 };
 
 /**
@@ -201,7 +238,9 @@ struct kviommu_domain {
  * @devices: The devices, by kviommu_device.group_entry
  * @bound: What its DMA goes through now
  * @domain: The shadow domain if @bound.type is KVIOMMU_BIND_DOMAIN
+ * @next: A shadow domain that is being built for it
  * @failed: @bound is not what was last asked for
+ * @unsettled: @bound is not yet what was last asked for
  *
  * Under unit->lock.
  */
@@ -212,7 +251,9 @@ struct kviommu_group {
 	struct list_head devices;
 	struct kviommu_binding bound;
 	struct kviommu_domain *domain;
+	struct kviommu_domain *next;
 	bool failed;
+	bool unsettled;
 };
 
 /**
@@ -248,34 +289,33 @@ u64 kviommu_pin_bytes(const struct kviommu_unit *unit);
 
 /* domain.c, merge.c */
 
-struct kviommu_domain *kviommu_domain_attach(struct kviommu_unit *unit,
-					     struct kviommu_device *dev,
+struct kviommu_domain *kviommu_domain_attach(struct kviommu_group *group,
 					     const struct kviommu_binding *b);
 void kviommu_domain_put(struct kviommu_domain *domain);
+int kviommu_domain_reap(struct kviommu_unit *unit, bool all);
 void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr);
 int kviommu_domain_count_tables(struct kviommu_domain *domain, u64 iova,
 				unsigned int level);
 int kviommu_domain_reserved(const struct kviommu_domain *domain, u64 first,
 			    u64 last);
 void kviommu_unit_flush(struct kviommu_unit *unit);
-int kviommu_refresh(struct kviommu_unit *unit);
+int kviommu_refresh(struct kviommu_unit *unit, struct kviommu_progress *p);
 void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last);
 
-int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last,
+int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 		  bool refresh);
 void kviommu_merge_revoke(struct kviommu_domain *domain, u64 first, u64 last);
-void kviommu_merge_drop(struct kviommu_domain *domain);
+int kviommu_merge_drop(struct kviommu_domain *domain, bool whole);
 u64 kviommu_merge_bytes(const struct kviommu_unit *unit);
 
 /* device.c */
 
 int kviommu_device_attach(struct kviommu_unit *unit, int fd, u32 source_id);
 int kviommu_device_detach(struct kviommu_unit *unit, u32 source_id);
+int kviommu_device_settle(struct kviommu_unit *unit);
 void kviommu_device_destroy(struct kviommu_device *dev);
 
 /* unit.c */
-
-extern struct workqueue_struct *kviommu_wq;
 
 struct kviommu_unit *kviommu_unit_alloc(void);
 void kviommu_unit_destroy(struct kviommu_unit *unit);
@@ -286,6 +326,7 @@ int kviommu_unit_reset(struct kviommu_unit *unit);
 int kviommu_unit_set_policy(struct kviommu_unit *unit,
 			    const struct kviommu_policy *policy);
 int kviommu_unit_refresh(struct kviommu_unit *unit);
+int kviommu_unit_settle(struct kviommu_unit *unit);
 void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 		   int err);
 void kviommu_unlock(struct kviommu_unit *unit);

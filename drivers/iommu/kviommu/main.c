@@ -144,12 +144,14 @@ union cmd_buffer {
 
 #define OP_EARLY	BIT(0)
 #define OP_UNLOCKED	BIT(1)
+#define OP_SETTLE	BIT(2)
 
 /**
  * struct ioctl_op - An ioctl
  * @size: Size of its structure as we know it
  * @min_size: Size of the first version of it
- * @flags: OP_EARLY: needs no created unit; OP_UNLOCKED: takes its own locks
+ * @flags: OP_EARLY: needs no created unit; OP_UNLOCKED: takes its own locks;
+ *         OP_SETTLE: may leave work to do, in pieces
  * @execute: Does it, under unit->lock; the argument is copied back if it
  *           succeeds
  */
@@ -178,13 +180,13 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_ARM, ioctl_arm, struct kviommu_arm, gpa,
 		 OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_ATTACH_DEVICE, ioctl_attach_device,
-		 struct kviommu_attach_device, source_id, 0),
+		 struct kviommu_attach_device, source_id, OP_SETTLE),
 	IOCTL_OP(KVIOMMU_DETACH_DEVICE, ioctl_detach_device,
-		 struct kviommu_detach_device, __reserved, 0),
+		 struct kviommu_detach_device, __reserved, OP_SETTLE),
 	IOCTL_OP(KVIOMMU_SET_EVENTFD, ioctl_set_eventfd,
 		 struct kviommu_set_eventfd, fd, 0),
 	IOCTL_OP(KVIOMMU_RESET, ioctl_reset, struct kviommu_reset, flags,
-		 0),
+		 OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_GET_STATS, ioctl_get_stats, struct kviommu_stats,
 		 out_iommu_tables, 0),
 	IOCTL_OP(KVIOMMU_SET_POLICY, ioctl_set_policy, struct kviommu_policy,
@@ -192,7 +194,7 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_GET_POLICY, ioctl_get_policy, struct kviommu_policy,
 		 max_domains, 0),
 	IOCTL_OP(KVIOMMU_REFRESH, ioctl_refresh, struct kviommu_refresh, flags,
-		 0),
+		 OP_UNLOCKED),
 };
 
 static int execute(struct kviommu_unit *unit, const struct ioctl_op *op,
@@ -213,6 +215,8 @@ static int execute(struct kviommu_unit *unit, const struct ioctl_op *op,
 		return -EINTR;
 	ret = op->execute(unit, arg);
 	kviommu_unlock(unit);
+	if (!ret && op->flags & OP_SETTLE)
+		ret = kviommu_unit_settle(unit);
 	return ret;
 }
 
@@ -300,15 +304,10 @@ static int __init kviommu_init(void)
 {
 	int ret;
 
-	kviommu_wq = alloc_workqueue("kviommu", WQ_UNBOUND, 0);
-	if (!kviommu_wq)
-		return -ENOMEM;
 	kviommu_debugfs_init();
 	ret = misc_register(&kviommu_misc);
-	if (ret) {
+	if (ret)
 		kviommu_debugfs_exit();
-		destroy_workqueue(kviommu_wq);
-	}
 	return ret;
 }
 module_init(kviommu_init);
@@ -317,7 +316,6 @@ static void __exit kviommu_exit(void)
 {
 	misc_deregister(&kviommu_misc);
 	kviommu_debugfs_exit();
-	destroy_workqueue(kviommu_wq);
 }
 module_exit(kviommu_exit);
 

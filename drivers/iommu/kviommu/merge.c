@@ -244,7 +244,8 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 		}
 		if (!run.nr++)
 			run.pfn = pfn;
-		if (i % ENTRIES == ENTRIES - 1 && kviommu_resched(unit)) {
+		if (i % ENTRIES == ENTRIES - 1 &&
+		    kviommu_resched(unit) == -EINTR) {
 			ret = -EINTR;
 			goto undo_pin;
 		}
@@ -267,26 +268,6 @@ undo:
 	return ret;
 }
 
-/* Take down all that stands below a node, and the node. */
-static void drop_node(struct kviommu_domain *domain, struct kviommu_node *node,
-		      u64 base, unsigned int level)
-{
-	unsigned int i;
-
-	for (i = 0; i < ENTRIES; i++) {
-		u64 iova = base + ((u64)i << level_shift(level));
-		u64 slot = node->slots[i];
-		struct kviommu_node *child = slot_node(slot);
-
-		if (child)
-			drop_node(domain, child, iova, level - 1);
-		else
-			unmap_leaf(domain, slot, iova, level);
-	}
-	cond_resched();
-	node_free(domain->unit, node);
-}
-
 /* Work to do before others may have map_lock */
 #define MERGE_SLICE	4096
 /* Pages to try again in vain, in one merge */
@@ -297,17 +278,23 @@ static void drop_node(struct kviommu_domain *domain, struct kviommu_node *node,
  * @domain: The domain
  * @first: First I/O virtual address
  * @last: Last one, inclusive
+ * @end: The last one of all that is to be done, from a level above
  * @refresh: Try all again that could not be mapped
+ * @whole: Do not stop before the end
  * @failed: How many pages could not be, again
  * @slice: Work done since map_lock was taken: entries and pages
+ * @next: After -EAGAIN, where to go on
  */
 struct merge {
 	struct kviommu_domain *domain;
 	u64 first;
 	u64 last;
+	u64 end;
 	bool refresh;
+	bool whole;
 	unsigned int failed;
 	unsigned int slice;
+	u64 next;
 };
 
 static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
@@ -324,10 +311,11 @@ static void merge_error(struct merge *m, u64 iova, int err, u8 reason)
 }
 
 /*
- * Let others have map_lock. Memory may be revoked meanwhile, so tables and
- * SLOT_MAPPED have to be looked at anew; nodes are freed by merges alone.
+ * All before @next is done. Let others have map_lock: memory may be revoked
+ * meanwhile, so tables and SLOT_MAPPED have to be looked at anew; nodes are
+ * freed by merges alone.
  */
-static int merge_yield(struct merge *m)
+static int merge_yield(struct merge *m, u64 next)
 {
 	struct kviommu_unit *unit = m->domain->unit;
 	int ret;
@@ -336,9 +324,41 @@ static int merge_yield(struct merge *m)
 		return 0;
 	m->slice = 0;
 	mutex_unlock(&unit->map_lock);
-	ret = kviommu_resched(unit) ? -EINTR : 0;
+	ret = kviommu_resched(unit);
 	mutex_lock(&unit->map_lock);
-	return ret;
+	m->next = next;
+	return m->whole ? 0 : ret;
+}
+
+/*
+ * Take down all that stands below a node, and the node. What is left, if that
+ * has to be gone on with, is a node that all of has to be looked at.
+ */
+static int drop_node(struct merge *m, struct kviommu_node *node, u64 base,
+		     unsigned int level)
+{
+	unsigned int i;
+	int ret;
+
+	node_drop_table(m->domain->unit, node);
+	for (i = 0; i < ENTRIES; i++) {
+		u64 iova = base + ((u64)i << level_shift(level));
+		u64 slot = node->slots[i];
+		struct kviommu_node *child = slot_node(slot);
+
+		ret = merge_yield(m, iova);
+		if (!ret && child)
+			ret = drop_node(m, child, iova, level - 1);
+		if (ret)
+			return ret;
+		if (!child)
+			unmap_leaf(m->domain, slot, iova, level);
+		if (slot_mapped(slot))
+			m->slice += level_size(level) >> PAGE_SHIFT;
+		node->slots[i] = 0;
+	}
+	node_free(m->domain->unit, node);
+	return 0;
 }
 
 /* The piece of a leaf that an entry of the next level would be. */
@@ -377,10 +397,10 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 	node_drop_table(m->domain->unit, node);
 	for (i = 0; i < ENTRIES; i++) {
 		ret = merge_leaf(m, &node->slots[i],
-				 leaf_piece(want, i, level),
-				 iova + ((u64)i << level_shift(level)), level);
+				 leaf_piece(want, i, level), iova, level);
+		iova += level_size(level);
 		if (!ret)
-			ret = merge_yield(m);
+			ret = merge_yield(m, iova);
 		if (ret)
 			return ret;
 	}
@@ -416,7 +436,9 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	    (reserved > 0 || node_has_piece(node, want, level - 1)))
 		return merge_pieces(m, node, want, iova, level - 1);
 	if (node) {
-		drop_node(m->domain, node, iova, level - 1);
+		ret = drop_node(m, node, iova, level - 1);
+		if (ret)
+			return ret;
 		*slot = 0;
 	}
 	if (*slot == (want ? want | SLOT_MAPPED : 0))
@@ -428,13 +450,13 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	again = *slot == want;
 	if (again && !m->refresh && (level > 1 || m->failed >= MAX_FAILED))
 		return 0;
+	m->slice += level_size(level) >> PAGE_SHIFT;
 	unmap_leaf(m->domain, *slot, iova, level);
 	*slot = want;
 	if (!want)
 		return 0;
 	if (reserved > 0)
 		return merge_around(m, slot, want, iova, level);
-	m->slice += level_size(level) >> PAGE_SHIFT;
 	ret = reserved ?: map_leaf(m->domain, want, iova, level);
 	if (!ret) {
 		*slot |= SLOT_MAPPED;
@@ -482,7 +504,7 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 {
 	struct kviommu_node *node = slot_node(*slot);
 	struct kviommu_unit *unit = m->domain->unit;
-	u64 first = m->first, last = m->last;
+	u64 first = m->first, last = m->last, end = m->end;
 	bool again;
 	int ret = 0;
 
@@ -490,6 +512,7 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 	if (node ? !node->table : *slot & SLOT_PROT) {
 		m->first = iova;
 		m->last = iova + level_size(level) - 1;
+		m->end = max(end, m->last);
 	}
 	if (!node) {
 		if (slot_mapped(*slot) &&
@@ -510,10 +533,13 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 	if (ret)
 		merge_error(m, iova, ret, again ? 0 : unit->fe->fault_table);
 	ret = merge_node(m, node, iova, level - 1, prot);
+	if (ret)
+		return ret;
 out:
 	m->first = first;
 	m->last = last;
-	return ret;
+	m->end = end;
+	return 0;
 }
 
 /* An entry that is wrong gets one fault, until the guest changes it. */
@@ -526,10 +552,12 @@ static int merge_invalid(struct merge *m, u64 *slot, u64 iova,
 	if (*slot == SLOT_INVALID)
 		return 0;
 	ret = merge_leaf(m, slot, 0, iova, level);
+	if (ret)
+		return ret;
 	*slot = SLOT_INVALID;
 	if (!m->domain->quiet)
 		fe->ops->fault(fe, m->domain->source_id, iova, reason);
-	return ret;
+	return 0;
 }
 
 static int merge_entry(struct merge *m, struct kviommu_node *node,
@@ -565,10 +593,11 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 	if ((m->last - base) >> shift < end)
 		end = (m->last - base) >> shift;
 	for (; i <= end && !ret; i++) {
-		ret = merge_entry(m, node, i, base + ((u64)i << shift), level,
-				  prot);
+		u64 iova = base + ((u64)i << shift);
+
+		ret = merge_entry(m, node, i, iova, level, prot);
 		if (!ret)
-			ret = merge_yield(m);
+			ret = merge_yield(m, iova + level_size(level));
 	}
 	return ret;
 }
@@ -576,8 +605,7 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 /**
  * kviommu_merge() - Bring a shadow in line with the guest's tables
  * @domain: The domain
- * @first: First I/O virtual address
- * @last: Last one, inclusive; may lie beyond the domain's width
+ * @range: I/O virtual addresses, which may lie beyond the domain's width
  * @refresh: Try also those large leaves again that could not be mapped before
  *
  * What is taken down is not flushed, and stays pinned, until
@@ -585,16 +613,17 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
  *
  * Context: under unit->lock and map_lock, may sleep and let map_lock go in
  * between.
- * Return: 0, or -EINTR if a fatal signal is pending; then the shadow is behind
- * the guest's tables in a part of the range.
+ * Return: 0; -EAGAIN when the time for this step is up, with what is left in
+ * @range; -EINTR if a fatal signal is pending, and the shadow stays behind the
+ * guest's tables in a part of the range.
  */
-int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last,
+int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 		  bool refresh)
 {
 	struct merge m = {
 		.domain = domain,
-		.first = first,
-		.last = min3(last, level_size(domain->levels + 1) - 1,
+		.first = range->first,
+		.last = min3(range->last, level_size(domain->levels + 1) - 1,
 			     (1ULL << domain->unit->aw_bits) - 1),
 		.refresh = refresh,
 	};
@@ -603,6 +632,7 @@ int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last,
 
 	lockdep_assert_held(&domain->unit->map_lock);
 
+	m.end = m.last;
 	if (m.first > m.last)
 		return 0;
 	if (!domain->root) {
@@ -620,7 +650,10 @@ int kviommu_merge(struct kviommu_domain *domain, u64 first, u64 last,
 	if (ret)
 		merge_error(&m, 0, ret,
 			    again ? 0 : domain->unit->fe->fault_table);
-	return merge_node(&m, domain->root, 0, domain->levels, SLOT_PROT);
+	ret = merge_node(&m, domain->root, 0, domain->levels, SLOT_PROT);
+	if (ret == -EAGAIN)
+		*range = (struct kviommu_range){ m.next, m.end };
+	return ret;
 }
 
 static void revoke_node(struct kviommu_domain *domain,
@@ -672,18 +705,26 @@ void kviommu_merge_revoke(struct kviommu_domain *domain, u64 first, u64 last)
 /**
  * kviommu_merge_drop() - Take down all translations, and the shadow copy
  * @domain: The domain
+ * @whole: Do not stop before the end
  *
  * As for kviommu_merge(), a flush has to follow.
  *
- * Context: under map_lock, may sleep.
+ * Context: under unit->lock and map_lock, may sleep and let map_lock go in
+ * between.
+ * Return: 0, or unless @whole -EAGAIN or -EINTR, as kviommu_merge().
  */
-void kviommu_merge_drop(struct kviommu_domain *domain)
+int kviommu_merge_drop(struct kviommu_domain *domain, bool whole)
 {
+	struct merge m = { .domain = domain, .whole = whole };
+	int ret = 0;
+
 	lockdep_assert_held(&domain->unit->map_lock);
 
 	if (domain->root)
-		drop_node(domain, domain->root, 0, domain->levels);
-	domain->root = NULL;
+		ret = drop_node(&m, domain->root, 0, domain->levels);
+	if (!ret)
+		domain->root = NULL;
+	return ret;
 }
 
 /**

@@ -51,11 +51,11 @@ static struct chunk *chunk_get(struct kviommu_unit *unit, u64 gfn)
 
 	if (chunk)
 		return chunk;
-	chunk = kzalloc_obj(*chunk, GFP_KERNEL_ACCOUNT);
+	chunk = kzalloc_obj(*chunk, KVIOMMU_GFP);
 	if (!chunk)
 		return ERR_PTR(-ENOMEM);
 	ret = xa_err(xa_store(&unit->pins.chunks, index, chunk,
-			      GFP_KERNEL_ACCOUNT));
+			      KVIOMMU_GFP));
 	if (ret) {
 		kfree(chunk);
 		return ERR_PTR(ret);

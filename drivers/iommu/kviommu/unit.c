@@ -2,10 +2,12 @@
 /*
  * The life of a unit, and what it does for its front-end.
  */
+#include <linux/cgroup.h>
 #include <linux/eventfd.h>
 #include <linux/gfp.h>
 #include <linux/idr.h>
 #include <linux/jiffies.h>
+#include <linux/kthread.h>
 #include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
@@ -18,8 +20,6 @@
 #include "trace.h"
 
 static DEFINE_IDA(unit_ids);
-
-struct workqueue_struct *kviommu_wq;
 
 static unsigned long max_pins = SZ_256M;
 module_param(max_pins, ulong, 0644);
@@ -43,6 +43,15 @@ MODULE_PARM_DESC(max_domains, "Guest domains that one unit may have");
  */
 #define VCPU_TIME	msecs_to_jiffies(50)
 
+/* How long others may have to wait for unit->lock. */
+#define STEP_TIME	msecs_to_jiffies(10)
+
+/* Time begins for one piece of work. */
+static void begin_step(struct kviommu_unit *unit)
+{
+	unit->deadline = jiffies + STEP_TIME;
+}
+
 /* One piece of work. Return: there is more. */
 static bool unit_step(struct kviommu_unit *unit)
 {
@@ -50,11 +59,12 @@ static bool unit_step(struct kviommu_unit *unit)
 
 	if (READ_ONCE(unit->closing) || !fe->ops->pending(fe))
 		return false;
+	begin_step(unit);
 	fe->ops->run(fe);
 	return fe->ops->pending(fe);
 }
 
-static void unit_work(struct work_struct *work)
+static void unit_work(struct kthread_work *work)
 {
 	struct kviommu_unit *unit = container_of(work, struct kviommu_unit,
 						 work);
@@ -66,7 +76,7 @@ static void unit_work(struct work_struct *work)
 	kviommu_unlock(unit);
 	set_active_memcg(old);
 	if (more)
-		queue_work(kviommu_wq, &unit->work);
+		kthread_queue_work(unit->worker, &unit->work);
 }
 
 /* Go on with pending work in pieces, so that others get unit->lock. */
@@ -77,7 +87,7 @@ static void unit_run(struct kviommu_unit *unit, bool more)
 	while (more) {
 		cond_resched();
 		if (signal_pending(current) || time_after(jiffies, end)) {
-			queue_work(kviommu_wq, &unit->work);
+			kthread_queue_work(unit->worker, &unit->work);
 			return;
 		}
 		if (mutex_lock_killable(&unit->lock))
@@ -103,7 +113,7 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 		return;
 	kviommu_count(unit, reg_writes, 1);
 	fe->ops->write(fe, offset, data, len);
-	more = fe->ops->pending(fe);
+	more = unit_step(unit);
 	kviommu_unlock(unit);
 	unit_run(unit, more);
 }
@@ -140,16 +150,31 @@ void kviommu_signal(struct kviommu_unit *unit, enum kviommu_signal what)
 }
 
 /**
+ * kviommu_time_up() - Say whether the time for this piece of work is up
+ * @unit: The unit
+ *
+ * Context: under unit->lock.
+ * Return: true if so: do what has begun, but begin nothing more.
+ */
+bool kviommu_time_up(struct kviommu_unit *unit)
+{
+	return time_after(jiffies, unit->deadline);
+}
+
+/**
  * kviommu_resched() - Let others run, in a long loop
  * @unit: The unit
  *
- * Return: true if a fatal signal is pending or the unit is going away, and the
- * loop should end.
+ * Context: under unit->lock.
+ * Return: 0; -EINTR if a fatal signal is pending or the unit is going away, and
+ * the loop should end; -EAGAIN if it should go on in the next step.
  */
-bool kviommu_resched(struct kviommu_unit *unit)
+int kviommu_resched(struct kviommu_unit *unit)
 {
 	cond_resched();
-	return fatal_signal_pending(current) || READ_ONCE(unit->closing);
+	if (fatal_signal_pending(current) || READ_ONCE(unit->closing))
+		return -EINTR;
+	return kviommu_time_up(unit) ? -EAGAIN : 0;
 }
 
 /**
@@ -226,7 +251,7 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	INIT_LIST_HEAD(&unit->devices);
 	INIT_LIST_HEAD(&unit->groups);
 	INIT_LIST_HEAD(&unit->domains);
-	INIT_WORK(&unit->work, unit_work);
+	kthread_init_work(&unit->work, unit_work);
 	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
 	return unit;
 }
@@ -243,6 +268,9 @@ static void unit_release(struct kviommu_unit *unit)
 	if (unit->page)
 		put_page(unit->page);
 	unit->page = NULL;
+	if (unit->worker)
+		kthread_destroy_worker(unit->worker);
+	unit->worker = NULL;
 	mem_cgroup_put(unit->memcg);
 	unit->memcg = NULL;
 	ida_free(&unit_ids, unit->id);
@@ -264,10 +292,11 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		kviommu_debugfs_remove(unit);
 		/* Waits for vCPUs that write. */
 		kviommu_kvm_put(&unit->kvm);
-		cancel_work_sync(&unit->work);
+		kthread_cancel_work_sync(&unit->work);
 		mutex_lock(&unit->lock);
 		list_for_each_entry_safe(dev, next, &unit->devices, entry)
 			kviommu_device_destroy(dev);
+		kviommu_domain_reap(unit, true);
 		mutex_unlock(&unit->lock);
 		unit_release(unit);
 	}
@@ -277,6 +306,22 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 	mutex_destroy(&unit->map_lock);
 	mutex_destroy(&unit->lock);
 	kfree(unit);
+}
+
+/* What the guest makes it do is to count as the VM's. */
+static int unit_start_worker(struct kviommu_unit *unit)
+{
+	struct kthread_worker *worker;
+	int ret;
+
+	worker = kviommu_compat_run_worker("kviommu-%d", unit->id);
+	if (IS_ERR(worker))
+		return PTR_ERR(worker);
+	unit->worker = worker;
+	ret = cgroup_attach_task_all(current, worker->task);
+	if (!ret)
+		set_user_nice(worker->task, task_nice(current));
+	return ret;
 }
 
 /**
@@ -311,6 +356,9 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	if (unit->id < 0)
 		return unit->id;
 	unit->memcg = get_mem_cgroup_from_mm(current->mm);
+	ret = unit_start_worker(unit);
+	if (ret)
+		goto release;
 	ret = -ENOMEM;
 	unit->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!unit->page)
@@ -363,7 +411,7 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->fe->ops->sync(unit->fe);
-	more = unit->fe->ops->pending(unit->fe);
+	more = unit_step(unit);
 	kviommu_unlock(unit);
 	unit_run(unit, more);
 	return 0;
@@ -403,17 +451,25 @@ int kviommu_unit_set_event(struct kviommu_unit *unit, u32 event, int fd)
  * kviommu_unit_reset() - KVIOMMU_RESET
  * @unit: The unit
  *
- * Context: process context, under unit->lock.
- * Return: 0.
+ * Context: process context, no locks.
+ * Return: 0 or -EINTR.
  */
 int kviommu_unit_reset(struct kviommu_unit *unit)
 {
+	int ret;
+
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
 	unit->fe->ops->reset(unit->fe);
+	begin_step(unit);
 	kviommu_rebind(unit, 0, U16_MAX);
+	kviommu_unlock(unit);
+
+	ret = kviommu_unit_settle(unit);
 	mutex_lock(&unit->map_lock);
 	kviommu_pin_trim(unit, 0);
 	mutex_unlock(&unit->map_lock);
-	return 0;
+	return ret;
 }
 
 /**
@@ -450,13 +506,50 @@ int kviommu_unit_set_policy(struct kviommu_unit *unit,
  * kviommu_unit_refresh() - KVIOMMU_REFRESH
  * @unit: The unit
  *
- * Context: process context, under unit->lock.
+ * Context: process context, no locks.
  * Return: 0 or -EINTR.
  */
 int kviommu_unit_refresh(struct kviommu_unit *unit)
 {
-	kviommu_rebind(unit, 0, U16_MAX);
-	return kviommu_refresh(unit);
+	struct kviommu_progress p = {};
+	int ret;
+
+	do {
+		cond_resched();
+		if (mutex_lock_killable(&unit->lock))
+			return -EINTR;
+		begin_step(unit);
+		ret = kviommu_rebind(unit, 0, U16_MAX);
+		if (!ret)
+			ret = kviommu_refresh(unit, &p);
+		kviommu_unlock(unit);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
+/**
+ * kviommu_unit_settle() - Finish what changes of devices left to do
+ * @unit: The unit
+ *
+ * In pieces, so that others get unit->lock. If it is killed the unit is closed
+ * soon, which does the rest.
+ *
+ * Context: process context, no locks.
+ * Return: 0 or -EINTR.
+ */
+int kviommu_unit_settle(struct kviommu_unit *unit)
+{
+	int ret;
+
+	do {
+		cond_resched();
+		if (mutex_lock_killable(&unit->lock))
+			return -EINTR;
+		begin_step(unit);
+		ret = kviommu_device_settle(unit);
+		kviommu_unlock(unit);
+	} while (ret == -EAGAIN);
+	return ret;
 }
 
 /**

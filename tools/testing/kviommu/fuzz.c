@@ -273,7 +273,9 @@ static void check_reserved(void)
 /* What must hold of the registers at any time. */
 static void check_registers(void)
 {
-	u32 fsts = reg32(REG_FSTS), ectl;
+	/* What takes long goes on later. */
+	bool busy = t.unit->work.pending || shim_task.killed;
+	u32 fsts = reg32(REG_FSTS), gsts = reg32(REG_GSTS), ectl;
 	bool pending = false;
 	unsigned int i, j;
 	u64 frcd;
@@ -281,10 +283,10 @@ static void check_registers(void)
 	never(reg32(REG_VER) != 0x10);
 	never(reg64(REG_CAP) != t.cap || reg64(REG_ECAP) != t.ecap);
 	never(reg32(REG_GCMD));
-	never(reg32(REG_GSTS) != ((t.ref.te ? TE : 0) | (t.rtps ? SRTP : 0) |
-				  (t.qie ? QIE : 0)));
+	never((gsts & ~TE) != ((t.rtps ? SRTP : 0) | (t.qie ? QIE : 0)));
+	never(!busy && !(gsts & TE) == t.ref.te);
 	never(reg64(REG_RTADDR) != t.rtaddr);
-	never(reg64(REG_CCMD) >> 63 || reg64(REG_IOTLB) >> 63);
+	never(!busy && (reg64(REG_CCMD) | reg64(REG_IOTLB)) >> 63);
 	never(fsts & ~0xff13U);
 	for (i = 0; i < 8; i++) {
 		frcd = reg64(REG_FRCD + 16 * i + 8);
@@ -352,7 +354,7 @@ static void arm(void)
 
 static void run_worker(void)
 {
-	struct work_struct *work = &t.unit->work;
+	struct kthread_work *work = &t.unit->work;
 
 	model_new_batch();
 	while (work->pending && !shim_task.killed) {
@@ -451,6 +453,7 @@ static void inval_context(unsigned int gran, u16 did, u16 sid, unsigned int fm)
 	else
 		reg_write(REG_CCMD, 1ULL << 63 | (u64)gran << 61 |
 			  (u64)fm << 32 | (u64)sid << 16 | did, 8);
+	run_worker();
 }
 
 static void inval_iotlb(unsigned int gran, u16 did, u64 iva)
@@ -461,6 +464,7 @@ static void inval_iotlb(unsigned int gran, u16 did, u64 iva)
 	}
 	reg_write(REG_IVA, iva, 8);
 	reg_write(REG_IOTLB, 1ULL << 63 | (u64)gran << 60 | (u64)did << 32, 8);
+	run_worker();
 }
 
 static void wait(u64 addr, u32 data, unsigned int flags)
@@ -675,9 +679,7 @@ static void refresh(void)
 	int ret;
 
 	model_new_batch();
-	mutex_lock(&t.unit->lock);
 	ret = kviommu_unit_refresh(t.unit);
-	kviommu_unlock(t.unit);
 	never(ret && !shim_task.killed);
 }
 
@@ -685,7 +687,7 @@ static void refresh(void)
 static void invalidate_by_registers(void)
 {
 	inval_context(1, 0, 0, 0);
-	never((reg64(REG_CCMD) >> 59 & 3) != 1);
+	never((reg64(REG_CCMD) >> 59 & 3) != 1 && !shim_task.killed);
 	inval_iotlb(1, 0, 0);
 	never((reg64(REG_IOTLB) >> 57 & 3) != 1 && !shim_task.killed);
 }
@@ -1172,6 +1174,11 @@ static void do_ioas(void)
 		       model_areas[area].prot);
 }
 
+static void settle(void)
+{
+	never(kviommu_unit_settle(t.unit) && !shim_task.killed);
+}
+
 static void do_device(void)
 {
 	u8 b = get8();
@@ -1191,6 +1198,7 @@ static void do_device(void)
 				t.attached[d] = -1;
 	}
 	kviommu_unlock(t.unit);
+	settle();
 }
 
 static void do_policy(void)
@@ -1211,9 +1219,7 @@ static void do_refresh(void)
 static void do_reset(void)
 {
 	model_new_batch();
-	mutex_lock(&t.unit->lock);
 	kviommu_unit_reset(t.unit);
-	kviommu_unlock(t.unit);
 	t.rtaddr = 0;
 	t.ref.rtaddr = 0;
 	t.ref.te = false;
@@ -1328,6 +1334,7 @@ static bool create(void)
 		ret = kviommu_device_attach(t.unit, d, sids[d]);
 		never(ret);
 		kviommu_unlock(t.unit);
+		settle();
 		t.attached[d] = sids[d];
 	}
 	if (b & 0x40)

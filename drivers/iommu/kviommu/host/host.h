@@ -3,6 +3,9 @@
  * The host's subsystems as the rest of the module uses them. Only the files
  * of this directory call KVM, VFIO and iommufd, and only compat.h knows that
  * kernels differ.
+ *
+ * What can fail there for more reasons than a lack of memory stands in functions
+ * of its own, with ALLOW_ERROR_INJECTION(): tests make each call of them fail.
  */
 #ifndef _KVIOMMU_HOST_H
 #define _KVIOMMU_HOST_H

@@ -4,6 +4,7 @@
  * groups are attached to.
  */
 #include <linux/cdev.h>
+#include <linux/error-injection.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/iommu.h>
@@ -147,8 +148,9 @@ struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v)
 	}
 	return domain;
 }
+ALLOW_ERROR_INJECTION(kviommu_vfio_alloc_domain, ERRNO);
 
-static int attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
+static noinline int attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
 {
 	int ret = -EBUSY;
 
@@ -160,6 +162,7 @@ static int attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
 	v->in_ioas = !ret;
 	return ret;
 }
+ALLOW_ERROR_INJECTION(attach_ioas, ERRNO);
 
 static void detach_ioas(struct kviommu_vfio *v)
 {
@@ -190,7 +193,8 @@ static void detach(struct kviommu_hwgroup *g)
 	g->domain = NULL;
 }
 
-static int attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
+static noinline int attach(struct kviommu_hwgroup *g,
+			   struct iommu_domain *domain)
 {
 	int ret = iommu_attach_group(domain, g->group);
 
@@ -198,6 +202,7 @@ static int attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
 		g->domain = domain;
 	return ret;
 }
+ALLOW_ERROR_INJECTION(attach, ERRNO);
 
 /*
  * As VFIO does it: regions that are only said to be needed one to one can be

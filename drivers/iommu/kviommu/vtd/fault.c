@@ -146,7 +146,6 @@ void vtd_fsts_written(struct vtd *vtd)
 {
 	if (!(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PENDING))
 		clear_pending(vtd, VTD_FECTL);
-	vtd_queue_run(vtd);
 }
 
 /**

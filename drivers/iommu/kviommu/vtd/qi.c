@@ -4,14 +4,12 @@
  */
 #include <linux/bitfield.h>
 #include <linux/errno.h>
-#include <linux/jiffies.h>
 #include <linux/minmax.h>
 
 #include "vtd.h"
 #include "../trace.h"
 
 #define FETCH		16	/* descriptors read at once */
-#define STEP_TIME	msecs_to_jiffies(10)	/* to begin another one within */
 
 /* Bits of the function number that FM says do not matter. */
 static u16 fm_mask(unsigned int fm)
@@ -28,11 +26,9 @@ static int inval_context(struct vtd *vtd, unsigned int gran, u16 sid,
 	case VTD_GRAN_GLOBAL:
 	case VTD_GRAN_DOMAIN:
 		/* A unit may drop more than it is told to. */
-		kviommu_rebind(vtd->fe.unit, 0, U16_MAX);
-		return 0;
+		return kviommu_rebind(vtd->fe.unit, 0, U16_MAX);
 	case VTD_GRAN_DEVICE:
-		kviommu_rebind(vtd->fe.unit, sid, fm_mask(fm));
-		return 0;
+		return kviommu_rebind(vtd->fe.unit, sid, fm_mask(fm));
 	}
 	return -EINVAL;
 }
@@ -44,9 +40,11 @@ static int inval_iotlb(struct vtd *vtd, unsigned int gran, u16 did, u64 iva)
 
 	switch (gran) {
 	case VTD_GRAN_GLOBAL:
-		return kviommu_invalidate(vtd->fe.unit, -1, 0, U64_MAX);
+		return kviommu_invalidate(vtd->fe.unit, -1, 0, U64_MAX,
+					  &vtd->progress);
 	case VTD_GRAN_DOMAIN:
-		return kviommu_invalidate(vtd->fe.unit, did, 0, U64_MAX);
+		return kviommu_invalidate(vtd->fe.unit, did, 0, U64_MAX,
+					  &vtd->progress);
 	case VTD_GRAN_PAGE:
 		if (am > VTD_MAMV)
 			return -EINVAL;
@@ -54,7 +52,7 @@ static int inval_iotlb(struct vtd *vtd, unsigned int gran, u16 did, u64 iva)
 		/* Bits from MGAW on are ignored. */
 		first = iva & (BIT_ULL(vtd->mgaw) - 1) & ~(size - 1);
 		return kviommu_invalidate(vtd->fe.unit, did, first,
-					  first + size - 1);
+					  first + size - 1, &vtd->progress);
 	}
 	return -EINVAL;
 }
@@ -126,19 +124,21 @@ static int fetch(struct vtd *vtd, struct vtd_entry *desc, unsigned int tail)
 
 /*
  * Handle what fetch() read, or as much of it as time allows. The head moves past
- * what was handled: on an error it stays at the descriptor that is wrong.
+ * what was handled: on an error it stays at the descriptor that is wrong, and on
+ * -EAGAIN at the one that the next step has to finish.
  */
 static int handle_all(struct vtd *vtd, const struct vtd_entry *desc,
 		      unsigned int n)
 {
-	unsigned long end = jiffies + STEP_TIME;
 	unsigned int i;
 	int ret = 0;
 
-	for (i = 0; i < n && !time_after(jiffies, end); i++) {
+	for (i = 0; i < n && !(i && kviommu_time_up(vtd->fe.unit)); i++) {
 		u64 lo = le64_to_cpu(desc[i].lo), hi = le64_to_cpu(desc[i].hi);
 
 		ret = handle(vtd, lo, hi);
+		if (ret == -EAGAIN)
+			break;
 		trace_kviommu_descriptor(vtd->unit_id, lo, hi, ret);
 		if (ret)
 			break;
@@ -155,14 +155,12 @@ static unsigned int queue_tail(const struct vtd *vtd)
 
 /**
  * vtd_queue_pending() - Say whether there are descriptors to handle
- * @fe: The front-end
+ * @vtd: The unit
  *
  * Return: true if so.
  */
-bool vtd_queue_pending(struct kviommu_frontend *fe)
+bool vtd_queue_pending(const struct vtd *vtd)
 {
-	struct vtd *vtd = to_vtd(fe);
-
 	return vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES &&
 	       !(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_IQE) &&
 	       vtd->iq_head != queue_tail(vtd);
@@ -181,8 +179,6 @@ void vtd_queue_run(struct vtd *vtd)
 	unsigned int tail = queue_tail(vtd);
 	int ret = -EINVAL;
 
-	if (!vtd_queue_pending(&vtd->fe))
-		return;
 	if (tail < vtd->iq_size)
 		ret = fetch(vtd, desc, tail);
 	if (ret > 0)
@@ -190,18 +186,9 @@ void vtd_queue_run(struct vtd *vtd)
 	/* Not every batch ends with a wait. */
 	kviommu_flush(vtd->fe.unit);
 	vtd_set32(vtd, VTD_IQH, vtd->iq_head * sizeof(struct vtd_entry));
-	/* -EINTR: the VMM is being killed, nobody will look. */
+	/* After -EAGAIN it goes on; after -EINTR nobody will look. */
 	if (ret == -EINVAL)
 		vtd_queue_error(vtd);
-}
-
-/**
- * vtd_queue_continue() - As vtd_queue_run()
- * @fe: The front-end
- */
-void vtd_queue_continue(struct kviommu_frontend *fe)
-{
-	vtd_queue_run(to_vtd(fe));
 }
 
 /**
@@ -215,9 +202,9 @@ void vtd_queue_enable(struct vtd *vtd)
 	vtd->iq_base = iqa & VTD_IQA_IQA;
 	vtd->iq_size = 1U << (FIELD_GET(VTD_IQA_QS, iqa) + 8);
 	vtd->iq_head = 0;
+	vtd->progress = (struct kviommu_progress){};
 	vtd_set32(vtd, VTD_IQH, 0);
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_QIES);
-	vtd_queue_run(vtd);
 }
 
 /**
@@ -227,6 +214,7 @@ void vtd_queue_enable(struct vtd *vtd)
 void vtd_queue_disable(struct vtd *vtd)
 {
 	vtd->iq_head = 0;
+	vtd->progress = (struct kviommu_progress){};
 	vtd_set32(vtd, VTD_IQH, 0);
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_QIES);
 }
@@ -241,44 +229,69 @@ static bool registers_refused(struct vtd *vtd)
 	       vtd->root & VTD_RTADDR_TTM;
 }
 
-/**
- * vtd_ccmd() - The upper half of CCMD was written
- * @vtd: The unit
- */
-void vtd_ccmd(struct vtd *vtd)
+/* CCMD.ICC is set. Return: false if it has to go on in the next step. */
+static bool ccmd_run(struct vtd *vtd)
 {
 	u64 ccmd = vtd_get64(vtd, VTD_CCMD);
 	unsigned int gran = FIELD_GET(VTD_CCMD_CIRG, ccmd);
+	int ret = -EINVAL;
 
-	if (!(ccmd & VTD_CCMD_ICC))
-		return;
-	if (registers_refused(vtd) ||
-	    inval_context(vtd, gran, FIELD_GET(VTD_CCMD_SID, ccmd),
-			  FIELD_GET(VTD_CCMD_FM, ccmd)))
+	if (!registers_refused(vtd))
+		ret = inval_context(vtd, gran, FIELD_GET(VTD_CCMD_SID, ccmd),
+				    FIELD_GET(VTD_CCMD_FM, ccmd));
+	if (ret == -EAGAIN || ret == -EINTR)
+		return false;
+	if (ret)
 		gran = 0;
 	/* What inval_context() made of it */
 	if (gran == VTD_GRAN_DOMAIN)
 		gran = VTD_GRAN_GLOBAL;
 	ccmd &= ~(VTD_CCMD_ICC | VTD_CCMD_CAIG);
 	vtd_set64(vtd, VTD_CCMD, ccmd | FIELD_PREP(VTD_CCMD_CAIG, gran));
+	return true;
 }
 
-/**
- * vtd_iotlb() - The upper half of the IOTLB register was written
- * @vtd: The unit
- */
-void vtd_iotlb(struct vtd *vtd)
+/* IOTLB.IVT is set. Return: as ccmd_run(). */
+static bool iotlb_run(struct vtd *vtd)
 {
 	u64 iotlb = vtd_get64(vtd, VTD_IOTLB);
 	unsigned int gran = FIELD_GET(VTD_IOTLB_IIRG, iotlb);
+	int ret = -EINVAL;
 
-	if (!(iotlb & VTD_IOTLB_IVT))
-		return;
-	if (registers_refused(vtd) ||
-	    inval_iotlb(vtd, gran, FIELD_GET(VTD_IOTLB_DID, iotlb),
-			vtd_get64(vtd, VTD_IVA)))
-		gran = 0;
+	if (!registers_refused(vtd))
+		ret = inval_iotlb(vtd, gran, FIELD_GET(VTD_IOTLB_DID, iotlb),
+				  vtd_get64(vtd, VTD_IVA));
 	kviommu_flush(vtd->fe.unit);
+	if (ret == -EAGAIN || ret == -EINTR)
+		return false;
 	iotlb &= ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);
-	vtd_set64(vtd, VTD_IOTLB, iotlb | FIELD_PREP(VTD_IOTLB_IAIG, gran));
+	vtd_set64(vtd, VTD_IOTLB,
+		  iotlb | FIELD_PREP(VTD_IOTLB_IAIG, ret ? 0 : gran));
+	return true;
+}
+
+/**
+ * vtd_inval_pending() - Say whether the guest waits for an invalidation that it
+ *			 asked for through registers
+ * @vtd: The unit
+ *
+ * Return: true if so.
+ */
+bool vtd_inval_pending(const struct vtd *vtd)
+{
+	return vtd_get64(vtd, VTD_CCMD) & VTD_CCMD_ICC ||
+	       vtd_get64(vtd, VTD_IOTLB) & VTD_IOTLB_IVT;
+}
+
+/**
+ * vtd_inval_run() - Do the invalidations asked for through registers
+ * @vtd: The unit
+ *
+ * Return: false if that has to go on in the next step.
+ */
+bool vtd_inval_run(struct vtd *vtd)
+{
+	if (vtd_get64(vtd, VTD_CCMD) & VTD_CCMD_ICC && !ccmd_run(vtd))
+		return false;
+	return !(vtd_get64(vtd, VTD_IOTLB) & VTD_IOTLB_IVT) || iotlb_run(vtd);
 }

@@ -42,17 +42,23 @@ static void set_root_table(struct vtd *vtd)
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_RTPS);
 }
 
-static void set_translation(struct vtd *vtd, bool on)
+/* GCMD.TE is not yet what GSTS.TES shows. */
+static bool te_pending(const struct vtd *vtd)
 {
-	u32 gsts = vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_TES;
+	return vtd->te != !!(vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_TES);
+}
 
-	vtd->te = on;
+/* Return: false if that has to go on in the next step. */
+static bool te_run(struct vtd *vtd)
+{
+	if (kviommu_rebind(vtd->fe.unit, 0, U16_MAX))
+		return false;
 	/* Recording begins anew when translation is off. */
-	if (!on)
+	if (!vtd->te)
 		vtd->next_frcd = 0;
-	kviommu_rebind(vtd->fe.unit, 0, U16_MAX);
-	vtd_set32(vtd, VTD_GSTS, gsts | (on ? VTD_GSTS_TES : 0));
+	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) ^ VTD_GSTS_TES);
 	kviommu_signal(vtd->fe.unit, KVIOMMU_SIGNAL_CONTROL);
+	return true;
 }
 
 /*
@@ -75,8 +81,7 @@ static void gcmd_written(struct vtd *vtd)
 		else
 			vtd_queue_disable(vtd);
 	}
-	if (changed & VTD_GCMD_TE)
-		set_translation(vtd, gcmd & VTD_GCMD_TE);
+	vtd->te = gcmd & VTD_GCMD_TE;
 }
 
 static void message_written(struct vtd *vtd)
@@ -119,13 +124,13 @@ static const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
 	RW(VTD_RTADDR, lower_32_bits(VTD_RTADDR_RTA | VTD_RTADDR_TTM), NULL),
 	RW(VTD_RTADDR + 4, ~0U, NULL),
 	RW(VTD_CCMD, lower_32_bits(CCMD_RW), NULL),
-	RW(VTD_CCMD + 4, upper_32_bits(CCMD_RW), vtd_ccmd),
+	RW(VTD_CCMD + 4, upper_32_bits(CCMD_RW), NULL),
 	W1C(VTD_FSTS, VTD_FSTS_W1C, vtd_fsts_written),
 	RW(VTD_FECTL, VTD_ECTL_IM, vtd_fectl_written),
 	RW(VTD_FEDATA, ~0U, message_written),
 	RW(VTD_FEADDR, ~3U, message_written),
 	RW(VTD_FEUADDR, ~0U, message_written),
-	RW(VTD_IQT, VTD_IQT_QT, vtd_queue_run),
+	RW(VTD_IQT, VTD_IQT_QT, NULL),
 	RW(VTD_IQA, lower_32_bits(VTD_IQA_IQA | VTD_IQA_QS), NULL),
 	RW(VTD_IQA + 4, ~0U, NULL),
 	W1C(VTD_ICS, VTD_ICS_IWC, vtd_ics_written),
@@ -136,7 +141,7 @@ static const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
 	RW(VTD_IVA, lower_32_bits(VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM), NULL),
 	RW(VTD_IVA + 4, ~0U, NULL),
 	RW(VTD_IOTLB, lower_32_bits(IOTLB_RW), NULL),
-	RW(VTD_IOTLB + 4, upper_32_bits(IOTLB_RW), vtd_iotlb),
+	RW(VTD_IOTLB + 4, upper_32_bits(IOTLB_RW), NULL),
 	FRCD(0), FRCD(1), FRCD(2), FRCD(3), FRCD(4), FRCD(5), FRCD(6), FRCD(7),
 };
 
@@ -211,6 +216,24 @@ static void vtd_sync(struct kviommu_frontend *fe)
 		vtd_regs[i].written(vtd);
 }
 
+static bool vtd_pending(struct kviommu_frontend *fe)
+{
+	struct vtd *vtd = to_vtd(fe);
+
+	return te_pending(vtd) || vtd_inval_pending(vtd) ||
+	       vtd_queue_pending(vtd);
+}
+
+static void vtd_run(struct kviommu_frontend *fe)
+{
+	struct vtd *vtd = to_vtd(fe);
+
+	if (te_pending(vtd) && !te_run(vtd))
+		return;
+	if (vtd_inval_run(vtd) && vtd_queue_pending(vtd))
+		vtd_queue_run(vtd);
+}
+
 static u64 vtd_cap(const struct vtd *vtd, unsigned int aw_bits)
 {
 	u64 sagaw = VTD_CAP_SAGAW_39;
@@ -238,6 +261,7 @@ static void vtd_reset(struct kviommu_frontend *fe)
 	vtd->te = false;
 	vtd->root = 0;
 	vtd->iq_head = 0;
+	vtd->progress = (struct kviommu_progress){};
 	vtd->next_frcd = 0;
 }
 
@@ -249,8 +273,8 @@ static void vtd_destroy(struct kviommu_frontend *fe)
 static const struct kviommu_frontend_ops vtd_ops = {
 	.write = vtd_write,
 	.sync = vtd_sync,
-	.pending = vtd_queue_pending,
-	.run = vtd_queue_continue,
+	.pending = vtd_pending,
+	.run = vtd_run,
 	.reset = vtd_reset,
 	.resolve = vtd_resolve,
 	.fault = vtd_fault,

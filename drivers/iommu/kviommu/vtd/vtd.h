@@ -29,6 +29,7 @@
  * @iq_base: Guest physical address of the queue, as QIE latched it
  * @iq_size: Entries of the queue
  * @iq_head: Next descriptor to take
+ * @progress: Of the invalidation that a step did not finish
  * @next_frcd: Fault recording register to use next
  * @haw: Width in bits of the guest's physical addresses
  * @mgaw: Width in bits of the I/O virtual addresses
@@ -45,6 +46,7 @@ struct vtd {
 	u64 iq_base;
 	unsigned int iq_size;
 	unsigned int iq_head;
+	struct kviommu_progress progress;
 	unsigned int next_frcd;
 	unsigned int haw;
 	unsigned int mgaw;
@@ -74,11 +76,10 @@ void vtd_set64(struct vtd *vtd, unsigned int offset, u64 val);
 /* qi.c */
 void vtd_queue_enable(struct vtd *vtd);
 void vtd_queue_disable(struct vtd *vtd);
+bool vtd_queue_pending(const struct vtd *vtd);
 void vtd_queue_run(struct vtd *vtd);
-bool vtd_queue_pending(struct kviommu_frontend *fe);
-void vtd_queue_continue(struct kviommu_frontend *fe);
-void vtd_ccmd(struct vtd *vtd);
-void vtd_iotlb(struct vtd *vtd);
+bool vtd_inval_pending(const struct vtd *vtd);
+bool vtd_inval_run(struct vtd *vtd);
 
 /* tables.c */
 void vtd_resolve(struct kviommu_frontend *fe, u16 source_id,

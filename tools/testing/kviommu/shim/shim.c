@@ -213,3 +213,15 @@ void xa_destroy(struct xarray *xa)
 	free(xa->items);
 	xa_init(xa);
 }
+
+struct kthread_worker *shim_run_worker(void)
+{
+	static struct kthread_worker worker;
+
+	return shim_should_fail() ? ERR_PTR(-ENOMEM) : &worker;
+}
+
+int cgroup_attach_task_all(struct task_struct *from, struct task_struct *task)
+{
+	return shim_should_fail() ? -ENOMEM : 0;
+}

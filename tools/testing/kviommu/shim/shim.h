@@ -294,28 +294,40 @@ extern unsigned long jiffies, shim_jiffies_step;
 
 void cond_resched(void);
 
-struct work_struct {
-	void (*func)(struct work_struct *work);
+struct kthread_work {
+	void (*func)(struct kthread_work *work);
 	bool pending;
 };
 
-struct workqueue_struct;
+struct kthread_worker {
+	struct task_struct *task;
+};
 
-#define INIT_WORK(work, f)						\
-	(*(work) = (struct work_struct){ .func = (f) })
+struct kthread_worker *shim_run_worker(void);
 
-static inline bool queue_work(struct workqueue_struct *wq,
-			      struct work_struct *work)
+#define kthread_run_worker(flags, ...)	shim_run_worker()
+#define kthread_init_work(work, f)					\
+	(*(work) = (struct kthread_work){ .func = (f) })
+#define set_user_nice(task, nice)	((void)(task))
+
+static inline void kthread_destroy_worker(struct kthread_worker *worker)
+{
+}
+
+static inline bool kthread_queue_work(struct kthread_worker *worker,
+				      struct kthread_work *work)
 {
 	work->pending = true;
 	return true;
 }
 
-static inline bool cancel_work_sync(struct work_struct *work)
+static inline bool kthread_cancel_work_sync(struct kthread_work *work)
 {
 	work->pending = false;
 	return true;
 }
+
+int cgroup_attach_task_all(struct task_struct *from, struct task_struct *task);
 
 /* memory */
 #define PAGE_SHIFT		12
