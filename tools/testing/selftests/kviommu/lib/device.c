@@ -103,35 +103,53 @@ static void wait_idle(struct edu *edu)
 	}
 }
 
-void edu_bind(struct edu *edu, int iommufd)
+void vfio_bind(int fd, int iommufd)
 {
 	struct vfio_device_bind_iommufd bind = {
 		.argsz = sizeof(bind), .iommufd = iommufd,
 	};
+
+	REQUIRE(!ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+}
+
+void vfio_command(int fd, __u16 bits)
+{
 	struct vfio_region_info config = {
 		.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX,
 	};
+	__u16 cmd;
+
+	REQUIRE(!ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, &config));
+	REQUIRE(pread(fd, &cmd, 2, config.offset + PCI_COMMAND) == 2);
+	cmd |= bits;
+	REQUIRE(pwrite(fd, &cmd, 2, config.offset + PCI_COMMAND) == 2);
+}
+
+void *vfio_map_bar(int fd, size_t *size)
+{
 	struct vfio_region_info bar = {
 		.argsz = sizeof(bar), .index = VFIO_PCI_BAR0_REGION_INDEX,
 	};
-	__u16 cmd;
+	void *p;
 
-	REQUIRE(!ioctl(edu->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	REQUIRE(!ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, &bar));
+	p = mmap(NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		 bar.offset);
+	REQUIRE(p != MAP_FAILED);
+	*size = bar.size;
+	return p;
+}
+
+void edu_bind(struct edu *edu, int iommufd)
+{
+	vfio_bind(edu->fd, iommufd);
 	edu->iommufd = iommufd;
-	REQUIRE(!ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &config));
-	REQUIRE(pread(edu->fd, &cmd, 2, config.offset + PCI_COMMAND) == 2);
-	cmd |= PCI_COMMAND_MEMORY;
-	REQUIRE(pwrite(edu->fd, &cmd, 2, config.offset + PCI_COMMAND) == 2);
-	REQUIRE(!ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &bar));
-	edu->bar_size = bar.size;
-	edu->bar = mmap(NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			edu->fd, bar.offset);
-	REQUIRE(edu->bar != MAP_FAILED);
+	vfio_command(edu->fd, PCI_COMMAND_MEMORY);
+	edu->bar = vfio_map_bar(edu->fd, &edu->bar_size);
 	REQUIRE((READ_ONCE(*(__u32 *)(edu->bar + EDU_ID)) & 0xff) == EDU_ID_MAGIC);
 	/* It knows no reset: what a former owner started is to come to nothing. */
 	wait_idle(edu);
-	cmd |= PCI_COMMAND_MASTER;
-	REQUIRE(pwrite(edu->fd, &cmd, 2, config.offset + PCI_COMMAND) == 2);
+	vfio_command(edu->fd, PCI_COMMAND_MASTER);
 }
 
 void edu_dma(struct edu *edu, bool to_ram, __u64 iova, __u64 off, __u64 len)

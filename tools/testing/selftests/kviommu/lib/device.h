@@ -31,6 +31,11 @@ struct edu {
 /* Fill with words that are not 0 and differ from those of any other call. */
 void fill_unique(void *buf, size_t size);
 
+/* Of any VFIO device: bind it; set bits of its command register; map BAR 0. */
+void vfio_bind(int fd, int iommufd);
+void vfio_command(int fd, __u16 bits);
+void *vfio_map_bar(int fd, size_t *size);
+
 /* Path below /dev of the n-th edu device that is bound to vfio-pci, its PCI
  * address, its IOMMU group. Too few devices end the test as failed.
  */

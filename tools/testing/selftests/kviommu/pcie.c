@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What PCI Express devices can do beyond DMA: be virtual functions of another
+ * one (those of QEMU's igb, a network card), and be reset while they are behind
+ * a unit.
+ */
+#include <fcntl.h>
+#include <glob.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+
+#include "kselftest_harness.h"
+#include "require.h"
+#include "unit.h"
+
+#define RUN(u, fn, ...) guest_run(&(u)->vm, fn, ##__VA_ARGS__)
+#define DID 1
+#define IOVA 0x10000
+#define NR_VFS 2
+
+/* Registers of a virtual function, see Intel's data sheet of the 82576 */
+#define VF_MBMEM	0x0800
+#define VF_MAILBOX	0x0c40
+#define VF_MAILBOX_REQ		BIT(0)
+#define VF_MAILBOX_ACK		BIT(1)
+#define VF_MAILBOX_VFU		BIT(2)
+#define VF_MSG_RESET		1
+#define VF_MSG_TYPE(v)		((v) & 0xff)
+#define VF_MSG_REPLY(v)		((v) >> 30)	/* yes or no: it is done anyway */
+#define VF_TDBAL	0x3800
+#define VF_TDBAH	0x3804
+#define VF_TDLEN	0x3808
+#define VF_TDH		0x3810
+#define VF_TDT		0x3818
+#define VF_TXDCTL	0x3828
+#define VF_TXDCTL_ENABLE	BIT(25)
+
+/* Its descriptors: one that only tells it something, and to say when it did */
+#define DESC_SIZE	16
+#define DESC_CONTEXT	(BIT(29) | BIT(21))
+#define DESC_REPORT	BIT(27)
+#define DESC_DONE	BIT(0)
+#define RING_SIZE	8
+
+/**
+ * struct vf - A virtual function
+ * @bdf: Its PCI address
+ * @fd: Its VFIO device
+ * @bar: Its registers
+ * @bar_size: Their size
+ */
+struct vf {
+	char bdf[32];
+	int fd;
+	void *bar;
+	size_t bar_size;
+};
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != strlen(text))
+		FATAL("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static __u32 vf_read(struct vf *vf, __u32 reg)
+{
+	return READ_ONCE(*(__u32 *)(vf->bar + reg));
+}
+
+static void vf_write(struct vf *vf, __u32 reg, __u32 v)
+{
+	WRITE_ONCE(*(__u32 *)(vf->bar + reg), v);
+}
+
+/* The directory of the physical function */
+static const char *pf(void)
+{
+	static char path[128];
+	glob_t g;
+
+	if (path[0])
+		return path;
+	if (glob("/sys/bus/pci/drivers/igb/0*", 0, NULL, &g))
+		FATAL("no igb device, this test needs one");
+	snprintf(path, sizeof(path), "%s", g.gl_pathv[0]);
+	globfree(&g);
+	return path;
+}
+
+#define WAIT_FOR(cond) do {						\
+	struct timespec t = { .tv_nsec = 1000000 };			\
+	int patience = 20000;						\
+									\
+	while (!(cond)) {						\
+		REQUIRE(patience--);					\
+		nanosleep(&t, NULL);					\
+	}								\
+} while (0)
+
+static bool has_carrier(void)
+{
+	char path[192], c = '0';
+	glob_t g;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/net/*/carrier", pf());
+	REQUIRE(!glob(path, 0, NULL, &g));
+	fd = open(g.gl_pathv[0], O_RDONLY | O_CLOEXEC);
+	globfree(&g);
+	REQUIRE(fd >= 0);
+	/* While the interface is down it cannot be read. */
+	if (read(fd, &c, 1) != 1)
+		c = '0';
+	close(fd);
+	return c == '1';
+}
+
+static void set_numvfs(unsigned int n)
+{
+	char path[192], text[16];
+
+	snprintf(path, sizeof(path), "%s/sriov_numvfs", pf());
+	snprintf(text, sizeof(text), "%u", n);
+	write_file(path, text);
+}
+
+/*
+ * When the link comes up the driver tells all functions, over whatever else is
+ * in their mailboxes: have that behind us.
+ */
+static void make_vfs(void)
+{
+	char path[192];
+
+	snprintf(path, sizeof(path), "%s/virtfn%u", pf(), NR_VFS - 1);
+	if (!access(path, F_OK))
+		return;
+	set_numvfs(NR_VFS);
+	WAIT_FOR(has_carrier());
+}
+
+/* Have the physical function's driver let it work. */
+static void vf_start(struct vf *vf)
+{
+	vf_write(vf, VF_MAILBOX, VF_MAILBOX_VFU);
+	vf_write(vf, VF_MBMEM, VF_MSG_RESET);
+	vf_write(vf, VF_MAILBOX, VF_MAILBOX_REQ);
+	WAIT_FOR(VF_MSG_REPLY(vf_read(vf, VF_MBMEM)));
+	REQUIRE(VF_MSG_TYPE(vf_read(vf, VF_MBMEM)) == VF_MSG_RESET);
+	vf_write(vf, VF_MAILBOX, VF_MAILBOX_ACK);
+}
+
+static void vf_open(struct vf *vf, unsigned int n, int iommufd)
+{
+	char path[256], link[256];
+	ssize_t len;
+	glob_t g;
+
+	snprintf(path, sizeof(path), "%s/virtfn%u", pf(), n);
+	len = readlink(path, link, sizeof(link) - 1);
+	REQUIRE(len > 0);
+	link[len] = 0;
+	snprintf(vf->bdf, sizeof(vf->bdf), "%.31s", strrchr(link, '/') + 1);
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override",
+		 vf->bdf);
+	write_file(path, "vfio-pci");
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", vf->bdf);
+	if (access(path, F_OK))
+		write_file("/sys/bus/pci/drivers_probe", vf->bdf);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/vfio*",
+		 vf->bdf);
+	if (glob(path, 0, NULL, &g))
+		FATAL("vfio-pci did not take %s", vf->bdf);
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s",
+		 strrchr(g.gl_pathv[0], '/') + 1);
+	globfree(&g);
+
+	vf->fd = open(path, O_RDWR | O_CLOEXEC);
+	if (vf->fd < 0)
+		FATAL("%s: %s", path, strerror(errno));
+	vfio_bind(vf->fd, iommufd);
+	vfio_command(vf->fd, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	vf->bar = vfio_map_bar(vf->fd, &vf->bar_size);
+	vf_start(vf);
+}
+
+static void vf_close(struct vf *vf)
+{
+	if (vf->fd < 0)
+		return;
+	munmap(vf->bar, vf->bar_size);
+	close(vf->fd);
+	vf->fd = -1;
+}
+
+/* A ring of descriptors at @iova, none of them for it yet */
+static void vf_set_ring(struct vf *vf, __u64 iova)
+{
+	vf_write(vf, VF_TXDCTL, 0);
+	vf_write(vf, VF_TDBAL, iova);
+	vf_write(vf, VF_TDBAH, iova >> 32);
+	vf_write(vf, VF_TDLEN, RING_SIZE * DESC_SIZE);
+	vf_write(vf, VF_TDH, 0);
+	vf_write(vf, VF_TDT, 0);
+	vf_write(vf, VF_TXDCTL, VF_TXDCTL_ENABLE);
+}
+
+static void fill_ring(__u32 *desc)
+{
+	int i;
+
+	fill_unique(desc, RING_SIZE * DESC_SIZE);
+	for (i = 0; i < RING_SIZE; i++, desc += DESC_SIZE / 4) {
+		desc[2] = DESC_CONTEXT | DESC_REPORT;
+		desc[3] &= ~DESC_DONE;
+	}
+}
+
+/*
+ * Have it read a descriptor at @iova, where @gpa should be, and write it back as
+ * done. If it could not read that it should report, it would not write.
+ */
+static enum dma_result vf_dma(struct vf *vf, struct unit *u, __u64 iova,
+			      __u64 gpa)
+{
+	__u32 *desc = vm_hva(&u->vm, gpa), before[RING_SIZE * DESC_SIZE / 4];
+
+	fill_ring(desc);
+	memcpy(before, desc, sizeof(before));
+	vf_set_ring(vf, iova);
+	vf_write(vf, VF_TDT, 1);
+	/* It does so before it looks at another register. */
+	REQUIRE(vf_read(vf, VF_TDH) == 1);
+	if (!memcmp(desc, before, sizeof(before)))
+		return DMA_BLOCKED;
+	before[3] |= DESC_DONE;
+	return memcmp(desc, before, sizeof(before)) ? DMA_GARBLED : DMA_REACHED;
+}
+
+FIXTURE(vfs) {
+	struct unit u;
+	struct vf vf[NR_VFS];
+};
+
+FIXTURE_VARIANT(vfs) {
+	struct unit_config config;
+};
+
+FIXTURE_VARIANT_ADD(vfs, trap) {
+	.config = { .mode = UNIT_MODE_TRAP },
+};
+
+FIXTURE_SETUP(vfs)
+{
+	int i;
+
+	make_vfs();
+	unit_open(&self->u, &variant->config);
+	RUN(&self->u, g_setup, 0);
+	for (i = 0; i < NR_VFS; i++) {
+		vf_open(&self->vf[i], i, self->u.iommufd);
+		RUN(&self->u, g_domain, i, DID + i, 4);
+		RUN(&self->u, g_map, i, IOVA, PAGE(i), 1, MAP_RW);
+		RUN(&self->u, g_attach, SID(i), i);
+		ASSERT_EQ(0, unit_attach(self->u.fd, self->vf[i].fd, SID(i)));
+	}
+	RUN(&self->u, g_enable, true);
+}
+
+FIXTURE_TEARDOWN(vfs)
+{
+	vf_close(&self->vf[0]);
+	vf_close(&self->vf[1]);
+	unit_close(&self->u);
+}
+
+/* Each goes through its own domain, though the card is one. */
+TEST_F(vfs, two_domains)
+{
+	struct unit *u = &self->u;
+	struct vf *vf = self->vf;
+
+	EXPECT_EQ(2, unit_stats(u).out_domains);
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[1], u, IOVA, PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, IOVA, PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[1], u, IOVA, PAGE(0)));
+	/* What is gone for one is not for the other. */
+	RUN(u, g_unmap, 0, IOVA, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[1], u, IOVA, PAGE(1)));
+	RUN(u, g_map, 0, IOVA, PAGE(2), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(2)));
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+	/* One of them is taken away. */
+	ASSERT_EQ(0, unit_detach(u->fd, SID(1)));
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[1], u, IOVA, PAGE(1)));
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(2)));
+	/* Without translation nothing is reached. */
+	RUN(u, g_enable, false);
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, IOVA, PAGE(2)));
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, PAGE(2), PAGE(2)));
+}
+
+/* One for each of two virtual machines */
+TEST_F(vfs, two_units)
+{
+	struct unit *u = &self->u, other;
+	struct vf *vf = self->vf;
+
+	ASSERT_EQ(0, unit_detach(u->fd, SID(1)));
+	vf_close(&vf[1]);
+	unit_open(&other, &variant->config);
+	vf_open(&vf[1], 1, other.iommufd);
+	RUN(&other, g_setup, 0);
+	RUN(&other, g_domain, 0, DID, 3);
+	RUN(&other, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+	RUN(&other, g_attach, SID(0), 0);
+	RUN(&other, g_enable, true);
+	ASSERT_EQ(0, unit_attach(other.fd, vf[1].fd, SID(0)));
+
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], &other, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[1], &other, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[1], u, IOVA, PAGE(0)));
+	RUN(&other, g_unmap, 0, IOVA, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[1], &other, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+	vf_close(&vf[1]);
+	unit_close(&other);
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+}
+
+/**
+ * struct hammer - A thread that has a function make DMA as often as it can
+ * @vf: The function
+ * @thread: The thread
+ * @stop: It is to end
+ * @rounds: How often it did
+ */
+struct hammer {
+	struct vf *vf;
+	pthread_t thread;
+	bool stop;
+	unsigned long rounds;
+};
+
+static void *hammer_thread(void *arg)
+{
+	struct hammer *h = arg;
+	unsigned int n;
+
+	for (n = 1; !READ_ONCE(h->stop); n++) {
+		vf_write(h->vf, VF_TDT, n % RING_SIZE);
+		WRITE_ONCE(h->rounds, h->rounds + 1);
+	}
+	return NULL;
+}
+
+static void wait_rounds(struct hammer *h, unsigned long n)
+{
+	unsigned long begin = READ_ONCE(h->rounds);
+
+	WAIT_FOR(READ_ONCE(h->rounds) - begin >= n);
+}
+
+static void hammer_start(struct hammer *h, struct vf *vf)
+{
+	*h = (struct hammer){ .vf = vf };
+	REQUIRE(!pthread_create(&h->thread, NULL, hammer_thread, h));
+	wait_rounds(h, 10);
+}
+
+static void hammer_stop(struct hammer *h)
+{
+	WRITE_ONCE(h->stop, true);
+	REQUIRE(!pthread_join(h->thread, NULL));
+}
+
+static void vf_reset(struct vf *vf)
+{
+	REQUIRE(!ioctl(vf->fd, VFIO_DEVICE_RESET));
+}
+
+static void vf_reset_sysfs(struct vf *vf)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", vf->bdf);
+	write_file(path, "1");
+}
+
+/*
+ * Reset while it works and the guest changes its mind: what holds after is what
+ * the guest said last, and the other function did not notice.
+ */
+static void check_reset(struct __test_metadata *_metadata, struct unit *u,
+			struct vf *vf, void (*reset)(struct vf *vf))
+{
+	struct kviommu_stats before, after;
+	struct hammer h;
+
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[1], u, IOVA, PAGE(1)));
+	before = unit_stats(u);
+
+	/* DMA while it is reset */
+	fill_ring(vm_hva(&u->vm, PAGE(0)));
+	vf_set_ring(&vf[0], IOVA);
+	hammer_start(&h, &vf[0]);
+	reset(&vf[0]);
+	wait_rounds(&h, 10);
+	hammer_stop(&h);
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[1], u, IOVA, PAGE(1)));
+	vf_start(&vf[0]);
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, IOVA, PAGE(1)));
+	after = unit_stats(u);
+	EXPECT_EQ(before.out_pinned, after.out_pinned);
+	EXPECT_EQ(before.out_mapped, after.out_mapped);
+	EXPECT_EQ(before.out_domains, after.out_domains);
+	EXPECT_EQ(before.out_errors, after.out_errors);
+
+	/* What the guest changed before the reset stays changed. */
+	RUN(u, g_unmap, 0, IOVA, 1, 0);
+	RUN(u, g_map, 0, IOVA + PAGE_SIZE, PAGE(3), 1, MAP_RW);
+	reset(&vf[0]);
+	vf_start(&vf[0]);
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA + PAGE_SIZE, PAGE(3)));
+	/* And it can be changed after. */
+	RUN(u, g_detach, SID(0), DID);
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, IOVA + PAGE_SIZE, PAGE(3)));
+	reset(&vf[0]);
+	vf_start(&vf[0]);
+	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, IOVA + PAGE_SIZE, PAGE(3)));
+	RUN(u, g_attach, SID(0), 1);
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(1)));
+}
+
+TEST_F(vfs, function_level_reset)
+{
+	check_reset(_metadata, &self->u, self->vf, vf_reset);
+}
+
+TEST_F(vfs, reset_by_sysfs)
+{
+	check_reset(_metadata, &self->u, self->vf, vf_reset_sysfs);
+}
+
+/* The host takes the functions away, which waits for the unit to let them go. */
+TEST_F(vfs, taken_away)
+{
+	struct unit *u = &self->u;
+	struct vf *vf = self->vf;
+	char path[128];
+	int status;
+	pid_t pid;
+
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+	pid = fork();
+	if (!pid) {
+		/* What it inherited would keep the devices. */
+		vf_close(&vf[0]);
+		vf_close(&vf[1]);
+		close(u->fd);
+		set_numvfs(0);
+		_exit(0);
+	}
+	/* It has begun when the directory of one is gone. */
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev",
+		 vf[0].bdf);
+	WAIT_FOR(access(path, F_OK));
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
+	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
+	ASSERT_EQ(0, unit_detach(u->fd, SID(1)));
+	vf_close(&vf[0]);
+	vf_close(&vf[1]);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, unit_stats(u).out_devices);
+}
+
+FIXTURE(hot_reset) {
+	struct unit u;
+};
+
+FIXTURE_VARIANT(hot_reset) {
+	struct unit_config config;
+};
+
+FIXTURE_VARIANT_ADD(hot_reset, trap) {
+	.config = { .mode = UNIT_MODE_TRAP },
+};
+
+FIXTURE_SETUP(hot_reset)
+{
+	unit_open(&self->u, &variant->config);
+	unit_add_device(&self->u, 0, SID(0));
+	RUN(&self->u, g_setup, 0);
+	RUN(&self->u, g_domain, 0, DID, 4);
+	RUN(&self->u, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+	RUN(&self->u, g_attach, SID(0), 0);
+	RUN(&self->u, g_enable, true);
+}
+
+FIXTURE_TEARDOWN(hot_reset)
+{
+	unit_close(&self->u);
+}
+
+/* The whole bus below a root port, with a transfer under way */
+TEST_F(hot_reset, translations_hold)
+{
+	struct vfio_pci_hot_reset reset = { .argsz = sizeof(reset) };
+	struct unit *u = &self->u;
+	struct kviommu_stats before, after;
+
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	before = unit_stats(u);
+	RUN(u, g_dma_start, 0, EDU_TO_RAM, IOVA, 0, DMA_LEN);
+	ASSERT_EQ(0, ioctl(u->dev[0].fd, VFIO_DEVICE_PCI_HOT_RESET, &reset));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(1)));
+	after = unit_stats(u);
+	EXPECT_EQ(before.out_pinned, after.out_pinned);
+	EXPECT_EQ(before.out_mapped, after.out_mapped);
+	EXPECT_EQ(before.out_errors, after.out_errors);
+
+	RUN(u, g_unmap, 0, IOVA, 1, 0);
+	ASSERT_EQ(0, ioctl(u->dev[0].fd, VFIO_DEVICE_PCI_HOT_RESET, &reset));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
+	RUN(u, g_map, 0, IOVA, PAGE(2), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(2)));
+}
+
+TEST_HARNESS_MAIN
