@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The pin cache above an IOAS that is made up: what is pinned when, and what of
+ * it is given back.
+ */
+#define NOTRACE	/* the events are in the module proper */
+
+#include <kunit/test.h>
+#include <linux/module.h>
+
+#include "pin.c"
+
+#define NR_GFNS		512
+#define NR_PAGES	4	/* behind all the frames, in turn */
+#define READ_ONLY	500	/* from here on */
+#define NO_MEMORY	510	/* from here on */
+#define RD		KVIOMMU_READ
+#define WR		KVIOMMU_WRITE
+
+/**
+ * struct ctx - A unit and its IOAS
+ * @test: The test
+ * @unit: The unit, as far as the pin cache uses it
+ * @pages: Memory that the IOAS maps
+ * @pins: How often each guest frame is pinned
+ * @pinned: Sum of @pins
+ * @limit: What @pinned may become: the limit of locked memory
+ * @calls: Times that memory was pinned
+ * @copies: Accesses that went past the cache
+ * @errors: Errors that were reported
+ */
+struct ctx {
+	struct kunit *test;
+	struct kviommu_unit unit;
+	struct page *pages;
+	unsigned int pins[NR_GFNS];
+	unsigned int pinned;
+	unsigned int limit;
+	unsigned int calls;
+	unsigned int copies;
+	unsigned int errors;
+};
+
+static struct ctx *ctx_of(struct kviommu_access *a)
+{
+	return container_of(a, struct ctx, unit.access);
+}
+
+int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
+		       struct page **page)
+{
+	struct ctx *ctx = ctx_of(a);
+
+	if (gfn >= NO_MEMORY)
+		return -ENOENT;
+	if (write && gfn >= READ_ONLY)
+		return -EPERM;
+	if (ctx->pinned >= ctx->limit)
+		return -ENOMEM;
+	ctx->calls++;
+	ctx->pinned++;
+	ctx->pins[gfn]++;
+	*page = ctx->pages + gfn % NR_PAGES;
+	return 0;
+}
+
+void kviommu_access_unpin(struct kviommu_access *a, u64 gfn)
+{
+	struct ctx *ctx = ctx_of(a);
+
+	KUNIT_ASSERT_LT(ctx->test, gfn, NO_MEMORY);
+	KUNIT_ASSERT_GT(ctx->test, ctx->pins[gfn], 0);
+	ctx->pinned--;
+	ctx->pins[gfn]--;
+}
+
+int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
+		      unsigned int len, bool write)
+{
+	struct ctx *ctx = ctx_of(a);
+
+	ctx->copies++;
+	if (!write)
+		memset(buf, 0xcc, len);
+	return 0;
+}
+
+void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
+		   int err)
+{
+	container_of(unit, struct ctx, unit)->errors++;
+}
+
+static void free_memory(void *pages)
+{
+	__free_pages(pages, get_order(NR_PAGES * PAGE_SIZE));
+}
+
+static int pin_kunit_init(struct kunit *test)
+{
+	struct ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, ctx);
+	ctx->pages = alloc_pages(GFP_KERNEL | __GFP_ZERO,
+				 get_order(NR_PAGES * PAGE_SIZE));
+	KUNIT_ASSERT_NOT_NULL(test, ctx->pages);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_memory,
+							   ctx->pages));
+	ctx->test = test;
+	ctx->limit = UINT_MAX;
+	mutex_init(&ctx->unit.map_lock);
+	xa_init_flags(&ctx->unit.pins.chunks, XA_FLAGS_ACCOUNT);
+	ctx->unit.policy.max_pins = 1000;
+	ctx->unit.policy.max_idle_pins = 1000;
+	test->priv = ctx;
+	mutex_lock(&ctx->unit.map_lock);
+	return 0;
+}
+
+/* Whatever the test did: all is given back, and nothing is left. */
+static void pin_kunit_exit(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	struct chunk *chunk;
+	unsigned long index;
+	unsigned int i;
+
+	if (!ctx)
+		return;
+	xa_for_each(&ctx->unit.pins.chunks, index, chunk)
+		for (i = 0; i < CHUNK_GFNS; i++)
+			while (chunk->pins[i].pinned && chunk->pins[i].uses)
+				kviommu_pin_put(&ctx->unit,
+						(index << CHUNK_SHIFT) + i);
+	kviommu_pin_trim(&ctx->unit, 0);
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.pinned, 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
+	KUNIT_EXPECT_EQ(test, kviommu_pin_bytes(&ctx->unit), 0);
+	KUNIT_EXPECT_TRUE(test, xa_empty(&ctx->unit.pins.chunks));
+	mutex_unlock(&ctx->unit.map_lock);
+	mutex_destroy(&ctx->unit.map_lock);
+}
+
+static int get(struct ctx *ctx, u64 gfn, unsigned int prot)
+{
+	u64 pfn = 0;
+	int ret = kviommu_pin_get(&ctx->unit, gfn, prot, &pfn);
+
+	if (!ret && pfn != page_to_pfn(ctx->pages + gfn % NR_PAGES))
+		return -EFAULT;
+	return ret;
+}
+
+static void pin_once_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, get(ctx, 5, RD | WR), 0);
+	KUNIT_EXPECT_EQ(test, get(ctx, 5, RD), 0);
+	KUNIT_EXPECT_EQ(test, get(ctx, 5, RD | WR), 0);
+	KUNIT_EXPECT_EQ(test, ctx->pins[5], 1);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.pinned, 1);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
+	kviommu_pin_put(&ctx->unit, 5);
+	kviommu_pin_put(&ctx->unit, 5);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
+	kviommu_pin_put(&ctx->unit, 5);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 1);
+
+	/* Idle, it is still there: the next use asks nobody. */
+	ctx->calls = 0;
+	KUNIT_EXPECT_EQ(test, get(ctx, 5, RD | WR), 0);
+	KUNIT_EXPECT_EQ(test, ctx->calls, 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_pin_misses, 1);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_pin_hits, 3);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_pinned_peak, 1);
+}
+
+static void pin_rights_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	/* What fails leaves nothing behind, not even a chunk. */
+	KUNIT_EXPECT_EQ(test, get(ctx, NO_MEMORY, RD), -ENOENT);
+	KUNIT_EXPECT_EQ(test, get(ctx, U64_MAX, RD), -ENOENT);
+	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, WR), -EPERM);
+	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, RD | WR), -EPERM);
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.nr_chunks, 0);
+
+	/* One right does not give the other. */
+	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, RD), 0);
+	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, WR), -EPERM);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
+
+	/* Each is asked for when it is needed; the pin stays one. */
+	KUNIT_EXPECT_EQ(test, get(ctx, 0, RD), 0);
+	ctx->calls = 0;
+	KUNIT_EXPECT_EQ(test, get(ctx, 0, WR), 0);
+	KUNIT_EXPECT_EQ(test, ctx->calls, 1);
+	KUNIT_EXPECT_EQ(test, get(ctx, 0, RD | WR), 0);
+	KUNIT_EXPECT_EQ(test, ctx->calls, 1);
+	KUNIT_EXPECT_EQ(test, ctx->pins[0], 1);
+}
+
+/* Beyond the limit a quarter of the idle pins goes; what was used, last. */
+static void pin_idle_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int gfn;
+
+	ctx->unit.policy.max_idle_pins = 100;
+	for (gfn = 0; gfn < 100; gfn++) {
+		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
+		kviommu_pin_put(&ctx->unit, gfn);
+	}
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 100);
+	KUNIT_ASSERT_EQ(test, get(ctx, 100, RD), 0);
+	kviommu_pin_put(&ctx->unit, 100);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 75);
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 75);
+
+	/* Two of those left are used: the next trim spares them, and only them. */
+	for (gfn = 98; gfn < 100; gfn++) {
+		KUNIT_ASSERT_EQ(test, ctx->pins[gfn], 1);
+		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
+		kviommu_pin_put(&ctx->unit, gfn);
+	}
+	kviommu_pin_trim(&ctx->unit, 2);
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 2);
+	KUNIT_EXPECT_EQ(test, ctx->pins[98], 1);
+	KUNIT_EXPECT_EQ(test, ctx->pins[99], 1);
+}
+
+/* At a limit idle pins make room, those in use never. */
+static void pin_limit_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int gfn;
+
+	ctx->unit.policy.max_pins = 10;
+	for (gfn = 0; gfn < 10; gfn++)
+		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
+	KUNIT_EXPECT_EQ(test, get(ctx, 10, RD), -EDQUOT);
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 10);
+	kviommu_pin_put(&ctx->unit, 7);
+	KUNIT_EXPECT_EQ(test, get(ctx, 10, RD), 0);
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 10);
+	KUNIT_EXPECT_EQ(test, ctx->pins[7], 0);
+	/* What is pinned can be used again. */
+	KUNIT_EXPECT_EQ(test, get(ctx, 10, RD), 0);
+}
+
+static void pin_locked_memory_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	ctx->limit = 2;
+	KUNIT_ASSERT_EQ(test, get(ctx, 0, RD), 0);
+	KUNIT_ASSERT_EQ(test, get(ctx, 1, RD), 0);
+	KUNIT_EXPECT_EQ(test, get(ctx, 2, RD), -ENOMEM);
+	kviommu_pin_put(&ctx->unit, 0);
+	KUNIT_EXPECT_EQ(test, get(ctx, 2, RD), 0);
+	KUNIT_EXPECT_EQ(test, ctx->pins[0], 0);
+	KUNIT_EXPECT_EQ(test, ctx->pins[1], 1);
+}
+
+static void pin_uses_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	struct chunk *chunk;
+
+	KUNIT_ASSERT_EQ(test, get(ctx, 0, RD), 0);
+	chunk = xa_load(&ctx->unit.pins.chunks, 0);
+	KUNIT_ASSERT_NOT_NULL(test, chunk);
+	chunk->pins[0].uses = (1 << 20) - 2;
+	KUNIT_EXPECT_EQ(test, get(ctx, 0, RD), 0);
+	KUNIT_EXPECT_EQ(test, get(ctx, 0, RD), -EOVERFLOW);
+	KUNIT_EXPECT_EQ(test, ctx->pins[0], 1);
+	chunk->pins[0].uses = 1;
+}
+
+/* What is idle goes at once, what is used when the caller has let go of it. */
+static void pin_revoke_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int gfn;
+
+	for (gfn = 60; gfn < 140; gfn++) {
+		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
+		if (gfn != 99)
+			kviommu_pin_put(&ctx->unit, gfn);
+	}
+	KUNIT_EXPECT_FALSE(test, kviommu_pin_revoke(&ctx->unit, 200, 400));
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 80);
+	KUNIT_EXPECT_TRUE(test, kviommu_pin_revoke(&ctx->unit, 70, 130));
+	for (gfn = 60; gfn < 140; gfn++)
+		KUNIT_EXPECT_EQ_MSG(test, ctx->pins[gfn],
+				    gfn < 70 || gfn > 130 || gfn == 99,
+				    "frame %u", gfn);
+	kviommu_pin_put(&ctx->unit, 99);
+	KUNIT_EXPECT_FALSE(test, kviommu_pin_revoke(&ctx->unit, 99, 99));
+	KUNIT_EXPECT_EQ(test, ctx->pins[99], 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 19);
+}
+
+static void guest_memory_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	u8 *memory = page_address(ctx->pages);
+	u32 status = 0xc0ffee;
+	char buf[16];
+
+	mutex_unlock(&ctx->unit.map_lock);
+
+	/* Over the end of a page */
+	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_write(&ctx->unit, PAGE_SIZE - 5,
+						     "hello, world", 12));
+	KUNIT_EXPECT_MEMEQ(test, memory + PAGE_SIZE - 5, "hello, world", 12);
+	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_read(&ctx->unit, PAGE_SIZE - 5,
+						    buf, 12));
+	KUNIT_EXPECT_MEMEQ(test, buf, "hello, world", 12);
+	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_write(&ctx->unit, 64, &status, 4));
+	KUNIT_EXPECT_MEMEQ(test, memory + 64, &status, 4);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 2);
+
+	KUNIT_EXPECT_EQ(test, ctx->errors, 0);
+	KUNIT_EXPECT_EQ(test, -EPERM,
+			kviommu_guest_write(&ctx->unit, READ_ONLY * PAGE_SIZE,
+					    &status, 4));
+	KUNIT_EXPECT_EQ(test, -ENOENT,
+			kviommu_guest_read(&ctx->unit, NO_MEMORY * PAGE_SIZE,
+					   buf, 4));
+	KUNIT_EXPECT_EQ(test, ctx->errors, 2);
+
+	/* Limits of pins are not for the unit's own access. */
+	ctx->unit.policy.max_pins = 0;
+	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_read(&ctx->unit, 9 * PAGE_SIZE,
+						    buf, 4));
+	KUNIT_EXPECT_EQ(test, ctx->copies, 1);
+	KUNIT_EXPECT_EQ(test, ctx->errors, 2);
+
+	mutex_lock(&ctx->unit.map_lock);
+}
+
+static struct kunit_case pin_cases[] = {
+	KUNIT_CASE(pin_once_test),
+	KUNIT_CASE(pin_rights_test),
+	KUNIT_CASE(pin_idle_test),
+	KUNIT_CASE(pin_limit_test),
+	KUNIT_CASE(pin_locked_memory_test),
+	KUNIT_CASE(pin_uses_test),
+	KUNIT_CASE(pin_revoke_test),
+	KUNIT_CASE(guest_memory_test),
+	{}
+};
+
+static struct kunit_suite pin_suite = {
+	.name = "kviommu_pin",
+	.init = pin_kunit_init,
+	.exit = pin_kunit_exit,
+	.test_cases = pin_cases,
+};
+
+kunit_test_suite(pin_suite);
+
+MODULE_DESCRIPTION("KUnit tests of kviommu's pin cache");
+MODULE_LICENSE("GPL");

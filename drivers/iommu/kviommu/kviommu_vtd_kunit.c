@@ -1,0 +1,1127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The VT-d front-end against the specification, without a host below it: what
+ * frontend.h offers to a front-end stands here, and takes notes.
+ *
+ * Bits are given by their numbers in the specification, not by the names of
+ * vtd/spec.h, whose values are under test as well.
+ */
+#define NOTRACE	/* the events are in the module proper */
+
+#include <kunit/test.h>
+#include <linux/module.h>
+#include <linux/sizes.h>
+
+#include "vtd/fault.c"
+#include "vtd/qi.c"
+#include "vtd/regs.c"
+#include "vtd/tables.c"
+
+/* Guest memory. What lies beyond is none. */
+#define ROOT		0x1000
+#define CONTEXT		0x2000
+#define QUEUE		0x3000
+#define STATUS		0x4ffc
+#define MEMORY_END	0x5000
+#define NO_MEMORY	0x123456000ULL
+#define BEYOND_HAW	BIT_ULL(48)
+
+#define SID		0xabcd	/* bus 0xab, device and function 0xcd */
+#define MAX_NOTES	64
+#define MAX_STEPS	100
+
+enum what {
+	NOTHING,
+	REBIND,		/* sid, mask */
+	INVALIDATE,	/* did, first, last */
+	FLUSH,
+	STORE,		/* gpa, len */
+	SIGNAL,		/* enum kviommu_signal */
+};
+
+struct note {
+	enum what what;
+	u64 a, b, c;
+};
+
+/* @again: How often the next things are to be left unfinished */
+struct kviommu_unit {
+	u8 memory[MEMORY_END];
+	struct note notes[MAX_NOTES];
+	unsigned int nr;
+	unsigned int again;
+	u64 descriptors;
+	u64 faults;
+};
+
+static void note(struct kviommu_unit *unit, enum what what, u64 a, u64 b, u64 c)
+{
+	if (unit->nr < MAX_NOTES)
+		unit->notes[unit->nr++] = (struct note){ what, a, b, c };
+}
+
+int kviommu_guest_read(struct kviommu_unit *unit, u64 gpa, void *buf,
+		       unsigned int len)
+{
+	if (gpa >= MEMORY_END || len > MEMORY_END - gpa)
+		return -ENOENT;
+	memcpy(buf, unit->memory + gpa, len);
+	return 0;
+}
+
+int kviommu_guest_write(struct kviommu_unit *unit, u64 gpa, const void *buf,
+			unsigned int len)
+{
+	if (gpa >= MEMORY_END || len > MEMORY_END - gpa)
+		return -ENOENT;
+	memcpy(unit->memory + gpa, buf, len);
+	note(unit, STORE, gpa, len, 0);
+	return 0;
+}
+
+void kviommu_signal(struct kviommu_unit *unit, enum kviommu_signal what)
+{
+	note(unit, SIGNAL, what, 0, 0);
+}
+
+static int finish(struct kviommu_unit *unit)
+{
+	if (!unit->again)
+		return 0;
+	unit->again--;
+	return -EAGAIN;
+}
+
+int kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask)
+{
+	note(unit, REBIND, sid, mask, 0);
+	return finish(unit);
+}
+
+int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
+		       struct kviommu_progress *p)
+{
+	note(unit, INVALIDATE, did, first, last);
+	p->first++;
+	return finish(unit);
+}
+
+bool kviommu_time_up(struct kviommu_unit *unit)
+{
+	return false;
+}
+
+void kviommu_flush(struct kviommu_unit *unit)
+{
+	note(unit, FLUSH, 0, 0, 0);
+}
+
+void kviommu_count_descriptors(struct kviommu_unit *unit, unsigned int n)
+{
+	unit->descriptors += n;
+}
+
+void kviommu_count_fault(struct kviommu_unit *unit)
+{
+	unit->faults++;
+}
+
+/* One unit with tables of 3 and 4 levels. */
+struct ctx {
+	struct kviommu_unit unit;
+	u32 page[SZ_4K / sizeof(u32)];
+	struct kviommu_frontend *fe;
+	struct vtd *vtd;
+	u64 cap;
+	u64 ecap;
+};
+
+static int vtd_kunit_init(struct kunit *test)
+{
+	struct ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, ctx);
+	ctx->fe = kviommu_vtd_create(&ctx->unit, 0, ctx->page, 48, false,
+				     &ctx->cap, &ctx->ecap);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->fe));
+	ctx->vtd = to_vtd(ctx->fe);
+	test->priv = ctx;
+	return 0;
+}
+
+static void vtd_kunit_exit(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	if (ctx)
+		ctx->fe->ops->destroy(ctx->fe);
+}
+
+/*
+ * As KVM does: the store first, then the call; and as the unit does, all that
+ * there is to do, but not for ever.
+ */
+static void guest_store(struct ctx *ctx, unsigned int offset, const void *data,
+			unsigned int len)
+{
+	unsigned int i;
+
+	memcpy((u8 *)ctx->page + offset, data, len);
+	ctx->fe->ops->write(ctx->fe, offset, data, len);
+	for (i = 0; i < MAX_STEPS && !ctx->unit.again &&
+	     ctx->fe->ops->pending(ctx->fe); i++)
+		ctx->fe->ops->run(ctx->fe);
+}
+
+static void wr32(struct ctx *ctx, unsigned int offset, u32 val)
+{
+	guest_store(ctx, offset, &val, sizeof(val));
+}
+
+static void wr64(struct ctx *ctx, unsigned int offset, u64 val)
+{
+	guest_store(ctx, offset, &val, sizeof(val));
+}
+
+static u32 rd32(const struct ctx *ctx, unsigned int offset)
+{
+	return ctx->page[offset / sizeof(u32)];
+}
+
+static u64 rd64(const struct ctx *ctx, unsigned int offset)
+{
+	return rd32(ctx, offset) | (u64)rd32(ctx, offset + 4) << 32;
+}
+
+static void put128(struct ctx *ctx, u64 gpa, u64 lo, u64 hi)
+{
+	__le64 entry[2] = { cpu_to_le64(lo), cpu_to_le64(hi) };
+
+	memcpy(ctx->unit.memory + gpa, entry, sizeof(entry));
+}
+
+static unsigned int count(const struct ctx *ctx, enum what what, u64 a)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < ctx->unit.nr; i++)
+		n += ctx->unit.notes[i].what == what &&
+		     ctx->unit.notes[i].a == a;
+	return n;
+}
+
+/* Root and context entries. */
+
+struct resolve_case {
+	const char *name;
+	u64 root, root_hi;
+	u64 lo, hi;
+	enum kviommu_bind_type type;
+	u8 fault;
+	u8 levels;
+	bool quiet;
+};
+
+#define P		BIT_ULL(0)
+#define FPD		BIT_ULL(1)
+#define TT(n)		((u64)(n) << 2)
+#define AW(n)		((u64)(n))
+#define DID(n)		((u64)(n) << 8)
+#define TABLE		0x7000ULL
+
+#define RESOLVE_FAULT(_name, _root, _root_hi, _lo, _hi, _fault)		\
+	{ .name = (_name), .root = (_root), .root_hi = (_root_hi),	\
+	  .lo = (_lo), .hi = (_hi), .fault = (_fault) }
+
+static const struct resolve_case resolve_cases[] = {
+	{ "root not present", ~P, ~0ULL },
+	{ "context not present", CONTEXT | P, 0, ~P, ~0ULL },
+	{ "3 levels", CONTEXT | P, 0, TABLE | P, AW(1) | DID(0xfedc),
+	  KVIOMMU_BIND_DOMAIN, .levels = 3 },
+	{ "4 levels", CONTEXT | P, 0, TABLE | P, AW(2) | DID(0xfedc),
+	  KVIOMMU_BIND_DOMAIN, .levels = 4 },
+	{ "fault processing disabled", CONTEXT | P, 0, TABLE | P | FPD,
+	  AW(2) | DID(0xfedc), KVIOMMU_BIND_DOMAIN, .levels = 4, .quiet = true },
+	{ "bits for software", CONTEXT | P, 0, TABLE | P,
+	  AW(2) | DID(0xfedc) | GENMASK_ULL(6, 3),
+	  KVIOMMU_BIND_DOMAIN, .levels = 4 },
+	{ "pass-through", CONTEXT | P, 0, P | TT(2), AW(2),
+	  KVIOMMU_BIND_IDENTITY },
+	{ "pass-through has no table", CONTEXT | P, 0, BEYOND_HAW | P | TT(2),
+	  AW(1), KVIOMMU_BIND_IDENTITY },
+	RESOLVE_FAULT("root: bit 1", CONTEXT | P | BIT_ULL(1), 0, 0, 0, 0xa),
+	RESOLVE_FAULT("root: bit 11", CONTEXT | P | BIT_ULL(11), 0, 0, 0, 0xa),
+	RESOLVE_FAULT("root: upper half", CONTEXT | P, P, 0, 0, 0xa),
+	RESOLVE_FAULT("root: table beyond the width",
+		      CONTEXT | P | BEYOND_HAW, 0, 0, 0, 0xa),
+	RESOLVE_FAULT("root: table not in memory", NO_MEMORY | P, 0, 0, 0, 0x9),
+	RESOLVE_FAULT("context: bit 4", CONTEXT | P, 0, TABLE | P | BIT_ULL(4),
+		      AW(2), 0xb),
+	RESOLVE_FAULT("context: bit 11", CONTEXT | P, 0,
+		      TABLE | P | BIT_ULL(11), AW(2), 0xb),
+	RESOLVE_FAULT("context: bit 71", CONTEXT | P, 0, TABLE | P,
+		      AW(2) | BIT_ULL(71 - 64), 0xb),
+	RESOLVE_FAULT("context: bit 88", CONTEXT | P, 0, TABLE | P,
+		      AW(2) | BIT_ULL(88 - 64), 0xb),
+	RESOLVE_FAULT("context: bit 127", CONTEXT | P, 0, TABLE | P,
+		      AW(2) | BIT_ULL(127 - 64), 0xb),
+	RESOLVE_FAULT("context: tables beyond the width", CONTEXT | P, 0,
+		      TABLE | P | BEYOND_HAW, AW(2), 0xb),
+	RESOLVE_FAULT("context: 2 levels", CONTEXT | P, 0, TABLE | P, AW(0), 0x3),
+	RESOLVE_FAULT("context: 5 levels", CONTEXT | P, 0, TABLE | P, AW(3), 0x3),
+	RESOLVE_FAULT("context: width 7", CONTEXT | P, 0, TABLE | P, AW(7), 0x3),
+	RESOLVE_FAULT("context: pass-through of 2 levels", CONTEXT | P, 0,
+		      P | TT(2), AW(0), 0x3),
+	RESOLVE_FAULT("context: translated requests", CONTEXT | P, 0,
+		      TABLE | P | TT(1), AW(2), 0x3),
+	RESOLVE_FAULT("context: type 3", CONTEXT | P, 0, TABLE | P | TT(3),
+		      AW(2), 0x3),
+	RESOLVE_FAULT("context: wrong, but no faults wanted", CONTEXT | P, 0,
+		      TABLE | P | FPD | TT(3), AW(2), 0),
+};
+
+KUNIT_ARRAY_PARAM_DESC(resolve, resolve_cases, name);
+
+static void resolve_test(struct kunit *test)
+{
+	const struct resolve_case *c = test->param_value;
+	struct ctx *ctx = test->priv;
+	struct kviommu_binding b;
+
+	put128(ctx, ROOT + 16 * 0xab, c->root, c->root_hi);
+	put128(ctx, CONTEXT + 16 * 0xcd, c->lo, c->hi);
+	ctx->vtd->root = ROOT;
+	ctx->vtd->te = true;
+	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+
+	KUNIT_EXPECT_EQ(test, b.type, c->type);
+	KUNIT_EXPECT_EQ(test, b.fault, c->fault);
+	KUNIT_EXPECT_EQ(test, b.levels, c->levels);
+	KUNIT_EXPECT_EQ(test, b.quiet, c->quiet);
+	if (c->type == KVIOMMU_BIND_DOMAIN) {
+		KUNIT_EXPECT_EQ(test, b.did, 0xfedc);
+		KUNIT_EXPECT_EQ(test, b.pgtbl, TABLE);
+	}
+}
+
+static void resolve_root_table_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	struct kviommu_binding b;
+
+	ctx->vtd->te = true;
+	ctx->vtd->root = NO_MEMORY;
+	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
+	KUNIT_EXPECT_EQ(test, b.fault, 0x8);
+
+	/* The capabilities offer no other mode than legacy. */
+	put128(ctx, ROOT + 16 * 0xab, CONTEXT | P, 0);
+	put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(2));
+	ctx->vtd->root = ROOT | BIT_ULL(10);
+	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
+	KUNIT_EXPECT_EQ(test, b.fault, 0x30);
+}
+
+static void resolve_untranslated_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	struct kviommu_binding b;
+
+	ctx->vtd->root = NO_MEMORY;
+	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
+	KUNIT_EXPECT_EQ(test, b.fault, 0);
+
+	ctx->vtd->boot_identity = true;
+	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_IDENTITY);
+	KUNIT_EXPECT_EQ(test, b.fault, 0);
+}
+
+static void resolve_39_bits_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	struct kviommu_binding b;
+
+	ctx->vtd->levels_max = 3;
+	ctx->vtd->te = true;
+	ctx->vtd->root = ROOT;
+	put128(ctx, ROOT + 16 * 0xab, CONTEXT | P, 0);
+	put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(2));
+	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	KUNIT_EXPECT_EQ(test, b.fault, 0x3);
+
+	put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(1));
+	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_DOMAIN);
+	KUNIT_EXPECT_EQ(test, b.levels, 3);
+}
+
+/* Second-level paging entries. */
+
+struct decode_case {
+	const char *name;
+	unsigned int level;
+	u64 val;
+	struct kviommu_entry e;
+};
+
+#define R		BIT_ULL(0)
+#define W		BIT_ULL(1)
+#define PS		BIT_ULL(7)
+#define SNP		BIT_ULL(11)
+#define TM		BIT_ULL(62)
+#define RD		KVIOMMU_READ
+#define WR		KVIOMMU_WRITE
+
+static const struct decode_case decode_cases[] = {
+	{ "not present", 1, ~(R | W) },
+	{ "not present: table", 4, ~(R | W) },
+	{ "4 KiB, read", 1, 0xabcdef123000 | R, { RD, true, 0, 0xabcdef123000 } },
+	{ "4 KiB, write", 1, 0xabcdef123000 | W, { WR, true, 0, 0xabcdef123000 } },
+	{ "4 KiB, PS means nothing", 1, 0x123000 | R | W | PS,
+	  { RD | WR, true, 0, 0x123000 } },
+	{ "4 KiB, ignored bits", 1,
+	  0x123000 | R | W | BIT_ULL(2) | GENMASK_ULL(10, 8) |
+	  GENMASK_ULL(61, 52) | BIT_ULL(63), { RD | WR, true, 0, 0x123000 } },
+	{ "4 KiB, beyond the width", 1, BEYOND_HAW | R, { .leaf = true, .fault = 0xc } },
+	{ "4 KiB, bit 51", 1, BIT_ULL(51) | R, { .leaf = true, .fault = 0xc } },
+	{ "4 KiB, SNP", 1, 0x123000 | R | SNP, { .leaf = true, .fault = 0xc } },
+	{ "4 KiB, TM", 1, 0x123000 | R | TM, { .leaf = true, .fault = 0xc } },
+	{ "2 MiB", 2, 0x40200000 | R | W | PS, { RD | WR, true, 0, 0x40200000 } },
+	{ "2 MiB, bit 12", 2, 0x40201000 | R | PS, { .leaf = true, .fault = 0xc } },
+	{ "2 MiB, bit 20", 2, 0x40300000 | R | PS, { .leaf = true, .fault = 0xc } },
+	{ "1 GiB", 3, 0x8040000000 | W | PS, { WR, true, 0, 0x8040000000 } },
+	{ "1 GiB, bit 12", 3, 0x8040001000 | W | PS, { .leaf = true, .fault = 0xc } },
+	{ "1 GiB, bit 29", 3, 0x8060000000 | W | PS, { .leaf = true, .fault = 0xc } },
+	{ "512 GiB are not offered", 4, R | W | PS, { .leaf = true, .fault = 0xc } },
+	{ "table of level 1", 2, 0x123000 | R | W, { RD | WR, false, 0, 0x123000 } },
+	{ "table of level 2", 3, 0x123000 | R, { RD, false, 0, 0x123000 } },
+	{ "table of level 3", 4, 0x123000 | W, { WR, false, 0, 0x123000 } },
+	{ "table beyond the width", 3, BEYOND_HAW | R | W, { .fault = 0xc } },
+};
+
+KUNIT_ARRAY_PARAM_DESC(decode, decode_cases, name);
+
+static void decode_test(struct kunit *test)
+{
+	const struct decode_case *c = test->param_value;
+	struct ctx *ctx = test->priv;
+	struct kviommu_entry e;
+
+	ctx->fe->decode(ctx->fe, c->val, c->level, &e);
+	KUNIT_EXPECT_EQ(test, e.prot, c->e.prot);
+	KUNIT_EXPECT_EQ(test, e.fault, c->e.fault);
+	if (e.prot)
+		KUNIT_EXPECT_EQ(test, e.leaf, c->e.leaf);
+	KUNIT_EXPECT_EQ(test, e.addr, c->e.addr);
+}
+
+static struct kunit_case tables_cases[] = {
+	KUNIT_CASE_PARAM(resolve_test, resolve_gen_params),
+	KUNIT_CASE(resolve_root_table_test),
+	KUNIT_CASE(resolve_untranslated_test),
+	KUNIT_CASE(resolve_39_bits_test),
+	KUNIT_CASE_PARAM(decode_test, decode_gen_params),
+	{}
+};
+
+static struct kunit_suite tables_suite = {
+	.name = "kviommu_vtd_tables",
+	.init = vtd_kunit_init,
+	.exit = vtd_kunit_exit,
+	.test_cases = tables_cases,
+};
+
+/* Descriptors and the queue. */
+
+#define GCMD_QIE	BIT(26)
+#define FSTS_PFO	BIT(0)
+#define FSTS_PPF	BIT(1)
+#define FSTS_IQE	BIT(4)
+#define FSTS_FRI(n)	((n) << 8)
+
+struct desc_case {
+	const char *name;
+	u64 lo, hi;
+	struct note wanted;	/* NOTHING: the descriptor is wrong */
+};
+
+#define GRAN(n)		((u64)(n) << 4)
+#define CC		0x1ULL
+#define CC_SID(n)	((u64)(n) << 32)
+#define CC_FM(n)	((u64)(n) << 48)
+#define IOTLB		0x2ULL
+#define IOTLB_DID(n)	((u64)(n) << 16)
+#define AM(n)		((u64)(n))
+#define WAIT		0x5ULL
+
+static const struct desc_case desc_cases[] = {
+	{ "context, global", CC | GRAN(1), 0, { REBIND, 0, 0xffff } },
+	{ "context, domain", CC | GRAN(2) | IOTLB_DID(7), 0, { REBIND, 0, 0xffff } },
+	{ "context, device", CC | GRAN(3) | CC_SID(SID), 0, { REBIND, SID, 0 } },
+	{ "context, function mask 1", CC | GRAN(3) | CC_SID(SID) | CC_FM(1), 0,
+	  { REBIND, SID, 4 } },
+	{ "context, function mask 2", CC | GRAN(3) | CC_SID(SID) | CC_FM(2), 0,
+	  { REBIND, SID, 6 } },
+	{ "context, function mask 3", CC | GRAN(3) | CC_SID(SID) | CC_FM(3), 0,
+	  { REBIND, SID, 7 } },
+	{ "context, granularity 0", CC | GRAN(0) },
+	{ "context, bit 6", CC | GRAN(1) | BIT_ULL(6) },
+	{ "context, bit 50", CC | GRAN(1) | BIT_ULL(50) },
+	{ "context, upper half", CC | GRAN(1), BIT_ULL(12) },
+	{ "iotlb, global", IOTLB | GRAN(1), 0, { INVALIDATE, -1, 0, U64_MAX } },
+	{ "iotlb, global, drain", IOTLB | GRAN(1) | GENMASK_ULL(7, 6), 0,
+	  { INVALIDATE, -1, 0, U64_MAX } },
+	{ "iotlb, domain", IOTLB | GRAN(2) | IOTLB_DID(0xffff), 0,
+	  { INVALIDATE, 0xffff, 0, U64_MAX } },
+	{ "iotlb, domain, address means nothing", IOTLB | GRAN(2) | IOTLB_DID(9),
+	  ~GENMASK_ULL(11, 7), { INVALIDATE, 9, 0, U64_MAX } },
+	{ "iotlb, page", IOTLB | GRAN(3) | IOTLB_DID(9), 0x7fff12345000,
+	  { INVALIDATE, 9, 0x7fff12345000, 0x7fff12345fff } },
+	{ "iotlb, page, hint", IOTLB | GRAN(3) | IOTLB_DID(9),
+	  0x7fff12345000 | BIT_ULL(6),
+	  { INVALIDATE, 9, 0x7fff12345000, 0x7fff12345fff } },
+	{ "iotlb, page, beyond MGAW", IOTLB | GRAN(3) | IOTLB_DID(9),
+	  0xffff7fff12345000, { INVALIDATE, 9, 0x7fff12345000, 0x7fff12345fff } },
+	{ "iotlb, 2^9 pages", IOTLB | GRAN(3) | IOTLB_DID(9),
+	  0x7fff12345000 | AM(9),
+	  { INVALIDATE, 9, 0x7fff12200000, 0x7fff123fffff } },
+	{ "iotlb, 2^18 pages", IOTLB | GRAN(3), 0x7fff12345000 | AM(18),
+	  { INVALIDATE, 0, 0x7fff00000000, 0x7fff3fffffff } },
+	{ "iotlb, more than MAMV", IOTLB | GRAN(3), AM(19) },
+	{ "iotlb, granularity 0", IOTLB | GRAN(0) },
+	{ "iotlb, bit 8", IOTLB | GRAN(1) | BIT_ULL(8) },
+	{ "iotlb, bit 32", IOTLB | GRAN(1) | BIT_ULL(32) },
+	{ "iotlb, bit 71", IOTLB | GRAN(3), BIT_ULL(71 - 64) },
+	{ "iotlb, bit 75", IOTLB | GRAN(1), BIT_ULL(75 - 64) },
+	{ "wait, no action", WAIT, 0, { FLUSH } },
+	{ "wait, fence", WAIT | BIT_ULL(6), 0, { FLUSH } },
+	{ "wait, bit 7", WAIT | BIT_ULL(7) },
+	{ "wait, bit 31", WAIT | BIT_ULL(31) },
+	{ "wait, status outside of memory", WAIT | BIT_ULL(5), NO_MEMORY },
+	{ "wait, status not aligned", WAIT | BIT_ULL(5), STATUS | 1 },
+	{ "type 0", 0 },
+	{ "device-TLB", 0x3 },
+	{ "interrupt entry cache", 0x4 },
+	{ "PASID cache", 0x7 },
+	{ "scalable mode's types", CC | GRAN(1) | BIT_ULL(9) },
+};
+
+KUNIT_ARRAY_PARAM_DESC(desc, desc_cases, name);
+
+static void queue_on(struct ctx *ctx, unsigned int size)
+{
+	wr64(ctx, 0x90, QUEUE | size);
+	wr32(ctx, 0x18, GCMD_QIE);
+	ctx->unit.nr = 0;
+}
+
+static void desc_test(struct kunit *test)
+{
+	const struct desc_case *c = test->param_value;
+	struct ctx *ctx = test->priv;
+	const struct note *n = ctx->unit.notes;
+	bool right = c->wanted.what != NOTHING;
+
+	queue_on(ctx, 0);
+	put128(ctx, QUEUE, c->lo, c->hi);
+	wr32(ctx, 0x88, 1 << 4);
+
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), right ? 0 : FSTS_IQE);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), right ? 1 << 4 : 0);
+	if (!right) {
+		KUNIT_EXPECT_EQ(test, ctx->unit.faults, 1);
+		KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 0);
+		KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS | 1), 0);
+		return;
+	}
+	KUNIT_EXPECT_EQ(test, ctx->unit.descriptors, 1);
+	KUNIT_EXPECT_EQ(test, n->what, c->wanted.what);
+	KUNIT_EXPECT_EQ(test, n->a, c->wanted.a);
+	KUNIT_EXPECT_EQ(test, n->b, c->wanted.b);
+	KUNIT_EXPECT_EQ(test, n->c, c->wanted.c);
+}
+
+/* The status comes last, after the flush, and then the event. */
+static void wait_order_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	const struct note *n = ctx->unit.notes;
+	u32 status;
+
+	queue_on(ctx, 0);
+	wr32(ctx, 0xa0, 0);
+	put128(ctx, QUEUE, IOTLB | GRAN(2) | IOTLB_DID(1), 0);
+	put128(ctx, QUEUE + 16, WAIT | BIT_ULL(4) | BIT_ULL(5) | 0xc0ffeeULL << 32,
+	       STATUS);
+	wr32(ctx, 0x88, 2 << 4);
+
+	KUNIT_EXPECT_EQ(test, n[0].what, INVALIDATE);
+	KUNIT_EXPECT_EQ(test, n[1].what, FLUSH);
+	KUNIT_EXPECT_EQ(test, n[2].what, STORE);
+	KUNIT_EXPECT_EQ(test, n[3].what, SIGNAL);
+	KUNIT_EXPECT_EQ(test, n[3].a, KVIOMMU_SIGNAL_INVAL);
+	kviommu_guest_read(&ctx->unit, STATUS, &status, sizeof(status));
+	KUNIT_EXPECT_EQ(test, status, 0xc0ffee);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 1);
+}
+
+static void queue_wrap_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int i;
+
+	queue_on(ctx, 0);
+	for (i = 0; i < 256; i++)
+		put128(ctx, QUEUE + 16 * i, IOTLB | GRAN(2) | IOTLB_DID(i), 0);
+	wr32(ctx, 0x88, 250 << 4);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 250 << 4);
+	ctx->unit.nr = 0;
+	wr32(ctx, 0x88, 3 << 4);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 3 << 4);
+	for (i = 0; i < 256; i++)
+		KUNIT_EXPECT_EQ_MSG(test, count(ctx, INVALIDATE, i),
+				    i >= 250 || i < 3, "descriptor %u", i);
+	KUNIT_EXPECT_EQ(test, ctx->unit.descriptors, 259);
+	KUNIT_EXPECT_EQ(test, ctx->unit.faults, 0);
+}
+
+/* The head stays at what is wrong, until the guest has mended it. */
+static void queue_error_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	queue_on(ctx, 0);
+	put128(ctx, QUEUE, IOTLB | GRAN(1), 0);
+	put128(ctx, QUEUE + 16, IOTLB | GRAN(0), 0);
+	put128(ctx, QUEUE + 32, IOTLB | GRAN(2) | IOTLB_DID(2), 0);
+	wr32(ctx, 0x88, 3 << 4);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_IQE);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 1 << 4);
+
+	put128(ctx, QUEUE + 16, IOTLB | GRAN(2) | IOTLB_DID(1), 0);
+	wr32(ctx, 0x88, 3 << 4);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 1 << 4);
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, 1), 0);
+
+	wr32(ctx, 0x34, FSTS_IQE);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 3 << 4);
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, 1), 1);
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, 2), 1);
+}
+
+/* The head passes a descriptor, and the guest its wait, when it is done. */
+static void queue_steps_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	queue_on(ctx, 0);
+	put128(ctx, QUEUE, IOTLB | GRAN(2) | IOTLB_DID(1), 0);
+	put128(ctx, QUEUE + 16, WAIT | BIT_ULL(5), STATUS);
+	ctx->unit.again = 2;
+	wr32(ctx, 0x88, 2 << 4);
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, ctx->unit.again, 1);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 0);
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, ctx->unit.again, 0);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 0);
+	KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS), 0);
+	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->pending(ctx->fe));
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 2 << 4);
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, 1), 3);
+	KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS), 1);
+	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pending(ctx->fe));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.descriptors, 2);
+}
+
+/* Without the mode that the root table asks for no descriptor is right. */
+static void queue_mode_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	wr64(ctx, 0x20, ROOT | BIT_ULL(10));
+	wr32(ctx, 0x18, BIT(30));
+	queue_on(ctx, 0);
+	put128(ctx, QUEUE, IOTLB | GRAN(1), 0);
+	wr32(ctx, 0x88, 1 << 4);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_IQE);
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 0);
+}
+
+static void queue_tail_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	queue_on(ctx, 0);
+	wr32(ctx, 0x88, 256 << 4);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_IQE);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 0);
+}
+
+static void queue_size_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int qs;
+
+	for (qs = 0; qs < 8; qs++) {
+		queue_on(ctx, qs);
+		KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), GCMD_QIE);
+		KUNIT_EXPECT_EQ(test, ctx->vtd->iq_size, 256U << qs);
+		KUNIT_EXPECT_EQ(test, ctx->vtd->iq_base, QUEUE);
+		wr32(ctx, 0x18, 0);
+		KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), 0);
+	}
+}
+
+static struct kunit_case qi_cases[] = {
+	KUNIT_CASE_PARAM(desc_test, desc_gen_params),
+	KUNIT_CASE(wait_order_test),
+	KUNIT_CASE(queue_wrap_test),
+	KUNIT_CASE(queue_error_test),
+	KUNIT_CASE(queue_steps_test),
+	KUNIT_CASE(queue_mode_test),
+	KUNIT_CASE(queue_tail_test),
+	KUNIT_CASE(queue_size_test),
+	{}
+};
+
+static struct kunit_suite qi_suite = {
+	.name = "kviommu_vtd_qi",
+	.init = vtd_kunit_init,
+	.exit = vtd_kunit_exit,
+	.test_cases = qi_cases,
+};
+
+/* Registers. */
+
+/* What of 32 bits keeps what the guest writes. All others are read-only. */
+struct reg_case {
+	unsigned int offset;
+	u32 rw;
+};
+
+static const struct reg_case reg_cases[] = {
+	{ 0x20, 0xfffffc00 }, { 0x24, 0xffffffff },	/* RTADDR */
+	{ 0x28, 0xffffffff }, { 0x2c, 0x60000003 },	/* CCMD, but ICC */
+	{ 0x38, 0x80000000 },				/* FECTL */
+	{ 0x3c, 0xffffffff },				/* FEDATA */
+	{ 0x40, 0xfffffffc }, { 0x44, 0xffffffff },	/* FEADDR */
+	{ 0x88, 0x0007fff0 },				/* IQT */
+	{ 0x90, 0xfffff007 }, { 0x94, 0xffffffff },	/* IQA */
+	{ 0xa0, 0x80000000 },				/* IECTL */
+	{ 0xa4, 0xffffffff },				/* IEDATA */
+	{ 0xa8, 0xfffffffc }, { 0xac, 0xffffffff },	/* IEADDR */
+	{ 0xf0, 0xfffff07f }, { 0xf4, 0xffffffff },	/* IVA */
+	{ 0xf8, 0x00000000 }, { 0xfc, 0x3003ffff },	/* IOTLB, but IVT */
+};
+
+static u32 writable(unsigned int offset)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(reg_cases); i++)
+		if (reg_cases[i].offset == offset)
+			return reg_cases[i].rw;
+	return 0;
+}
+
+static void regs_access_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int offset;
+	u32 rw, old, new;
+
+	for (offset = 0; offset < SZ_4K; offset += 4) {
+		/* GCMD does things, and reads as 0. */
+		if (offset == 0x18)
+			continue;
+		rw = writable(offset);
+		old = rd32(ctx, offset);
+		/* Not ICC and IVT, which start an invalidation. */
+		new = offset == 0x2c || offset == 0xfc ? 0x7fffffff : 0xffffffff;
+		wr32(ctx, offset, new);
+		KUNIT_EXPECT_EQ_MSG(test, rd32(ctx, offset), (old & ~rw) | rw,
+				    "%#x, ones", offset);
+		wr32(ctx, offset, 0);
+		KUNIT_EXPECT_EQ_MSG(test, rd32(ctx, offset), old & ~rw,
+				    "%#x, zeroes", offset);
+	}
+}
+
+/* A write of 8 bytes is one of both halves; other sizes do nothing. */
+static void regs_size_test(struct kunit *test)
+{
+	static const struct {
+		unsigned int offset, len;
+	} wrong[] = { { 0x20, 1 }, { 0x20, 2 }, { 0x21, 4 }, { 0x22, 8 },
+		      { 0x1e, 4 }, { 0x2fc, 8 }, { 0xffc, 4 } };
+	struct ctx *ctx = test->priv;
+	const u64 ones = U64_MAX;
+	unsigned int i, j;
+
+	wr64(ctx, 0x20, 0x1234567890abcdef);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x20), 0x1234567890abcc00);
+	wr32(ctx, 0x24, 0x55555555);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x20), 0x5555555590abcc00);
+
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		u32 *before = kunit_kmalloc(test, SZ_4K, GFP_KERNEL);
+
+		KUNIT_ASSERT_NOT_NULL(test, before);
+		memcpy(before, ctx->page, SZ_4K);
+		guest_store(ctx, wrong[i].offset, &ones, wrong[i].len);
+		for (j = 0; j < SZ_4K / 4; j++)
+			KUNIT_EXPECT_EQ_MSG(test, ctx->page[j], before[j],
+					    "%u bytes at %#x", wrong[i].len,
+					    wrong[i].offset);
+	}
+}
+
+static u64 field(u64 reg, unsigned int high, unsigned int low)
+{
+	return (reg >> low) & (U64_MAX >> (63 - (high - low)));
+}
+
+static void regs_capabilities_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	u64 cap = rd64(ctx, 0x08), ecap = rd64(ctx, 0x10);
+
+	KUNIT_EXPECT_EQ(test, cap, ctx->cap);
+	KUNIT_EXPECT_EQ(test, ecap, ctx->ecap);
+	KUNIT_EXPECT_EQ(test, field(cap, 2, 0), 6);	/* ND: 16 bits */
+	KUNIT_EXPECT_EQ(test, field(cap, 4, 4), 0);	/* RWBF */
+	KUNIT_EXPECT_EQ(test, field(cap, 7, 7), 1);	/* CM */
+	KUNIT_EXPECT_EQ(test, field(cap, 12, 8), 6);	/* SAGAW: 39, 48 */
+	KUNIT_EXPECT_EQ(test, field(cap, 21, 16), 47);	/* MGAW */
+	KUNIT_EXPECT_EQ(test, field(cap, 33, 24) * 16, 0x220);	/* FRO */
+	KUNIT_EXPECT_EQ(test, field(cap, 37, 34), 3);	/* SLLPS: 2 MiB, 1 GiB */
+	KUNIT_EXPECT_EQ(test, field(cap, 39, 39), 1);	/* PSI */
+	KUNIT_EXPECT_EQ(test, field(cap, 47, 40), 7);	/* NFR: 8 */
+	KUNIT_EXPECT_EQ(test, field(cap, 53, 48), 18);	/* MAMV */
+	KUNIT_EXPECT_EQ(test, field(cap, 55, 54), 3);	/* DWD, DRD */
+	KUNIT_EXPECT_EQ(test, field(cap, 63, 56), 0);
+	KUNIT_EXPECT_EQ(test, field(ecap, 17, 8) * 16, 0xf0);	/* IRO */
+	KUNIT_EXPECT_EQ(test, field(ecap, 7, 0), 0x43);	/* C, QI, PT */
+	KUNIT_EXPECT_EQ(test, field(ecap, 63, 18), 0);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0), 0x10);	/* version 1.0 */
+}
+
+static void regs_reset_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int i;
+	u32 *before = kunit_kmalloc(test, SZ_4K, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, before);
+	memcpy(before, ctx->page, SZ_4K);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), BIT(31));	/* FECTL.IM */
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0xa0), BIT(31));	/* IECTL.IM */
+
+	wr64(ctx, 0x20, ROOT);
+	queue_on(ctx, 0);
+	wr32(ctx, 0x18, GCMD_QIE | BIT(30));
+	wr32(ctx, 0x18, GCMD_QIE | BIT(31));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), GCMD_QIE | BIT(30) | BIT(31));
+	put128(ctx, QUEUE, WAIT | BIT_ULL(4), 0);
+	wr32(ctx, 0x88, 2 << 4);
+	vtd_fault(ctx->fe, SID, 0, 6);
+	ctx->fe->ops->reset(ctx->fe);
+	for (i = 0; i < SZ_4K / 4; i++)
+		KUNIT_EXPECT_EQ_MSG(test, ctx->page[i], before[i], "%#x", 4 * i);
+	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pending(ctx->fe));
+}
+
+/* Commands take effect once, whatever else is written along with them. */
+static void regs_gcmd_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	/* SRTP latches; RTADDR alone changes nothing. */
+	wr64(ctx, 0x20, ROOT);
+	KUNIT_EXPECT_EQ(test, ctx->vtd->root, 0);
+	wr32(ctx, 0x18, BIT(30));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x18), 0);
+	wr64(ctx, 0x20, CONTEXT);
+	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
+
+	/* TE is a level, and SRTP's status stays. */
+	ctx->unit.nr = 0;
+	wr32(ctx, 0x18, BIT(31));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31) | BIT(30));
+	KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 1);
+	wr32(ctx, 0x18, BIT(31));
+	KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 1);
+	wr32(ctx, 0x18, 0);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30));
+	KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 2);
+
+	/* Not offered: SFL, EAFL, WBF, IRE, SIRTP, CFI. */
+	wr32(ctx, 0x18, GENMASK(29, 27) | GENMASK(25, 23));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30));
+}
+
+/* Register-based invalidation says what it did, and nothing with the queue. */
+static void regs_invalidate_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	const struct note *n = ctx->unit.notes;
+
+	wr64(ctx, 0x28, BIT_ULL(63) | 3ULL << 61 | 2ULL << 32 | (u64)SID << 16);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 3 << 2 | 3);
+	KUNIT_EXPECT_EQ(test, n[0].what, REBIND);
+	KUNIT_EXPECT_EQ(test, n[0].a, SID);
+	KUNIT_EXPECT_EQ(test, n[0].b, 6);
+
+	ctx->unit.nr = 0;
+	wr64(ctx, 0xf0, 0x7fff12345000 | AM(3));
+	wr64(ctx, 0xf8, BIT_ULL(63) | 3ULL << 60 | 5ULL << 32);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 3 << 3 | 3);
+	KUNIT_EXPECT_EQ(test, n[0].what, INVALIDATE);
+	KUNIT_EXPECT_EQ(test, n[0].a, 5);
+	KUNIT_EXPECT_EQ(test, n[0].b, 0x7fff12340000);
+	KUNIT_EXPECT_EQ(test, n[0].c, 0x7fff12347fff);
+	KUNIT_EXPECT_EQ(test, n[1].what, FLUSH);
+
+	/* More than was asked for */
+	wr64(ctx, 0x28, BIT_ULL(63) | 2ULL << 61);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 2 << 2 | 1);
+
+	/* Granularities and masks that there are not. */
+	wr64(ctx, 0x28, BIT_ULL(63));
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 0);
+	wr64(ctx, 0xf0, AM(19));
+	wr64(ctx, 0xf8, BIT_ULL(63) | 3ULL << 60);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 3 << 3);
+
+	queue_on(ctx, 0);
+	wr64(ctx, 0x28, BIT_ULL(63) | 1ULL << 61);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 1 << 2);
+	KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 0);
+	wr64(ctx, 0xf8, BIT_ULL(63) | 1ULL << 60);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 1 << 3);
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 0);
+}
+
+/* The guest sees that it is done when it is. */
+static void regs_steps_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	ctx->unit.again = 1;
+	wr64(ctx, 0x28, BIT_ULL(63) | 1ULL << 61);
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 1 << 4 | 1 << 2);
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 1 << 2 | 1);
+
+	ctx->unit.again = 1;
+	wr64(ctx, 0xf8, BIT_ULL(63) | 2ULL << 60 | 5ULL << 32);
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 1 << 6 | 2 << 3);
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 2 << 3 | 2);
+
+	ctx->unit.again = 1;
+	wr32(ctx, 0x18, BIT(31));
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), 0);
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31));
+	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pending(ctx->fe));
+}
+
+/* What was stored unseen is found as if it had been written. */
+static void regs_sync_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	ctx->page[0x18 / 4] = BIT(30) | BIT(31);
+	ctx->page[0x20 / 4] = ROOT;
+	ctx->page[0x08 / 4] = 0;
+	ctx->page[0x1c / 4] = 0;
+	ctx->page[0x800 / 4] = 1;
+	ctx->fe->ops->sync(ctx->fe);
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
+	KUNIT_EXPECT_TRUE(test, ctx->vtd->te);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x18), 0);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31) | BIT(30));
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x08), ctx->cap);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x800), 0);
+}
+
+static struct kunit_case regs_cases[] = {
+	KUNIT_CASE(regs_access_test),
+	KUNIT_CASE(regs_size_test),
+	KUNIT_CASE(regs_capabilities_test),
+	KUNIT_CASE(regs_reset_test),
+	KUNIT_CASE(regs_gcmd_test),
+	KUNIT_CASE(regs_invalidate_test),
+	KUNIT_CASE(regs_steps_test),
+	KUNIT_CASE(regs_sync_test),
+	{}
+};
+
+static struct kunit_suite regs_suite = {
+	.name = "kviommu_vtd_regs",
+	.init = vtd_kunit_init,
+	.exit = vtd_kunit_exit,
+	.test_cases = regs_cases,
+};
+
+/* Faults and events. */
+
+static unsigned int frr(unsigned int n)
+{
+	return 0x220 + 16 * n;
+}
+
+static void fault_record_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	vtd_fault(ctx->fe, SID, 0x7fff12345678, 0x6);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0)), 0x7fff12345000);
+	/* F, read, the reason, the source */
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0) + 8),
+			BIT_ULL(63) | BIT_ULL(62) | 0x6ULL << 32 | SID);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
+
+	vtd_fault(ctx->fe, 0x0008, 0x1000, 0x5);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(1) + 8),
+			BIT_ULL(63) | 0x5ULL << 32 | 0x0008);
+	/* The index is of the first */
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
+
+	/* Only F can be written, and FSTS follows. */
+	wr64(ctx, frr(0), 0);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0)), 0x7fff12345000);
+	wr32(ctx, 0x34, FSTS_PPF);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
+	wr32(ctx, frr(0) + 12, BIT(31));
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 63, 63), 0);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
+	wr32(ctx, frr(1) + 12, BIT(31));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
+
+	/* The index is of the record that set PPF. */
+	vtd_fault(ctx->fe, SID, 0, 0x6);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(2));
+}
+
+/* Faults of one requester are one, until the guest has taken its record. */
+static void fault_collapse_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	vtd_fault(ctx->fe, SID, 0x1000, 0x6);
+	vtd_fault(ctx->fe, SID, 0x2000, 0x5);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0)), 0x1000);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(1) + 8), 0);
+	wr32(ctx, frr(0) + 12, BIT(31));
+	vtd_fault(ctx->fe, SID, 0x3000, 0x6);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(1)), 0x3000);
+}
+
+static void fault_overflow_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < 8; i++)
+		vtd_fault(ctx->fe, i, 0, 0x6);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF);
+	vtd_fault(ctx->fe, 8, 0, 0x6);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_PFO);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 15, 0), 0);
+
+	/* Nothing is recorded until the overflow is cleared. */
+	wr32(ctx, frr(0) + 12, BIT(31));
+	vtd_fault(ctx->fe, 9, 0, 0x6);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 63, 63), 0);
+	wr32(ctx, 0x34, FSTS_PFO);
+	vtd_fault(ctx->fe, 10, 0, 0x6);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 15, 0), 10);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF);
+	KUNIT_EXPECT_EQ(test, ctx->unit.faults, 11);
+}
+
+/* A masked event stays pending, and its message is sent with the mask gone. */
+static void fault_event_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	vtd_fault(ctx->fe, SID, 0, 0x6);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), BIT(31) | BIT(30));
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 0);
+	wr32(ctx, 0x38, 0);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), 0);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 1);
+
+	/* No event while there is an older condition */
+	vtd_fault(ctx->fe, SID + 1, 0, 0x6);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 1);
+	wr32(ctx, frr(0) + 12, BIT(31));
+	wr32(ctx, frr(1) + 12, BIT(31));
+	vtd_fault(ctx->fe, SID, 0, 0x6);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 2);
+	wr32(ctx, frr(2) + 12, BIT(31));
+
+	/* A condition that goes while it is masked takes the event along. */
+	wr32(ctx, 0x38, BIT(31));
+	vtd_fault(ctx->fe, SID, 0, 0x6);
+	wr32(ctx, frr(3) + 12, BIT(31));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), BIT(31));
+	wr32(ctx, 0x38, 0);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 2);
+}
+
+static void completion_event_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	vtd_inval_complete(ctx->vtd);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 1);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0xa0), BIT(31) | BIT(30));
+	wr32(ctx, 0x9c, 1);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 0);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0xa0), BIT(31));
+
+	wr32(ctx, 0xa0, 0);
+	vtd_inval_complete(ctx->vtd);
+	vtd_inval_complete(ctx->vtd);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_INVAL), 1);
+	wr32(ctx, 0x9c, 1);
+	vtd_inval_complete(ctx->vtd);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_INVAL), 2);
+}
+
+static struct kunit_case fault_cases[] = {
+	KUNIT_CASE(fault_record_test),
+	KUNIT_CASE(fault_collapse_test),
+	KUNIT_CASE(fault_overflow_test),
+	KUNIT_CASE(fault_event_test),
+	KUNIT_CASE(completion_event_test),
+	{}
+};
+
+static struct kunit_suite fault_suite = {
+	.name = "kviommu_vtd_fault",
+	.init = vtd_kunit_init,
+	.exit = vtd_kunit_exit,
+	.test_cases = fault_cases,
+};
+
+kunit_test_suites(&tables_suite, &qi_suite, &regs_suite, &fault_suite);
+
+MODULE_DESCRIPTION("KUnit tests of kviommu's VT-d front-end");
+MODULE_LICENSE("GPL");
