@@ -1439,4 +1439,281 @@ TEST_F_TIMEOUT(single, hotplug, 60)
 	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
 }
 
+/* To the letter of the specification: see Documentation/obligations.rst. */
+
+/* What the tables do not reach, a device does not reach, nor what is beyond. */
+TEST_F(dma, beyond_width)
+{
+	const __u64 last = self->top - PAGE_SIZE;
+
+	RUN(g_map, 0, 0, PAGE(0), 1, MAP_RW);
+	RUN(g_map, 0, last, PAGE(1), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, WRITE(last, PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(self->top, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, READ(self->top, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(self->top + last, PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(BIT(63), PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(-PAGE_SIZE, PAGE(1)));
+}
+
+/* Bits that the specification has ignored, in leaves and in tables */
+TEST_F(dma, ignored_bits)
+{
+	const __u64 ignored = 0xbff000000000077c;
+	__u64 level, *entry;
+
+	RUN(g_map_quiet, 0, 0x40000000, PAGE(0), 1, MAP_RW);
+	for (level = variant->levels; level >= 1; level--) {
+		entry = ENTRY(0x40000000, level);
+		*entry |= ignored;
+	}
+	RUN(g_flush_domain, 0);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x40000000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, READ(0x40000000, PAGE(0)));
+	EXPECT_EQ(0, unit_stats(&self->u).out_faults);
+	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
+}
+
+/* Address bits from MGAW on are ignored, by the queue and by registers. */
+static __u64 flush_page(struct guest *g, __u64 iva, __u64 did)
+{
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_SELECTIVE | VTD_QI_DID(did), iva);
+	return g_flush(g);
+}
+
+TEST_F(dma, invalidated_beyond_width)
+{
+	const __u64 mgaw = VTD_CAP_MGAW(self->u.cap) + 1;
+	__u64 bit;
+
+	for (bit = mgaw; bit < 64; bit += 5) {
+		RUN(g_map_quiet, 0, 0x10000, PAGE(0), 1, MAP_RW);
+		RUN(flush_page, 0x10000 | BIT(bit), DID);
+		EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+		RUN(g_unmap_quiet, 0, 0x10000, 1, 0);
+		RUN(g_command, VTD_GCMD_QIE, false);
+		RUN(flush_page_by_register, 0x10000 | BIT(bit), DID);
+		EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+		RUN(g_queue_on, 0);
+	}
+}
+
+/* Each address mask: the pages that it covers, from any of them, and no other */
+TEST_F_TIMEOUT(dma, address_masks, 60)
+{
+	const __u64 iova = 0x40000000;
+	struct kviommu_stats a, b;
+	__u64 am, size;
+
+	for (am = 0; am <= VTD_CAP_MAMV(self->u.cap); am += 3) {
+		size = PAGE_SIZE << am;
+		/* In its middle or its only page, in its last, and beside it */
+		RUN(g_map_quiet, 0, iova + (size / 2 & -PAGE_SIZE), PAGE(0), 1, MAP_RW);
+		RUN(g_map_quiet, 0, iova + size - PAGE_SIZE, PAGE(1), 1, MAP_RW);
+		RUN(g_map_quiet, 0, iova + size, PAGE(2), 1, MAP_RW);
+		RUN(g_map_quiet, 0, iova - PAGE_SIZE, PAGE(2), 1, MAP_RW);
+		a = unit_stats(&self->u);
+		/* Low address bits do not count. */
+		RUN(flush_page, iova | (size - PAGE_SIZE) | am | VTD_QI_HI_IH, DID);
+		b = unit_stats(&self->u);
+		EXPECT_EQ(am ? 2 : 1, b.out_maps - a.out_maps)
+			TH_LOG("mask %llu", am);
+		EXPECT_EQ(DMA_REACHED, WRITE(iova + size - PAGE_SIZE, PAGE(1)));
+		RUN(g_unmap_quiet, 0, iova + (size / 2 & -PAGE_SIZE), 1, 0);
+		RUN(g_unmap_quiet, 0, iova + size - PAGE_SIZE, 1, 0);
+		RUN(g_unmap_quiet, 0, iova + size, 1, 0);
+		RUN(g_unmap_quiet, 0, iova - PAGE_SIZE, 1, 0);
+		RUN(flush_page, iova | am, DID);
+		EXPECT_EQ(DMA_BLOCKED, WRITE(iova + size - PAGE_SIZE, PAGE(1)));
+		EXPECT_EQ(a.out_mapped, unit_stats(&self->u).out_mapped);
+	}
+}
+
+/* A width between: tables of 4 levels, of which a part is out of reach */
+TEST(width_of_44_bits)
+{
+	struct unit_config config = { .aw_bits = 44 };
+	struct unit u;
+
+	unit_open(&u, &config);
+	unit_add_device(&u, 0, SID(0));
+	start_guest(&u, 4);
+	guest_run(&u.vm, g_map, 0, BIT(44) - PAGE_SIZE, PAGE(0), 1, MAP_RW);
+	guest_run(&u.vm, g_map, 0, BIT(44), PAGE(1), 1, MAP_RW);
+	guest_run(&u.vm, g_map, 0, BIT(47), PAGE(1), 1, MAP_RW);
+	guest_run(&u.vm, g_flush_domain, 0);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, BIT(44) - PAGE_SIZE, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, BIT(44), PAGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, BIT(47), PAGE(1)));
+	EXPECT_EQ(2, unit_stats(&u).out_mapped);
+	unit_close(&u);
+}
+
+/* Translation enabled by a guest that never set a root table */
+TEST(no_root_table)
+{
+	struct unit_config config = {};
+	struct unit u;
+
+	unit_open(&u, &config);
+	unit_add_device(&u, 0, SID(0));
+	EXPECT_EQ(VTD_GCMD_TE, guest_run(&u.vm, g_enable, true));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(0), PAGE(0)));
+	start_guest(&u, 4);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));
+	unit_close(&u);
+}
+
+/* One invalidation by registers */
+static __u64 inval_registers(struct guest *g, __u64 ccmd, __u64 iotlb)
+{
+	__u64 reg = VTD_ECAP_IRO(g_read64(g, VTD_ECAP)) + VTD_IOTLB;
+
+	if (ccmd) {
+		g_write64(g, VTD_CCMD, VTD_CCMD_ICC | ccmd);
+		while (g_read64(g, VTD_CCMD) & VTD_CCMD_ICC)
+			G_ASSERT(g, g->polls);
+	}
+	if (iotlb) {
+		g_write64(g, reg, VTD_IOTLB_IVT | iotlb);
+		while (g_read64(g, reg) & VTD_IOTLB_IVT)
+			G_ASSERT(g, g->polls);
+	}
+	return 0;
+}
+
+/* Each granularity by registers, for what comes and for what goes */
+TEST_F_TIMEOUT(single, registers_all_granularities, 60)
+{
+	static const struct {
+		__u64 ccmd, iotlb;
+	} inval[] = {
+		{ VTD_CCMD_GLOBAL, VTD_IOTLB_GLOBAL },
+		{ VTD_CCMD_DOMAIN | DID, VTD_IOTLB_DSI | VTD_IOTLB_DID(DID) },
+		{ VTD_CCMD_DEVICE | SID(0) << 16 | DID,
+		  VTD_IOTLB_DSI | VTD_IOTLB_DID(DID) },
+		/* Another function, but FM says that it does not matter. */
+		{ VTD_CCMD_DEVICE | 3UL << 32 | (SID(0) ^ 7) << 16 | DID,
+		  VTD_IOTLB_DSI | BIT(49) | BIT(48) | VTD_IOTLB_DID(DID) },
+	};
+	const __u64 lo = self->u.vm.g->dom[0].root | VTD_CE_P;
+	const __u64 hi = VTD_CE_HI_AW(variant->levels) | VTD_CE_HI_DID(DID);
+	unsigned int i;
+
+	RUN(g_enable, true);
+	RUN(g_command, VTD_GCMD_QIE, false);
+	for (i = 0; i < ARRAY_SIZE(inval); i++) {
+		RUN(g_context_quiet, SID(0), lo, hi);
+		RUN(inval_registers, inval[i].ccmd, inval[i].iotlb);
+		EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)))
+			TH_LOG("%u", i);
+		RUN(g_map_quiet, 0, 0x20000, PAGE(1), 1, MAP_RW);
+		RUN(inval_registers, 0, inval[i].iotlb);
+		EXPECT_EQ(DMA_REACHED, WRITE(0x20000, PAGE(1)))
+			TH_LOG("%u", i);
+		RUN(g_unmap_quiet, 0, 0x20000, 1, 0);
+		RUN(inval_registers, 0, inval[i].iotlb);
+		EXPECT_EQ(DMA_BLOCKED, WRITE(0x20000, PAGE(1)))
+			TH_LOG("%u", i);
+		RUN(g_context_quiet, SID(0), 0, 0);
+		RUN(inval_registers, inval[i].ccmd, inval[i].iotlb);
+		EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)))
+			TH_LOG("%u", i);
+	}
+}
+
+/* While the queue is on, registers do nothing. */
+TEST_F(single, registers_refused)
+{
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	RUN(g_map_quiet, 0, 0x20000, PAGE(1), 1, MAP_RW);
+	RUN(g_context_quiet, SID(0), 0, 0);
+	RUN(inval_registers, VTD_CCMD_GLOBAL, VTD_IOTLB_GLOBAL);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x20000, PAGE(1)));
+	RUN(g_flush_context_global);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
+}
+
+/* Two domains by their ids, of the same tables */
+TEST_F(single, two_ids_one_root)
+{
+	struct guest *g = self->u.vm.g;
+
+	unit_add_device(&self->u, 1, SID(1));
+	RUN(g_attach, SID(0), 0);
+	g->dom[1] = g->dom[0];
+	g->dom[1].did = DID + 1;
+	RUN(g_attach, SID(1), 1);
+	RUN(g_enable, true);
+	EXPECT_EQ(2, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, 0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, 0x10000, PAGE(0)));
+	/* Each id has to be invalidated. */
+	RUN(g_unmap, 0, 0x10000, 1, 0);
+	RUN(g_flush_domain, 1);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, 0x10000, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, 0x10000, PAGE(0)));
+	/* From one id to the other, with the tables where they were */
+	RUN(g_attach, SID(1), 0);
+	EXPECT_EQ(1, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, BOUNCE, BOUNCE_PAGE));
+}
+
+/* From pass-through to tables and back, without an absent entry between */
+TEST_F(single, pass_through_in_one_step)
+{
+	unsigned int i;
+
+	RUN(g_enable, true);
+	for (i = 0; i < 3; i++) {
+		RUN(g_attach_pt, SID(0), DID + 1);
+		EXPECT_EQ(DMA_REACHED, WRITE(PAGE(5), PAGE(5)));
+		EXPECT_EQ(DMA_BLOCKED, WRITE(0x7fff0000, BOUNCE_PAGE));
+		RUN(g_attach, SID(0), 0);
+		EXPECT_EQ(DMA_BLOCKED, WRITE(PAGE(5), PAGE(5)));
+		EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	}
+}
+
+/*
+ * The device works all the time while its context entry, or translation as a
+ * whole, goes and comes. Once the guest sees that it is gone nothing arrives.
+ */
+static __u64 gone_under_dma(struct guest *g, __u64 sid, __u64 by_te, __u64 gpa)
+{
+	volatile __u64 *mem = (__u64 *)gpa;
+	__u64 n, late = 0;
+
+	g_dma_start(g, 0, EDU_TO_RAM, 0x10000, 0, EDU_PATTERN_SIZE);
+	if (by_te)
+		g_enable(g, false);
+	else
+		g_detach(g, sid, DID);
+	for (n = 0; n < PAGE_SIZE / 8; n++)
+		mem[n] = 0;
+	while (g_dma_busy(g, 0))
+		;
+	for (n = 0; n < PAGE_SIZE / 8; n++)
+		late += !!mem[n];
+	if (by_te)
+		g_enable(g, true);
+	else
+		g_attach(g, sid, 0);
+	return late;
+}
+
+TEST_F_TIMEOUT(single, gone_under_dma, 60)
+{
+	unsigned int i;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	for (i = 0; i < 10; i++) {
+		EXPECT_EQ(0, RUN(gone_under_dma, SID(0), i & 1, PAGE(0)));
+		EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	}
+}
+
 TEST_HARNESS_MAIN
