@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * I/O virtual addresses that the physical IOMMU reserves: those of interrupts at
+ * least. The guest's translations of them come to nothing, those around do not
+ * suffer. What a device does in them is not tried: it may raise interrupts.
+ */
+#include "kselftest_harness.h"
+#include "require.h"
+#include "unit.h"
+
+#define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
+#define DID 1
+#define MAX_REGIONS 16
+
+struct region {
+	__u64 first;
+	__u64 last;
+	bool msi;
+};
+
+FIXTURE(reserved) {
+	struct unit u;
+	struct region region[MAX_REGIONS];
+	int nr;
+};
+
+FIXTURE_VARIANT(reserved) {
+	struct unit_config config;
+};
+
+FIXTURE_VARIANT_ADD(reserved, trap) {
+	.config = { .mode = UNIT_MODE_TRAP },
+};
+
+/* As the IOMMU group's file in sysfs lists them */
+static int read_regions(struct region *r)
+{
+	char path[64], bdf[32], type[32];
+	unsigned int group;
+	int nr = 0;
+	FILE *f;
+
+	edu_find(0, path, bdf, &group);
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/iommu_groups/%u/reserved_regions", group);
+	f = fopen(path, "r");
+	REQUIRE(f);
+	while (nr < MAX_REGIONS &&
+	       fscanf(f, "%llx %llx %31s", &r[nr].first, &r[nr].last, type) == 3) {
+		r[nr].msi = !strcmp(type, "msi");
+		if (strcmp(type, "direct-relaxable"))
+			nr++;
+	}
+	fclose(f);
+	return nr;
+}
+
+FIXTURE_SETUP(reserved)
+{
+	self->nr = read_regions(self->region);
+	ASSERT_LT(0, self->nr);
+	unit_open(&self->u, &variant->config);
+	unit_add_device(&self->u, 0, SID(0));
+	RUN(g_setup, 0);
+	RUN(g_domain, 0, DID, 4);
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+}
+
+FIXTURE_TEARDOWN(reserved)
+{
+	unit_close(&self->u);
+}
+
+static bool is_reserved(const struct region *r, int nr, __u64 iova)
+{
+	int i;
+
+	for (i = 0; i < nr; i++)
+		if (iova >= r[i].first && iova <= r[i].last)
+			return true;
+	return iova >> 48;
+}
+
+TEST_F(reserved, pages)
+{
+	struct unit *u = &self->u;
+	struct kviommu_stats before, after;
+	__u64 iova[4];
+	int i, j, mapped, inside;
+
+	for (i = 0; i < self->nr; i++) {
+		struct region *r = &self->region[i];
+
+		iova[0] = r->first - PAGE_SIZE;
+		iova[1] = r->first;
+		iova[2] = r->last + 1 - PAGE_SIZE;
+		iova[3] = r->last + 1;
+		mapped = 0;
+		inside = 0;
+		before = unit_stats(u);
+		for (j = 0; j < 4; j++) {
+			if (iova[j] >> 48)
+				continue;
+			RUN(g_map, 0, iova[j], PAGE(8 * i + j), 1, MAP_RW);
+			if (!is_reserved(self->region, self->nr, iova[j]))
+				mapped++;
+			else if (j == 1 || j == 2)
+				inside++;
+		}
+		after = unit_stats(u);
+		EXPECT_EQ(2, inside);
+		EXPECT_EQ(mapped, after.out_mapped - before.out_mapped);
+		/* To an interrupt there is no translation on a real unit either. */
+		EXPECT_EQ(r->msi ? 0 : inside, after.out_faults - before.out_faults);
+		EXPECT_LE(inside, after.out_errors - before.out_errors);
+		for (j = 0; j < 4; j += 3)
+			if (!is_reserved(self->region, self->nr, iova[j]))
+				EXPECT_EQ(DMA_REACHED,
+					  dma_write(u, 0, iova[j], PAGE(8 * i + j)));
+		/* Nor do they come with an invalidation of all. */
+		RUN(g_flush_global);
+		EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
+		EXPECT_EQ(0, unit_refresh(u));
+		EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
+		EXPECT_EQ(after.out_unmaps, unit_stats(u).out_unmaps);
+	}
+}
+
+/* A large leaf of which a part is reserved gives the rest. */
+TEST_F(reserved, large_leaf)
+{
+	struct unit *u = &self->u;
+	struct kviommu_stats before, after;
+	__u64 iova, off, free, leaves = 0;
+	int i;
+
+	for (i = 0; i < self->nr; i++) {
+		struct region *r = &self->region[i];
+
+		iova = r->last & ~(SZ_2M - 1);
+		if (iova + SZ_2M == r->last + 1)
+			continue;
+		leaves++;
+		free = 0;
+		for (off = 0; off < SZ_2M; off += PAGE_SIZE)
+			free += !is_reserved(self->region, self->nr, iova + off);
+		off = r->last + 1 - iova;
+		before = unit_stats(u);
+		RUN(g_map, 0, iova, HUGE(0), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+		after = unit_stats(u);
+		EXPECT_EQ(free, after.out_mapped - before.out_mapped);
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, iova + off, HUGE(0) + off));
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, iova + SZ_2M - PAGE_SIZE,
+						 HUGE(1) - PAGE_SIZE));
+		RUN(g_flush_global);
+		EXPECT_EQ(0, unit_refresh(u));
+		EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
+		EXPECT_EQ(after.out_unmaps, unit_stats(u).out_unmaps);
+
+		/* To a table that says the same, and to another leaf */
+		RUN(g_map_quiet, 0, iova, HUGE(0), 512, MAP_RW);
+		RUN(g_flush_pages, 0, iova, 9);
+		EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
+		EXPECT_EQ(after.out_unmaps, unit_stats(u).out_unmaps);
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, iova + off, HUGE(0) + off));
+		RUN(g_map, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+		EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, iova + off, HUGE(1) + off));
+		EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, iova + off, HUGE(0) + off));
+		RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_2M));
+		EXPECT_EQ(before.out_mapped, unit_stats(u).out_mapped);
+		EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, iova + off, HUGE(1) + off));
+	}
+	/* The interrupt range ends in the middle of one. */
+	EXPECT_LT(0, leaves);
+}
+
+TEST_HARNESS_MAIN
