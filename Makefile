@@ -4,17 +4,19 @@
 #			headers (default: those of the running kernel)
 # make demo		the whole path in an emulated host, with figures
 # make check		the tests, in the emulated host
+# make coverage		what of the module the tests reach
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
 # What the host's kernel has to be built with.
-NEEDS := CONFIG_IOMMUFD CONFIG_VFIO_DEVICE_CDEV CONFIG_KVM_EXTERNAL_WRITE_TRACKING
+NEEDS := CONFIG_IOMMUFD CONFIG_VFIO_DEVICE_CDEV CONFIG_KVM_EXTERNAL_WRITE_TRACKING \
+	 CONFIG_VHOST_TASK
 auto_conf := $(KDIR)/include/config/auto.conf
 missing = $(foreach n,$(NEEDS),$(if $(shell grep -E '^$(n)=[ym]' $(auto_conf)),,$(n)))
 
 module = drivers/iommu/kviommu/kviommu.ko
 
-.PHONY: all modules modules_install clean config-check demo check static
+.PHONY: all modules modules_install clean config-check demo check coverage static
 
 all: modules
 
@@ -42,6 +44,9 @@ demo:
 
 check:
 	tools/lab/check
+
+coverage:
+	tools/lab/coverage
 
 static:
 	tools/check/static

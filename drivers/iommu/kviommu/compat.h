@@ -7,7 +7,6 @@
 #define _KVIOMMU_COMPAT_H
 
 #include <linux/iommu.h>
-#include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
@@ -16,13 +15,6 @@
 #define KVIOMMU_IMPORT_NS(ns)	MODULE_IMPORT_NS(#ns)
 #else
 #define KVIOMMU_IMPORT_NS(ns)	MODULE_IMPORT_NS(ns)
-#endif
-
-/* Since 6.14; before, kthread_create_worker() ran it too. */
-#ifdef kthread_run_worker
-#define kviommu_compat_run_worker(...)	kthread_run_worker(0, __VA_ARGS__)
-#else
-#define kviommu_compat_run_worker(...)	kthread_create_worker(0, __VA_ARGS__)
 #endif
 
 /* Since 7.0. */

@@ -69,8 +69,6 @@ static int group_bind(struct kviommu_group *group,
 	group->unsettled = false;
 	if (same_binding(&group->bound, b) && !group->failed) {
 		put_domain(&group->next);
-		if (old)
-			old->quiet = b->quiet;
 		return 0;
 	}
 	ret = group_switch(group, b);
@@ -177,6 +175,34 @@ int kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask)
 			return ret;
 	}
 	return kviommu_device_settle(unit);
+}
+
+/**
+ * kviommu_device_fault() - Report a fault of a domain
+ * @domain: The domain
+ * @iova: The address
+ * @reason: Reason of the front-end's format
+ *
+ * As that of one of its devices, for none has made a request yet: the first one
+ * that the guest wants faults of.
+ *
+ * Context: process context, under unit->lock.
+ */
+void kviommu_device_fault(struct kviommu_domain *domain, u64 iova, u8 reason)
+{
+	struct kviommu_frontend *fe = domain->unit->fe;
+	struct kviommu_device *dev;
+
+	lockdep_assert_held(&domain->unit->lock);
+
+	list_for_each_entry(dev, &domain->unit->devices, entry) {
+		if (dev->group->domain != domain && dev->group->next != domain)
+			continue;
+		if (dev->wanted.type != KVIOMMU_BIND_DOMAIN || dev->wanted.quiet)
+			continue;
+		fe->ops->fault(fe, dev->source_id, iova, reason);
+		return;
+	}
 }
 
 static struct kviommu_device *device_find(struct kviommu_unit *unit,

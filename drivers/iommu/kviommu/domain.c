@@ -180,8 +180,6 @@ static struct kviommu_domain *domain_create(struct kviommu_device *dev,
 	domain->did = b->did;
 	domain->pgtbl = b->pgtbl;
 	domain->levels = b->levels;
-	domain->source_id = dev->source_id;
-	domain->quiet = b->quiet;
 	domain->reserved = dev->group->hw.reserved;
 	domain->hw = kviommu_vfio_alloc_domain(&dev->host);
 	if (IS_ERR(domain->hw)) {
@@ -310,13 +308,7 @@ struct kviommu_domain *kviommu_domain_attach(struct kviommu_group *group,
 	lockdep_assert_held(&group->unit->lock);
 
 	domain = attach_existing(group, dev, b);
-	if (!domain)
-		domain = attach_new(group, dev, b);
-	if (IS_ERR(domain))
-		return domain;
-	domain->source_id = dev->source_id;
-	domain->quiet = b->quiet;
-	return domain;
+	return domain ?: attach_new(group, dev, b);
 }
 
 /**

@@ -36,7 +36,6 @@
 
 #include <linux/types.h>
 #include <linux/iommu.h>
-#include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
@@ -49,8 +48,8 @@
 
 struct dentry;
 struct eventfd_ctx;
-struct mem_cgroup;
 struct mm_struct;
+struct vhost_task;
 
 /*
  * For what a guest can have us allocate. At the limit of the VMM's memory cgroup,
@@ -117,9 +116,9 @@ struct kviommu_range {
  * @devices: Devices attached, by kviommu_device.entry; under @lock
  * @groups: Their IOMMU groups, by kviommu_group.entry; under @lock
  * @policy: What is in force; changed under both locks
- * @worker: A thread in the VMM's control groups
- * @work: Goes on there with what a vCPU left, because it took too long
- * @memcg: What memory that @work allocates is charged to
+ * @worker: A thread of the VMM, which goes on with what a vCPU left because it
+ *          took too long
+ * @deferred: There is something for it to do
  * @deadline: When, in jiffies, the piece of work under way should end; under
  *            @lock
  * @closing: The unit is going away: stop work
@@ -152,9 +151,8 @@ struct kviommu_unit {
 	struct list_head devices;
 	struct list_head groups;
 	struct kviommu_policy policy;
-	struct kthread_worker *worker;
-	struct kthread_work work;
-	struct mem_cgroup *memcg;
+	struct vhost_task *worker;
+	bool deferred;
 	unsigned long deadline;
 	bool closing;
 	bool limited;
@@ -187,9 +185,6 @@ struct kviommu_unit {
  * @did: The guest's domain-id
  * @pgtbl: Guest physical address of the guest's root of the tables
  * @levels: Levels of the guest's tables: 3, 4 or 5
- * @source_id: Requester ID of a device that uses it, for faults; under
- *             unit->lock
- * @quiet: The guest wants no faults of it reported; under unit->lock
  * @hw: The host's domain that devices are attached to
  * @gather: What of @hw was unmapped since the last flush
  * @dirty: Something was
@@ -215,8 +210,6 @@ struct kviommu_domain {
 	u16 did;
 	u64 pgtbl;
 	unsigned int levels;
-	u16 source_id;
-	bool quiet;
 	struct iommu_domain *hw;
 	struct iommu_iotlb_gather gather;
 	bool dirty;
@@ -313,6 +306,7 @@ u64 kviommu_merge_bytes(const struct kviommu_unit *unit);
 int kviommu_device_attach(struct kviommu_unit *unit, int fd, u32 source_id);
 int kviommu_device_detach(struct kviommu_unit *unit, u32 source_id);
 int kviommu_device_settle(struct kviommu_unit *unit);
+void kviommu_device_fault(struct kviommu_domain *domain, u64 iova, u8 reason);
 void kviommu_device_destroy(struct kviommu_device *dev);
 
 /* unit.c */

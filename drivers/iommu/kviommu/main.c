@@ -190,9 +190,9 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_GET_STATS, ioctl_get_stats, struct kviommu_stats,
 		 out_iommu_tables, 0),
 	IOCTL_OP(KVIOMMU_SET_POLICY, ioctl_set_policy, struct kviommu_policy,
-		 max_domains, 0),
+		 max_mapped, 0),
 	IOCTL_OP(KVIOMMU_GET_POLICY, ioctl_get_policy, struct kviommu_policy,
-		 max_domains, 0),
+		 max_mapped, 0),
 	IOCTL_OP(KVIOMMU_REFRESH, ioctl_refresh, struct kviommu_refresh, flags,
 		 OP_UNLOCKED),
 };

@@ -10,8 +10,10 @@
  * translation that did not change is never touched, however wide the range.
  *
  * Each table that the guest can reach has a node of its own, though several
- * entries may point to the same table. So the limit on nodes bounds the work.
+ * entries may point to the same table. So the limits on nodes and on what is
+ * mapped bound the work.
  */
+#include <linux/error-injection.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -31,6 +33,7 @@
 #define SLOT_PROT	(KVIOMMU_READ | KVIOMMU_WRITE)
 #define SLOT_MAPPED	BIT_ULL(2)	/* the host's domain has the leaf */
 #define SLOT_INVALID	SLOT_MAPPED	/* no leaf, and a fault was reported */
+#define SLOT_SPLIT	BIT_ULL(3)	/* a leaf that was to become a table */
 #define SLOT_ADDR	((u64)PAGE_MASK)
 
 /**
@@ -195,8 +198,9 @@ static int count_tables(struct kviommu_domain *domain, const struct run *run,
 	return ret;
 }
 
-static int map_run(struct kviommu_domain *domain, const struct run *run,
-		   unsigned int level, unsigned int prot)
+static noinline int map_run(struct kviommu_domain *domain,
+			    const struct run *run, unsigned int level,
+			    unsigned int prot)
 {
 	int ret, hw_prot = IOMMU_CACHE;
 
@@ -212,6 +216,7 @@ static int map_run(struct kviommu_domain *domain, const struct run *run,
 	return iommu_map(domain->hw, run->iova, PFN_PHYS(run->pfn),
 			 run->nr << PAGE_SHIFT, hw_prot, GFP_KERNEL_ACCOUNT);
 }
+ALLOW_ERROR_INJECTION(map_run, ERRNO);
 
 /*
  * Pin and map what a leaf covers, in runs as long as the host's memory allows,
@@ -230,6 +235,8 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 
 	if (iova + level_size(level) - 1 > domain->hw->geometry.aperture_end)
 		return -ERANGE;
+	if (unit->stats.out_mapped + nr > unit->policy.max_mapped)
+		return -EDQUOT;
 	for (i = 0; i < nr; i++) {
 		/* Not every host has write-only pages. */
 		ret = get_frame(unit, gfn + i, prot | KVIOMMU_READ, &pfn);
@@ -302,12 +309,9 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 
 static void merge_error(struct merge *m, u64 iova, int err, u8 reason)
 {
-	struct kviommu_unit *unit = m->domain->unit;
-
-	kviommu_error(unit, "translation", iova, err);
-	if (reason && !m->domain->quiet)
-		unit->fe->ops->fault(unit->fe, m->domain->source_id, iova,
-				     reason);
+	kviommu_error(m->domain->unit, "translation", iova, err);
+	if (reason)
+		kviommu_device_fault(m->domain, iova, reason);
 }
 
 /*
@@ -414,6 +418,7 @@ static int merge_around(struct merge *m, u64 *slot, u64 want, u64 iova,
 	struct kviommu_node *node = node_alloc(m->domain, iova, level - 1);
 
 	if (IS_ERR(node)) {
+		*slot |= SLOT_SPLIT;
 		merge_error(m, iova, PTR_ERR(node),
 			    m->domain->unit->fe->fault_table);
 		return 0;
@@ -462,8 +467,10 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		*slot |= SLOT_MAPPED;
 		return 0;
 	}
-	if (ret == -EINTR)
+	if (ret == -EINTR) {
+		*slot = 0;
 		return ret;
+	}
 	m->failed += again;
 	/*
 	 * No fault for what is not memory: the guest may map registers of
@@ -489,6 +496,7 @@ static bool table_is_leaf(struct merge *m, u64 gfn, u64 leaf,
 
 	if (get_frame(unit, gfn, KVIOMMU_READ, &pfn))
 		return false;
+	m->slice += ENTRIES;
 	table = page_address(pfn_to_page(pfn));
 	for (i = 0; same && i < ENTRIES; i++) {
 		fe->decode(fe, READ_ONCE(table[i]), level, &e);
@@ -519,7 +527,9 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 		    table_is_leaf(m, gfn, *slot, level - 1, prot))
 			goto out;
 		unmap_leaf(m->domain, *slot, iova, level);
-		*slot &= ~SLOT_MAPPED;
+		/* No leaf that the guest may come back to is like this. */
+		if (*slot & SLOT_PROT)
+			*slot = (*slot & ~SLOT_MAPPED) | SLOT_SPLIT;
 		node = node_alloc(m->domain, iova, level - 1);
 		if (IS_ERR(node)) {
 			merge_error(m, iova, PTR_ERR(node),
@@ -546,7 +556,6 @@ out:
 static int merge_invalid(struct merge *m, u64 *slot, u64 iova,
 			 unsigned int level, u8 reason)
 {
-	struct kviommu_frontend *fe = m->domain->unit->fe;
 	int ret;
 
 	if (*slot == SLOT_INVALID)
@@ -555,8 +564,7 @@ static int merge_invalid(struct merge *m, u64 *slot, u64 iova,
 	if (ret)
 		return ret;
 	*slot = SLOT_INVALID;
-	if (!m->domain->quiet)
-		fe->ops->fault(fe, m->domain->source_id, iova, reason);
+	kviommu_device_fault(m->domain, iova, reason);
 	return 0;
 }
 
@@ -639,7 +647,7 @@ int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 		domain->root = node_alloc(domain, 0, domain->levels);
 		if (IS_ERR(domain->root)) {
 			merge_error(&m, 0, PTR_ERR(domain->root),
-				    domain->unit->fe->fault_table);
+				    domain->unit->fe->fault_root);
 			domain->root = NULL;
 			return 0;
 		}
@@ -649,7 +657,7 @@ int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 			     domain->pgtbl >> PAGE_SHIFT);
 	if (ret)
 		merge_error(&m, 0, ret,
-			    again ? 0 : domain->unit->fe->fault_table);
+			    again ? 0 : domain->unit->fe->fault_root);
 	ret = merge_node(&m, domain->root, 0, domain->levels, SLOT_PROT);
 	if (ret == -EAGAIN)
 		*range = (struct kviommu_range){ m.next, m.end };

@@ -2,16 +2,14 @@
 /*
  * The life of a unit, and what it does for its front-end.
  */
-#include <linux/cgroup.h>
 #include <linux/eventfd.h>
 #include <linux/gfp.h>
 #include <linux/idr.h>
 #include <linux/jiffies.h>
-#include <linux/kthread.h>
-#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/vhost_task.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/unaligned.h>
@@ -28,6 +26,10 @@ MODULE_PARM_DESC(max_pins, "Guest pages that one unit may have pinned");
 static unsigned long max_idle_pins = 1024;
 module_param(max_idle_pins, ulong, 0644);
 MODULE_PARM_DESC(max_idle_pins, "Pages of those that may be unused");
+
+static unsigned long max_mapped = SZ_256M;
+module_param(max_mapped, ulong, 0644);
+MODULE_PARM_DESC(max_mapped, "Pages that all translations of one unit may cover");
 
 static unsigned long max_tables = SZ_64K;
 module_param(max_tables, ulong, 0644);
@@ -64,19 +66,38 @@ static bool unit_step(struct kviommu_unit *unit)
 	return fe->ops->pending(fe);
 }
 
-static void unit_work(struct kthread_work *work)
+/* Leave what there is to do to the worker. */
+static void unit_defer(struct kviommu_unit *unit)
 {
-	struct kviommu_unit *unit = container_of(work, struct kviommu_unit,
-						 work);
-	struct mem_cgroup *old = set_active_memcg(unit->memcg);
-	bool more;
+	WRITE_ONCE(unit->deferred, true);
+	/* Orders the store before the worker's look at it. */
+	vhost_task_wake(unit->worker);
+}
 
-	mutex_lock(&unit->lock);
-	more = unit_step(unit);
+/*
+ * The worker is a thread of the VMM, for what the guest makes it do is to count
+ * as the VM's, and to end when the VMM is killed. Called about to sleep. Return:
+ * look again first.
+ */
+static bool unit_work(void *data)
+{
+	struct kviommu_unit *unit = data;
+
+	if (!READ_ONCE(unit->deferred))
+		return false;
+	__set_current_state(TASK_RUNNING);
+	WRITE_ONCE(unit->deferred, false);
+	if (mutex_lock_killable(&unit->lock))
+		return true;
+	if (unit_step(unit))
+		WRITE_ONCE(unit->deferred, true);
 	kviommu_unlock(unit);
-	set_active_memcg(old);
-	if (more)
-		kthread_queue_work(unit->worker, &unit->work);
+	return true;
+}
+
+/* Nobody is left who would see what is not done. */
+static void unit_work_killed(void *data)
+{
 }
 
 /* Go on with pending work in pieces, so that others get unit->lock. */
@@ -87,7 +108,7 @@ static void unit_run(struct kviommu_unit *unit, bool more)
 	while (more) {
 		cond_resched();
 		if (signal_pending(current) || time_after(jiffies, end)) {
-			kthread_queue_work(unit->worker, &unit->work);
+			unit_defer(unit);
 			return;
 		}
 		if (mutex_lock_killable(&unit->lock))
@@ -251,7 +272,6 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	INIT_LIST_HEAD(&unit->devices);
 	INIT_LIST_HEAD(&unit->groups);
 	INIT_LIST_HEAD(&unit->domains);
-	kthread_init_work(&unit->work, unit_work);
 	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
 	return unit;
 }
@@ -269,10 +289,8 @@ static void unit_release(struct kviommu_unit *unit)
 		put_page(unit->page);
 	unit->page = NULL;
 	if (unit->worker)
-		kthread_destroy_worker(unit->worker);
+		vhost_task_stop(unit->worker);
 	unit->worker = NULL;
-	mem_cgroup_put(unit->memcg);
-	unit->memcg = NULL;
 	ida_free(&unit_ids, unit->id);
 }
 
@@ -292,7 +310,8 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		kviommu_debugfs_remove(unit);
 		/* Waits for vCPUs that write. */
 		kviommu_kvm_put(&unit->kvm);
-		kthread_cancel_work_sync(&unit->work);
+		vhost_task_stop(unit->worker);
+		unit->worker = NULL;
 		mutex_lock(&unit->lock);
 		list_for_each_entry_safe(dev, next, &unit->devices, entry)
 			kviommu_device_destroy(dev);
@@ -308,20 +327,17 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 	kfree(unit);
 }
 
-/* What the guest makes it do is to count as the VM's. */
 static int unit_start_worker(struct kviommu_unit *unit)
 {
-	struct kthread_worker *worker;
-	int ret;
+	struct vhost_task *worker;
 
-	worker = kviommu_compat_run_worker("kviommu-%d", unit->id);
+	worker = vhost_task_create(unit_work, unit_work_killed, unit,
+				   "kviommu");
 	if (IS_ERR(worker))
 		return PTR_ERR(worker);
+	vhost_task_start(worker);
 	unit->worker = worker;
-	ret = cgroup_attach_task_all(current, worker->task);
-	if (!ret)
-		set_user_nice(worker->task, task_nice(current));
-	return ret;
+	return 0;
 }
 
 /**
@@ -347,6 +363,7 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 		.max_idle_pins = READ_ONCE(max_idle_pins),
 		.max_tables = READ_ONCE(max_tables),
 		.max_domains = READ_ONCE(max_domains),
+		.max_mapped = READ_ONCE(max_mapped),
 	};
 	unit->kvm.write = unit_write;
 	unit->kvm.removed = unit_slot_removed;
@@ -355,7 +372,6 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	unit->id = ida_alloc(&unit_ids, GFP_KERNEL_ACCOUNT);
 	if (unit->id < 0)
 		return unit->id;
-	unit->memcg = get_mem_cgroup_from_mm(current->mm);
 	ret = unit_start_worker(unit);
 	if (ret)
 		goto release;
@@ -493,7 +509,8 @@ int kviommu_unit_set_policy(struct kviommu_unit *unit,
 					now->max_idle_pins) ||
 	    policy->max_tables > max(READ_ONCE(max_tables), now->max_tables) ||
 	    policy->max_domains > max(READ_ONCE(max_domains),
-				      now->max_domains))
+				      now->max_domains) ||
+	    policy->max_mapped > max(READ_ONCE(max_mapped), now->max_mapped))
 		return -EINVAL;
 	mutex_lock(&unit->map_lock);
 	unit->policy = *policy;

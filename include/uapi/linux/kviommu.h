@@ -401,6 +401,8 @@ enum kviommu_strategy {
  *              their domain goes away, though the guest unmaps what they were
  *              for.
  * @max_domains: How many guest domains there may be
+ * @max_mapped: How many pages of 4 KiB all translations together may cover; a
+ *              page counts as often as it is translated
  *
  * KVIOMMU_SET_POLICY takes all values at once, KVIOMMU_GET_POLICY says what is
  * in force. The limits begin at those of the host (parameters of the module),
@@ -421,6 +423,7 @@ struct kviommu_policy {
 	__aligned_u64 max_idle_pins;
 	__aligned_u64 max_tables;
 	__aligned_u64 max_domains;
+	__aligned_u64 max_mapped;
 };
 
 #define KVIOMMU_SET_POLICY _IO(KVIOMMU_TYPE, KVIOMMU_CMD_SET_POLICY)

@@ -274,7 +274,7 @@ static void check_reserved(void)
 static void check_registers(void)
 {
 	/* What takes long goes on later. */
-	bool busy = t.unit->work.pending || shim_task.killed;
+	bool busy = t.unit->deferred || shim_task.killed;
 	u32 fsts = reg32(REG_FSTS), gsts = reg32(REG_GSTS), ectl;
 	bool pending = false;
 	unsigned int i, j;
@@ -354,13 +354,11 @@ static void arm(void)
 
 static void run_worker(void)
 {
-	struct kthread_work *work = &t.unit->work;
+	struct vhost_task *worker = t.unit->worker;
 
 	model_new_batch();
-	while (work->pending && !shim_task.killed) {
-		work->pending = false;
-		work->func(work);
-	}
+	while (!shim_task.killed && worker->fn(worker->data))
+		;
 }
 
 /* The queue */
@@ -403,7 +401,7 @@ static struct expect expect_queue(u64 tail)
 	tail &= 0x7fff0;
 	if (!t.armed || !t.qie || reg32(REG_FSTS) & IQE || tail >= size ||
 	    shim_fail.times || t.unlock_in || shim_jiffies_step ||
-	    t.unit->work.pending || base != GFN_QUEUE << PAGE_SHIFT)
+	    t.unit->deferred || base != GFN_QUEUE << PAGE_SHIFT)
 		return e;
 	for (; e.head != tail; e.head = (e.head + 16) % size) {
 		if (!ref_read64(base + e.head, &lo) ||
@@ -412,6 +410,8 @@ static struct expect expect_queue(u64 tail)
 		e.error = ref_mode_wrong() || !ref_descriptor_valid(lo, hi);
 		/* A wait with a status */
 		if (!e.error && (lo & 0xf) == 5 && lo & BIT(5)) {
+			/* Beyond the host address width bits are ignored. */
+			hi &= BIT_ULL(48) - 1;
 			if (hi - base < size)
 				return e;
 			e.error = !status_writable(hi);
@@ -667,6 +667,7 @@ static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains)
 		.max_idle_pins = idle,
 		.max_tables = tables,
 		.max_domains = domains,
+		.max_mapped = SZ_256M,
 	};
 
 	mutex_lock(&t.unit->lock);
@@ -1064,7 +1065,7 @@ static void check_invalidated(struct kviommu_domain *domain, u64 first,
 	struct check c = {};
 	unsigned int n;
 
-	if (t.unit->work.pending || shim_task.killed || !t.armed ||
+	if (t.unit->deferred || shim_task.killed || !t.armed ||
 	    (t.qie && (reg64(REG_IQH) != reg64(REG_IQT) ||
 		       reg32(REG_FSTS) & IQE)))
 		return;

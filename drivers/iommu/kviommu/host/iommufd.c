@@ -119,11 +119,15 @@ void kviommu_access_put(struct kviommu_access *a)
 int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 		       struct page **page)
 {
+	int ret;
+
 	if (gfn > ULONG_MAX >> PAGE_SHIFT)
 		return -ENOENT;
-	return iommufd_access_pin_pages(a->access, gfn << PAGE_SHIFT, PAGE_SIZE,
-					page, write ? IOMMUFD_ACCESS_RW_WRITE :
-					IOMMUFD_ACCESS_RW_READ);
+	ret = iommufd_access_pin_pages(a->access, gfn << PAGE_SHIFT, PAGE_SIZE,
+				       page, write ? IOMMUFD_ACCESS_RW_WRITE :
+				       IOMMUFD_ACCESS_RW_READ);
+	/* What is being unmapped, or is registers of another device. */
+	return ret == -EINVAL ? -ENOENT : ret;
 }
 ALLOW_ERROR_INJECTION(kviommu_access_pin, ERRNO);
 

@@ -77,13 +77,15 @@ static int desc_iotlb(struct vtd *vtd, u64 lo, u64 hi)
 /* All that came before is complete once the guest sees the status. */
 static int desc_wait(struct vtd *vtd, u64 lo, u64 hi)
 {
+	/* Address bits from HAW on are ignored. */
+	u64 addr = hi & (BIT_ULL(vtd->haw) - 1);
 	u32 data = FIELD_GET(VTD_WAIT_DATA, lo);
 
 	if (lo & VTD_WAIT_RSVD_LO || hi & VTD_WAIT_RSVD_HI)
 		return -EINVAL;
 	kviommu_flush(vtd->fe.unit);
 	if (lo & VTD_WAIT_SW &&
-	    kviommu_guest_write(vtd->fe.unit, hi, &data, sizeof(data)))
+	    kviommu_guest_write(vtd->fe.unit, addr, &data, sizeof(data)))
 		return -EINVAL;
 	if (lo & VTD_WAIT_IF)
 		vtd_inval_complete(vtd);

@@ -42,21 +42,18 @@ static void set_root_table(struct vtd *vtd)
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_RTPS);
 }
 
-/* GCMD.TE is not yet what GSTS.TES shows. */
-static bool te_pending(const struct vtd *vtd)
-{
-	return vtd->te != !!(vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_TES);
-}
-
-/* Return: false if that has to go on in the next step. */
+/* GCMD.TE was changed. Return: false if that has to go on in the next step. */
 static bool te_run(struct vtd *vtd)
 {
+	u32 gsts = vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_TES;
+
 	if (kviommu_rebind(vtd->fe.unit, 0, U16_MAX))
 		return false;
 	/* Recording begins anew when translation is off. */
 	if (!vtd->te)
 		vtd->next_frcd = 0;
-	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) ^ VTD_GSTS_TES);
+	vtd->te_changed = false;
+	vtd_set32(vtd, VTD_GSTS, gsts | (vtd->te ? VTD_GSTS_TES : 0));
 	kviommu_signal(vtd->fe.unit, KVIOMMU_SIGNAL_CONTROL);
 	return true;
 }
@@ -81,6 +78,8 @@ static void gcmd_written(struct vtd *vtd)
 		else
 			vtd_queue_disable(vtd);
 	}
+	if (vtd->te != !!(gcmd & VTD_GCMD_TE))
+		vtd->te_changed = true;
 	vtd->te = gcmd & VTD_GCMD_TE;
 }
 
@@ -220,7 +219,7 @@ static bool vtd_pending(struct kviommu_frontend *fe)
 {
 	struct vtd *vtd = to_vtd(fe);
 
-	return te_pending(vtd) || vtd_inval_pending(vtd) ||
+	return vtd->te_changed || vtd_inval_pending(vtd) ||
 	       vtd_queue_pending(vtd);
 }
 
@@ -228,7 +227,7 @@ static void vtd_run(struct kviommu_frontend *fe)
 {
 	struct vtd *vtd = to_vtd(fe);
 
-	if (te_pending(vtd) && !te_run(vtd))
+	if (vtd->te_changed && !te_run(vtd))
 		return;
 	if (vtd_inval_run(vtd) && vtd_queue_pending(vtd))
 		vtd_queue_run(vtd);
@@ -259,6 +258,7 @@ static void vtd_reset(struct kviommu_frontend *fe)
 	vtd_set32(vtd, VTD_FECTL, VTD_ECTL_IM);
 	vtd_set32(vtd, VTD_IECTL, VTD_ECTL_IM);
 	vtd->te = false;
+	vtd->te_changed = false;
 	vtd->root = 0;
 	vtd->iq_head = 0;
 	vtd->progress = (struct kviommu_progress){};
@@ -307,6 +307,7 @@ struct kviommu_frontend *kviommu_vtd_create(struct kviommu_unit *unit,
 	vtd->fe.ops = &vtd_ops;
 	vtd->fe.unit = unit;
 	vtd->fe.decode = vtd_decode;
+	vtd->fe.fault_root = VTD_FR_CONTEXT_INVALID;
 	vtd->fe.fault_table = VTD_FR_PAGING_ACCESS;
 	vtd->fe.fault_read = VTD_FR_READ;
 	vtd->fe.fault_write = VTD_FR_WRITE;

@@ -25,6 +25,7 @@
  * @page: The register page, a copy of @regs for the guest to read
  * @regs: The registers
  * @te: Translation is to be on; GSTS.TES says when that is done
+ * @te_changed: It is not done yet
  * @root: RTADDR as SRTP latched it
  * @iq_base: Guest physical address of the queue, as QIE latched it
  * @iq_size: Entries of the queue
@@ -42,6 +43,7 @@ struct vtd {
 	u32 *page;
 	u32 regs[VTD_REGS_SIZE / sizeof(u32)];
 	bool te;
+	bool te_changed;
 	u64 root;
 	u64 iq_base;
 	unsigned int iq_size;

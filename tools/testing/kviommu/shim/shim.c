@@ -214,14 +214,14 @@ void xa_destroy(struct xarray *xa)
 	xa_init(xa);
 }
 
-struct kthread_worker *shim_run_worker(void)
+struct vhost_task *vhost_task_create(bool (*fn)(void *),
+				     void (*handle_sigkill)(void *), void *data,
+				     const char *name)
 {
-	static struct kthread_worker worker;
+	static struct vhost_task task;
 
-	return shim_should_fail() ? ERR_PTR(-ENOMEM) : &worker;
-}
-
-int cgroup_attach_task_all(struct task_struct *from, struct task_struct *task)
-{
-	return shim_should_fail() ? -ENOMEM : 0;
+	if (shim_should_fail())
+		return ERR_PTR(-ENOMEM);
+	task = (struct vhost_task){ .fn = fn, .data = data };
+	return &task;
 }

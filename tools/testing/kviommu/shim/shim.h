@@ -294,40 +294,20 @@ extern unsigned long jiffies, shim_jiffies_step;
 
 void cond_resched(void);
 
-struct kthread_work {
-	void (*func)(struct kthread_work *work);
-	bool pending;
+/* Runs when shim_run_workers() says so. */
+struct vhost_task {
+	bool (*fn)(void *data);
+	void *data;
 };
 
-struct kthread_worker {
-	struct task_struct *task;
-};
+struct vhost_task *vhost_task_create(bool (*fn)(void *),
+				     void (*handle_sigkill)(void *), void *data,
+				     const char *name);
 
-struct kthread_worker *shim_run_worker(void);
-
-#define kthread_run_worker(flags, ...)	shim_run_worker()
-#define kthread_init_work(work, f)					\
-	(*(work) = (struct kthread_work){ .func = (f) })
-#define set_user_nice(task, nice)	((void)(task))
-
-static inline void kthread_destroy_worker(struct kthread_worker *worker)
-{
-}
-
-static inline bool kthread_queue_work(struct kthread_worker *worker,
-				      struct kthread_work *work)
-{
-	work->pending = true;
-	return true;
-}
-
-static inline bool kthread_cancel_work_sync(struct kthread_work *work)
-{
-	work->pending = false;
-	return true;
-}
-
-int cgroup_attach_task_all(struct task_struct *from, struct task_struct *task);
+#define __set_current_state(state)	((void)0)
+#define vhost_task_start(task)		((void)(task))
+#define vhost_task_wake(task)		((void)(task))
+#define vhost_task_stop(task)		((void)(task))
 
 /* memory */
 #define PAGE_SHIFT		12
