@@ -97,7 +97,8 @@ struct kviommu_entry {
  * @unit: The unit it belongs to
  * @decode: Decode an entry of the tables of a domain that stands at @level:
  *          1 is the last
- * @fault_table: Reason of a fault if a table cannot be read
+ * @fault_root: Reason of a fault if the first table cannot be read
+ * @fault_table: Reason if another one cannot be
  * @fault_read: Reason if memory to be read cannot be had
  * @fault_write: Reason if memory to be written cannot be had
  */
@@ -106,6 +107,7 @@ struct kviommu_frontend {
 	struct kviommu_unit *unit;
 	void (*decode)(const struct kviommu_frontend *fe, u64 val,
 		       unsigned int level, struct kviommu_entry *e);
+	u8 fault_root;
 	u8 fault_table;
 	u8 fault_read;
 	u8 fault_write;

@@ -508,7 +508,7 @@ TEST_F(faults, table_access)
 		expect_fault(_metadata, self, FR_CONTEXT_ACCESS, 0, "context", i);
 		*re = good;
 		put_context(self, nowhere[i] | VTD_CE_P, hi);
-		expect_fault(_metadata, self, FR_PAGING_TABLE_ACCESS, 0, "paging", i);
+		expect_fault(_metadata, self, FR_CONTEXT_INVALID, 0, "paging", i);
 		put_context(self, 0, 0);
 		put_context(self, nowhere[i] | VTD_CE_P | BIT(1), hi);
 		expect_none(_metadata, self, "FPD", i);

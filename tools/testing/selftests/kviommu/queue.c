@@ -449,7 +449,7 @@ TEST_F(queue, tail_beyond)
 TEST_F(queue, status_nowhere)
 {
 	static const __u64 where[] = {
-		0x80000000, GPA_RAM_END, GPA_REGS, GPA_BAR, BIT(51), ~3UL,
+		0x80000000, GPA_RAM_END, GPA_REGS, GPA_BAR, BIT(47), ~3UL,
 	};
 	unsigned int i;
 
@@ -461,6 +461,11 @@ TEST_F(queue, status_nowhere)
 		EXPECT_EQ(true, RUN(taken, VTD_QI_WAIT, where[i]));
 	}
 	EXPECT_EQ(true, RUN(taken, VTD_QI_WAIT | VTD_QI_WAIT_SW, GPA_RAM_END - 4));
+	/* Bits beyond the host address width are ignored. */
+	*(__u32 *)vm_hva(&self->u.vm, PAGE(0)) = 0;
+	EXPECT_EQ(true, RUN(taken, VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(7),
+			    PAGE(0) | 0xffffUL << 48));
+	EXPECT_EQ(7, *(__u32 *)vm_hva(&self->u.vm, PAGE(0)));
 	RUN(g_flush_global);
 }
 
