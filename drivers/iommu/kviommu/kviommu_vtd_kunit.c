@@ -660,9 +660,11 @@ static void queue_tail_test(struct kunit *test)
 	struct ctx *ctx = test->priv;
 
 	queue_on(ctx, 0);
+	put128(ctx, QUEUE, IOTLB | GRAN(1), 0);
 	wr32(ctx, 0x88, 256 << 4);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_IQE);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 0);
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 0);
 }
 
 static void queue_size_test(struct kunit *test)
