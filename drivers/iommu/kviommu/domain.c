@@ -105,7 +105,7 @@ int kviommu_domain_count_tables(struct kviommu_domain *domain, u64 iova,
 	if (unit->stats.out_iommu_tables >= unit->policy.max_tables)
 		return -EDQUOT;
 	ret = xa_err(xa_store(&domain->hw_tables, index, xa_mk_value(1),
-			      GFP_KERNEL_ACCOUNT));
+			      KVIOMMU_GFP));
 	if (ret)
 		return ret;
 	domain->nr_hw_tables++;
@@ -173,7 +173,7 @@ static struct kviommu_domain *domain_create(struct kviommu_device *dev,
 
 	if (unit->stats.out_domains >= unit->policy.max_domains)
 		return ERR_PTR(-EDQUOT);
-	domain = kzalloc_obj(*domain, GFP_KERNEL_ACCOUNT);
+	domain = kzalloc_obj(*domain, KVIOMMU_GFP);
 	if (!domain)
 		return ERR_PTR(-ENOMEM);
 	domain->unit = unit;

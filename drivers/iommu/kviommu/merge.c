@@ -77,11 +77,11 @@ static struct kviommu_node *node_alloc(struct kviommu_domain *domain, u64 iova,
 
 	if (unit->nr_nodes >= unit->policy.max_tables)
 		return ERR_PTR(-EDQUOT);
-	node = kzalloc_obj(*node, GFP_KERNEL_ACCOUNT);
+	node = kzalloc_obj(*node, KVIOMMU_GFP);
 	if (!node)
 		return ERR_PTR(-ENOMEM);
 	ret = -ENOMEM;
-	node->slots = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	node->slots = (u64 *)get_zeroed_page(KVIOMMU_GFP);
 	if (!node->slots)
 		goto free;
 	ret = kviommu_domain_count_tables(domain, iova, level);
@@ -214,7 +214,7 @@ static noinline int map_run(struct kviommu_domain *domain,
 	if (prot & KVIOMMU_WRITE)
 		hw_prot |= IOMMU_WRITE;
 	return iommu_map(domain->hw, run->iova, PFN_PHYS(run->pfn),
-			 run->nr << PAGE_SHIFT, hw_prot, GFP_KERNEL_ACCOUNT);
+			 run->nr << PAGE_SHIFT, hw_prot, KVIOMMU_GFP);
 }
 ALLOW_ERROR_INJECTION(map_run, ERRNO);
 
