@@ -1683,8 +1683,7 @@ TEST_F(single, pass_through_in_one_step)
  */
 static __u64 gone_under_dma(struct guest *g, __u64 sid, __u64 by_te, __u64 gpa)
 {
-	volatile __u64 *mem = (__u64 *)gpa;
-	__u64 n, late = 0;
+	__u64 *mem = (__u64 *)gpa, n, late = 0;
 
 	g_dma_start(g, 0, EDU_TO_RAM, 0x10000, 0, EDU_PATTERN_SIZE);
 	if (by_te)
@@ -1692,11 +1691,11 @@ static __u64 gone_under_dma(struct guest *g, __u64 sid, __u64 by_te, __u64 gpa)
 	else
 		g_detach(g, sid, DID);
 	for (n = 0; n < PAGE_SIZE / 8; n++)
-		mem[n] = 0;
+		WRITE_ONCE(mem[n], 0);
 	while (g_dma_busy(g, 0))
 		;
 	for (n = 0; n < PAGE_SIZE / 8; n++)
-		late += !!mem[n];
+		late += !!READ_ONCE(mem[n]);
 	if (by_te)
 		g_enable(g, true);
 	else
@@ -1714,6 +1713,62 @@ TEST_F_TIMEOUT(single, gone_under_dma, 60)
 		EXPECT_EQ(0, RUN(gone_under_dma, SID(0), i & 1, PAGE(0)));
 		EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
 	}
+}
+
+/* The same with reads: what the guest writes afterwards does not get out. */
+static __u64 gone_under_reads(struct guest *g, __u64 sid, __u64 by_te, __u64 gpa,
+			      __u64 secret)
+{
+	__u64 *mem = (__u64 *)gpa, n;
+
+	g_dma_start(g, 0, EDU_FROM_RAM, 0x10000, EDU_PATTERN_SIZE, DMA_LEN);
+	if (by_te)
+		g_enable(g, false);
+	else
+		g_detach(g, sid, DID);
+	for (n = 0; n < DMA_LEN / 8; n++)
+		WRITE_ONCE(mem[n], secret);
+	while (g_dma_busy(g, 0))
+		;
+	if (by_te)
+		g_enable(g, true);
+	else
+		g_attach(g, sid, 0);
+	g_dma(g, 0, EDU_TO_RAM, BOUNCE, EDU_PATTERN_SIZE, DMA_LEN);
+	return 0;
+}
+
+TEST_F_TIMEOUT(single, gone_under_reads, 60)
+{
+	const __u64 *back = vm_hva(&self->u.vm, BOUNCE_PAGE);
+	unsigned int i, j;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	for (i = 0; i < 10; i++) {
+		__u64 secret = 0x5ec2e75ec2e70000 + i;
+
+		RUN(gone_under_reads, SID(0), i & 1, PAGE(0), secret);
+		for (j = 0; j < DMA_LEN / 8; j++)
+			EXPECT_NE(secret, back[j]);
+	}
+	EXPECT_EQ(DMA_REACHED, READ(0x10000, PAGE(0)));
+}
+
+/* A page of the interrupt range is no memory: requests do not become messages. */
+TEST_F(single, output_to_interrupts)
+{
+	struct kviommu_stats a;
+
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	a = unit_stats(&self->u);
+	RUN(g_map, 0, 0x30000, 0xfee00000, 1, MAP_RW);
+	EXPECT_EQ(a.out_mapped, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(a.out_errors + 1, unit_stats(&self->u).out_errors);
+	RUN(g_dma, 0, EDU_TO_RAM, 0x30000, 0, 4);
+	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
+	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
 }
 
 TEST_HARNESS_MAIN

@@ -15,6 +15,8 @@
 
 /* Fault reasons of the specification's list for legacy mode */
 #define FR_CONTEXT_INVALID	0x03
+#define FR_WRITE		0x05UL
+#define FR_READ			0x06
 #define FR_PAGING_TABLE_ACCESS	0x07
 #define FR_ROOT_ACCESS		0x08
 #define FR_CONTEXT_ACCESS	0x09
@@ -596,6 +598,27 @@ TEST_F_TIMEOUT(faults, superpage_bits, 60)
 		}
 	}
 	EXPECT_EQ(0, unit_stats(&self->u).out_maps);
+}
+
+/* A page that cannot be had for want of resources: by the right that fails */
+TEST_F(faults, no_resources)
+{
+	struct kviommu_policy policy = unit_policy(&self->u);
+	struct record r;
+
+	/* The tables are there, and no pin is to spare. */
+	RUN(g_map, 0, 0x40000000, PAGE(0), 1, MAP_RW);
+	policy.max_idle_pins = 0;
+	ASSERT_EQ(0, unit_set_policy(&self->u, &policy));
+	policy.max_pins = unit_stats(&self->u).out_pinned;
+	ASSERT_EQ(0, unit_set_policy(&self->u, &policy));
+	RUN(g_map, 0, 0x40001000, PAGE(1), 1, MAP_R);
+	expect_fault(_metadata, self, FR_READ, 0x40001000, "read", 0);
+	RUN(g_map, 0, 0x40002000, PAGE(2), 1, MAP_RW);
+	r = record_at(self, FSTS_FRI(RUN(g_peek32, VTD_FSTS)));
+	/* The type is a write. */
+	EXPECT_EQ(BIT(63) | FR_WRITE << 32 | SID(0), r.hi);
+	EXPECT_EQ(0x40002000, RECORD_ADDR(r));
 }
 
 /* What is not present is no fault before a device asks for it. */
