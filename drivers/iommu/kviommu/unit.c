@@ -354,7 +354,7 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 
 	if (cmd->model != KVIOMMU_MODEL_VTD)
 		return -EOPNOTSUPP;
-	if (cmd->aw_bits < 39 || cmd->aw_bits > 48)
+	if (cmd->aw_bits < 39 || cmd->aw_bits > 57)
 		return -EINVAL;
 
 	unit->aw_bits = cmd->aw_bits;

@@ -117,7 +117,7 @@ enum kviommu_create_flags {
  *           that would pin all of the guest's memory.
  * @model: One of &enum kviommu_model
  * @aw_bits: Width in bits of the I/O virtual addresses, from 39 (tables of 3
- *           levels) to 48; from 40 on tables may have 4 levels too
+ *           levels) to 57; from 40 on tables may have 4 levels too, from 49 on 5
  * @__reserved: Must be 0
  * @out_cap: The capability register that the guest will see
  * @out_ecap: The extended capability register that the guest will see

@@ -109,7 +109,7 @@ static u64 pick_iova(void)
 	u64 iova = 0;
 	int level;
 
-	for (level = 0; level < 4; level++)
+	for (level = 0; level < (t.ref.max_levels > 4 ? 5 : 4); level++)
 		iova |= (u64)pick_index() << (12 + 9 * level);
 	return iova;
 }
@@ -845,7 +845,7 @@ static void do_context(void)
 	u64 lo = pick_table() << PAGE_SHIFT | 1, hi;
 
 	b = get8();
-	hi = (b & 1 ? 1 : 2) | (u64)(1 + (b >> 1 & 3)) << 8;
+	hi = (b & 1 ? 1 : t.ref.max_levels > 4 ? 3 : 2) | (u64)(1 + (b >> 1 & 3)) << 8;
 	if ((b & 0x18) == 0x18)
 		lo |= 2 << 2;
 	if (b & 0x20)
@@ -862,7 +862,7 @@ static void do_context(void)
 static void do_set_up(void)
 {
 	u8 b = get8();
-	unsigned int d, levels = b & 1 ? 3 : 4;
+	unsigned int d, levels = b & 1 ? 3 : b & 0x40 ? t.ref.max_levels : 4;
 
 	for (d = 0; d < MODEL_DEVICES; d++)
 		cpu_write128((GFN_CONTEXT + (sids[d] >> 8)) << PAGE_SHIFT |
@@ -1296,7 +1296,7 @@ static_assert(ARRAY_SIZE(actions) == 64);
 
 static bool create(void)
 {
-	static const u8 widths[] = { 39, 40, 48, 48, 47, 41, 48, 38 };
+	static const u8 widths[] = { 39, 40, 48, 48, 57, 49, 48, 38 };
 	u8 b = get8();
 	struct kviommu_create cmd = {
 		.model = KVIOMMU_MODEL_VTD,
@@ -1324,7 +1324,7 @@ static bool create(void)
 	t.cap = cmd.out_cap;
 	t.ecap = cmd.out_ecap;
 	t.ref.mgaw = cmd.aw_bits;
-	t.ref.max_levels = cmd.aw_bits > 39 ? 4 : 3;
+	t.ref.max_levels = cmd.aw_bits > 48 ? 5 : cmd.aw_bits > 39 ? 4 : 3;
 	t.ref.boot_identity = cmd.flags;
 	for (d = 0; d < MODEL_DEVICES; d++)
 		t.attached[d] = -1;

@@ -379,9 +379,9 @@ void *page_address(const struct page *page)
 	return page->va;
 }
 
-/* The physical IOMMU: tables of 4 levels, with leaves at the lowest three */
+/* The physical IOMMU: tables of 5 levels, with leaves at the lowest three */
 
-#define HW_LEVELS	4
+#define HW_LEVELS	5
 #define HW_PROT		(IOMMU_READ | IOMMU_WRITE)
 #define HW_CALL_SHIFT	2	/* of a leaf taken down: log2 of size / 4 KiB */
 #define HW_CALL		GENMASK_ULL(7, 2)
@@ -670,7 +670,7 @@ static struct hw_domain *hw_alloc(unsigned int iommu)
 	if (shim_should_fail())
 		return ERR_PTR(-ENOMEM);
 	d = calloc(1, sizeof(*d));
-	d->domain.geometry.aperture_end = (1ULL << 48) - 1;
+	d->domain.geometry.aperture_end = (1ULL << 57) - 1;
 	d->domain.pgsize_bitmap = SZ_4K | SZ_2M | 1 << 30;
 	d->iommu = iommu;
 	d->root = calloc(1, sizeof(*d->root));
@@ -970,7 +970,7 @@ struct iommu_domain *model_domain(unsigned int device)
 bool model_next(struct iommu_domain *domain, u64 iova,
 		struct model_piece *piece)
 {
-	return domain && iova >> 48 == 0 &&
+	return domain && iova >> 57 == 0 &&
 	       hw_find(to_hw(domain)->root, 0, HW_LEVELS, iova, piece);
 }
 

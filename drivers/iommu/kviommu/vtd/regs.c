@@ -239,6 +239,8 @@ static u64 vtd_cap(const struct vtd *vtd, unsigned int aw_bits)
 
 	if (vtd->levels_max >= 4)
 		sagaw |= VTD_CAP_SAGAW_48;
+	if (vtd->levels_max >= 5)
+		sagaw |= VTD_CAP_SAGAW_57;
 	return VTD_CAP_ND_16BIT | VTD_CAP_CM | sagaw | VTD_CAP_MGAW(aw_bits) |
 	       VTD_CAP_FRO(VTD_FRCD) | VTD_CAP_SLLPS_2M | VTD_CAP_SLLPS_1G |
 	       VTD_CAP_PSI | VTD_CAP_NFR(VTD_NR_FRCD) |
@@ -286,7 +288,7 @@ static const struct kviommu_frontend_ops vtd_ops = {
  * @unit: Its unit
  * @unit_id: Number of the unit, for traces
  * @page: The register page, 4 KiB
- * @aw_bits: Width of the I/O virtual addresses, 39 to 48
+ * @aw_bits: Width of the I/O virtual addresses, 39 to 57
  * @boot_identity: DMA reaches all guest memory while translation is off; else
  *                 it is blocked
  * @cap: The capability register
@@ -315,7 +317,7 @@ struct kviommu_frontend *kviommu_vtd_create(struct kviommu_unit *unit,
 	vtd->page = page;
 	vtd->haw = 48;
 	vtd->mgaw = aw_bits;
-	vtd->levels_max = aw_bits > 39 ? 4 : 3;
+	vtd->levels_max = aw_bits > 48 ? 5 : aw_bits > 39 ? 4 : 3;
 	vtd->boot_identity = boot_identity;
 	*cap = vtd_cap(vtd, aw_bits);
 	*ecap = VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_PT | VTD_ECAP_IRO(VTD_IVA);

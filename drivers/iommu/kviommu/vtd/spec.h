@@ -42,6 +42,7 @@
 #define VTD_CAP_CM		BIT_ULL(7)
 #define VTD_CAP_SAGAW_39	BIT_ULL(9)
 #define VTD_CAP_SAGAW_48	BIT_ULL(10)
+#define VTD_CAP_SAGAW_57	BIT_ULL(11)
 #define VTD_CAP_MGAW(bits)	((u64)((bits) - 1) << 16)
 #define VTD_CAP_FRO(offset)	((u64)(offset) / 16 << 24)
 #define VTD_CAP_SLLPS_2M	BIT_ULL(34)

@@ -48,6 +48,24 @@ FIXTURE_VARIANT(dma) {
 	unsigned int levels;
 };
 
+/* With WIDE: see wide.c */
+#ifdef WIDE
+#define MAX_BITS 57
+#define MAX_LEVELS 5
+
+FIXTURE_VARIANT_ADD(dma, trap_57bit_5level) {
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 57 },
+	.levels = 5,
+};
+
+FIXTURE_VARIANT_ADD(dma, trap_57bit_4level) {
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 57 },
+	.levels = 4,
+};
+#else
+#define MAX_BITS 48
+#define MAX_LEVELS 4
+
 FIXTURE_VARIANT_ADD(dma, trap_48bit_4level) {
 	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
 	.levels = 4,
@@ -62,6 +80,7 @@ FIXTURE_VARIANT_ADD(dma, trap_39bit_3level) {
 	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 39 },
 	.levels = 3,
 };
+#endif
 
 FIXTURE_SETUP(dma)
 {
@@ -149,14 +168,16 @@ TEST_F(dma, unmapped)
 /* Does the host's log tell of a fault at that address since it was at fd? */
 static bool log_has_fault(int fd, __u64 iova)
 {
-	char line[8192], dmar[64], amd[64];
+	char line[8192], dmar[64], amd[64], virtio[64];
 	ssize_t len;
 
 	snprintf(dmar, sizeof(dmar), "fault addr 0x%llx ", iova);
 	snprintf(amd, sizeof(amd), "address=0x%llx ", iova);
+	snprintf(virtio, sizeof(virtio), " at 0x%llx [", iova);
 	while ((len = read(fd, line, sizeof(line) - 1)) > 0) {
 		line[len] = 0;
-		if (strstr(line, dmar) || strstr(line, amd))
+		if (strstr(line, dmar) || strstr(line, amd) ||
+		    strstr(line, virtio))
 			return true;
 	}
 	return false;
@@ -619,8 +640,8 @@ FIXTURE_VARIANT(single) {
 };
 
 FIXTURE_VARIANT_ADD(single, trap) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
-	.levels = 4,
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = MAX_BITS },
+	.levels = MAX_LEVELS,
 };
 
 /* The unit is set up, its device has no context entry, translation is off. */
@@ -824,8 +845,8 @@ TEST_F(single, malformed_context)
 	} bad[] = {
 		{ "no second-level width", g->dom[0].root | VTD_CE_P,
 		  VTD_CE_HI_DID(DID) },
-		{ "5 levels", g->dom[0].root | VTD_CE_P,
-		  VTD_CE_HI_AW(5) | VTD_CE_HI_DID(DID) },
+		{ "a level too many", g->dom[0].root | VTD_CE_P,
+		  VTD_CE_HI_AW(MAX_LEVELS + 1) | VTD_CE_HI_DID(DID) },
 		{ "width 7", g->dom[0].root | VTD_CE_P,
 		  7 | VTD_CE_HI_DID(DID) },
 		{ "reserved translation type", g->dom[0].root | VTD_CE_P | 3 << 2,
@@ -893,9 +914,10 @@ TEST_F(single, recursive_table)
 
 	RUN(g_attach, SID(0), 0);
 	RUN(g_enable, true);
-	/* One way down: 4 levels of the same page, whose leaf is itself */
+	/* One way down: each level is the same page, and so is the leaf */
 	entry[5] = root | MAP_RW;
-	RUN(g_flush_pages, 0, 5UL << 39 | 5UL << 30 | 5UL << 21 | 5UL << 12, 0);
+	RUN(g_flush_pages, 0, (MAX_LEVELS > 4 ? 5UL << 48 : 0) | 5UL << 39 |
+	    5UL << 30 | 5UL << 21 | 5UL << 12, 0);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
 	entry[5] = 0;
 	RUN(g_flush_domain, 0);
@@ -1319,8 +1341,8 @@ FIXTURE_VARIANT(two_units) {
 };
 
 FIXTURE_VARIANT_ADD(two_units, trap) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
-	.levels = 4,
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = MAX_BITS },
+	.levels = MAX_LEVELS,
 };
 
 FIXTURE_SETUP(two_units)

@@ -17,6 +17,10 @@ FIXTURE_VARIANT(regs) {
 	struct unit_config config;
 };
 
+FIXTURE_VARIANT_ADD(regs, trap_57bit) {
+	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 57 },
+};
+
 FIXTURE_VARIANT_ADD(regs, trap_48bit) {
 	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
 };
@@ -49,7 +53,7 @@ static bool overlap(__u64 a, __u64 a_size, __u64 b, __u64 b_size)
 TEST_F(regs, capabilities)
 {
 	__u64 cap = RUN(g_peek64, VTD_CAP), ecap = RUN(g_peek64, VTD_ECAP);
-	bool wide = variant->config.aw_bits > 39;
+	unsigned int bits = variant->config.aw_bits;
 	__u64 fro = VTD_CAP_FRO(cap), iro = VTD_ECAP_IRO(ecap);
 	__u64 nfr = VTD_CAP_NFR(cap);
 
@@ -62,8 +66,8 @@ TEST_F(regs, capabilities)
 	EXPECT_TRUE(cap & VTD_CAP_CM);
 	/* 16 bits of domain-id */
 	EXPECT_EQ(6, VTD_CAP_ND(cap));
-	EXPECT_EQ(wide ? 0x6 : 0x2, VTD_CAP_SAGAW(cap));
-	EXPECT_EQ(variant->config.aw_bits - 1, VTD_CAP_MGAW(cap));
+	EXPECT_EQ(bits > 48 ? 0xe : bits > 39 ? 0x6 : 0x2, VTD_CAP_SAGAW(cap));
+	EXPECT_EQ(bits - 1, VTD_CAP_MGAW(cap));
 	/* 2 MiB and 1 GiB */
 	EXPECT_EQ(3, VTD_CAP_SLLPS(cap));
 	EXPECT_TRUE(cap & VTD_CAP_PSI);

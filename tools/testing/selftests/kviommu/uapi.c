@@ -3,8 +3,8 @@
  * Each error of include/uapi/linux/kviommu.h, provoked, one at a time: all
  * else about the call is right.
  *
- * Not provoked: ENOSPC (it takes more devices than out_max_devices),
- * EMEDIUMTYPE (a property of the host), ENOMEM, EINTR.
+ * Not provoked: ENOSPC (it takes more devices than out_max_devices), ENOMEM,
+ * EINTR.
  */
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -382,7 +382,7 @@ TEST_F(uapi, create_bad_values)
 {
 	union any_arg arg;
 	const struct call *create = &calls[1];
-	static const __u32 widths[] = { 0, 1, 38, 49, 57, 64, ~0U };
+	static const __u32 widths[] = { 0, 1, 38, 58, 64, ~0U };
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(widths); i++) {
@@ -416,6 +416,23 @@ TEST_F(uapi, create_bad_values)
 		TH_LOG("%s", create->name);
 	EXPECT_NE(0, arg.create.out_cap);
 	EXPECT_NE(0, arg.create.out_ecap);
+}
+
+/* Wider than this host's physical IOMMU */
+TEST_F(uapi, attach_too_wide)
+{
+	struct unit_config wide = { .mode = UNIT_MODE_TRAP, .aw_bits = 57 };
+	struct unit_config narrow = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 };
+	int other = kviommu_open();
+
+	ASSERT_EQ(0, unit_create(self->fd, self->u.vm.fd, self->u.iommufd,
+				 self->u.ioas, &wide, NULL));
+	EXPECT_EQ(EMEDIUMTYPE, unit_attach(self->fd, self->edu.fd, SID(0)));
+	/* That left it free. */
+	ASSERT_EQ(0, unit_create(other, self->u.vm.fd, self->u.iommufd,
+				 self->u.ioas, &narrow, NULL));
+	EXPECT_EQ(0, unit_attach(other, self->edu.fd, SID(0)));
+	close(other);
 }
 
 /* An object of the iommufd that is no IOAS */

@@ -299,7 +299,8 @@ __u64 g_attach(struct guest *g, __u64 sid, __u64 d)
 __u64 g_attach_pt(struct guest *g, __u64 sid, __u64 did)
 {
 	/* AW is the largest that the unit has, as Linux sets it. */
-	__u64 levels = VTD_CAP_SAGAW(g_read64(g, VTD_CAP)) & 4 ? 4 : 3;
+	__u64 sagaw = VTD_CAP_SAGAW(g_read64(g, VTD_CAP));
+	__u64 levels = sagaw & 8 ? 5 : sagaw & 4 ? 4 : 3;
 
 	g_context_quiet(g, sid, VTD_CE_P | VTD_CE_T_PT,
 			VTD_CE_HI_AW(levels) | VTD_CE_HI_DID(did));

@@ -23,7 +23,7 @@ enum unit_mode {
 /**
  * struct unit_config - What a unit is to be like
  * @mode: See &enum unit_mode
- * @aw_bits: 39 or 48; 0 means 48
+ * @aw_bits: 39 to 57; 0 means 48
  * @flags: Of KVIOMMU_CREATE
  * @no_ram: Leave it to the test to map RAM in the IOAS
  * @no_arm: Do not create the register page's slot, do not arm
