@@ -1,0 +1,1005 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * All that can fail does, one after the other: each allocation that an ioctl
+ * or the guest's register write leads to (of the thread that makes it, in any
+ * part of the kernel), and each call of KVM, VFIO, iommufd and the IOMMU API
+ * that the module marks with ALLOW_ERROR_INJECTION(). What failed is told as
+ * documented, can be done again, and leaves nothing behind; and at no time does
+ * a device reach what it must not.
+ *
+ * Needs a kernel with fault injection.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "kselftest_harness.h"
+#include "require.h"
+#include "unit.h"
+
+#define FAULT_DIR	"/sys/kernel/debug/"
+#define RUN(fn, ...)	guest_run(&u->vm, fn, ##__VA_ARGS__)
+
+#define DID	1
+#define IOVA	0x200000UL	/* leads to PAGE(0), whatever happens elsewhere */
+#define NEW(n)	((n) * SZ_1G)	/* where no tables are, the host's included */
+#define PATIENCE 20000000UL	/* looks at a register */
+#define REGS2	(GPA_REGS + 0x10000UL)
+
+/* All calls from the n-th on, as good as for ever */
+#define ALWAYS	100000
+
+/**
+ * struct failure - What is to fail
+ * @times: How many calls of the module's into the host in a row; 0 stands for
+ *         one allocation
+ * @err: What the calls return
+ */
+struct failure {
+	int times;
+	int err;
+};
+
+static void write_file(const char *name, const char *value)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), FAULT_DIR "%s", name);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		FATAL("%s: %s (is fault injection built in?)", path,
+		      strerror(errno));
+	if (write(fd, value, strlen(value)) != strlen(value))
+		FATAL("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static void write_number(const char *name, long value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", value);
+	write_file(name, text);
+}
+
+static long read_number(const char *name)
+{
+	char path[256];
+	long value;
+	FILE *f;
+
+	snprintf(path, sizeof(path), FAULT_DIR "%s", name);
+	f = fopen(path, "r");
+	REQUIRE(f);
+	REQUIRE(fscanf(f, "%ld", &value) == 1);
+	fclose(f);
+	return value;
+}
+
+/* Every function of the module that is marked */
+static void inject_calls(int err)
+{
+	FILE *f = fopen(FAULT_DIR "error_injection/list", "r");
+	char line[256], fn[64], name[128], value[32];
+	unsigned int n = 0;
+
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%63s [kviommu]", fn) != 1 ||
+		    !strstr(line, "[kviommu]"))
+			continue;
+		snprintf(name, sizeof(name), "kviommu:%s", fn);
+		write_file("fail_function/inject", name);
+		snprintf(name, sizeof(name), "fail_function/kviommu:%s/retval", fn);
+		/* Unsigned, it will have it. */
+		snprintf(value, sizeof(value), "0x%lx", -(long)err);
+		write_file(name, value);
+		n++;
+	}
+	fclose(f);
+	REQUIRE(n);
+}
+
+static void inject_setup(const struct failure *what)
+{
+	static const char *const kinds[] = {
+		"failslab", "fail_page_alloc", "fail_function",
+	};
+	char name[64];
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "%s/verbose", kinds[i]);
+		write_number(name, 0);
+	}
+	write_file("failslab/ignore-gfp-wait", "N");
+	write_file("fail_page_alloc/ignore-gfp-wait", "N");
+	write_number("fail_page_alloc/min-order", 0);
+	write_number("fail_function/times", 0);
+	write_number("fail_function/probability", 100);
+	write_file("fail_function/inject", "\n");
+	if (what->times)
+		inject_calls(what->err);
+}
+
+/**
+ * struct fails - What fails now
+ * @u: The unit, with one device
+ * @what: The kind of failures
+ * @fd: The thread's fail-nth
+ * @limit: Eventfd of KVIOMMU_EVENT_LIMIT
+ * @control: Of KVIOMMU_EVENT_CONTROL
+ * @n: Which is to fail
+ * @hit: It did; there may be more than @n of them
+ * @injected: How many did
+ * @seen: How many of these had a consequence that can be seen
+ * @before: Counters of the unit before
+ */
+struct fails {
+	struct unit *u;
+	struct failure what;
+	int fd;
+	int limit;
+	int control;
+	unsigned int n;
+	bool hit;
+	unsigned int injected;
+	unsigned int seen;
+	struct kviommu_stats before;
+};
+
+static __u64 signals(int fd)
+{
+	__u64 n;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+/* From here on the n-th fails. */
+static void fail_begin(struct fails *f)
+{
+	char n[16];
+
+	signals(f->limit);
+	signals(f->control);
+	f->before = unit_stats(f->u);
+	f->u->vm.starved = true;
+	if (f->what.times) {
+		write_number("fail_function/space", f->n);
+		write_number("fail_function/times", f->what.times);
+		return;
+	}
+	snprintf(n, sizeof(n), "%u", f->n);
+	REQUIRE(pwrite(f->fd, n, strlen(n), 0) == strlen(n));
+}
+
+/* What the guest did not get is counted, and told if the host lacked memory. */
+static int fail_end(struct fails *f, int err)
+{
+	struct kviommu_stats now;
+	__u64 errors, limits;
+	char left[16] = "";
+
+	if (f->what.times) {
+		f->hit = read_number("fail_function/times") < f->what.times;
+		write_number("fail_function/times", 0);
+	} else {
+		REQUIRE(pread(f->fd, left, sizeof(left) - 1, 0) > 0);
+		REQUIRE(pwrite(f->fd, "0", 1, 0) == 1);
+		f->hit = !atoi(left);
+	}
+	f->u->vm.starved = false;
+	now = unit_stats(f->u);
+	errors = now.out_errors - f->before.out_errors;
+	limits = now.out_limits - f->before.out_limits;
+	if (err && err != f->what.err)
+		FATAL("failure %u: %s", f->n, strerror(err));
+	if ((err || errors) && !f->hit)
+		FATAL("failure %u was none, but %d, %llu errors", f->n, err,
+		      errors);
+	if (limits != (f->what.err == ENOMEM ? errors : 0) ||
+	    !limits != !signals(f->limit))
+		FATAL("failure %u: %llu errors, %llu of them at a limit", f->n,
+		      errors, limits);
+	f->injected += f->hit;
+	f->seen += err || errors;
+	return err;
+}
+
+/* Its value is 0 or the errno that is documented. */
+#define FAILING(call) ({ fail_begin(f); fail_end(f, call); })
+
+static bool again(struct fails *f)
+{
+	if (f->n > 1 && !f->hit) {
+		ksft_print_msg("%u failed, %u of them seen\n", f->injected,
+			       f->seen);
+		f->injected = 0;
+		f->seen = 0;
+		return false;
+	}
+	return true;
+}
+
+/*
+ * The statement that follows, with the first thing that can fail failing, then
+ * the second, ... until there were fewer than that. MOST leaves some out where
+ * there are very many that are alike.
+ */
+#define EACH_FAILURE for (f->n = 1; again(f); f->n++)
+#define MOST_FAILURES for (f->n = 1; again(f); f->n += f->n < 8 ? 1 : f->n / 2)
+
+/* Domain 0 translates IOVA; device 0 is in it, and translation on. */
+static void start_guest(struct unit *u)
+{
+	u->vm.g->next_page = GPA_TABLES;
+	RUN(g_setup, 0);
+	RUN(g_domain, 0, DID, 4);
+	RUN(g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+}
+
+/* The number of faults recorded; they are taken note of. */
+static __u64 g_take_faults(struct guest *g)
+{
+	__u64 cap = g_read64(g, VTD_CAP), n = 0, i;
+
+	for (i = 0; i < VTD_CAP_NFR(cap); i++) {
+		__u64 at = VTD_CAP_FRO(cap) + 16 * i + 12;
+
+		if (!(g_read32(g, at) & BIT(31)))
+			continue;
+		g_write32(g, at, BIT(31));
+		n++;
+	}
+	g_write32(g, VTD_FSTS, VTD_FSTS_PFO);
+	return n;
+}
+
+static __u64 g_flush_all(struct guest *g)
+{
+	g_flush_context_global(g);
+	return g_flush_global(g);
+}
+
+/* Take all of 1 GiB away, tables included. */
+static __u64 g_clean(struct guest *g, __u64 d, __u64 iova, __u64 pages)
+{
+	*g_entry(g, d, iova, LEAF_1G) = 0;
+	g_flush_domain(g, d);
+	g->next_page = pages;
+	return 0;
+}
+
+/*
+ * The device gets to the page. Or else it is blocked, errors were counted, and
+ * with another try it does: by what the guest can do or, for a leaf that is
+ * large and every other time, by KVIOMMU_REFRESH. Return: it did at once.
+ */
+static bool reaches(struct fails *f, __u64 iova, __u64 gpa, bool large)
+{
+	struct unit *u = f->u;
+	enum dma_result res = dma_write(u, 0, iova, gpa);
+
+	if (res == DMA_REACHED)
+		return true;
+	if (res != DMA_BLOCKED ||
+	    unit_stats(u).out_errors == f->before.out_errors)
+		FATAL("failure %u: 0x%llx: %u, no error counted", f->n, iova,
+		      res);
+	if (f->n % 2 && !large)
+		RUN(g_flush_all);
+	else
+		REQUIRE(!unit_refresh(u));
+	RUN(g_take_faults);
+	if (dma_write(u, 0, iova, gpa) != DMA_REACHED)
+		FATAL("failure %u: 0x%llx: not there when tried again", f->n,
+		      iova);
+	return false;
+}
+
+static bool blocked(struct fails *f, __u64 iova, __u64 gpa)
+{
+	return dma_write(f->u, 0, iova, gpa) == DMA_BLOCKED;
+}
+
+FIXTURE(failnth) {
+	struct unit u;
+	struct fails f;
+	struct kviommu_policy policy;
+	long host_pins;
+	__u64 pages;
+};
+
+FIXTURE_VARIANT(failnth) {
+	struct unit_config config;
+	struct failure what;
+};
+
+FIXTURE_VARIANT_ADD(failnth, allocation) {
+	.config = { .mode = UNIT_MODE_TRAP },
+	.what = { .err = ENOMEM },
+};
+
+FIXTURE_VARIANT_ADD(failnth, call_enomem) {
+	.config = { .mode = UNIT_MODE_TRAP },
+	.what = { .err = ENOMEM, .times = 1 },
+};
+
+FIXTURE_VARIANT_ADD(failnth, call_eio) {
+	.config = { .mode = UNIT_MODE_TRAP },
+	.what = { .err = EIO, .times = 1 },
+};
+
+FIXTURE_VARIANT_ADD(failnth, calls_enomem) {
+	.config = { .mode = UNIT_MODE_TRAP },
+	.what = { .err = ENOMEM, .times = ALWAYS },
+};
+
+FIXTURE_VARIANT_ADD(failnth, calls_eio) {
+	.config = { .mode = UNIT_MODE_TRAP },
+	.what = { .err = EIO, .times = ALWAYS },
+};
+
+FIXTURE_SETUP(failnth)
+{
+	struct fails *f = &self->f;
+	struct unit *u = &self->u;
+	char path[64];
+
+	self->host_pins = host_pins();
+	unit_open(u, &variant->config);
+	unit_add_device(u, 0, SID(0));
+	/* Kernels that can do this are slow: work may be left to a worker. */
+	u->vm.g->polls = true;
+	start_guest(u);
+	self->pages = u->vm.g->next_page;
+	/* So that every use of a page is a call that can fail */
+	self->policy = unit_policy(u);
+	self->policy.max_idle_pins = 0;
+	ASSERT_EQ(0, unit_set_policy(u, &self->policy));
+
+	f->u = u;
+	f->what = variant->what;
+	f->limit = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	f->control = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_LIMIT, f->limit));
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, f->control));
+	snprintf(path, sizeof(path), "/proc/self/task/%ld/fail-nth",
+		 syscall(SYS_gettid));
+	f->fd = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, f->fd);
+	inject_setup(&f->what);
+}
+
+/* Nothing stays, and the device is good for another process. */
+FIXTURE_TEARDOWN(failnth)
+{
+	int status;
+	pid_t pid;
+
+	write_file("fail_function/inject", "\n");
+	unit_close(&self->u);
+	close(self->f.limit);
+	close(self->f.control);
+	close(self->f.fd);
+	EXPECT_EQ(0, pinned_kib());
+	EXPECT_EQ(self->host_pins, host_pins());
+	pid = fork();
+	if (!pid)
+		_exit(!device_is_free(0));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+/* The ioctls */
+
+TEST_F_TIMEOUT(failnth, open, 600)
+{
+	struct fails *f = &self->f;
+	int fd;
+
+	EACH_FAILURE {
+		fd = -1;
+		FAILING((fd = open("/dev/kviommu", O_RDWR)) < 0 ? errno : 0);
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+TEST_F_TIMEOUT(failnth, create, 600)
+{
+	const struct unit_config *config = &variant->config;
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+	int fd;
+
+	EACH_FAILURE {
+		fd = kviommu_open();
+		if (FAILING(unit_create(fd, u->vm.fd, u->iommufd, u->ioas,
+					config, NULL)))
+			ASSERT_EQ(0, unit_create(fd, u->vm.fd, u->iommufd,
+						 u->ioas, config, NULL));
+		ASSERT_EQ(EBUSY, unit_create(fd, u->vm.fd, u->iommufd, u->ioas,
+					     config, NULL));
+		close(fd);
+	}
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+}
+
+static int map_regs(int fd, void **p)
+{
+	*p = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	return *p == MAP_FAILED ? errno : 0;
+}
+
+TEST_F_TIMEOUT(failnth, mmap, 600)
+{
+	struct fails *f = &self->f;
+	void *p;
+
+	EACH_FAILURE {
+		if (FAILING(map_regs(f->u->fd, &p)))
+			ASSERT_EQ(0, map_regs(f->u->fd, &p));
+		ASSERT_EQ(0, memcmp(p, f->u->regs, PAGE_SIZE));
+		munmap(p, PAGE_SIZE);
+	}
+}
+
+/* The guest's writes at the page are noticed. */
+static bool regs_work(struct unit *u, __u64 gpa)
+{
+	__u64 n = unit_stats(u).out_reg_writes;
+
+	RUN(g_poke32, gpa - GPA_REGS + VTD_IEDATA, n);
+	return unit_stats(u).out_reg_writes == n + 1;
+}
+
+TEST_F_TIMEOUT(failnth, arm, 600)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		/* A slot that is deleted takes it along. */
+		ASSERT_EQ(0, vm_set_slot(&u->vm, VM_SLOT_REGS, 0, NULL, 0, 0));
+		ASSERT_EQ(0, vm_set_slot(&u->vm, VM_SLOT_REGS, GPA_REGS,
+					 u->regs, PAGE_SIZE, 0));
+		if (FAILING(unit_arm(u->fd, GPA_REGS)))
+			ASSERT_EQ(0, unit_arm(u->fd, GPA_REGS));
+		ASSERT_TRUE(regs_work(u, GPA_REGS));
+	}
+}
+
+/* If it does not get to another place it stays where it is. */
+TEST_F_TIMEOUT(failnth, arm_elsewhere, 600)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	ASSERT_EQ(0, vm_set_slot(&u->vm, VM_SLOT_SPARE, REGS2, u->regs,
+				 PAGE_SIZE, 0));
+	EACH_FAILURE {
+		if (FAILING(unit_arm(u->fd, REGS2))) {
+			ASSERT_TRUE(regs_work(u, GPA_REGS));
+			ASSERT_EQ(0, unit_arm(u->fd, REGS2));
+		}
+		ASSERT_TRUE(regs_work(u, REGS2));
+		ASSERT_EQ(0, unit_arm(u->fd, GPA_REGS));
+		ASSERT_TRUE(regs_work(u, GPA_REGS));
+	}
+}
+
+TEST_F_TIMEOUT(failnth, attach, 1200)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+	struct edu *edu = &u->dev[0];
+
+	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
+	EACH_FAILURE {
+		if (FAILING(unit_attach(u->fd, edu->fd, SID(0)))) {
+			/* VFIO has it as it was: free. */
+			ASSERT_EQ(0, edu_attach_ioas(edu, u->ioas));
+			ASSERT_EQ(0, edu_detach_ioas(edu));
+			ASSERT_EQ(0, unit_stats(u).out_devices);
+			ASSERT_EQ(0, unit_stats(u).out_domains);
+			ASSERT_EQ(0, unit_attach(u->fd, edu->fd, SID(0)));
+			ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+		} else {
+			/* The guest is told, or else the VMM. */
+			if (!unit_stats(u).out_domains && !RUN(g_take_faults))
+				ASSERT_LT(0, signals(f->control));
+			reaches(f, IOVA, PAGE(0), false);
+		}
+		ASSERT_EQ(EBUSY, edu_attach_ioas(edu, u->ioas));
+		ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
+		ASSERT_EQ(0, unit_stats(u).out_mapped);
+	}
+}
+
+TEST_F_TIMEOUT(failnth, detach, 1200)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		/* No failure leaves the unit with the device. */
+		ASSERT_EQ(0, FAILING(unit_detach(u->fd, SID(0))));
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		ASSERT_EQ(0, unit_stats(u).out_domains);
+		ASSERT_EQ(0, edu_attach_ioas(&u->dev[0], u->ioas));
+		ASSERT_EQ(0, edu_detach_ioas(&u->dev[0]));
+		ASSERT_EQ(0, unit_attach(u->fd, u->dev[0].fd, SID(0)));
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+TEST_F_TIMEOUT(failnth, reset, 1200)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		ASSERT_EQ(0, FAILING(unit_reset(u->fd)));
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		ASSERT_EQ(0, unit_stats(u).out_pinned);
+		ASSERT_EQ(0, unit_stats(u).out_domains);
+		ASSERT_EQ(0, RUN(g_peek32, VTD_GSTS));
+		start_guest(u);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+TEST_F_TIMEOUT(failnth, refresh, 1200)
+{
+	struct kviommu_policy full = self->policy;
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		__u64 iova = NEW(f->n);
+
+		full.max_pins = unit_stats(u).out_pinned;
+		ASSERT_EQ(0, unit_set_policy(u, &full));
+		RUN(g_map, 0, iova, PAGE(1), 1, MAP_RW);
+		ASSERT_TRUE(blocked(f, iova, PAGE(1)));
+		ASSERT_EQ(0, unit_set_policy(u, &self->policy));
+		ASSERT_EQ(0, FAILING(unit_refresh(u)));
+		reaches(f, iova, PAGE(1), false);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+		RUN(g_clean, 0, iova, self->pages);
+		ASSERT_TRUE(blocked(f, iova, PAGE(1)));
+	}
+}
+
+#define NR_OTHERS 5
+static int others(struct fails *f, const struct kviommu_policy *policy,
+		  unsigned int which)
+{
+	struct kviommu_policy p = { .size = sizeof(p) };
+	struct kviommu_info info = { .size = sizeof(info) };
+	struct unit *u = f->u;
+
+	switch (which) {
+	case 0:
+		return unit_set_policy(u, policy);
+	case 1:
+		return unit_ioctl(u->fd, KVIOMMU_GET_POLICY, &p);
+	case 2:
+		return unit_ioctl(u->fd, KVIOMMU_GET_INFO, &info);
+	case 3:
+		return unit_set_eventfd(u->fd, KVIOMMU_EVENT_FAULT, f->control);
+	default:
+		unit_stats(u);
+		return 0;
+	}
+}
+
+/* What needs nothing that could fail */
+TEST_F_TIMEOUT(failnth, others, 600)
+{
+	struct fails *f = &self->f;
+	unsigned int i;
+
+	for (i = 0; i < NR_OTHERS; i++) {
+		EACH_FAILURE {
+			ASSERT_EQ(0, FAILING(others(f, &self->policy, i)));
+			ASSERT_EQ(0, others(f, &self->policy, i));
+		}
+	}
+	EXPECT_EQ(DMA_REACHED, dma_write(f->u, 0, IOVA, PAGE(0)));
+}
+
+/* The guest's register writes */
+
+/* Wait for the queue to be done or to stop. Returns FSTS. */
+static __u64 g_await(struct guest *g)
+{
+	unsigned long n;
+
+	for (n = 0; READ_ONCE(g->status) != g->seq; n++) {
+		if (g_read32(g, VTD_FSTS) & VTD_FSTS_IQE)
+			break;
+		G_ASSERT_GOT(g, n < PATIENCE, g_read32(g, VTD_FSTS));
+	}
+	return g_read32(g, VTD_FSTS);
+}
+
+/* As g_flush(), with a stop before the unit is told. */
+static __u64 g_tell(struct guest *g)
+{
+	g->seq++;
+	g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(g->seq),
+		(__u64)&g->status);
+	g_sync(g, 0);
+	g_write32(g, VTD_IQT, g->tail * 16);
+	return g_await(g);
+}
+
+static __u64 g_go_on(struct guest *g)
+{
+	g_write32(g, VTD_FSTS, VTD_FSTS_IQE);
+	return g_await(g);
+}
+
+static __u64 tell_pages(struct guest *g, __u64 d, __u64 iova, __u64 am)
+{
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_SELECTIVE | VTD_QI_DID(g->dom[d].did),
+		(iova & ~((PAGE_SIZE << am) - 1)) | VTD_QI_HI_AM(am));
+	return g_tell(g);
+}
+
+static __u64 tell_domain(struct guest *g, __u64 d)
+{
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_DOMAIN | VTD_QI_DID(g->dom[d].did), 0);
+	return g_tell(g);
+}
+
+static __u64 tell_global(struct guest *g)
+{
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+	return g_tell(g);
+}
+
+static __u64 tell_context(struct guest *g, __u64 sid)
+{
+	g_queue(g, VTD_QI_CC | VTD_QI_SELECTIVE | VTD_QI_CC_SID(sid), 0);
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+	return g_tell(g);
+}
+
+static __u64 tell_contexts(struct guest *g)
+{
+	g_queue(g, VTD_QI_CC | VTD_QI_GLOBAL, 0);
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+	return g_tell(g);
+}
+
+static __u64 tell_enable(struct guest *g, __u64 on)
+{
+	__u32 cmd = g_read32(g, VTD_GSTS) & VTD_GSTS_STICKY;
+	unsigned long n;
+
+	cmd = on ? cmd | VTD_GCMD_TE : cmd & ~VTD_GCMD_TE;
+	g_sync(g, 0);
+	g_write32(g, VTD_GCMD, cmd);
+	/* Whatever becomes of the devices, the command is obeyed. */
+	for (n = 0; (g_read32(g, VTD_GSTS) ^ cmd) >> 31; n++)
+		G_ASSERT(g, n < PATIENCE);
+	return 0;
+}
+
+/*
+ * A guest function that stops where it is to tell the unit goes on, while
+ * something fails. If the queue stops the guest can have it go on: then all of
+ * it is done. Return: how many faults the guest was told of.
+ */
+static unsigned int act_end(struct fails *f)
+{
+	struct unit *u = f->u;
+	unsigned int faults;
+	__u64 fsts, counted;
+
+	fail_begin(f);
+	REQUIRE(vm_resume(&u->vm, 0));
+	fail_end(f, 0);
+	fsts = u->vm.g->call[0].ret;
+	counted = unit_stats(u).out_faults - f->before.out_faults;
+	faults = RUN(g_take_faults);
+	if (fsts & VTD_FSTS_IQE) {
+		if (unit_stats(u).out_errors == f->before.out_errors)
+			FATAL("failure %u: the queue stopped for nothing", f->n);
+		faults++;
+		if (RUN(g_go_on) & VTD_FSTS_IQE)
+			FATAL("failure %u: the queue did not go on", f->n);
+	}
+	/* There is room for 8. */
+	if (counted != faults && faults < 8)
+		FATAL("failure %u: %u faults seen of %llu", f->n, faults,
+		      counted);
+	return faults;
+}
+
+#define ACT(fn, ...) ({							\
+	if (guest_start(&u->vm, fn, ##__VA_ARGS__))			\
+		FATAL("the guest did not stop");			\
+	act_end(f);							\
+})
+
+TEST_F_TIMEOUT(failnth, map_pages, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+	unsigned int faults;
+
+	EACH_FAILURE {
+		__u64 iova = NEW(f->n);
+
+		RUN(g_map_quiet, 0, iova, PAGE(10), 1, MAP_RW);
+		RUN(g_map_quiet, 0, iova + PAGE_SIZE, PAGE(20), 1, MAP_R);
+		RUN(g_map_quiet, 0, iova + 2 * PAGE_SIZE, PAGE(30), 2, MAP_RW);
+		faults = ACT(tell_pages, 0, iova, 2);
+		ASSERT_TRUE(blocked(f, iova + PAGE_SIZE, PAGE(20)));
+		if (!reaches(f, iova, PAGE(10), false))
+			ASSERT_LT(0, faults);
+		if (!reaches(f, iova + 3 * PAGE_SIZE, PAGE(31), false))
+			ASSERT_LT(0, faults);
+		RUN(g_flush_pages, 0, iova, 2);
+		ASSERT_EQ(5, unit_stats(u).out_mapped);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+		RUN(g_clean, 0, iova, self->pages);
+		ASSERT_EQ(1, unit_stats(u).out_mapped);
+		ASSERT_TRUE(blocked(f, iova, PAGE(10)));
+	}
+}
+
+TEST_F_TIMEOUT(failnth, unmap_pages, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+	__u64 iova = NEW(1);
+
+	EACH_FAILURE {
+		RUN(g_map, 0, iova, PAGE(10), 4, MAP_RW);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, iova, PAGE(10)));
+		RUN(g_unmap_quiet, 0, iova, 3, 0);
+		ACT(tell_pages, 0, iova, 2);
+		ASSERT_TRUE(blocked(f, iova, PAGE(10)));
+		ASSERT_TRUE(blocked(f, iova + 2 * PAGE_SIZE, PAGE(12)));
+		ASSERT_EQ(DMA_REACHED,
+			  dma_write(u, 0, iova + 3 * PAGE_SIZE, PAGE(13)));
+		ASSERT_EQ(2, unit_stats(u).out_mapped);
+	}
+}
+
+/* Other pages at the same addresses */
+TEST_F_TIMEOUT(failnth, remap_pages, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+	__u64 iova = NEW(1);
+
+	EACH_FAILURE {
+		RUN(g_map, 0, iova, PAGE(10), 2, MAP_RW);
+		RUN(g_map_quiet, 0, iova, PAGE(20), 2, MAP_RW);
+		ACT(tell_pages, 0, iova, 1);
+		ASSERT_TRUE(blocked(f, iova, PAGE(10)));
+		reaches(f, iova, PAGE(20), false);
+		reaches(f, iova + PAGE_SIZE, PAGE(21), false);
+	}
+}
+
+TEST_F_TIMEOUT(failnth, large_leaf, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	MOST_FAILURES {
+		__u64 iova = NEW(f->n % 500 + 1);
+
+		RUN(g_map_quiet, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+		ACT(tell_domain, 0);
+		reaches(f, iova, HUGE(1), true);
+		ASSERT_EQ(513, unit_stats(u).out_mapped);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, iova + SZ_2M - PAGE_SIZE,
+						 HUGE(2) - PAGE_SIZE));
+		ASSERT_TRUE(blocked(f, iova + SZ_2M, HUGE(2)));
+		RUN(g_clean, 0, iova, self->pages);
+		ASSERT_TRUE(blocked(f, iova, HUGE(1)));
+	}
+}
+
+/* A table in place of a large leaf, which differs from it in a page */
+TEST_F_TIMEOUT(failnth, split_leaf, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	MOST_FAILURES {
+		__u64 iova = NEW(f->n % 500 + 1);
+
+		RUN(g_map, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+		RUN(g_map_quiet, 0, iova, HUGE(1), 512, MAP_RW);
+		RUN(g_map_quiet, 0, iova, PAGE(10), 1, MAP_RW);
+		ACT(tell_pages, 0, iova, 9);
+		ASSERT_TRUE(blocked(f, iova, HUGE(1)));
+		reaches(f, iova, PAGE(10), false);
+		reaches(f, iova + SZ_2M - PAGE_SIZE, HUGE(2) - PAGE_SIZE, false);
+		RUN(g_flush_domain, 0);
+		ASSERT_EQ(513, unit_stats(u).out_mapped);
+		RUN(g_clean, 0, iova, self->pages);
+		ASSERT_TRUE(blocked(f, iova, PAGE(10)));
+	}
+}
+
+/* A large leaf in place of a table, of which it has some pages */
+TEST_F_TIMEOUT(failnth, join_leaf, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	MOST_FAILURES {
+		__u64 iova = NEW(f->n % 500 + 1);
+
+		RUN(g_map, 0, iova, HUGE(1), 8, MAP_RW);
+		RUN(g_map_quiet, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+		ACT(tell_pages, 0, iova, 9);
+		/* What did not change was never away. */
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, iova, HUGE(1)));
+		reaches(f, iova + SZ_2M - PAGE_SIZE, HUGE(2) - PAGE_SIZE, true);
+		ASSERT_EQ(0, unit_refresh(u));
+		ASSERT_EQ(513, unit_stats(u).out_mapped);
+		RUN(g_clean, 0, iova, self->pages);
+		ASSERT_TRUE(blocked(f, iova, HUGE(1)));
+	}
+}
+
+/* Changes in two places, which one invalidation covers */
+static void change(struct unit *u, unsigned int n)
+{
+	RUN(g_map, 0, NEW(n), PAGE(10), 1, MAP_RW);
+	RUN(g_unmap_quiet, 0, NEW(n), 1, 0);
+	RUN(g_map_quiet, 0, NEW(n + 1), PAGE(20), 1, MAP_RW);
+}
+
+static void check_change(struct fails *f, __u64 pages)
+{
+	struct unit *u = f->u;
+
+	REQUIRE(blocked(f, NEW(f->n), PAGE(10)));
+	REQUIRE(dma_write(u, 0, IOVA, PAGE(0)) == DMA_REACHED);
+	reaches(f, NEW(f->n + 1), PAGE(20), false);
+	RUN(g_clean, 0, NEW(f->n), u->vm.g->next_page);
+	RUN(g_clean, 0, NEW(f->n + 1), pages);
+}
+
+TEST_F_TIMEOUT(failnth, invalidate_domain, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		change(u, f->n);
+		ACT(tell_domain, 0);
+		check_change(f, self->pages);
+	}
+}
+
+TEST_F_TIMEOUT(failnth, invalidate_global, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		change(u, f->n);
+		ACT(tell_global);
+		check_change(f, self->pages);
+	}
+}
+
+static __u64 set_context(struct guest *g, __u64 d)
+{
+	return g_context_quiet(g, SID(0), g->dom[d].root | VTD_CE_P,
+			       VTD_CE_HI_AW(g->dom[d].levels) |
+			       VTD_CE_HI_DID(g->dom[d].did));
+}
+
+TEST_F_TIMEOUT(failnth, context_new, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		RUN(g_detach, SID(0), DID);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		RUN(set_context, 0);
+		ACT(tell_context, SID(0));
+		reaches(f, IOVA, PAGE(0), false);
+		ASSERT_EQ(1, unit_stats(u).out_domains);
+	}
+}
+
+/* From one domain to another */
+TEST_F_TIMEOUT(failnth, context_change, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	RUN(g_domain, 1, DID + 1, 4);
+	RUN(g_map, 1, IOVA, PAGE(1), 1, MAP_RW);
+	EACH_FAILURE {
+		RUN(set_context, 1);
+		ACT(tell_contexts);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		reaches(f, IOVA, PAGE(1), false);
+		ASSERT_EQ(1, unit_stats(u).out_domains);
+		RUN(g_attach, SID(0), 0);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+TEST_F_TIMEOUT(failnth, context_cleared, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		RUN(g_context_quiet, SID(0), 0, 0);
+		ACT(tell_context, SID(0));
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		ASSERT_EQ(0, unit_stats(u).out_domains);
+		RUN(g_attach, SID(0), 0);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+TEST_F_TIMEOUT(failnth, pass_through, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	MOST_FAILURES {
+		RUN(g_context_quiet, SID(0), VTD_CE_P | VTD_CE_T_PT,
+		    VTD_CE_HI_AW(4) | VTD_CE_HI_DID(DID));
+		ACT(tell_context, SID(0));
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		reaches(f, PAGE(3), PAGE(3), false);
+		ASSERT_EQ(1, unit_stats(u).out_identity_devices);
+		RUN(g_attach, SID(0), 0);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+TEST_F_TIMEOUT(failnth, enable, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		RUN(g_enable, false);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		ACT(tell_enable, true);
+		reaches(f, IOVA, PAGE(0), false);
+	}
+}
+
+TEST_F_TIMEOUT(failnth, disable, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		ACT(tell_enable, false);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		ASSERT_EQ(0, unit_stats(u).out_domains);
+		RUN(g_enable, true);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+TEST_HARNESS_MAIN
