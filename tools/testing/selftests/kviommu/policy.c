@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Limits that the VMM sets: what is refused, who gets to know, the way back. */
+#include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "kselftest_harness.h"
 #include "require.h"
@@ -13,6 +16,24 @@
 /* Fault reasons: memory that could not be written, could not be read */
 #define FR_WRITE 0x05
 #define FR_READ 0x06
+
+/* A unit with a guest and a device; the eventfds tell of limits and faults. */
+static void open_unit(struct unit *u, const struct unit_config *config,
+		      int *event, int *fault)
+{
+	unit_open(u, config);
+	*event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	*fault = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	REQUIRE(!unit_set_eventfd(u->fd, KVIOMMU_EVENT_LIMIT, *event));
+	REQUIRE(!unit_set_eventfd(u->fd, KVIOMMU_EVENT_FAULT, *fault));
+	unit_add_device(u, 0, SID(0));
+	guest_run(&u->vm, g_setup, 0);
+	guest_run(&u->vm, g_domain, 0, DID, 4);
+	guest_run(&u->vm, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+	guest_run(&u->vm, g_attach, SID(0), 0);
+	guest_run(&u->vm, g_enable, true);
+	guest_run(&u->vm, g_poke32, VTD_FECTL, 0);
+}
 
 FIXTURE(policy) {
 	struct unit u;
@@ -31,19 +52,8 @@ FIXTURE_VARIANT_ADD(policy, trap) {
 
 FIXTURE_SETUP(policy)
 {
-	unit_open(&self->u, &variant->config);
-	self->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	self->fault = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_LIMIT, self->event));
-	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_FAULT, self->fault));
+	open_unit(&self->u, &variant->config, &self->event, &self->fault);
 	self->host = unit_policy(&self->u);
-	unit_add_device(&self->u, 0, SID(0));
-	RUN(g_setup, 0);
-	RUN(g_domain, 0, DID, 4);
-	RUN(g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
-	RUN(g_attach, SID(0), 0);
-	RUN(g_enable, true);
-	RUN(g_poke32, VTD_FECTL, 0);
 }
 
 FIXTURE_TEARDOWN(policy)
@@ -283,6 +293,139 @@ TEST_F_TIMEOUT(policy, iommu_tables, 120)
 	RUN(g_attach, SID(0), 0);
 	RUN(g_map, 0, BIT(40), PAGE(1), 1, MAP_RW);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, BIT(40), PAGE(1)));
+}
+
+/* The limit of the memory cgroup, see memory.max of the kernel's cgroup-v2. */
+#define CGROUP "/tmp/cgroup"
+#define GROUP CGROUP "/kviommu"
+
+static void cgroup_write(const char *file, const char *value)
+{
+	int fd = open(file, O_WRONLY);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		FATAL("%s: %s", file, strerror(errno));
+	close(fd);
+}
+
+static unsigned long cgroup_read(const char *file, const char *format)
+{
+	unsigned long value = ~0UL;
+	char line[128];
+	FILE *f = fopen(file, "r");
+
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, format, &value) == 1)
+			break;
+	fclose(f);
+	REQUIRE(value != ~0UL);
+	return value;
+}
+
+/* Into a memory cgroup of our own, and out of it */
+static void cgroup_enter(void)
+{
+	REQUIRE(!mkdir(CGROUP, 0755) || errno == EEXIST);
+	REQUIRE(!mount("cgroup2", CGROUP, "cgroup2", 0, NULL) || errno == EBUSY);
+	cgroup_write(CGROUP "/cgroup.subtree_control", "+memory");
+	REQUIRE(!mkdir(GROUP, 0755) || errno == EEXIST);
+	cgroup_write(GROUP "/cgroup.procs", "0");
+}
+
+static void cgroup_leave(void)
+{
+	cgroup_write(CGROUP "/cgroup.procs", "0");
+	REQUIRE(!rmdir(GROUP));
+	REQUIRE(!umount(CGROUP));
+}
+
+/*
+ * From 1 TiB on, n GiB of addresses that all lead to one page through the same
+ * two tables of the guest: of which the unit has 513 for each GiB.
+ */
+#define WIDE BIT(40)
+static __u64 map_wide(struct guest *g, __u64 n)
+{
+	__u64 *table, i;
+
+	g_map_quiet(g, 0, WIDE, PAGE(1), 1, MAP_RW);
+	table = g_entry(g, 0, WIDE, LEAF_2M);
+	for (i = 1; i < 512; i++)
+		WRITE_ONCE(table[i], table[0]);
+	table = g_entry(g, 0, WIDE, LEAF_1G);
+	for (i = 1; i < n; i++)
+		WRITE_ONCE(table[i], table[0]);
+	return g_flush_domain(g, 0);
+}
+
+FIXTURE(cgroup) {
+	struct unit u;
+	int event;
+	int fault;
+};
+
+FIXTURE_VARIANT(cgroup) {
+	struct unit_config config;
+};
+
+FIXTURE_VARIANT_ADD(cgroup, trap) {
+	.config = { .mode = UNIT_MODE_TRAP },
+};
+
+FIXTURE_SETUP(cgroup)
+{
+	cgroup_enter();
+	open_unit(&self->u, &variant->config, &self->event, &self->fault);
+	/* A worker goes on with what takes long. */
+	self->u.vm.g->polls = true;
+}
+
+FIXTURE_TEARDOWN(cgroup)
+{
+	unit_close(&self->u);
+	close(self->event);
+	close(self->fault);
+	cgroup_leave();
+}
+
+TEST_F_TIMEOUT(cgroup, memory_max, 120)
+{
+	struct kviommu_stats s;
+	char max[32];
+	int fd;
+
+	fd = open(GROUP "/memory.max", O_WRONLY);
+	ASSERT_LE(0, fd);
+	RUN(map_wide, 1);
+	EXPECT_EQ(513, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, WIDE, PAGE(1)));
+	EXPECT_EQ(0, signals(self->event));
+	/* 3 GiB more would take 12 MiB. */
+	snprintf(max, sizeof(max), "%lu",
+		 cgroup_read(GROUP "/memory.current", "%lu") + (4UL << 20));
+	ASSERT_LT(0, write(fd, max, strlen(max)));
+	RUN(map_wide, 4);
+	/*
+	 * The VMM is still there. Until there is memory again it must not call
+	 * what might want some: to open a file can be its end.
+	 */
+	EXPECT_LT(0, signals(self->event));
+	EXPECT_NE(0, take_fault(&self->u));
+	s = unit_stats(&self->u);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, WIDE + 4 * SZ_1G - SZ_2M, PAGE(1)));
+	ASSERT_EQ(3, write(fd, "max", 3));
+	EXPECT_LT(0, s.out_limits);
+	EXPECT_EQ(s.out_errors, s.out_limits);
+	EXPECT_LT(513, s.out_mapped);
+	EXPECT_GT(2049, s.out_mapped);
+	EXPECT_EQ(0, cgroup_read(GROUP "/memory.events", "oom_kill %lu"));
+
+	ASSERT_EQ(0, unit_refresh(&self->u));
+	EXPECT_EQ(2049, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, WIDE + 4 * SZ_1G - SZ_2M, PAGE(1)));
+	close(fd);
 }
 
 TEST_HARNESS_MAIN
