@@ -724,7 +724,7 @@ static const struct reg_case reg_cases[] = {
 	{ 0xf8, 0x00000000 }, { 0xfc, 0x3003ffff },	/* IOTLB, but IVT */
 };
 
-static u32 writable(unsigned int offset)
+static u32 reg_writable(unsigned int offset)
 {
 	unsigned int i;
 
@@ -744,7 +744,7 @@ static void regs_access_test(struct kunit *test)
 		/* GCMD does things, and reads as 0. */
 		if (offset == 0x18)
 			continue;
-		rw = writable(offset);
+		rw = reg_writable(offset);
 		old = rd32(ctx, offset);
 		/* Not ICC and IVT, which start an invalidation. */
 		new = offset == 0x2c || offset == 0xfc ? 0x7fffffff : 0xffffffff;
