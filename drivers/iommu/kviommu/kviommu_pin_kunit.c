@@ -6,7 +6,9 @@
 #define NOTRACE	/* the events are in the module proper */
 
 #include <kunit/test.h>
+#include <linux/cleanup.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 
 #include "pin.c"
 
@@ -113,8 +115,37 @@ static int pin_kunit_init(struct kunit *test)
 	ctx->unit.policy.max_pins = 1000;
 	ctx->unit.policy.max_idle_pins = 1000;
 	test->priv = ctx;
-	mutex_lock(&ctx->unit.map_lock);
 	return 0;
+}
+
+static int get(struct ctx *ctx, u64 gfn, unsigned int prot)
+{
+	u64 pfn = 0;
+	int ret;
+
+	guard(mutex)(&ctx->unit.map_lock);
+	ret = kviommu_pin_get(&ctx->unit, gfn, prot, &pfn);
+	if (!ret && pfn != page_to_pfn(ctx->pages + gfn % NR_PAGES))
+		return -EFAULT;
+	return ret;
+}
+
+static void put(struct ctx *ctx, u64 gfn)
+{
+	guard(mutex)(&ctx->unit.map_lock);
+	kviommu_pin_put(&ctx->unit, gfn);
+}
+
+static void trim(struct ctx *ctx, unsigned long max_idle)
+{
+	guard(mutex)(&ctx->unit.map_lock);
+	kviommu_pin_trim(&ctx->unit, max_idle);
+}
+
+static bool revoke(struct ctx *ctx, u64 first, u64 last)
+{
+	guard(mutex)(&ctx->unit.map_lock);
+	return kviommu_pin_revoke(&ctx->unit, first, last);
 }
 
 /* Whatever the test did: all is given back, and nothing is left. */
@@ -130,26 +161,14 @@ static void pin_kunit_exit(struct kunit *test)
 	xa_for_each(&ctx->unit.pins.chunks, index, chunk)
 		for (i = 0; i < CHUNK_GFNS; i++)
 			while (chunk->pins[i].pinned && chunk->pins[i].uses)
-				kviommu_pin_put(&ctx->unit,
-						(index << CHUNK_SHIFT) + i);
-	kviommu_pin_trim(&ctx->unit, 0);
+				put(ctx, (index << CHUNK_SHIFT) + i);
+	trim(ctx, 0);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 0);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.pinned, 0);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
 	KUNIT_EXPECT_EQ(test, kviommu_pin_bytes(&ctx->unit), 0);
 	KUNIT_EXPECT_TRUE(test, xa_empty(&ctx->unit.pins.chunks));
-	mutex_unlock(&ctx->unit.map_lock);
 	mutex_destroy(&ctx->unit.map_lock);
-}
-
-static int get(struct ctx *ctx, u64 gfn, unsigned int prot)
-{
-	u64 pfn = 0;
-	int ret = kviommu_pin_get(&ctx->unit, gfn, prot, &pfn);
-
-	if (!ret && pfn != page_to_pfn(ctx->pages + gfn % NR_PAGES))
-		return -EFAULT;
-	return ret;
 }
 
 static void pin_once_test(struct kunit *test)
@@ -162,10 +181,10 @@ static void pin_once_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->pins[5], 1);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.pinned, 1);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
-	kviommu_pin_put(&ctx->unit, 5);
-	kviommu_pin_put(&ctx->unit, 5);
+	put(ctx, 5);
+	put(ctx, 5);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
-	kviommu_pin_put(&ctx->unit, 5);
+	put(ctx, 5);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 1);
 
 	/* Idle, it is still there: the next use asks nobody. */
@@ -213,11 +232,11 @@ static void pin_idle_test(struct kunit *test)
 	ctx->unit.policy.max_idle_pins = 100;
 	for (gfn = 0; gfn < 100; gfn++) {
 		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
-		kviommu_pin_put(&ctx->unit, gfn);
+		put(ctx, gfn);
 	}
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 100);
 	KUNIT_ASSERT_EQ(test, get(ctx, 100, RD), 0);
-	kviommu_pin_put(&ctx->unit, 100);
+	put(ctx, 100);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 75);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 75);
 
@@ -225,9 +244,9 @@ static void pin_idle_test(struct kunit *test)
 	for (gfn = 98; gfn < 100; gfn++) {
 		KUNIT_ASSERT_EQ(test, ctx->pins[gfn], 1);
 		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
-		kviommu_pin_put(&ctx->unit, gfn);
+		put(ctx, gfn);
 	}
-	kviommu_pin_trim(&ctx->unit, 2);
+	trim(ctx, 2);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 2);
 	KUNIT_EXPECT_EQ(test, ctx->pins[98], 1);
 	KUNIT_EXPECT_EQ(test, ctx->pins[99], 1);
@@ -244,7 +263,7 @@ static void pin_limit_test(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
 	KUNIT_EXPECT_EQ(test, get(ctx, 10, RD), -EDQUOT);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 10);
-	kviommu_pin_put(&ctx->unit, 7);
+	put(ctx, 7);
 	KUNIT_EXPECT_EQ(test, get(ctx, 10, RD), 0);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 10);
 	KUNIT_EXPECT_EQ(test, ctx->pins[7], 0);
@@ -260,7 +279,7 @@ static void pin_locked_memory_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, get(ctx, 0, RD), 0);
 	KUNIT_ASSERT_EQ(test, get(ctx, 1, RD), 0);
 	KUNIT_EXPECT_EQ(test, get(ctx, 2, RD), -ENOMEM);
-	kviommu_pin_put(&ctx->unit, 0);
+	put(ctx, 0);
 	KUNIT_EXPECT_EQ(test, get(ctx, 2, RD), 0);
 	KUNIT_EXPECT_EQ(test, ctx->pins[0], 0);
 	KUNIT_EXPECT_EQ(test, ctx->pins[1], 1);
@@ -290,17 +309,17 @@ static void pin_revoke_test(struct kunit *test)
 	for (gfn = 60; gfn < 140; gfn++) {
 		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
 		if (gfn != 99)
-			kviommu_pin_put(&ctx->unit, gfn);
+			put(ctx, gfn);
 	}
-	KUNIT_EXPECT_FALSE(test, kviommu_pin_revoke(&ctx->unit, 200, 400));
+	KUNIT_EXPECT_FALSE(test, revoke(ctx, 200, 400));
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 80);
-	KUNIT_EXPECT_TRUE(test, kviommu_pin_revoke(&ctx->unit, 70, 130));
+	KUNIT_EXPECT_TRUE(test, revoke(ctx, 70, 130));
 	for (gfn = 60; gfn < 140; gfn++)
 		KUNIT_EXPECT_EQ_MSG(test, ctx->pins[gfn],
 				    gfn < 70 || gfn > 130 || gfn == 99,
 				    "frame %u", gfn);
-	kviommu_pin_put(&ctx->unit, 99);
-	KUNIT_EXPECT_FALSE(test, kviommu_pin_revoke(&ctx->unit, 99, 99));
+	put(ctx, 99);
+	KUNIT_EXPECT_FALSE(test, revoke(ctx, 99, 99));
 	KUNIT_EXPECT_EQ(test, ctx->pins[99], 0);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 19);
 }
@@ -311,8 +330,6 @@ static void guest_memory_test(struct kunit *test)
 	u8 *memory = page_address(ctx->pages);
 	u32 status = 0xc0ffee;
 	char buf[16];
-
-	mutex_unlock(&ctx->unit.map_lock);
 
 	/* Over the end of a page */
 	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_write(&ctx->unit, PAGE_SIZE - 5,
@@ -340,8 +357,6 @@ static void guest_memory_test(struct kunit *test)
 						    buf, 4));
 	KUNIT_EXPECT_EQ(test, ctx->copies, 1);
 	KUNIT_EXPECT_EQ(test, ctx->errors, 2);
-
-	mutex_lock(&ctx->unit.map_lock);
 }
 
 static struct kunit_case pin_cases[] = {

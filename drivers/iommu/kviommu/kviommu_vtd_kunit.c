@@ -126,7 +126,7 @@ void kviommu_count_fault(struct kviommu_unit *unit)
 	unit->faults++;
 }
 
-/* One unit with tables of 3 and 4 levels. */
+/* A unit with addresses of 48 bits */
 struct ctx {
 	struct kviommu_unit unit;
 	u32 page[SZ_4K / sizeof(u32)];
@@ -153,7 +153,7 @@ static void vtd_kunit_exit(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	if (ctx)
+	if (ctx && !IS_ERR_OR_NULL(ctx->fe))
 		ctx->fe->ops->destroy(ctx->fe);
 }
 
@@ -340,23 +340,48 @@ static void resolve_untranslated_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, b.fault, 0);
 }
 
-static void resolve_39_bits_test(struct kunit *test)
+struct width_case {
+	const char *name;
+	unsigned int bits;
+	u64 sagaw;
+	unsigned int aw_max;
+};
+
+static const struct width_case width_cases[] = {
+	{ "39 bits", 39, 0x2, 1 },
+	{ "48 bits", 48, 0x6, 2 },
+	{ "57 bits", 57, 0xe, 3 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(width, width_cases, name);
+
+/* A context entry may have the widths of SAGAW, and no others. */
+static void resolve_width_test(struct kunit *test)
 {
+	const struct width_case *c = test->param_value;
 	struct ctx *ctx = test->priv;
 	struct kviommu_binding b;
+	unsigned int aw;
 
-	ctx->vtd->levels_max = 3;
+	ctx->fe->ops->destroy(ctx->fe);
+	ctx->fe = kviommu_vtd_create(&ctx->unit, 0, ctx->page, c->bits, false,
+				     &ctx->cap, &ctx->ecap);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->fe));
+	ctx->vtd = to_vtd(ctx->fe);
+	KUNIT_EXPECT_EQ(test, (ctx->cap >> 8) & 0x1f, c->sagaw);
+	KUNIT_EXPECT_EQ(test, (ctx->cap >> 16) & 0x3f, c->bits - 1);
+
 	ctx->vtd->te = true;
 	ctx->vtd->root = ROOT;
 	put128(ctx, ROOT + 16 * 0xab, CONTEXT | P, 0);
-	put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(2));
-	ctx->fe->ops->resolve(ctx->fe, SID, &b);
-	KUNIT_EXPECT_EQ(test, b.fault, 0x3);
+	for (aw = 0; aw < 8; aw++) {
+		bool right = aw >= 1 && aw <= c->aw_max;
 
-	put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(1));
-	ctx->fe->ops->resolve(ctx->fe, SID, &b);
-	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_DOMAIN);
-	KUNIT_EXPECT_EQ(test, b.levels, 3);
+		put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(aw));
+		ctx->fe->ops->resolve(ctx->fe, SID, &b);
+		KUNIT_EXPECT_EQ(test, b.fault, right ? 0 : 0x3);
+		KUNIT_EXPECT_EQ(test, b.levels, right ? aw + 2 : 0);
+	}
 }
 
 /* Second-level paging entries. */
@@ -400,6 +425,8 @@ static const struct decode_case decode_cases[] = {
 	{ "table of level 1", 2, 0x123000 | R | W, { RD | WR, false, 0, 0x123000 } },
 	{ "table of level 2", 3, 0x123000 | R, { RD, false, 0, 0x123000 } },
 	{ "table of level 3", 4, 0x123000 | W, { WR, false, 0, 0x123000 } },
+	{ "table of level 4", 5, 0x123000 | R | W, { RD | WR, false, 0, 0x123000 } },
+	{ "256 TiB are not offered", 5, R | W | PS, { .leaf = true, .fault = 0xc } },
 	{ "table beyond the width", 3, BEYOND_HAW | R | W, { .fault = 0xc } },
 };
 
@@ -423,7 +450,7 @@ static struct kunit_case tables_cases[] = {
 	KUNIT_CASE_PARAM(resolve_test, resolve_gen_params),
 	KUNIT_CASE(resolve_root_table_test),
 	KUNIT_CASE(resolve_untranslated_test),
-	KUNIT_CASE(resolve_39_bits_test),
+	KUNIT_CASE_PARAM(resolve_width_test, width_gen_params),
 	KUNIT_CASE_PARAM(decode_test, decode_gen_params),
 	{}
 };
