@@ -167,6 +167,9 @@ int kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask)
 
 	lockdep_assert_held(&unit->lock);
 
+	/* VFIO and the IOMMU core may wait for others. */
+	if (unit->in_poller)
+		return -EAGAIN;
 	list_for_each_entry(dev, &unit->devices, entry) {
 		if ((dev->source_id ^ sid) & ~mask)
 			continue;

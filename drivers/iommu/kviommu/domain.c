@@ -361,9 +361,11 @@ static int invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
 			continue;
 		range.first = domain->serial == p->serial ? p->first : first;
 		range.last = domain->serial == p->serial ? p->last : last;
-		mutex_lock(&unit->map_lock);
-		ret = kviommu_merge(domain, &range, refresh);
-		mutex_unlock(&unit->map_lock);
+		ret = kviommu_map_lock(unit);
+		if (!ret) {
+			ret = kviommu_merge(domain, &range, refresh);
+			mutex_unlock(&unit->map_lock);
+		}
 		if (ret) {
 			*p = (struct kviommu_progress){ domain->serial,
 							range.first, range.last };
@@ -398,15 +400,20 @@ int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first,
  * kviommu_flush() - End a batch of kviommu_invalidate()
  * @unit: The unit
  *
- * When this returns no device reaches memory through an old translation.
+ * When this succeeds no device reaches memory through an old translation.
  *
  * Context: process context, under unit->lock.
+ * Return: 0, or -EAGAIN as kviommu_invalidate().
  */
-void kviommu_flush(struct kviommu_unit *unit)
+int kviommu_flush(struct kviommu_unit *unit)
 {
-	mutex_lock(&unit->map_lock);
+	int ret = kviommu_map_lock(unit);
+
+	if (ret)
+		return ret;
 	kviommu_unit_flush(unit);
 	mutex_unlock(&unit->map_lock);
+	return 0;
 }
 
 /**

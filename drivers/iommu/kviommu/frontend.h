@@ -52,6 +52,12 @@ struct kviommu_binding {
  * @write: The guest wrote @len bytes at @offset of the register page. What
  *         that asks for is left to @run, if it can take long.
  * @sync: The guest may have written anything that the register page now shows
+ * @peek: May be called without a lock: the page is not as it was left. Unless
+ *        @all, only where a guest asks for something is looked at.
+ * @pollable: Nothing is lost if writes are not seen but for what the page shows
+ *            after them
+ * @poll: From now on that may be so; or, it is over. In between what cannot be
+ *        told by state is not shown, and its events wait.
  * @pending: There is work left
  * @run: Do a bounded piece of it: see kviommu_time_up()
  * @reset: Put the registers into their initial state
@@ -66,6 +72,9 @@ struct kviommu_frontend_ops {
 	void (*write)(struct kviommu_frontend *fe, unsigned int offset,
 		      const void *data, unsigned int len);
 	void (*sync)(struct kviommu_frontend *fe);
+	bool (*peek)(const struct kviommu_frontend *fe, bool all);
+	bool (*pollable)(const struct kviommu_frontend *fe);
+	void (*poll)(struct kviommu_frontend *fe, bool on);
 	bool (*pending)(struct kviommu_frontend *fe);
 	void (*run)(struct kviommu_frontend *fe);
 	void (*reset)(struct kviommu_frontend *fe);
@@ -152,7 +161,7 @@ struct kviommu_progress {
 int kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask);
 int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first,
 		       u64 last, struct kviommu_progress *p);
-void kviommu_flush(struct kviommu_unit *unit);
+int kviommu_flush(struct kviommu_unit *unit);
 bool kviommu_time_up(struct kviommu_unit *unit);
 int kviommu_resched(struct kviommu_unit *unit);
 

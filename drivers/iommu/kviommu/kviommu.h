@@ -4,7 +4,7 @@
  * those above it.
  *
  *	vtd/		what the guest sees: registers, queue, tables, faults
- *	unit.c		a unit's life, and its devices (device.c)
+ *	unit.c		a unit's life, polling (sidecore.c), devices (device.c)
  *	domain.c	guest domains and their shadows, by diff (merge.c)
  *	pin.c		the pin cache, and access to guest memory through it
  *	host/		the only files that call KVM, VFIO and iommufd
@@ -22,10 +22,16 @@
  *		of the IOAS held: so an IOAS must not be attached to a device
  *		or detached from it under map_lock.
  *
+ * unit->poll_lock is outside of these, and of KVM's slots_lock; inside of it
+ * there are those of the polling threads (sidecore.c), who only try unit->lock.
+ *
  * unit->events_lock (spinlock) protects the eventfds.
  *
  * The VM's slots_lock is taken outside of unit->lock, if at all: a vCPU waits
  * for unit->lock while who holds slots_lock waits for the vCPU.
+ *
+ * The polling threads, which serve the units of many VMs, only try to take the
+ * two: what does not work at once they leave to the unit's worker.
  *
  * unit->lock is taken killable in vCPU and ioctl context, and let go between
  * pieces of work, of some milliseconds each (unit->deadline). So is map_lock,
@@ -48,6 +54,8 @@
 
 struct dentry;
 struct eventfd_ctx;
+struct kviommu_poller;
+struct mem_cgroup;
 struct mm_struct;
 struct vhost_task;
 
@@ -119,6 +127,17 @@ struct kviommu_range {
  * @worker: A thread of the VMM, which goes on with what a vCPU left because it
  *          took too long
  * @deferred: There is something for it to do
+ * @memcg: What the allocations of a polling thread are charged to
+ * @poll_lock: Held while it goes from trapping to polling, and back
+ * @polled: Writes to the register page are not trapped; under @poll_lock and
+ *          @lock
+ * @poller: The thread that polls it, or NULL
+ * @poll_entry: In its list
+ * @poll_busy: When it last had something to do, in ns
+ * @poll_ns: How long it waits in vain
+ * @poll_asked: The guest wrote to a register since; under @lock
+ * @in_poller: A polling thread is at work: it must not wait for memory of the
+ *             guest; under @lock
  * @deadline: When, in jiffies, the piece of work under way should end; under
  *            @lock
  * @closing: The unit is going away: stop work
@@ -153,6 +172,15 @@ struct kviommu_unit {
 	struct kviommu_policy policy;
 	struct vhost_task *worker;
 	bool deferred;
+	struct mem_cgroup *memcg;
+	struct mutex poll_lock;	/* see above */
+	bool polled;
+	struct kviommu_poller *poller;
+	struct list_head poll_entry;
+	u64 poll_busy;
+	u64 poll_ns;
+	bool poll_asked;
+	bool in_poller;
 	unsigned long deadline;
 	bool closing;
 	bool limited;
@@ -273,6 +301,7 @@ struct kviommu_device {
 
 /* pin.c */
 
+int kviommu_map_lock(struct kviommu_unit *unit);
 int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 		    u64 *pfn);
 void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn);
@@ -321,11 +350,21 @@ int kviommu_unit_set_policy(struct kviommu_unit *unit,
 			    const struct kviommu_policy *policy);
 int kviommu_unit_refresh(struct kviommu_unit *unit);
 int kviommu_unit_settle(struct kviommu_unit *unit);
+void kviommu_unit_defer(struct kviommu_unit *unit);
+bool kviommu_unit_poll(struct kviommu_unit *unit);
 void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 		   int err);
 void kviommu_unlock(struct kviommu_unit *unit);
 void kviommu_unit_get_stats(struct kviommu_unit *unit,
 			    struct kviommu_stats *stats);
+
+/* sidecore.c */
+
+bool kviommu_poll_wanted(struct kviommu_unit *unit);
+void kviommu_poll_begin(struct kviommu_unit *unit);
+int kviommu_poll_end(struct kviommu_unit *unit);
+void kviommu_poll_stop(struct kviommu_unit *unit);
+void kviommu_poll_exit(void);
 
 /* debugfs.c */
 

@@ -111,9 +111,10 @@ bool kviommu_time_up(struct kviommu_unit *unit)
 	return false;
 }
 
-void kviommu_flush(struct kviommu_unit *unit)
+int kviommu_flush(struct kviommu_unit *unit)
 {
 	note(unit, FLUSH, 0, 0, 0);
+	return 0;
 }
 
 void kviommu_count_descriptors(struct kviommu_unit *unit, unsigned int n)

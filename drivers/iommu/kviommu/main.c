@@ -23,7 +23,7 @@ static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
 		return -EOPNOTSUPP;
 	cmd->out_api_version = KVIOMMU_API_VERSION;
 	cmd->out_models = BIT(KVIOMMU_MODEL_VTD);
-	cmd->out_features = KVIOMMU_FEATURE_TRAP;
+	cmd->out_features = KVIOMMU_FEATURE_TRAP | KVIOMMU_FEATURE_POLL;
 	cmd->out_max_devices = KVIOMMU_MAX_DEVICES;
 	cmd->out_page_size = PAGE_SIZE;
 	return 0;
@@ -188,9 +188,9 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_RESET, ioctl_reset, struct kviommu_reset, flags,
 		 OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_GET_STATS, ioctl_get_stats, struct kviommu_stats,
-		 out_iommu_tables, 0),
+		 out_polls, 0),
 	IOCTL_OP(KVIOMMU_SET_POLICY, ioctl_set_policy, struct kviommu_policy,
-		 max_mapped, 0),
+		 max_mapped, OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_GET_POLICY, ioctl_get_policy, struct kviommu_policy,
 		 max_mapped, 0),
 	IOCTL_OP(KVIOMMU_REFRESH, ioctl_refresh, struct kviommu_refresh, flags,
@@ -315,6 +315,7 @@ module_init(kviommu_init);
 static void __exit kviommu_exit(void)
 {
 	misc_deregister(&kviommu_misc);
+	kviommu_poll_exit();
 	kviommu_debugfs_exit();
 }
 module_exit(kviommu_exit);

@@ -126,7 +126,10 @@ static void node_free(struct kviommu_unit *unit, struct kviommu_node *node)
 	unit->nr_nodes--;
 }
 
-/* Let the node stand for the guest's table in frame @gfn. */
+/*
+ * Let the node stand for the guest's table in frame @gfn. After -EAGAIN it is
+ * as it was.
+ */
 static int node_set_table(struct kviommu_unit *unit, struct kviommu_node *node,
 			  u64 gfn)
 {
@@ -135,9 +138,11 @@ static int node_set_table(struct kviommu_unit *unit, struct kviommu_node *node,
 
 	if (node->table && node->gfn == gfn)
 		return 0;
+	ret = get_frame(unit, gfn, KVIOMMU_READ, &pfn);
+	if (ret == -EAGAIN)
+		return ret;
 	node_drop_table(unit, node);
 	node->gfn = gfn;
-	ret = get_frame(unit, gfn, KVIOMMU_READ, &pfn);
 	if (ret)
 		return ret;
 	node->table = page_address(pfn_to_page(pfn));
@@ -327,6 +332,10 @@ static int merge_yield(struct merge *m, u64 next)
 	if (++m->slice < MERGE_SLICE)
 		return 0;
 	m->slice = 0;
+	if (unit->in_poller) {
+		m->next = next;
+		return -EAGAIN;
+	}
 	mutex_unlock(&unit->map_lock);
 	ret = kviommu_resched(unit);
 	mutex_lock(&unit->map_lock);
@@ -467,8 +476,9 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		*slot |= SLOT_MAPPED;
 		return 0;
 	}
-	if (ret == -EINTR) {
+	if (ret == -EINTR || ret == -EAGAIN) {
 		*slot = 0;
+		m->next = iova;
 		return ret;
 	}
 	m->failed += again;
@@ -482,8 +492,11 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	return 0;
 }
 
-/* The guest replaced a leaf by a table: does that say the same? */
-static bool table_is_leaf(struct merge *m, u64 gfn, u64 leaf,
+/*
+ * The guest replaced a leaf by a table: does that say the same? Return: 1 if so,
+ * 0, or -EAGAIN as kviommu_merge().
+ */
+static int table_is_leaf(struct merge *m, u64 gfn, u64 leaf,
 			  unsigned int level, unsigned int prot)
 {
 	struct kviommu_unit *unit = m->domain->unit;
@@ -493,9 +506,11 @@ static bool table_is_leaf(struct merge *m, u64 gfn, u64 leaf,
 	const u64 *table;
 	unsigned int i;
 	u64 pfn;
+	int ret;
 
-	if (get_frame(unit, gfn, KVIOMMU_READ, &pfn))
-		return false;
+	ret = get_frame(unit, gfn, KVIOMMU_READ, &pfn);
+	if (ret)
+		return ret == -EAGAIN ? ret : 0;
 	m->slice += ENTRIES;
 	table = page_address(pfn_to_page(pfn));
 	for (i = 0; same && i < ENTRIES; i++) {
@@ -523,8 +538,11 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 		m->end = max(end, m->last);
 	}
 	if (!node) {
-		if (slot_mapped(*slot) &&
-		    table_is_leaf(m, gfn, *slot, level - 1, prot))
+		if (slot_mapped(*slot))
+			ret = table_is_leaf(m, gfn, *slot, level - 1, prot);
+		if (ret < 0)
+			goto later;
+		if (ret)
 			goto out;
 		unmap_leaf(m->domain, *slot, iova, level);
 		/* No leaf that the guest may come back to is like this. */
@@ -536,10 +554,15 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 				    unit->fe->fault_table);
 			goto out;
 		}
-		*slot = (u64)node;
 	}
 	again = !node->table && node->gfn == gfn;
 	ret = node_set_table(unit, node, gfn);
+	if (ret == -EAGAIN) {
+		if (!slot_node(*slot))
+			node_free(unit, node);
+		goto later;
+	}
+	*slot = (u64)node;
 	if (ret)
 		merge_error(m, iova, ret, again ? 0 : unit->fe->fault_table);
 	ret = merge_node(m, node, iova, level - 1, prot);
@@ -550,6 +573,10 @@ out:
 	m->last = last;
 	m->end = end;
 	return 0;
+
+later:
+	m->next = iova;
+	return ret;
 }
 
 /* An entry that is wrong gets one fault, until the guest changes it. */
@@ -655,6 +682,8 @@ int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 	again = !domain->root->table && domain->root->gfn != NO_GFN;
 	ret = node_set_table(domain->unit, domain->root,
 			     domain->pgtbl >> PAGE_SHIFT);
+	if (ret == -EAGAIN)
+		return ret;
 	if (ret)
 		merge_error(&m, 0, ret,
 			    again ? 0 : domain->unit->fe->fault_root);

@@ -43,6 +43,24 @@ struct chunk {
 	struct pin pins[CHUNK_GFNS];
 };
 
+/**
+ * kviommu_map_lock() - Take map_lock
+ * @unit: The unit
+ *
+ * A polling thread only tries: others hold it while they wait for the VMM.
+ *
+ * Context: under unit->lock.
+ * Return: 0, or -EAGAIN if the worker has to go on.
+ */
+int kviommu_map_lock(struct kviommu_unit *unit)
+{
+	if (!unit->in_poller)
+		mutex_lock(&unit->map_lock);
+	else if (!mutex_trylock(&unit->map_lock))
+		return -EAGAIN;
+	return 0;
+}
+
 static struct chunk *chunk_get(struct kviommu_unit *unit, u64 gfn)
 {
 	unsigned long index = gfn >> CHUNK_SHIFT;
@@ -91,6 +109,9 @@ static int ask(struct kviommu_unit *unit, struct pin *p, u64 gfn, bool write)
 	struct page *page;
 	int ret;
 
+	/* It may have to wait for the VMM. */
+	if (unit->in_poller)
+		return -EAGAIN;
 	if (!p->pinned && unit->pins.pinned >= unit->policy.max_pins)
 		return -EDQUOT;
 	ret = kviommu_access_pin(&unit->access, gfn, write, &page);
@@ -158,6 +179,7 @@ static int pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
  * Context: under map_lock, may sleep.
  * Return: 0; -ENOENT if the IOAS has no such memory; -EPERM if it denies @prot;
  * -EDQUOT at the limit of pins; -EOVERFLOW if the frame is used too often;
+ * -EAGAIN in a polling thread, if it is not pinned yet;
  * -ENOMEM, also at the limit of locked memory, or an error of pinning.
  */
 int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
@@ -199,7 +221,7 @@ void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn)
 		return;
 	p->young = 1;
 	xa_set_mark(&unit->pins.chunks, gfn >> CHUNK_SHIFT, HAS_IDLE);
-	if (++unit->pins.idle > unit->policy.max_idle_pins)
+	if (++unit->pins.idle > unit->policy.max_idle_pins && !unit->in_poller)
 		kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
 }
 
@@ -347,13 +369,15 @@ static int guest_rw(struct kviommu_unit *unit, u64 gpa, void *buf,
 	unsigned int n;
 	int ret = 0;
 
-	mutex_lock(&unit->map_lock);
+	ret = kviommu_map_lock(unit);
+	if (ret)
+		return ret;
 	for (; len && !ret; gpa += n, buf += n, len -= n) {
 		n = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(gpa));
 		ret = guest_rw_page(unit, gpa, buf, n, write);
 	}
 	mutex_unlock(&unit->map_lock);
-	if (ret)
+	if (ret && ret != -EAGAIN)
 		kviommu_error(unit, "guest memory", gpa, ret);
 	return ret;
 }

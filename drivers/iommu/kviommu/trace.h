@@ -148,6 +148,23 @@ TRACE_EVENT(kviommu_unpin,
 	TP_printk("unit %d gfn 0x%llx", __entry->unit, __entry->gfn)
 );
 
+TRACE_EVENT(kviommu_poll,
+	TP_PROTO(int unit, bool on, int err),
+	TP_ARGS(unit, on, err),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(bool, on)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->on = on;
+		__entry->err = err;
+	),
+	TP_printk("unit %d %s: error %d", __entry->unit,
+		  __entry->on ? "polled" : "trapped", __entry->err)
+);
+
 TRACE_EVENT(kviommu_fault,
 	TP_PROTO(int unit, u16 source_id, u64 addr, u8 reason),
 	TP_ARGS(unit, source_id, addr, reason),

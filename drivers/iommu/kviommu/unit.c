@@ -6,6 +6,7 @@
 #include <linux/gfp.h>
 #include <linux/idr.h>
 #include <linux/jiffies.h>
+#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -51,7 +52,7 @@ MODULE_PARM_DESC(max_domains, "Guest domains that one unit may have");
 /* Time begins for one piece of work. */
 static void begin_step(struct kviommu_unit *unit)
 {
-	unit->deadline = jiffies + STEP_TIME;
+	unit->deadline = jiffies + (unit->in_poller ? 1 : STEP_TIME);
 }
 
 /* One piece of work. Return: there is more. */
@@ -66,12 +67,25 @@ static bool unit_step(struct kviommu_unit *unit)
 	return fe->ops->pending(fe);
 }
 
-/* Leave what there is to do to the worker. */
-static void unit_defer(struct kviommu_unit *unit)
+/**
+ * kviommu_unit_defer() - Leave what there is to do to the worker
+ * @unit: The unit
+ *
+ * Context: any that may take a spinlock.
+ */
+void kviommu_unit_defer(struct kviommu_unit *unit)
 {
 	WRITE_ONCE(unit->deferred, true);
 	/* Orders the store before the worker's look at it. */
 	vhost_task_wake(unit->worker);
+}
+
+/* A polling thread leaves more idle pins than there may be. */
+static void unit_trim(struct kviommu_unit *unit)
+{
+	mutex_lock(&unit->map_lock);
+	kviommu_pin_trim(unit, unit->policy.max_idle_pins);
+	mutex_unlock(&unit->map_lock);
 }
 
 /*
@@ -82,16 +96,22 @@ static void unit_defer(struct kviommu_unit *unit)
 static bool unit_work(void *data)
 {
 	struct kviommu_unit *unit = data;
+	bool poll;
 
 	if (!READ_ONCE(unit->deferred))
 		return false;
 	__set_current_state(TASK_RUNNING);
 	WRITE_ONCE(unit->deferred, false);
+	kviommu_poll_end(unit);
 	if (mutex_lock_killable(&unit->lock))
 		return true;
 	if (unit_step(unit))
 		WRITE_ONCE(unit->deferred, true);
+	unit_trim(unit);
+	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);
+	if (poll)
+		kviommu_poll_begin(unit);
 	return true;
 }
 
@@ -108,7 +128,7 @@ static void unit_run(struct kviommu_unit *unit, bool more)
 	while (more) {
 		cond_resched();
 		if (signal_pending(current) || time_after(jiffies, end)) {
-			unit_defer(unit);
+			kviommu_unit_defer(unit);
 			return;
 		}
 		if (mutex_lock_killable(&unit->lock))
@@ -124,7 +144,7 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 {
 	struct kviommu_unit *unit = container_of(k, struct kviommu_unit, kvm);
 	struct kviommu_frontend *fe = unit->fe;
-	bool more;
+	bool more, poll;
 
 	trace_kviommu_reg_write(unit->id, offset, len, len == 8 ?
 				get_unaligned((u64 *)data) : len == 4 ?
@@ -135,8 +155,30 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 	kviommu_count(unit, reg_writes, 1);
 	fe->ops->write(fe, offset, data, len);
 	more = unit_step(unit);
+	unit->poll_asked = true;
+	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);
+	if (poll)
+		kviommu_unit_defer(unit);
 	unit_run(unit, more);
+}
+
+/**
+ * kviommu_unit_poll() - Do what a guest asked for whose writes are not trapped
+ * @unit: The unit
+ *
+ * Context: a polling thread, under unit->lock.
+ * Return: there is more to do, by the worker.
+ */
+bool kviommu_unit_poll(struct kviommu_unit *unit)
+{
+	bool more;
+
+	unit->in_poller = true;
+	unit->fe->ops->sync(unit->fe);
+	more = unit_step(unit);
+	unit->in_poller = false;
+	return more || unit->pins.idle > unit->policy.max_idle_pins;
 }
 
 /* Under the VM's slots_lock. */
@@ -268,10 +310,12 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 		return ERR_PTR(-ENOMEM);
 	mutex_init(&unit->lock);
 	mutex_init(&unit->map_lock);
+	mutex_init(&unit->poll_lock);
 	spin_lock_init(&unit->events_lock);
 	INIT_LIST_HEAD(&unit->devices);
 	INIT_LIST_HEAD(&unit->groups);
 	INIT_LIST_HEAD(&unit->domains);
+	INIT_LIST_HEAD(&unit->poll_entry);
 	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
 	return unit;
 }
@@ -291,6 +335,8 @@ static void unit_release(struct kviommu_unit *unit)
 	if (unit->worker)
 		vhost_task_stop(unit->worker);
 	unit->worker = NULL;
+	mem_cgroup_put(unit->memcg);
+	unit->memcg = NULL;
 	ida_free(&unit_ids, unit->id);
 }
 
@@ -310,6 +356,7 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		kviommu_debugfs_remove(unit);
 		/* Waits for vCPUs that write. */
 		kviommu_kvm_put(&unit->kvm);
+		kviommu_poll_stop(unit);
 		vhost_task_stop(unit->worker);
 		unit->worker = NULL;
 		mutex_lock(&unit->lock);
@@ -322,6 +369,7 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 	for (i = 0; i < KVIOMMU_NR_EVENTS; i++)
 		if (unit->events[i])
 			eventfd_ctx_put(unit->events[i]);
+	mutex_destroy(&unit->poll_lock);
 	mutex_destroy(&unit->map_lock);
 	mutex_destroy(&unit->lock);
 	kfree(unit);
@@ -372,6 +420,7 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	unit->id = ida_alloc(&unit_ids, GFP_KERNEL_ACCOUNT);
 	if (unit->id < 0)
 		return unit->id;
+	unit->memcg = get_mem_cgroup_from_mm(current->mm);
 	ret = unit_start_worker(unit);
 	if (ret)
 		goto release;
@@ -421,6 +470,10 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 	if (!PAGE_ALIGNED(gpa))
 		return -EINVAL;
 	ret = kviommu_kvm_arm(&unit->kvm, gpa >> PAGE_SHIFT);
+	if (ret)
+		return ret;
+	kviommu_poll_stop(unit);
+	ret = kviommu_poll_end(unit);
 	if (ret)
 		return ret;
 	/* From here on no write is missed: see what was before. */
@@ -474,6 +527,10 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 {
 	int ret;
 
+	kviommu_poll_stop(unit);
+	ret = kviommu_poll_end(unit);
+	if (ret)
+		return ret;
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->fe->ops->reset(unit->fe);
@@ -488,20 +545,12 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	return ret;
 }
 
-/**
- * kviommu_unit_set_policy() - KVIOMMU_SET_POLICY
- * @unit: The unit
- * @policy: What to put in force
- *
- * Context: process context, under unit->lock.
- * Return: 0 or an error of the ioctl.
- */
-int kviommu_unit_set_policy(struct kviommu_unit *unit,
-			    const struct kviommu_policy *policy)
+static int set_policy(struct kviommu_unit *unit,
+		      const struct kviommu_policy *policy)
 {
 	const struct kviommu_policy *now = &unit->policy;
 
-	if (policy->mode != KVIOMMU_MODE_TRAP ||
+	if (policy->mode > KVIOMMU_MODE_ADAPTIVE ||
 	    policy->strategy != KVIOMMU_STRATEGY_STRICT)
 		return -EOPNOTSUPP;
 	if (policy->max_pins > max(READ_ONCE(max_pins), now->max_pins) ||
@@ -514,9 +563,36 @@ int kviommu_unit_set_policy(struct kviommu_unit *unit,
 		return -EINVAL;
 	mutex_lock(&unit->map_lock);
 	unit->policy = *policy;
+	unit->poll_asked = true;
 	kviommu_pin_trim(unit, policy->max_idle_pins);
 	mutex_unlock(&unit->map_lock);
 	return 0;
+}
+
+/**
+ * kviommu_unit_set_policy() - KVIOMMU_SET_POLICY
+ * @unit: The unit
+ * @policy: What to put in force
+ *
+ * Context: process context, no locks.
+ * Return: 0 or an error of the ioctl.
+ */
+int kviommu_unit_set_policy(struct kviommu_unit *unit,
+			    const struct kviommu_policy *policy)
+{
+	int ret;
+
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	ret = set_policy(unit, policy);
+	kviommu_unlock(unit);
+	if (ret)
+		return ret;
+	/* In the new mode it begins trapped. */
+	kviommu_poll_stop(unit);
+	ret = kviommu_poll_end(unit);
+	kviommu_unit_defer(unit);
+	return ret;
 }
 
 /**

@@ -65,9 +65,12 @@ enum kviommu_model {
  * enum kviommu_info_features - Bits of kviommu_info.out_features
  * @KVIOMMU_FEATURE_TRAP: Trap mode: the guest's register writes are handled in
  *                        the vCPU's own exit, in the kernel.
+ * @KVIOMMU_FEATURE_POLL: Sidecore and adaptive mode: the register page is plain
+ *                        memory of the guest that a thread of the host polls.
  */
 enum kviommu_info_features {
 	KVIOMMU_FEATURE_TRAP = 1 << 0,
+	KVIOMMU_FEATURE_POLL = 1 << 1,
 };
 
 /**
@@ -341,6 +344,7 @@ struct kviommu_reset {
  * @out_limits: Those of @out_errors that a limit or lack of memory caused
  * @out_iommu_tables: Tables that the physical IOMMU's domains may have by now;
  *                    they are kept until a domain goes away
+ * @out_polls: How often the unit went from trapping to polling
  */
 struct kviommu_stats {
 	__u32 size;
@@ -364,6 +368,7 @@ struct kviommu_stats {
 	__aligned_u64 out_table_bytes;
 	__aligned_u64 out_limits;
 	__aligned_u64 out_iommu_tables;
+	__aligned_u64 out_polls;
 };
 
 #define KVIOMMU_GET_STATS _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_STATS)
@@ -371,9 +376,17 @@ struct kviommu_stats {
 /**
  * enum kviommu_mode - How the guest's register writes are noticed
  * @KVIOMMU_MODE_TRAP: In the exit of the vCPU that writes
+ * @KVIOMMU_MODE_SIDECORE: By a thread of the host that polls the register page,
+ *                         once translation and queue are enabled. Until then,
+ *                         and while there is a fault or an event that the guest
+ *                         has to clear, they are trapped.
+ * @KVIOMMU_MODE_ADAPTIVE: As KVIOMMU_MODE_SIDECORE while the guest is busy, and
+ *                         trapped when it has not written for a while
  */
 enum kviommu_mode {
 	KVIOMMU_MODE_TRAP = 0,
+	KVIOMMU_MODE_SIDECORE = 1,
+	KVIOMMU_MODE_ADAPTIVE = 2,
 };
 
 /**

@@ -670,9 +670,7 @@ static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains)
 		.max_mapped = SZ_256M,
 	};
 
-	mutex_lock(&t.unit->lock);
-	never(kviommu_unit_set_policy(t.unit, &policy));
-	kviommu_unlock(t.unit);
+	never(kviommu_unit_set_policy(t.unit, &policy) && !shim_task.killed);
 }
 
 static void refresh(void)

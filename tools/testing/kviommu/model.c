@@ -911,6 +911,28 @@ void kviommu_kvm_put(struct kviommu_kvm *k)
 	k->gfn = KVIOMMU_NO_GFN;
 }
 
+/* sidecore.c: there are no polling threads here. */
+
+bool kviommu_poll_wanted(struct kviommu_unit *u)
+{
+	return false;
+}
+
+void kviommu_poll_begin(struct kviommu_unit *u)
+{
+}
+
+int kviommu_poll_end(struct kviommu_unit *u)
+{
+	never(unit->lock.held);
+	return 0;
+}
+
+void kviommu_poll_stop(struct kviommu_unit *u)
+{
+	never(unit->lock.held);
+}
+
 void kviommu_debugfs_add(struct kviommu_unit *u)
 {
 }

@@ -32,6 +32,7 @@ struct vfio_device;
  * @node: Our end of KVM's write tracking
  * @gfn: Guest frame number of the page, KVIOMMU_NO_GFN while not armed; changed
  *       under the VM's slots_lock
+ * @tracked: Writes are; changed under the VM's slots_lock
  * @armed: In the list of all that are
  * @write: Called for each write to the page, in vCPU context, may sleep
  * @removed: Called when the memory slot under the page is deleted; the VM's
@@ -42,6 +43,7 @@ struct kviommu_kvm {
 	struct kvm *kvm;
 	struct kvm_page_track_notifier_node node;
 	u64 gfn;
+	bool tracked;
 	struct list_head armed;
 	void (*write)(struct kviommu_kvm *k, unsigned int offset,
 		      const void *data, unsigned int len);
@@ -52,6 +54,7 @@ struct kviommu_kvm {
 
 int kviommu_kvm_get(struct kviommu_kvm *k, int fd);
 int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn);
+int kviommu_kvm_track(struct kviommu_kvm *k, bool on);
 void kviommu_kvm_put(struct kviommu_kvm *k);
 
 /**

@@ -96,6 +96,7 @@ static void track_remove_region(gfn_t gfn, unsigned long nr_pages,
 	if (live_slot(k->kvm, k->gfn))
 		return;
 	/* The slot takes its tracking with it. */
+	k->tracked = false;
 	set_armed(k, KVIOMMU_NO_GFN);
 	k->removed(k);
 }
@@ -175,7 +176,9 @@ static void disarm(struct kviommu_kvm *k)
 	if (gfn == KVIOMMU_NO_GFN)
 		return;
 	set_armed(k, KVIOMMU_NO_GFN);
-	kvm_write_track_remove_gfn(k->kvm, gfn);
+	if (k->tracked)
+		kvm_write_track_remove_gfn(k->kvm, gfn);
+	k->tracked = false;
 }
 
 /**
@@ -210,6 +213,35 @@ int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 		goto unlock;
 	disarm(k);
 	set_armed(k, gfn);
+	k->tracked = true;
+unlock:
+	mutex_unlock(&k->kvm->slots_lock);
+	return ret;
+}
+
+/**
+ * kviommu_kvm_track() - Stop tracking the page that is armed, or go on with it
+ * @k: The virtual machine
+ * @on: Track it
+ *
+ * Context: process context, not under unit->lock, as kviommu_kvm_arm().
+ * Return: 0; -ENODEV if none is armed; -EINTR.
+ */
+int kviommu_kvm_track(struct kviommu_kvm *k, bool on)
+{
+	int ret = -ENODEV;
+
+	if (mutex_lock_killable(&k->kvm->slots_lock))
+		return -EINTR;
+	if (k->gfn == KVIOMMU_NO_GFN)
+		goto unlock;
+	ret = 0;
+	if (k->tracked == on)
+		goto unlock;
+	ret = on ? track_gfn(k->kvm, k->gfn) :
+		   kvm_write_track_remove_gfn(k->kvm, k->gfn);
+	if (!ret)
+		k->tracked = on;
 unlock:
 	mutex_unlock(&k->kvm->slots_lock);
 	return ret;

@@ -15,6 +15,11 @@ static void raise(struct vtd *vtd, unsigned int ectl, enum kviommu_signal event)
 {
 	u32 val = vtd_get32(vtd, ectl);
 
+	/* Its cause is not shown yet. */
+	if (vtd->polled) {
+		vtd->held |= BIT(event);
+		return;
+	}
 	if (val & VTD_ECTL_IM) {
 		vtd_set32(vtd, ectl, val | VTD_ECTL_IP);
 	} else {
@@ -66,6 +71,21 @@ static bool has_record(const struct vtd *vtd, u16 source_id)
 		    source_id)
 			return true;
 	return false;
+}
+
+/**
+ * vtd_raise_held() - Raise the events that waited for the end of polling
+ * @vtd: The unit
+ */
+void vtd_raise_held(struct vtd *vtd)
+{
+	unsigned long held = vtd->held;
+
+	vtd->held = 0;
+	if (held & BIT(KVIOMMU_SIGNAL_FAULT))
+		raise(vtd, VTD_FECTL, KVIOMMU_SIGNAL_FAULT);
+	if (held & BIT(KVIOMMU_SIGNAL_INVAL))
+		raise(vtd, VTD_IECTL, KVIOMMU_SIGNAL_INVAL);
 }
 
 /**

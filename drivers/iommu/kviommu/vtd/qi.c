@@ -80,13 +80,16 @@ static int desc_wait(struct vtd *vtd, u64 lo, u64 hi)
 	/* Address bits from HAW on are ignored. */
 	u64 addr = hi & (BIT_ULL(vtd->haw) - 1);
 	u32 data = FIELD_GET(VTD_WAIT_DATA, lo);
+	int ret;
 
 	if (lo & VTD_WAIT_RSVD_LO || hi & VTD_WAIT_RSVD_HI)
 		return -EINVAL;
-	kviommu_flush(vtd->fe.unit);
-	if (lo & VTD_WAIT_SW &&
-	    kviommu_guest_write(vtd->fe.unit, addr, &data, sizeof(data)))
-		return -EINVAL;
+	ret = kviommu_flush(vtd->fe.unit);
+	if (!ret && lo & VTD_WAIT_SW)
+		ret = kviommu_guest_write(vtd->fe.unit, addr, &data,
+					  sizeof(data));
+	if (ret)
+		return ret == -EAGAIN ? ret : -EINVAL;
 	if (lo & VTD_WAIT_IF)
 		vtd_inval_complete(vtd);
 	return 0;
@@ -121,7 +124,7 @@ static int fetch(struct vtd *vtd, struct vtd_entry *desc, unsigned int tail)
 	ret = kviommu_guest_read(vtd->fe.unit, vtd->iq_base +
 				 vtd->iq_head * sizeof(*desc), desc,
 				 n * sizeof(*desc));
-	return ret == -EINTR ? ret : ret ? -EINVAL : n;
+	return !ret ? n : ret == -EINTR || ret == -EAGAIN ? ret : -EINVAL;
 }
 
 /*
@@ -263,8 +266,7 @@ static bool iotlb_run(struct vtd *vtd)
 	if (!registers_refused(vtd))
 		ret = inval_iotlb(vtd, gran, FIELD_GET(VTD_IOTLB_DID, iotlb),
 				  vtd_get64(vtd, VTD_IVA));
-	kviommu_flush(vtd->fe.unit);
-	if (ret == -EAGAIN || ret == -EINTR)
+	if (kviommu_flush(vtd->fe.unit) || ret == -EAGAIN || ret == -EINTR)
 		return false;
 	iotlb &= ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);
 	vtd_set64(vtd, VTD_IOTLB,

@@ -13,18 +13,6 @@
 #include "vtd.h"
 
 /**
- * vtd_set32() - Give a register of 32 bits a value, which the guest sees
- * @vtd: The unit
- * @offset: Of the register
- * @val: The value
- */
-void vtd_set32(struct vtd *vtd, unsigned int offset, u32 val)
-{
-	vtd->regs[offset / sizeof(u32)] = val;
-	WRITE_ONCE(vtd->page[offset / sizeof(u32)], val);
-}
-
-/**
  * vtd_set64() - Give a register of 64 bits a value, which the guest sees
  * @vtd: The unit
  * @offset: Of the register
@@ -146,14 +134,60 @@ static const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
 
 static_assert(VTD_NR_FRCD == 8);
 
+/*
+ * While the unit is polled, GCMD shows that the last command was taken: a value
+ * that no driver writes, for bit 0 is reserved. Any other is a new command, also
+ * the same one again.
+ */
+#define GCMD_TAKEN	BIT(0)
+
+/*
+ * What the page is to show of the register at index @i. A 1 written to a bit
+ * that is 1 could not be told while the unit is polled: so none is shown then.
+ */
+static u32 shown(const struct vtd *vtd, unsigned int i)
+{
+	if (unlikely(vtd->polled)) {
+		if (i == VTD_GCMD / sizeof(u32))
+			return GCMD_TAKEN;
+		if (vtd_regs[i].w1c)
+			return 0;
+	}
+	return vtd->regs[i];
+}
+
+static bool writable(unsigned int i)
+{
+	return vtd_regs[i].rw | vtd_regs[i].w1c;
+}
+
+/**
+ * vtd_set32() - Give a register of 32 bits a value, which the guest sees
+ * @vtd: The unit
+ * @offset: Of the register
+ * @val: The value
+ */
+void vtd_set32(struct vtd *vtd, unsigned int offset, u32 val)
+{
+	unsigned int i = offset / sizeof(u32);
+	u32 old = shown(vtd, i);
+
+	WRITE_ONCE(vtd->regs[i], val);
+	if (likely(!vtd->polled || !writable(i)))
+		WRITE_ONCE(vtd->page[i], shown(vtd, i));
+	else if (shown(vtd, i) != old)
+		/* Unless the guest has written meanwhile: see sync_one(). */
+		cmpxchg(&vtd->page[i], old, shown(vtd, i));
+}
+
 /* The guest's store is in the page already: put there what is true. */
 static void repair(struct vtd *vtd, unsigned int offset, unsigned int len)
 {
 	unsigned int i;
 
 	for (i = offset / 4; i <= (offset + len - 1) / 4; i++)
-		WRITE_ONCE(vtd->page[i], i < ARRAY_SIZE(vtd->regs) ?
-			   vtd->regs[i] : 0);
+		WRITE_ONCE(vtd->page[i],
+			   i < ARRAY_SIZE(vtd->regs) ? shown(vtd, i) : 0);
 }
 
 /* Put @val into the 32 bits at index @i, as far as that is writable. */
@@ -190,29 +224,112 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 }
 
 /*
+ * Where a guest asks for something, in an order in which nothing is missed. The
+ * tail is looked at before the command: a driver that writes both expects them
+ * in the order in which it wrote them, and if we see the later one we see the
+ * earlier one. Commands are looked at before the values that they are about,
+ * for those were written first.
+ */
+static const u8 sync_first[] = {
+	VTD_IQT / 4, VTD_GCMD / 4, VTD_CCMD / 4 + 1, VTD_IOTLB / 4 + 1,
+};
+
+/*
+ * Take what the page shows at index @i. The guest may write again at any moment:
+ * what it writes is replaced only if it is still what was taken. Return: that is
+ * new.
+ */
+static bool sync_one(struct vtd *vtd, unsigned int i)
+{
+	u32 old = shown(vtd, i), val = READ_ONCE(vtd->page[i]);
+
+	if (val == old)
+		return false;
+	if (!writable(i)) {
+		WRITE_ONCE(vtd->page[i], old);
+		return false;
+	}
+	if (vtd->polled && i == VTD_GCMD / 4) {
+		/* Not to miss the same command again */
+		val = xchg(&vtd->page[i], old);
+		if (val == old)
+			return false;
+		store(vtd, i, val);
+		return true;
+	}
+	store(vtd, i, val);
+	if (vtd->polled)
+		cmpxchg(&vtd->page[i], val, shown(vtd, i));
+	return true;
+}
+
+/*
  * Writes were not seen for a while: what the page shows is what was written
- * last. Values come before commands, as in the order of a driver.
+ * last.
  */
 static void vtd_sync(struct kviommu_frontend *fe)
 {
 	DECLARE_BITMAP(changed, VTD_REGS_SIZE / sizeof(u32));
 	struct vtd *vtd = to_vtd(fe);
 	unsigned int i;
-	u32 val;
 
-	memset(vtd->page + ARRAY_SIZE(vtd->regs), 0,
-	       SZ_4K - sizeof(vtd->regs));
+	if (!vtd->polled)
+		memset(vtd->page + ARRAY_SIZE(vtd->regs), 0,
+		       SZ_4K - sizeof(vtd->regs));
 	bitmap_zero(changed, VTD_REGS_SIZE / sizeof(u32));
-	for (i = 0; i < VTD_REGS_SIZE / sizeof(u32); i++) {
-		val = READ_ONCE(vtd->page[i]);
-		if (val == vtd->regs[i])
-			continue;
-		store(vtd, i, val);
-		if (vtd_regs[i].written)
+	for (i = 0; i < ARRAY_SIZE(sync_first); i++)
+		if (sync_one(vtd, sync_first[i]))
+			__set_bit(sync_first[i], changed);
+	for (i = 0; i < VTD_REGS_SIZE / sizeof(u32); i++)
+		if (sync_one(vtd, i))
 			__set_bit(i, changed);
-	}
+	/* GCMD comes first of those that do something. */
 	for_each_set_bit(i, changed, VTD_REGS_SIZE / sizeof(u32))
-		vtd_regs[i].written(vtd);
+		if (vtd_regs[i].written)
+			vtd_regs[i].written(vtd);
+}
+
+static bool vtd_peek(const struct kviommu_frontend *fe, bool all)
+{
+	const struct vtd *vtd = container_of_const(fe, struct vtd, fe);
+	unsigned int i;
+
+	if (READ_ONCE(vtd->page[VTD_IQT / 4]) !=
+	    READ_ONCE(vtd->regs[VTD_IQT / 4]) ||
+	    READ_ONCE(vtd->page[VTD_GCMD / 4]) != GCMD_TAKEN)
+		return true;
+	for (i = 0; all && i < VTD_REGS_SIZE / sizeof(u32); i++)
+		if (READ_ONCE(vtd->page[i]) != shown(vtd, i))
+			return true;
+	return false;
+}
+
+/*
+ * In the steady state a driver writes to IQT, and to other registers what is to
+ * be their value. Set-up and invalidation by registers are trapped, as is
+ * everything while there are bits that a written 1 clears.
+ */
+static bool vtd_pollable(const struct kviommu_frontend *fe)
+{
+	const struct vtd *vtd = container_of_const(fe, struct vtd, fe);
+
+	return vtd->te && !vtd->te_changed &&
+	       vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES &&
+	       !vtd_get32(vtd, VTD_FSTS) && !vtd_get32(vtd, VTD_ICS) &&
+	       !vtd->held;
+}
+
+static void vtd_poll(struct kviommu_frontend *fe, bool on)
+{
+	struct vtd *vtd = to_vtd(fe);
+	unsigned int i;
+
+	vtd->polled = on;
+	for (i = 0; i < VTD_REGS_SIZE / sizeof(u32); i++)
+		if (i == VTD_GCMD / 4 || vtd_regs[i].w1c)
+			WRITE_ONCE(vtd->page[i], shown(vtd, i));
+	if (!on)
+		vtd_raise_held(vtd);
 }
 
 static bool vtd_pending(struct kviommu_frontend *fe)
@@ -261,6 +378,7 @@ static void vtd_reset(struct kviommu_frontend *fe)
 	vtd_set32(vtd, VTD_IECTL, VTD_ECTL_IM);
 	vtd->te = false;
 	vtd->te_changed = false;
+	vtd->held = 0;
 	vtd->root = 0;
 	vtd->iq_head = 0;
 	vtd->progress = (struct kviommu_progress){};
@@ -275,6 +393,9 @@ static void vtd_destroy(struct kviommu_frontend *fe)
 static const struct kviommu_frontend_ops vtd_ops = {
 	.write = vtd_write,
 	.sync = vtd_sync,
+	.peek = vtd_peek,
+	.pollable = vtd_pollable,
+	.poll = vtd_poll,
 	.pending = vtd_pending,
 	.run = vtd_run,
 	.reset = vtd_reset,

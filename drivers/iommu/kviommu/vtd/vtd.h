@@ -24,6 +24,8 @@
  * @unit_id: For traces
  * @page: The register page, a copy of @regs for the guest to read
  * @regs: The registers
+ * @polled: Writes are not seen, see vtd_poll()
+ * @held: Events, by &enum kviommu_signal, that wait for the end of that
  * @te: Translation is to be on; GSTS.TES says when that is done
  * @te_changed: It is not done yet
  * @root: RTADDR as SRTP latched it
@@ -42,6 +44,8 @@ struct vtd {
 	int unit_id;
 	u32 *page;
 	u32 regs[VTD_REGS_SIZE / sizeof(u32)];
+	bool polled;
+	unsigned long held;
 	bool te;
 	bool te_changed;
 	u64 root;
@@ -93,6 +97,7 @@ void vtd_decode(const struct kviommu_frontend *fe, u64 val, unsigned int level,
 void vtd_fault(struct kviommu_frontend *fe, u16 source_id, u64 addr,
 	       u8 reason);
 void vtd_queue_error(struct vtd *vtd);
+void vtd_raise_held(struct vtd *vtd);
 void vtd_fsts_written(struct vtd *vtd);
 void vtd_fectl_written(struct vtd *vtd);
 void vtd_frcd_written(struct vtd *vtd);

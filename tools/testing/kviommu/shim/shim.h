@@ -115,6 +115,12 @@ bool shim_should_fail(void);
 		*_a = *_b;						\
 		*_b = _t;						\
 	} while (0)
+#define likely(x)		__builtin_expect(!!(x), 1)
+#define unlikely(x)		__builtin_expect(!!(x), 0)
+#define xchg(p, v)		__atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
+#define cmpxchg(p, old, v)	__sync_val_compare_and_swap(p, old, v)
+#define container_of_const	container_of
+
 #define container_of(ptr, type, member)					\
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
@@ -255,6 +261,14 @@ static inline void mutex_lock(struct mutex *lock)
 {
 	never(lock->held);
 	lock->held = true;
+}
+
+static inline bool mutex_trylock(struct mutex *lock)
+{
+	if (lock->held)
+		return false;
+	mutex_lock(lock);
+	return true;
 }
 
 static inline int mutex_lock_killable(struct mutex *lock)

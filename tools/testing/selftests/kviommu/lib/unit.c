@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "require.h"
@@ -120,6 +119,7 @@ void unit_map_regs(struct unit *u)
 void unit_open(struct unit *u, const struct unit_config *config)
 {
 	struct kviommu_create create;
+	struct kviommu_policy policy;
 	int err;
 
 	memset(u, 0, sizeof(*u));
@@ -135,11 +135,14 @@ void unit_open(struct unit *u, const struct unit_config *config)
 		FATAL("KVIOMMU_CREATE: %s", strerror(err));
 	u->cap = create.out_cap;
 	u->ecap = create.out_ecap;
+	policy = unit_policy(u);
+	policy.mode = config->mode;
+	REQUIRE(!unit_set_policy(u, &policy));
 	u->regs = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
 		       u->fd, 0);
 	REQUIRE(u->regs != MAP_FAILED);
 	/* In trap mode an answer stands there when the write is done. */
-	u->vm.g->polls = config->mode != UNIT_MODE_TRAP;
+	u->vm.g->polls = policy.mode != KVIOMMU_MODE_TRAP;
 	if (!config->no_arm)
 		unit_map_regs(u);
 }

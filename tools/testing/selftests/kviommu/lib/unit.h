@@ -12,12 +12,16 @@
 /**
  * enum unit_mode - How a unit handles the guest's register writes
  * @UNIT_MODE_TRAP: In the vCPU's own exit
+ * @UNIT_MODE_SIDECORE: By a thread that polls the register page
+ * @UNIT_MODE_ADAPTIVE: By that while the guest is busy, else in the exit
  *
  * Every behaviour test runs once in each, as a variant of its fixture: a new
  * mode is a value here, what unit_open() does for it, and a variant.
  */
 enum unit_mode {
-	UNIT_MODE_TRAP,
+	UNIT_MODE_TRAP = KVIOMMU_MODE_TRAP,
+	UNIT_MODE_SIDECORE = KVIOMMU_MODE_SIDECORE,
+	UNIT_MODE_ADAPTIVE = KVIOMMU_MODE_ADAPTIVE,
 };
 
 /**
