@@ -467,7 +467,7 @@ static unsigned long available_mib(void)
 	return kib / 1024;
 }
 
-TEST_F_TIMEOUT(dma, huge_1g, 120)
+TEST_F_TIMEOUT(dma, huge_1g, 400)
 {
 	const __u64 iova = 5 * SZ_1G;
 	const __u64 at[] = { 0, 0x12345678 & ~3, SZ_1G - DMA_LEN };
