@@ -20,7 +20,7 @@ static const struct {
 	STAT(unmaps), STAT(syncs), STAT(faults), STAT(errors), STAT(pin_hits),
 	STAT(pin_misses), STAT(pinned), STAT(pinned_peak), STAT(mapped),
 	STAT(domains), STAT(devices), STAT(identity_devices),
-	STAT(table_bytes), STAT(limits), STAT(iommu_tables), STAT(polls),
+	STAT(table_bytes), STAT(limits), STAT(iommu_tables), STAT(polls), STAT(polled),
 };
 
 static int stats_show(struct seq_file *m, void *v)

@@ -188,7 +188,7 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_RESET, ioctl_reset, struct kviommu_reset, flags,
 		 OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_GET_STATS, ioctl_get_stats, struct kviommu_stats,
-		 out_polls, 0),
+		 out_polled, 0),
 	IOCTL_OP(KVIOMMU_SET_POLICY, ioctl_set_policy, struct kviommu_policy,
 		 max_mapped, OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_GET_POLICY, ioctl_get_policy, struct kviommu_policy,

@@ -322,6 +322,7 @@ int kviommu_poll_end(struct kviommu_unit *unit)
 	}
 	unit->fe->ops->sync(unit->fe);
 	unit->polled = false;
+	unit->poll_asked = false;
 	unit->fe->ops->poll(unit->fe, false);
 	kviommu_unlock(unit);
 	trace_kviommu_poll(unit->id, false, ret);

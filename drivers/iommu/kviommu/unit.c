@@ -563,7 +563,6 @@ static int set_policy(struct kviommu_unit *unit,
 		return -EINVAL;
 	mutex_lock(&unit->map_lock);
 	unit->policy = *policy;
-	unit->poll_asked = true;
 	kviommu_pin_trim(unit, policy->max_idle_pins);
 	mutex_unlock(&unit->map_lock);
 	return 0;
@@ -591,8 +590,12 @@ int kviommu_unit_set_policy(struct kviommu_unit *unit,
 	/* In the new mode it begins trapped. */
 	kviommu_poll_stop(unit);
 	ret = kviommu_poll_end(unit);
+	if (ret || mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	unit->poll_asked = true;
+	kviommu_unlock(unit);
 	kviommu_unit_defer(unit);
-	return ret;
+	return 0;
 }
 
 /**
@@ -663,6 +666,7 @@ void kviommu_unit_get_stats(struct kviommu_unit *unit,
 	mutex_lock(&unit->map_lock);
 	*stats = unit->stats;
 	stats->out_pinned = unit->pins.pinned;
+	stats->out_polled = unit->polled;
 	stats->out_table_bytes = kviommu_merge_bytes(unit) +
 				 kviommu_pin_bytes(unit);
 	mutex_unlock(&unit->map_lock);

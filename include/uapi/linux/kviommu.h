@@ -345,6 +345,8 @@ struct kviommu_reset {
  * @out_iommu_tables: Tables that the physical IOMMU's domains may have by now;
  *                    they are kept until a domain goes away
  * @out_polls: How often the unit went from trapping to polling
+ * @out_polled: 1 while the guest's register writes are polled, 0 while they are
+ *              trapped
  */
 struct kviommu_stats {
 	__u32 size;
@@ -369,6 +371,7 @@ struct kviommu_stats {
 	__aligned_u64 out_limits;
 	__aligned_u64 out_iommu_tables;
 	__aligned_u64 out_polls;
+	__aligned_u64 out_polled;
 };
 
 #define KVIOMMU_GET_STATS _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_STATS)

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Units whose register page is polled: no exits while the guest is busy, nothing
+ * missed on the way there and back.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+
+#include "kselftest_harness.h"
+#include "require.h"
+#include "unit.h"
+
+#define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
+#define DID 1
+#define IOVA 0x200000UL
+#define SPARE 0x400000UL
+
+FIXTURE(poll) {
+	struct unit u;
+};
+
+FIXTURE_VARIANT(poll) {
+	struct unit_config config;
+};
+
+FIXTURE_VARIANT_ADD(poll, sidecore) {
+	.config = { .mode = UNIT_MODE_SIDECORE },
+};
+
+FIXTURE_VARIANT_ADD(poll, adaptive) {
+	.config = { .mode = UNIT_MODE_ADAPTIVE },
+};
+
+/* A guest with a device, whose domain has one page mapped. */
+static void open_unit(struct unit *u, const struct unit_config *config)
+{
+	unit_open(u, config);
+	unit_add_device(u, 0, SID(0));
+	guest_run(&u->vm, g_setup, 0);
+	guest_run(&u->vm, g_domain, 0, DID, 4);
+	guest_run(&u->vm, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+	guest_run(&u->vm, g_attach, SID(0), 0);
+	guest_run(&u->vm, g_enable, true);
+}
+
+FIXTURE_SETUP(poll)
+{
+	open_unit(&self->u, &variant->config);
+}
+
+FIXTURE_TEARDOWN(poll)
+{
+	unit_close(&self->u);
+}
+
+static __u64 g_churn(struct guest *g, __u64 iova, __u64 gpa, __u64 n)
+{
+	__u64 i;
+
+	for (i = 0; i < n && !READ_ONCE(g->stop); i++) {
+		g_map(g, 0, iova, gpa, 1, MAP_RW);
+		g_unmap(g, 0, iova, 1, 0);
+		WRITE_ONCE(g->count, i);
+	}
+	return i;
+}
+
+static void wait_until_polled(struct unit *u)
+{
+	/* Whatever it does first is trapped. */
+	do
+		guest_run(&u->vm, g_churn, SPARE, PAGE(9), 1);
+	while (!unit_stats(u).out_polled);
+}
+
+static void wait_until_trapped(struct unit *u)
+{
+	while (unit_stats(u).out_polled)
+		;
+}
+
+/* Pairs of a map and an unmap without a single write trapped */
+TEST_F_TIMEOUT(poll, no_exits, 60)
+{
+	struct kviommu_stats a, b;
+	__u64 trapped;
+
+	wait_until_polled(&self->u);
+	a = unit_stats(&self->u);
+	ASSERT_EQ(200, RUN(g_churn, SPARE, PAGE(9), 200));
+	b = unit_stats(&self->u);
+	EXPECT_EQ(200, b.out_maps - a.out_maps);
+	EXPECT_EQ(200, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(800, b.out_descriptors - a.out_descriptors);
+	trapped = b.out_reg_writes - a.out_reg_writes;
+	/* To an adaptive one a guest that has to wait for a CPU looks idle. */
+	if (variant->config.mode == UNIT_MODE_ADAPTIVE)
+		EXPECT_GT(400, trapped);
+	else
+		EXPECT_EQ(0, trapped);
+	EXPECT_EQ(a.out_mapped, b.out_mapped);
+	EXPECT_EQ(0, b.out_errors);
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, SPARE, PAGE(9)));
+}
+
+TEST_F_TIMEOUT(poll, idle, 60)
+{
+	const bool adaptive = variant->config.mode == UNIT_MODE_ADAPTIVE;
+	struct kviommu_stats a, b;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		wait_until_polled(&self->u);
+		if (adaptive)
+			wait_until_trapped(&self->u);
+		a = unit_stats(&self->u);
+		RUN(g_map, 0, SPARE, PAGE(i), 1, MAP_RW);
+		b = unit_stats(&self->u);
+		EXPECT_EQ(1, b.out_maps - a.out_maps);
+		EXPECT_EQ(adaptive, b.out_reg_writes - a.out_reg_writes);
+		RUN(g_unmap, 0, SPARE, 1, 0);
+	}
+	EXPECT_LE(adaptive ? 10 : 1, unit_stats(&self->u).out_polls);
+}
+
+/* At every moment of going from the one to the other and back */
+static void *change_modes(void *arg)
+{
+	struct unit *u = arg;
+	struct kviommu_policy p = unit_policy(u);
+	const __u32 mode = p.mode;
+	unsigned int i;
+
+	for (i = 0; i < 300; i++) {
+		p.mode = i % 3 ? mode : KVIOMMU_MODE_TRAP;
+		REQUIRE(!unit_set_policy(u, &p));
+		if (i % 5 == 0)
+			REQUIRE(!unit_arm(u->fd, GPA_REGS));
+	}
+	p.mode = mode;
+	REQUIRE(!unit_set_policy(u, &p));
+	WRITE_ONCE(u->vm.g->stop, 1);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(poll, changes_while_busy, 120)
+{
+	pthread_t thread;
+
+	RUN(g_churn, SPARE, PAGE(9), 1);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, change_modes, &self->u));
+	EXPECT_LT(0, RUN(g_churn, SPARE, PAGE(9), ~0UL));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	WRITE_ONCE(self->u.vm.g->stop, 0);
+	EXPECT_LT(0, unit_stats(&self->u).out_polls);
+	wait_until_polled(&self->u);
+	EXPECT_EQ(1, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(0, unit_stats(&self->u).out_errors);
+}
+
+/* A command of GCMD while polled; the same one twice */
+TEST_F_TIMEOUT(poll, commands, 60)
+{
+	__u64 root = self->u.vm.g->root, other = RUN(g_page);
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		wait_until_polled(&self->u);
+		/* An empty root table, then the right one again */
+		RUN(g_set_root, other);
+		EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+		RUN(g_set_root, root);
+		EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+		wait_until_polled(&self->u);
+		RUN(g_enable, false);
+		EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+		EXPECT_EQ(0, unit_stats(&self->u).out_polled);
+		RUN(g_enable, true);
+		EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+		wait_until_polled(&self->u);
+		RUN(g_command, VTD_GCMD_QIE, false);
+		RUN(g_queue_on, 0);
+	}
+}
+
+static __u64 g_bad_descriptor(struct guest *g)
+{
+	g_queue(g, 0xf, 0);
+	return g_write32(g, VTD_IQT, g->tail * 16);
+}
+
+static __u64 g_wait_fsts(struct guest *g, __u32 bits)
+{
+	while (!(g_read32(g, VTD_FSTS) & bits))
+		asm volatile("pause");
+	return g_read32(g, VTD_FSTS);
+}
+
+/* What is cleared by writing 1 is shown, and can be cleared, once trapped. */
+TEST_F_TIMEOUT(poll, queue_error, 60)
+{
+	int event = eventfd(0, EFD_CLOEXEC), i;
+	__u64 n;
+
+	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_FAULT, event));
+	RUN(g_poke32, VTD_FECTL, 0);
+	for (i = 0; i < 5; i++) {
+		wait_until_polled(&self->u);
+		RUN(g_bad_descriptor);
+		EXPECT_EQ(VTD_FSTS_IQE, RUN(g_wait_fsts, VTD_FSTS_IQE));
+		/* The event comes after what it tells of. */
+		ASSERT_EQ(sizeof(n), read(event, &n, sizeof(n)));
+		EXPECT_EQ(1, n);
+		EXPECT_EQ(0, unit_stats(&self->u).out_polled);
+		/* The queue stands until this is cleared. */
+		RUN(g_command, VTD_GCMD_QIE, false);
+		RUN(g_poke32, VTD_FSTS, VTD_FSTS_IQE);
+		EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
+		RUN(g_queue_on, 0);
+		RUN(g_flush_global);
+	}
+	close(event);
+}
+
+static __u64 g_map_wrong(struct guest *g, __u64 iova)
+{
+	/* An address beyond what the unit can reach */
+	WRITE_ONCE(*g_entry(g, 0, iova, LEAF_4K), BIT(50) | MAP_RW);
+	return g_flush_pages(g, 0, iova, 0);
+}
+
+TEST_F_TIMEOUT(poll, fault_record, 60)
+{
+	const __u64 frcd = VTD_CAP_FRO(self->u.cap);
+	int event = eventfd(0, EFD_CLOEXEC), i;
+	__u64 n, hi;
+
+	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_FAULT, event));
+	RUN(g_poke32, VTD_FECTL, 0);
+	for (i = 0; i < 10; i++) {
+		const __u64 at = frcd + 16 * (i % VTD_CAP_NFR(self->u.cap));
+
+		wait_until_polled(&self->u);
+		RUN(g_map_wrong, SPARE);
+		ASSERT_EQ(sizeof(n), read(event, &n, sizeof(n)));
+		EXPECT_EQ(VTD_FSTS_PPF, RUN(g_wait_fsts, VTD_FSTS_PPF) & 0xff);
+		EXPECT_EQ(SPARE, RUN(g_peek64, at));
+		hi = RUN(g_peek64, at + 8);
+		EXPECT_EQ(1, hi >> 63);
+		EXPECT_EQ(SID(0), hi & 0xffff);
+		RUN(g_poke32, at + 12, BIT(31));
+		EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS) & VTD_FSTS_PPF);
+		RUN(g_unmap, 0, SPARE, 1, 0);
+	}
+	close(event);
+}
+
+static __u64 g_wait_with_event(struct guest *g)
+{
+	g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_IF, 0);
+	return g_flush(g);
+}
+
+TEST_F_TIMEOUT(poll, completion_event, 60)
+{
+	int event = eventfd(0, EFD_CLOEXEC), i;
+	__u64 n;
+
+	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_INVAL_COMPLETION,
+				      event));
+	RUN(g_poke32, VTD_IECTL, 0);
+	for (i = 0; i < 5; i++) {
+		wait_until_polled(&self->u);
+		RUN(g_wait_with_event);
+		ASSERT_EQ(sizeof(n), read(event, &n, sizeof(n)));
+		EXPECT_EQ(1, n);
+		EXPECT_EQ(VTD_ICS_IWC, RUN(g_peek32, VTD_ICS));
+		RUN(g_poke32, VTD_ICS, VTD_ICS_IWC);
+		EXPECT_EQ(0, RUN(g_peek32, VTD_ICS));
+	}
+	close(event);
+}
+
+/* Memory comes and goes under a thread that must not wait for it. */
+TEST_F_TIMEOUT(poll, ioas_changes, 120)
+{
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		wait_until_polled(&self->u);
+		ASSERT_EQ(0, ioas_unmap(self->u.iommufd, self->u.ioas, 0,
+					GPA_RAM_END));
+		EXPECT_EQ(0, unit_stats(&self->u).out_pinned);
+		ASSERT_EQ(0, ioas_map(self->u.iommufd, self->u.ioas, 0,
+				      self->u.vm.ram, GPA_RAM_END, IOAS_RW));
+		RUN(g_map, 0, SPARE, PAGE(i), 1, MAP_RW);
+		EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, SPARE, PAGE(i)));
+		RUN(g_unmap, 0, SPARE, 1, 0);
+		EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, SPARE, PAGE(i)));
+	}
+	EXPECT_EQ(0, unit_refresh(&self->u));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+}
+
+/* The slot goes away and comes back, the guest is reset. */
+TEST_F_TIMEOUT(poll, slot_and_reset, 120)
+{
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		wait_until_polled(&self->u);
+		REQUIRE(!vm_set_slot(&self->u.vm, VM_SLOT_REGS, GPA_REGS,
+				     self->u.regs, 0, 0));
+		unit_map_regs(&self->u);
+		wait_until_polled(&self->u);
+		ASSERT_EQ(0, unit_reset(self->u.fd));
+		EXPECT_EQ(0, RUN(g_peek32, VTD_GSTS));
+		EXPECT_EQ(0, RUN(g_peek32, VTD_GCMD));
+		EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+		RUN(g_queue_on, 0);
+		RUN(g_set_root, self->u.vm.g->root);
+		RUN(g_enable, true);
+		EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+	}
+}
+
+/* Killed while polled and busy */
+TEST_F_TIMEOUT(poll, killed, 120)
+{
+	int i, status, ready[2];
+	struct unit u;
+	long pins;
+	pid_t pid;
+
+	unit_close(&self->u);
+	pins = host_pins();
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, pipe(ready));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			open_unit(&u, &variant->config);
+			wait_until_polled(&u);
+			REQUIRE(write(ready[1], "", 1) == 1);
+			guest_run(&u.vm, g_churn, SPARE, PAGE(9), ~0UL);
+			_exit(KSFT_FAIL);
+		}
+		close(ready[1]);
+		ASSERT_EQ(1, read(ready[0], &status, 1));
+		close(ready[0]);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_TRUE(WIFSIGNALED(status));
+		EXPECT_TRUE(device_is_free(0));
+		EXPECT_EQ(pins, host_pins());
+	}
+	open_unit(&self->u, &variant->config);
+}
+
+TEST_HARNESS_MAIN
