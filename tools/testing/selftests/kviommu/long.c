@@ -16,7 +16,7 @@
 #define IOVA 0x200000UL
 
 /* Each of these covers 1 GiB in leaves of 2 MiB, all of the same memory. */
-#define GIBS		16UL
+#define GIBS		8UL
 #define LEAVES		(GIBS * 512)
 #define PAGES		(LEAVES * 512)
 #define LONG_IOVA	BIT_ULL(39)
