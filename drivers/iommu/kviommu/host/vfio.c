@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -236,6 +237,23 @@ static int get_reserved(struct kviommu_hwgroup *g)
 	return ret;
 }
 
+/*
+ * Drivers may say only when a domain is attached how wide its addresses can be
+ * there; but then they go by the highest that was ever mapped.
+ */
+static int map_last_page(struct iommu_domain *domain, unsigned int aw_bits)
+{
+	u64 iova = (1ULL << aw_bits) - SZ_4K;
+	int ret;
+
+	ret = iommu_map(domain, iova, page_to_phys(ZERO_PAGE(0)), SZ_4K,
+			IOMMU_READ | IOMMU_CACHE, GFP_KERNEL_ACCOUNT);
+	if (ret)
+		return ret == -ENOMEM ? ret : -EMEDIUMTYPE;
+	iommu_unmap(domain, iova, SZ_4K);
+	return 0;
+}
+
 /**
  * kviommu_hwgroup_init() - Take the IOMMU group of a device, blocked
  * @g: Where to
@@ -266,12 +284,15 @@ int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
 	    !(g->empty->pgsize_bitmap & SZ_4K))
 		goto free;
 	ret = get_reserved(g);
+	if (!ret)
+		ret = map_last_page(g->empty, aw_bits);
 	if (ret)
 		goto free;
 	ret = attach(g, g->empty);
-	if (ret)
-		goto free;
-	return 0;
+	if (!ret)
+		return 0;
+	if (ret == -EINVAL)
+		ret = -EMEDIUMTYPE;
 
 free:
 	iommu_domain_free(g->empty);
