@@ -16,7 +16,7 @@
 #define IOVA 0x200000UL
 
 /* Each of these covers 1 GiB in leaves of 2 MiB, all of the same memory. */
-#define GIBS		8UL
+#define GIBS		16UL
 #define LEAVES		(GIBS * 512)
 #define PAGES		(LEAVES * 512)
 #define LONG_IOVA	BIT_ULL(39)
@@ -144,8 +144,8 @@ TEST_F_TIMEOUT(long_work, invalidation_by_the_queue, 120)
 	/* And down again */
 	RUN(g_set_entry, 0);
 	RUN(g_ask);
-	EXPECT_FALSE(RUN(g_answered));
-	EXPECT_LT(0, SEEN_UNDER_WAY(1, PAGES + 1, RUN(g_answered)));
+	while (!RUN(g_answered))
+		;
 	EXPECT_EQ(1, unit_stats(&self->u).out_mapped);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, LONG_IOVA, HUGE(0)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
@@ -175,8 +175,8 @@ TEST_F_TIMEOUT(long_work, enable_and_disable, 120)
 	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).out_mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	RUN(g_ask_enable, false);
-	EXPECT_TRUE(RUN(g_enabled));
-	EXPECT_LT(0, SEEN_UNDER_WAY(0, PAGES + 1, !RUN(g_enabled)));
+	while (RUN(g_enabled))
+		;
 	EXPECT_EQ(0, unit_stats(&self->u).out_mapped);
 	EXPECT_EQ(0, unit_stats(&self->u).out_domains);
 }
