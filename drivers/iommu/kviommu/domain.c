@@ -102,6 +102,8 @@ int kviommu_domain_count_tables(struct kviommu_domain *domain, u64 iova,
 
 	if (xa_load(&domain->hw_tables, index))
 		return 0;
+	if (unit->in_poller)
+		return -EAGAIN;
 	if (unit->stats.out_iommu_tables >= unit->policy.max_tables)
 		return -EDQUOT;
 	ret = xa_err(xa_store(&domain->hw_tables, index, xa_mk_value(1),
@@ -370,6 +372,11 @@ static int invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
 			*p = (struct kviommu_progress){ domain->serial,
 							range.first, range.last };
 			return ret;
+		}
+		if (kviommu_time_up(unit)) {
+			*p = (struct kviommu_progress){ domain->serial + 1,
+							first, last };
+			return -EAGAIN;
 		}
 	}
 	*p = (struct kviommu_progress){};

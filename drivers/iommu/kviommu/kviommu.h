@@ -55,7 +55,6 @@
 struct dentry;
 struct eventfd_ctx;
 struct kviommu_poller;
-struct mem_cgroup;
 struct mm_struct;
 struct vhost_task;
 
@@ -127,17 +126,18 @@ struct kviommu_range {
  * @worker: A thread of the VMM, which goes on with what a vCPU left because it
  *          took too long
  * @deferred: There is something for it to do
- * @memcg: What the allocations of a polling thread are charged to
+ * @abandoned: That was killed
  * @poll_lock: Held while it goes from trapping to polling, and back
  * @polled: Writes to the register page are not trapped; under @poll_lock and
  *          @lock
- * @poller: The thread that polls it, or NULL
+ * @poller: The thread that polls it, or NULL; under its lock
+ * @last_poller: The one that did last; under @poll_lock
  * @poll_entry: In its list
  * @poll_busy: When it last had something to do, in ns
  * @poll_ns: How long it waits in vain
  * @poll_asked: The guest wrote to a register since; under @lock
- * @in_poller: A polling thread is at work: it must not wait for memory of the
- *             guest; under @lock
+ * @in_poller: A polling thread is at work, which must neither wait nor allocate.
+ *             Changed under @lock.
  * @deadline: When, in jiffies, the piece of work under way should end; under
  *            @lock
  * @closing: The unit is going away: stop work
@@ -172,10 +172,11 @@ struct kviommu_unit {
 	struct kviommu_policy policy;
 	struct vhost_task *worker;
 	bool deferred;
-	struct mem_cgroup *memcg;
+	bool abandoned;
 	struct mutex poll_lock;	/* see above */
 	bool polled;
 	struct kviommu_poller *poller;
+	struct kviommu_poller *last_poller;
 	struct list_head poll_entry;
 	u64 poll_busy;
 	u64 poll_ns;
@@ -364,6 +365,7 @@ bool kviommu_poll_wanted(struct kviommu_unit *unit);
 void kviommu_poll_begin(struct kviommu_unit *unit);
 int kviommu_poll_end(struct kviommu_unit *unit);
 void kviommu_poll_stop(struct kviommu_unit *unit);
+int kviommu_poll_init(void);
 void kviommu_poll_exit(void);
 
 /* debugfs.c */

@@ -304,10 +304,15 @@ static int __init kviommu_init(void)
 {
 	int ret;
 
+	ret = kviommu_poll_init();
+	if (ret)
+		return ret;
 	kviommu_debugfs_init();
 	ret = misc_register(&kviommu_misc);
-	if (ret)
+	if (ret) {
 		kviommu_debugfs_exit();
+		kviommu_poll_exit();
+	}
 	return ret;
 }
 module_init(kviommu_init);

@@ -75,6 +75,8 @@ static struct kviommu_node *node_alloc(struct kviommu_domain *domain, u64 iova,
 	struct kviommu_node *node;
 	int ret;
 
+	if (unit->in_poller)
+		return ERR_PTR(-EAGAIN);
 	if (unit->nr_nodes >= unit->policy.max_tables)
 		return ERR_PTR(-EDQUOT);
 	node = kzalloc_obj(*node, KVIOMMU_GFP);
@@ -207,6 +209,7 @@ static noinline int map_run(struct kviommu_domain *domain,
 			    const struct run *run, unsigned int level,
 			    unsigned int prot)
 {
+	bool in_poller = domain->unit->in_poller;
 	int ret, hw_prot = IOMMU_CACHE;
 
 	if (!run->nr)
@@ -218,8 +221,10 @@ static noinline int map_run(struct kviommu_domain *domain,
 		hw_prot |= IOMMU_READ;
 	if (prot & KVIOMMU_WRITE)
 		hw_prot |= IOMMU_WRITE;
-	return iommu_map(domain->hw, run->iova, PFN_PHYS(run->pfn),
-			 run->nr << PAGE_SHIFT, hw_prot, KVIOMMU_GFP);
+	ret = iommu_map(domain->hw, run->iova, PFN_PHYS(run->pfn),
+			run->nr << PAGE_SHIFT, hw_prot, in_poller ?
+			GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN : KVIOMMU_GFP);
+	return in_poller && ret == -ENOMEM ? -EAGAIN : ret;
 }
 ALLOW_ERROR_INJECTION(map_run, ERRNO);
 
@@ -343,6 +348,13 @@ static int merge_yield(struct merge *m, u64 next)
 	return m->whole ? 0 : ret;
 }
 
+/* A polling thread leaves to the worker what takes long in one go. */
+static int too_large(const struct merge *m, u64 slot, unsigned int level)
+{
+	return m->domain->unit->in_poller && slot & SLOT_PROT && level > 2 ?
+	       -EAGAIN : 0;
+}
+
 /*
  * Take down all that stands below a node, and the node. What is left, if that
  * has to be gone on with, is a node that all of has to be looked at.
@@ -356,12 +368,16 @@ static int drop_node(struct merge *m, struct kviommu_node *node, u64 base,
 	node_drop_table(m->domain->unit, node);
 	for (i = 0; i < ENTRIES; i++) {
 		u64 iova = base + ((u64)i << level_shift(level));
-		u64 slot = node->slots[i];
-		struct kviommu_node *child = slot_node(slot);
+		struct kviommu_node *child;
+		u64 slot;
 
 		ret = merge_yield(m, iova);
-		if (!ret && child)
-			ret = drop_node(m, child, iova, level - 1);
+		if (ret)
+			return ret;
+		slot = node->slots[i];
+		child = slot_node(slot);
+		ret = child ? drop_node(m, child, iova, level - 1) :
+			      too_large(m, slot, level);
 		if (ret)
 			return ret;
 		if (!child)
@@ -409,8 +425,14 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 
 	node_drop_table(m->domain->unit, node);
 	for (i = 0; i < ENTRIES; i++) {
-		ret = merge_leaf(m, &node->slots[i],
-				 leaf_piece(want, i, level), iova, level);
+		u64 piece = leaf_piece(want, i, level);
+
+		/* No work, and no end of the step: so that it comes further. */
+		if (node->slots[i] == (piece | SLOT_MAPPED)) {
+			iova += level_size(level);
+			continue;
+		}
+		ret = merge_leaf(m, &node->slots[i], piece, iova, level);
 		iova += level_size(level);
 		if (!ret)
 			ret = merge_yield(m, iova);
@@ -422,13 +444,13 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 
 /* A leaf of which the host reserves a part: its pieces can be mapped. */
 static int merge_around(struct merge *m, u64 *slot, u64 want, u64 iova,
-			unsigned int level)
+			unsigned int level, bool told)
 {
 	struct kviommu_node *node = node_alloc(m->domain, iova, level - 1);
 
 	if (IS_ERR(node)) {
 		*slot |= SLOT_SPLIT;
-		merge_error(m, iova, PTR_ERR(node),
+		merge_error(m, iova, PTR_ERR(node), told ? 0 :
 			    m->domain->unit->fe->fault_table);
 		return 0;
 	}
@@ -443,7 +465,7 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	struct kviommu_frontend *fe = m->domain->unit->fe;
 	int reserved = kviommu_domain_reserved(m->domain, iova,
 					       iova + level_size(level) - 1);
-	bool again;
+	bool again, told;
 	int ret;
 
 	if (node && want &&
@@ -451,8 +473,11 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		return merge_pieces(m, node, want, iova, level - 1);
 	if (node) {
 		ret = drop_node(m, node, iova, level - 1);
-		if (ret)
+		if (ret) {
+			/* To be looked at again: what it became is to come. */
+			m->next = iova;
 			return ret;
+		}
 		*slot = 0;
 	}
 	if (*slot == (want ? want | SLOT_MAPPED : 0))
@@ -462,22 +487,28 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	 * guest may ask for it as often as it likes.
 	 */
 	again = *slot == want;
+	told = (*slot & ~SLOT_SPLIT) == want;
 	if (again && !m->refresh && (level > 1 || m->failed >= MAX_FAILED))
 		return 0;
+	ret = too_large(m, *slot | want, reserved > 0 ? 3 : level);
+	if (ret) {
+		m->next = iova;
+		return ret;
+	}
 	m->slice += level_size(level) >> PAGE_SHIFT;
 	unmap_leaf(m->domain, *slot, iova, level);
 	*slot = want;
 	if (!want)
 		return 0;
 	if (reserved > 0)
-		return merge_around(m, slot, want, iova, level);
+		return merge_around(m, slot, want, iova, level, told);
 	ret = reserved ?: map_leaf(m->domain, want, iova, level);
 	if (!ret) {
 		*slot |= SLOT_MAPPED;
 		return 0;
 	}
 	if (ret == -EINTR || ret == -EAGAIN) {
-		*slot = 0;
+		*slot = again ? want : 0;
 		m->next = iova;
 		return ret;
 	}
@@ -528,7 +559,7 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 	struct kviommu_node *node = slot_node(*slot);
 	struct kviommu_unit *unit = m->domain->unit;
 	u64 first = m->first, last = m->last, end = m->end;
-	bool again;
+	bool again, split;
 	int ret = 0;
 
 	/* What a leaf gave has to come back in pieces, all of it. */
@@ -538,20 +569,24 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 		m->end = max(end, m->last);
 	}
 	if (!node) {
-		if (slot_mapped(*slot))
+		/* It needs memory, and a table that is not pinned yet. */
+		if (unit->in_poller)
+			ret = -EAGAIN;
+		else if (slot_mapped(*slot))
 			ret = table_is_leaf(m, gfn, *slot, level - 1, prot);
 		if (ret < 0)
 			goto later;
 		if (ret)
 			goto out;
 		unmap_leaf(m->domain, *slot, iova, level);
+		split = *slot & SLOT_SPLIT;
 		/* No leaf that the guest may come back to is like this. */
 		if (*slot & SLOT_PROT)
 			*slot = (*slot & ~SLOT_MAPPED) | SLOT_SPLIT;
 		node = node_alloc(m->domain, iova, level - 1);
 		if (IS_ERR(node)) {
 			merge_error(m, iova, PTR_ERR(node),
-				    unit->fe->fault_table);
+				    split ? 0 : unit->fe->fault_table);
 			goto out;
 		}
 	}
@@ -672,6 +707,10 @@ int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 		return 0;
 	if (!domain->root) {
 		domain->root = node_alloc(domain, 0, domain->levels);
+		if (domain->root == ERR_PTR(-EAGAIN)) {
+			domain->root = NULL;
+			return -EAGAIN;
+		}
 		if (IS_ERR(domain->root)) {
 			merge_error(&m, 0, PTR_ERR(domain->root),
 				    domain->unit->fe->fault_root);

@@ -69,6 +69,8 @@ static struct chunk *chunk_get(struct kviommu_unit *unit, u64 gfn)
 
 	if (chunk)
 		return chunk;
+	if (unit->in_poller)
+		return ERR_PTR(-EAGAIN);
 	chunk = kzalloc_obj(*chunk, KVIOMMU_GFP);
 	if (!chunk)
 		return ERR_PTR(-ENOMEM);

@@ -22,7 +22,6 @@
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
-#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
@@ -51,7 +50,8 @@ MODULE_PARM_DESC(poll_us_max, "How long at most");
  * @entry: In pollers
  * @task: The thread, which sleeps while it has no units
  * @lock: Protects @units and is held while the thread looks at them; inside of
- *        it there is unit->lock, which the thread only tries to take
+ *        unit->poll_lock, and unit->lock, which the thread only tries to take,
+ *        inside of it
  * @units: What it polls, by kviommu_unit.poll_entry
  * @nr: How many these are
  */
@@ -63,12 +63,8 @@ struct kviommu_poller {
 	unsigned int nr;
 };
 
-/*
- * Made by the first unit that is to be polled. The lock is outermost, and held
- * too while a unit gets a thread or loses it by anybody but that.
- */
+/* Made with the module, and constant. */
 static LIST_HEAD(pollers);
-static DEFINE_MUTEX(pollers_lock);
 
 /* Off the thread's list; the worker does the rest. */
 static void let_go(struct kviommu_poller *p, struct kviommu_unit *unit)
@@ -89,33 +85,36 @@ static bool idle_too_long(struct kviommu_unit *unit, u64 now)
 	       now - unit->poll_busy > unit->poll_ns;
 }
 
-/* Return: there was something to do. */
-static bool poll_unit(struct kviommu_poller *p, struct kviommu_unit *unit,
+/* The worker or a vCPU may have raised what is shown only when trapped. */
+static bool may_stay(struct kviommu_unit *unit)
+{
+	return unit->fe->ops->pollable(unit->fe) &&
+	       READ_ONCE(unit->policy.mode) != KVIOMMU_MODE_TRAP &&
+	       !READ_ONCE(unit->abandoned);
+}
+
+static void poll_unit(struct kviommu_poller *p, struct kviommu_unit *unit,
 		      bool all)
 {
-	struct mem_cgroup *old;
 	bool more, stay;
 
-	if (likely(!unit->fe->ops->peek(unit->fe, all))) {
+	/* A look without the lock; with it, it counts. */
+	if (likely(!unit->fe->ops->peek(unit->fe, all) && may_stay(unit))) {
 		if (idle_too_long(unit, ktime_get_ns()))
 			let_go(p, unit);
-		return false;
+		return;
 	}
 	/* Another holder of the lock may take its time. */
 	if (!mutex_trylock(&unit->lock))
-		return true;
-	old = set_active_memcg(unit->memcg);
+		return;
 	more = kviommu_unit_poll(unit);
-	set_active_memcg(old);
-	stay = unit->policy.mode != KVIOMMU_MODE_TRAP &&
-	       unit->fe->ops->pollable(unit->fe);
+	stay = may_stay(unit);
 	unit->poll_busy = ktime_get_ns();
 	kviommu_unlock(unit);
 	if (!stay)
 		let_go(p, unit);
 	else if (more)
 		kviommu_unit_defer(unit);
-	return true;
 }
 
 static int poll_thread(void *data)
@@ -170,32 +169,6 @@ static int start_poller(int cpu)
 	return 0;
 }
 
-/* A thread for each CPU of the list that there is, or else one. */
-static int start_pollers(void)
-{
-	cpumask_var_t cpus;
-	int cpu, ret;
-
-	lockdep_assert_held(&pollers_lock);
-
-	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
-		return -ENOMEM;
-	ret = cpulist_parse(poll_cpus, cpus);
-	if (ret)
-		goto out;
-	for_each_cpu_and(cpu, cpus, cpu_online_mask) {
-		ret = start_poller(cpu);
-		if (ret)
-			goto out;
-	}
-	if (list_empty(&pollers))
-		ret = start_poller(-1);
-out:
-	free_cpumask_var(cpus);
-	/* A part of them is good enough. */
-	return list_empty(&pollers) ? ret : 0;
-}
-
 static struct kviommu_poller *least_busy(void)
 {
 	struct kviommu_poller *p, *best = NULL;
@@ -208,17 +181,13 @@ static struct kviommu_poller *least_busy(void)
 
 static int add_to_poller(struct kviommu_unit *unit)
 {
-	struct kviommu_poller *p;
-	int ret = 0;
+	struct kviommu_poller *p = least_busy();
 
-	guard(mutex)(&pollers_lock);
-	if (list_empty(&pollers))
-		ret = start_pollers();
-	if (ret)
-		return ret;
+	lockdep_assert_held(&unit->poll_lock);
+
 	if (READ_ONCE(unit->closing))
 		return -ENODEV;
-	p = least_busy();
+	unit->last_poller = p;
 	mutex_lock(&p->lock);
 	WRITE_ONCE(unit->poller, p);
 	list_add_tail(&unit->poll_entry, &p->units);
@@ -310,7 +279,8 @@ int kviommu_poll_end(struct kviommu_unit *unit)
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
 	/* Pairs with the release in let_go(). */
-	if (smp_load_acquire(&unit->poller) || !unit->polled)
+	if (READ_ONCE(unit->closing) || smp_load_acquire(&unit->poller) ||
+	    !unit->polled)
 		goto unlock;
 	/* -ENODEV: there is no slot, and so nothing to be missed. */
 	ret = kviommu_kvm_track(&unit->kvm, true);
@@ -342,14 +312,43 @@ void kviommu_poll_stop(struct kviommu_unit *unit)
 {
 	struct kviommu_poller *p;
 
-	guard(mutex)(&pollers_lock);
-	/* Threads live as long as the module. */
-	p = READ_ONCE(unit->poller);
+	guard(mutex)(&unit->poll_lock);
+	p = unit->last_poller;
 	if (!p)
 		return;
+	/* Also waits for a thread that lets go of it by itself. */
 	guard(mutex)(&p->lock);
 	if (unit->poller)
 		let_go(p, unit);
+}
+
+/**
+ * kviommu_poll_init() - Make the polling threads
+ *
+ * One for each CPU of the list, which sleep until there is a unit to poll.
+ *
+ * Return: 0; -EINVAL or -ERANGE if the list is wrong; -ENOMEM.
+ */
+int kviommu_poll_init(void)
+{
+	cpumask_var_t cpus;
+	int cpu, ret;
+
+	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
+		return -ENOMEM;
+	ret = cpulist_parse(poll_cpus, cpus);
+	for_each_cpu(cpu, cpus) {
+		if (!ret && !cpu_online(cpu))
+			ret = -EINVAL;
+		if (!ret)
+			ret = start_poller(cpu);
+	}
+	if (!ret && list_empty(&pollers))
+		ret = start_poller(-1);
+	free_cpumask_var(cpus);
+	if (ret)
+		kviommu_poll_exit();
+	return ret;
 }
 
 /**

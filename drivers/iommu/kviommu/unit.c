@@ -6,7 +6,6 @@
 #include <linux/gfp.h>
 #include <linux/idr.h>
 #include <linux/jiffies.h>
-#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -80,11 +79,21 @@ void kviommu_unit_defer(struct kviommu_unit *unit)
 	vhost_task_wake(unit->worker);
 }
 
-/* A polling thread leaves more idle pins than there may be. */
-static void unit_trim(struct kviommu_unit *unit)
+/* A polling thread may leave a flush, and more idle pins than there may be. */
+static bool unit_untidy(const struct kviommu_unit *unit)
 {
+	return READ_ONCE(unit->nr_release) ||
+	       READ_ONCE(unit->pins.idle) > unit->policy.max_idle_pins;
+}
+
+static void unit_tidy(struct kviommu_unit *unit)
+{
+	if (!unit_untidy(unit))
+		return;
 	mutex_lock(&unit->map_lock);
-	kviommu_pin_trim(unit, unit->policy.max_idle_pins);
+	kviommu_unit_flush(unit);
+	if (unit->pins.idle > unit->policy.max_idle_pins)
+		kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
 	mutex_unlock(&unit->map_lock);
 }
 
@@ -107,7 +116,7 @@ static bool unit_work(void *data)
 		return true;
 	if (unit_step(unit))
 		WRITE_ONCE(unit->deferred, true);
-	unit_trim(unit);
+	unit_tidy(unit);
 	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);
 	if (poll)
@@ -118,6 +127,9 @@ static bool unit_work(void *data)
 /* Nobody is left who would see what is not done. */
 static void unit_work_killed(void *data)
 {
+	struct kviommu_unit *unit = data;
+
+	WRITE_ONCE(unit->abandoned, true);
 }
 
 /* Go on with pending work in pieces, so that others get unit->lock. */
@@ -131,8 +143,11 @@ static void unit_run(struct kviommu_unit *unit, bool more)
 			kviommu_unit_defer(unit);
 			return;
 		}
-		if (mutex_lock_killable(&unit->lock))
+		if (mutex_lock_killable(&unit->lock)) {
+			/* There may be vCPUs in other processes. */
+			kviommu_unit_defer(unit);
 			return;
+		}
 		more = unit_step(unit);
 		kviommu_unlock(unit);
 	}
@@ -178,7 +193,7 @@ bool kviommu_unit_poll(struct kviommu_unit *unit)
 	unit->fe->ops->sync(unit->fe);
 	more = unit_step(unit);
 	unit->in_poller = false;
-	return more || unit->pins.idle > unit->policy.max_idle_pins;
+	return more || unit_untidy(unit);
 }
 
 /* Under the VM's slots_lock. */
@@ -335,8 +350,6 @@ static void unit_release(struct kviommu_unit *unit)
 	if (unit->worker)
 		vhost_task_stop(unit->worker);
 	unit->worker = NULL;
-	mem_cgroup_put(unit->memcg);
-	unit->memcg = NULL;
 	ida_free(&unit_ids, unit->id);
 }
 
@@ -355,10 +368,11 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		WRITE_ONCE(unit->closing, true);
 		kviommu_debugfs_remove(unit);
 		/* Waits for vCPUs that write. */
-		kviommu_kvm_put(&unit->kvm);
+		kviommu_kvm_stop(&unit->kvm);
 		kviommu_poll_stop(unit);
 		vhost_task_stop(unit->worker);
 		unit->worker = NULL;
+		kviommu_kvm_put(&unit->kvm);
 		mutex_lock(&unit->lock);
 		list_for_each_entry_safe(dev, next, &unit->devices, entry)
 			kviommu_device_destroy(dev);
@@ -420,7 +434,6 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	unit->id = ida_alloc(&unit_ids, GFP_KERNEL_ACCOUNT);
 	if (unit->id < 0)
 		return unit->id;
-	unit->memcg = get_mem_cgroup_from_mm(current->mm);
 	ret = unit_start_worker(unit);
 	if (ret)
 		goto release;
@@ -608,6 +621,7 @@ int kviommu_unit_set_policy(struct kviommu_unit *unit,
 int kviommu_unit_refresh(struct kviommu_unit *unit)
 {
 	struct kviommu_progress p = {};
+	bool bound = false;
 	int ret;
 
 	do {
@@ -615,7 +629,8 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 		if (mutex_lock_killable(&unit->lock))
 			return -EINTR;
 		begin_step(unit);
-		ret = kviommu_rebind(unit, 0, U16_MAX);
+		ret = bound ? 0 : kviommu_rebind(unit, 0, U16_MAX);
+		bound = !ret;
 		if (!ret)
 			ret = kviommu_refresh(unit, &p);
 		kviommu_unlock(unit);

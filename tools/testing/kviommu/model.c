@@ -907,6 +907,10 @@ int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 
 void kviommu_kvm_put(struct kviommu_kvm *k)
 {
+}
+
+void kviommu_kvm_stop(struct kviommu_kvm *k)
+{
 	never(unit->lock.held);
 	k->gfn = KVIOMMU_NO_GFN;
 }

@@ -248,20 +248,26 @@ unlock:
 }
 
 /**
- * kviommu_kvm_put() - Give a virtual machine back
- * @k: The virtual machine, or one that kviommu_kvm_get() never filled
+ * kviommu_kvm_stop() - End the tracking of a virtual machine's writes
+ * @k: The virtual machine
  *
  * Waits until no vCPU is in @k->write any more: may be called with no lock held
- * that @k->write or @k->removed take.
+ * that @k->write or @k->removed take. kviommu_kvm_put() has to follow.
  */
-void kviommu_kvm_put(struct kviommu_kvm *k)
+void kviommu_kvm_stop(struct kviommu_kvm *k)
 {
-	if (!k->file)
-		return;
 	mutex_lock(&k->kvm->slots_lock);
 	disarm(k);
 	mutex_unlock(&k->kvm->slots_lock);
 	kvm_page_track_unregister_notifier(k->kvm, &k->node);
+}
+
+/**
+ * kviommu_kvm_put() - Give a virtual machine back
+ * @k: The virtual machine, whose tracking was ended
+ */
+void kviommu_kvm_put(struct kviommu_kvm *k)
+{
 	fput(k->file);
 	k->file = NULL;
 }

@@ -149,7 +149,8 @@ static int handle_all(struct vtd *vtd, const struct vtd_entry *desc,
 			break;
 		vtd->iq_head = (vtd->iq_head + 1) % vtd->iq_size;
 	}
-	kviommu_count_descriptors(vtd->fe.unit, i);
+	if (i)
+		kviommu_count_descriptors(vtd->fe.unit, i);
 	return ret;
 }
 
@@ -192,8 +193,10 @@ void vtd_queue_run(struct vtd *vtd)
 	kviommu_flush(vtd->fe.unit);
 	vtd_set32(vtd, VTD_IQH, vtd->iq_head * sizeof(struct vtd_entry));
 	/* After -EAGAIN it goes on; after -EINTR nobody will look. */
-	if (ret == -EINVAL)
+	if (ret == -EINVAL) {
+		vtd->progress = (struct kviommu_progress){};
 		vtd_queue_error(vtd);
+	}
 }
 
 /**
@@ -268,6 +271,7 @@ static bool iotlb_run(struct vtd *vtd)
 				  vtd_get64(vtd, VTD_IVA));
 	if (kviommu_flush(vtd->fe.unit) || ret == -EAGAIN || ret == -EINTR)
 		return false;
+	vtd->progress = (struct kviommu_progress){};
 	iotlb &= ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);
 	vtd_set64(vtd, VTD_IOTLB,
 		  iotlb | FIELD_PREP(VTD_IOTLB_IAIG, ret ? 0 : gran));

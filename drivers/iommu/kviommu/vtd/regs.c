@@ -270,6 +270,7 @@ static bool sync_one(struct vtd *vtd, unsigned int i)
 static void vtd_sync(struct kviommu_frontend *fe)
 {
 	DECLARE_BITMAP(changed, VTD_REGS_SIZE / sizeof(u32));
+	DECLARE_BITMAP(seen, VTD_REGS_SIZE / sizeof(u32));
 	struct vtd *vtd = to_vtd(fe);
 	unsigned int i;
 
@@ -277,11 +278,14 @@ static void vtd_sync(struct kviommu_frontend *fe)
 		memset(vtd->page + ARRAY_SIZE(vtd->regs), 0,
 		       SZ_4K - sizeof(vtd->regs));
 	bitmap_zero(changed, VTD_REGS_SIZE / sizeof(u32));
-	for (i = 0; i < ARRAY_SIZE(sync_first); i++)
+	bitmap_zero(seen, VTD_REGS_SIZE / sizeof(u32));
+	for (i = 0; i < ARRAY_SIZE(sync_first); i++) {
+		__set_bit(sync_first[i], seen);
 		if (sync_one(vtd, sync_first[i]))
 			__set_bit(sync_first[i], changed);
+	}
 	for (i = 0; i < VTD_REGS_SIZE / sizeof(u32); i++)
-		if (sync_one(vtd, i))
+		if (!test_bit(i, seen) && sync_one(vtd, i))
 			__set_bit(i, changed);
 	/* GCMD comes first of those that do something. */
 	for_each_set_bit(i, changed, VTD_REGS_SIZE / sizeof(u32))

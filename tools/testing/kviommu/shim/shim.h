@@ -147,6 +147,11 @@ static inline void bitmap_zero(unsigned long *map, unsigned int bits)
 	memset(map, 0, (bits + BITS_PER_LONG - 1) / BITS_PER_LONG * 8);
 }
 
+static inline bool test_bit(unsigned int bit, const unsigned long *map)
+{
+	return map[bit / 64] >> bit % 64 & 1;
+}
+
 static inline void __set_bit(unsigned int n, unsigned long *map)
 {
 	map[n / BITS_PER_LONG] |= BIT(n % BITS_PER_LONG);
@@ -335,6 +340,8 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 #define __GFP_ZERO		2
 #define __GFP_RETRY_MAYFAIL	4
 #define __GFP_NOWARN		8
+#define __GFP_ACCOUNT		16
+#define GFP_NOWAIT		32
 
 #define noinline		__attribute__((__noinline__))
 #define ALLOW_ERROR_INJECTION(fn, type)

@@ -193,6 +193,13 @@ static __u64 g_bad_descriptor(struct guest *g)
 	return g_write32(g, VTD_IQT, g->tail * 16);
 }
 
+/* Where there is no memory, which only the worker finds out */
+static __u64 g_bad_wait(struct guest *g, __u64 gpa)
+{
+	g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_SW, gpa);
+	return g_write32(g, VTD_IQT, g->tail * 16);
+}
+
 static __u64 g_wait_fsts(struct guest *g, __u32 bits)
 {
 	while (!(g_read32(g, VTD_FSTS) & bits))
@@ -208,9 +215,12 @@ TEST_F_TIMEOUT(poll, queue_error, 60)
 
 	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_FAULT, event));
 	RUN(g_poke32, VTD_FECTL, 0);
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 10; i++) {
 		wait_until_polled(&self->u);
-		RUN(g_bad_descriptor);
+		if (i % 2)
+			RUN(g_bad_descriptor);
+		else
+			RUN(g_bad_wait, GPA_RAM_END + i * PAGE_SIZE);
 		EXPECT_EQ(VTD_FSTS_IQE, RUN(g_wait_fsts, VTD_FSTS_IQE));
 		/* The event comes after what it tells of. */
 		ASSERT_EQ(sizeof(n), read(event, &n, sizeof(n)));
