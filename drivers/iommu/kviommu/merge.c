@@ -528,7 +528,7 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
  * 0, or -EAGAIN as kviommu_merge().
  */
 static int table_is_leaf(struct merge *m, u64 gfn, u64 leaf,
-			  unsigned int level, unsigned int prot)
+			 unsigned int level, unsigned int prot)
 {
 	struct kviommu_unit *unit = m->domain->unit;
 	struct kviommu_frontend *fe = unit->fe;

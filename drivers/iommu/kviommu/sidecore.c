@@ -8,9 +8,9 @@
  * takes long) is done by the unit's worker, a thread of its VMM: the polling
  * threads serve the units of many. So a unit goes
  *
- *	trapped -> (its worker stops the tracking) -> polled
- *	polled -> (a polling thread lets go of it) -> (its worker tracks the
- *	page, then looks at it once more) -> trapped
+ *	trapped -> (its worker stops the tracking) -> polled ->
+ *	(a polling thread lets go of it) -> (its worker tracks the page, then
+ *	looks at it once more) -> trapped
  *
  * and in between it has no polling thread, but its page is looked at in the end.
  */

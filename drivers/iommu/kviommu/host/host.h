@@ -112,16 +112,19 @@ bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v);
  * struct kviommu_reserved - I/O virtual addresses that a physical IOMMU does not
  *			     translate for a group, or keeps for itself
  * @nr: How many ranges
- * @first: First address of each range, the first of a page
- * @last: Its last address, inclusive, the last of a page
- * @msi: Requests to it are interrupts
+ * @range: The ranges
+ * @range.first: First address, the first of a page
+ * @range.last: Last address, inclusive, the last of a page
+ * @range.msi: Not 0: requests to it are interrupts
+ *
+ * Compared as a whole, so without padding.
  */
 struct kviommu_reserved {
-	unsigned int nr;
+	u64 nr;
 	struct {
 		u64 first;
 		u64 last;
-		bool msi;
+		u64 msi;
 	} range[KVIOMMU_MAX_RESERVED];
 };
 

@@ -323,7 +323,8 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 				     void (*handle_sigkill)(void *), void *data,
 				     const char *name);
 
-#define __set_current_state(state)	((void)0)
+#define __set_current_state(state)	((void)(state))
+#define TASK_RUNNING			0
 #define vhost_task_start(task)		((void)(task))
 #define vhost_task_wake(task)		((void)(task))
 #define vhost_task_stop(task)		((void)(task))
@@ -343,7 +344,6 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 #define __GFP_ACCOUNT		16
 #define GFP_NOWAIT		32
 
-#define noinline		__attribute__((__noinline__))
 #define ALLOW_ERROR_INJECTION(fn, type)
 
 struct page;
