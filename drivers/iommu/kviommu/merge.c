@@ -764,8 +764,8 @@ static void revoke_node(struct kviommu_domain *domain,
  * @first: First guest frame number
  * @last: Last guest frame number, inclusive
  *
- * They are tried again by the next merge. As for kviommu_merge(), a flush has
- * to follow.
+ * They are tried again by the next merge, but for large leaves: these by a
+ * refresh. As for kviommu_merge(), a flush has to follow.
  *
  * Context: under map_lock, may sleep.
  */
