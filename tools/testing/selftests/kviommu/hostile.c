@@ -275,6 +275,14 @@ FIXTURE_VARIANT_ADD(hostile, trap) {
 	.config = { .mode = UNIT_MODE_TRAP },
 };
 
+FIXTURE_VARIANT_ADD(hostile, sidecore) {
+	.config = { .mode = UNIT_MODE_SIDECORE },
+};
+
+FIXTURE_VARIANT_ADD(hostile, adaptive) {
+	.config = { .mode = UNIT_MODE_ADAPTIVE },
+};
+
 FIXTURE_SETUP(hostile)
 {
 	self->pins = host_pins();
