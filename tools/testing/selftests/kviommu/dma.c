@@ -1036,18 +1036,6 @@ TEST_F(single, shared_pins)
 		TH_LOG("hits %llu", c.out_pin_hits - a.out_pin_hits);
 }
 
-static __u64 churn(struct guest *g, __u64 iova, __u64 gpa, __u64 n)
-{
-	__u64 i;
-
-	for (i = 0; i < n && !READ_ONCE(g->stop); i++) {
-		g_map(g, 0, iova, gpa, 1, MAP_RW);
-		g_unmap(g, 0, iova, 1, 0);
-		WRITE_ONCE(g->count, i);
-	}
-	return i;
-}
-
 /* More descriptors than the queue has places for; nothing grows by it. */
 TEST_F_TIMEOUT(single, churn, 60)
 {
@@ -1055,9 +1043,9 @@ TEST_F_TIMEOUT(single, churn, 60)
 
 	RUN(g_attach, SID(0), 0);
 	RUN(g_enable, true);
-	RUN(churn, 0x20000, PAGE(50), 1);
+	RUN(g_churn, 0x20000, PAGE(50), 1);
 	a = unit_stats(&self->u);
-	ASSERT_EQ(1000, RUN(churn, 0x20000, PAGE(50), 1000));
+	ASSERT_EQ(1000, RUN(g_churn, 0x20000, PAGE(50), 1000));
 	b = unit_stats(&self->u);
 	EXPECT_EQ(1000, b.out_maps - a.out_maps);
 	EXPECT_EQ(1000, b.out_unmaps - a.out_unmaps);
@@ -1112,7 +1100,7 @@ TEST_F_TIMEOUT(single, two_vcpus, 60)
 	a = unit_stats(&self->u);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, run_hammer, &self->u));
 	for (i = 0; i < 5; i++) {
-		ASSERT_EQ(100, RUN(churn, 0x20000, PAGE(50), 100));
+		ASSERT_EQ(100, RUN(g_churn, 0x20000, PAGE(50), 100));
 		RUN(g_map, 0, 0x20000, PAGE(50 + i), 1, MAP_RW);
 		EXPECT_EQ(DMA_REACHED, WRITE(0x20000, PAGE(50 + i)));
 		RUN(g_unmap, 0, 0x20000, 1, 0);
@@ -1394,7 +1382,7 @@ static void *busy_unit(void *arg)
 	int i;
 
 	for (i = 0; i < 5; i++) {
-		guest_run(&u->vm, churn, 0x20000, PAGE(50), 200);
+		guest_run(&u->vm, g_churn, 0x20000, PAGE(50), 200);
 		guest_run(&u->vm, g_map, 0, 0x10000, PAGE(i), 1, MAP_RW);
 		failed += dma_write(u, 0, 0x10000, PAGE(i)) != DMA_REACHED;
 		guest_run(&u->vm, g_unmap, 0, 0x10000, 1, 0);
@@ -1423,7 +1411,7 @@ static void *run_churn(void *arg)
 {
 	struct unit *u = arg;
 
-	guest_run(&u->vm, churn, 0x20000, PAGE(50), ~0UL);
+	guest_run(&u->vm, g_churn, 0x20000, PAGE(50), ~0UL);
 	return NULL;
 }
 

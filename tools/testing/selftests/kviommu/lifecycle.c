@@ -127,7 +127,7 @@ static __u64 touch(struct guest *g, __u64 n)
 }
 
 /* All 24 orders, in a child each, as a file that is closed stays closed. */
-TEST_F_TIMEOUT(order, close_in_any, 180)
+TEST_F_TIMEOUT(order, close_in_any, 900)
 {
 	struct unit *u = &self->u;
 	enum file order[NR_FILES];
@@ -280,7 +280,7 @@ static void *run_careful(void *arg)
 }
 
 /* What needs no standstill of the guest does it no harm. */
-TEST_F_TIMEOUT(order, ioctls_while_guest_works, 60)
+TEST_F_TIMEOUT(order, ioctls_while_guest_works, 300)
 {
 	struct kviommu_policy host = unit_policy(&self->u), low;
 	struct kviommu_stats a, b;
@@ -416,7 +416,7 @@ TEST_F(order, ioas_unmapped_under_tables)
 }
 
 /* The VMM takes memory away and gives it back while the guest maps there. */
-TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_works, 60)
+TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_works, 300)
 {
 	struct unit *u = &self->u;
 	pthread_t thread;
@@ -517,7 +517,7 @@ static pid_t start_vmm(struct unit *u, int ready)
 	_exit(KSFT_FAIL);
 }
 
-TEST_F_TIMEOUT(order, vmm_killed, 120)
+TEST_F_TIMEOUT(order, vmm_killed, 600)
 {
 	int ready = eventfd(0, EFD_CLOEXEC);
 	int i, status;
@@ -539,7 +539,7 @@ TEST_F_TIMEOUT(order, vmm_killed, 120)
 }
 
 /* A VMM that just exits, with DMA under way */
-TEST_F_TIMEOUT(order, exit_during_dma, 60)
+TEST_F_TIMEOUT(order, exit_during_dma, 300)
 {
 	int i, status;
 	pid_t pid;

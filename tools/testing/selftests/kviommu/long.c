@@ -77,17 +77,6 @@ static __u64 g_enabled(struct guest *g)
 	return !!(g_read32(g, VTD_GSTS) & VTD_GCMD_TE);
 }
 
-/* A guest with a device, whose domain has one page mapped. */
-static void open_unit(struct unit *u, const struct unit_config *config)
-{
-	unit_open(u, config);
-	unit_add_device(u, 0, SID(0));
-	guest_run(&u->vm, g_setup, 0);
-	guest_run(&u->vm, g_domain, 0, DID, 4);
-	guest_run(&u->vm, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
-	guest_run(&u->vm, g_attach, SID(0), 0);
-}
-
 FIXTURE(long_work) {
 	struct unit u;
 	__u64 tables;
@@ -103,7 +92,7 @@ FIXTURE_VARIANT_ADD(long_work, trap) {
 
 FIXTURE_SETUP(long_work)
 {
-	open_unit(&self->u, &variant->config);
+	unit_open_guest(&self->u, &variant->config, DID, IOVA);
 	self->tables = RUN(g_long_tables);
 }
 
@@ -261,7 +250,7 @@ TEST(killed)
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid) {
-			open_unit(&u, &config);
+			unit_open_guest(&u, &config, DID, IOVA);
 			guest_run(&u.vm, g_enable, true);
 			tables = guest_run(&u.vm, g_long_tables);
 			guest_run(&u.vm, g_set_entry, tables);

@@ -21,16 +21,11 @@
 static void open_unit(struct unit *u, const struct unit_config *config,
 		      int *event, int *fault)
 {
-	unit_open(u, config);
+	unit_open_guest(u, config, DID, IOVA);
 	*event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	*fault = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	REQUIRE(!unit_set_eventfd(u->fd, KVIOMMU_EVENT_LIMIT, *event));
 	REQUIRE(!unit_set_eventfd(u->fd, KVIOMMU_EVENT_FAULT, *fault));
-	unit_add_device(u, 0, SID(0));
-	guest_run(&u->vm, g_setup, 0);
-	guest_run(&u->vm, g_domain, 0, DID, 4);
-	guest_run(&u->vm, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
-	guest_run(&u->vm, g_attach, SID(0), 0);
 	guest_run(&u->vm, g_enable, true);
 	guest_run(&u->vm, g_poke32, VTD_FECTL, 0);
 }

@@ -33,15 +33,9 @@ FIXTURE_VARIANT_ADD(poll, adaptive) {
 	.config = { .mode = UNIT_MODE_ADAPTIVE },
 };
 
-/* A guest with a device, whose domain has one page mapped. */
 static void open_unit(struct unit *u, const struct unit_config *config)
 {
-	unit_open(u, config);
-	unit_add_device(u, 0, SID(0));
-	guest_run(&u->vm, g_setup, 0);
-	guest_run(&u->vm, g_domain, 0, DID, 4);
-	guest_run(&u->vm, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
-	guest_run(&u->vm, g_attach, SID(0), 0);
+	unit_open_guest(u, config, DID, IOVA);
 	guest_run(&u->vm, g_enable, true);
 }
 
@@ -53,18 +47,6 @@ FIXTURE_SETUP(poll)
 FIXTURE_TEARDOWN(poll)
 {
 	unit_close(&self->u);
-}
-
-static __u64 g_churn(struct guest *g, __u64 iova, __u64 gpa, __u64 n)
-{
-	__u64 i;
-
-	for (i = 0; i < n && !READ_ONCE(g->stop); i++) {
-		g_map(g, 0, iova, gpa, 1, MAP_RW);
-		g_unmap(g, 0, iova, 1, 0);
-		WRITE_ONCE(g->count, i);
-	}
-	return i;
 }
 
 static void wait_until_polled(struct unit *u)
@@ -82,7 +64,7 @@ static void wait_until_trapped(struct unit *u)
 }
 
 /* Pairs of a map and an unmap without a single write trapped */
-TEST_F_TIMEOUT(poll, no_exits, 60)
+TEST_F_TIMEOUT(poll, no_exits, 600)
 {
 	struct kviommu_stats a, b;
 	__u64 trapped;
@@ -103,7 +85,7 @@ TEST_F_TIMEOUT(poll, no_exits, 60)
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, SPARE, PAGE(9)));
 }
 
-TEST_F_TIMEOUT(poll, idle, 60)
+TEST_F_TIMEOUT(poll, idle, 600)
 {
 	const bool adaptive = variant->config.mode == UNIT_MODE_ADAPTIVE;
 	struct kviommu_stats a, b;
@@ -143,7 +125,7 @@ static void *change_modes(void *arg)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(poll, changes_while_busy, 120)
+TEST_F_TIMEOUT(poll, changes_while_busy, 600)
 {
 	pthread_t thread;
 
@@ -159,7 +141,7 @@ TEST_F_TIMEOUT(poll, changes_while_busy, 120)
 }
 
 /* A command of GCMD while polled; the same one twice */
-TEST_F_TIMEOUT(poll, commands, 60)
+TEST_F_TIMEOUT(poll, commands, 600)
 {
 	__u64 root = self->u.vm.g->root, other = RUN(g_page);
 	int i;
@@ -204,7 +186,7 @@ static __u64 g_wait_fsts(struct guest *g, __u32 bits)
 }
 
 /* What is cleared by writing 1 is shown, and can be cleared, once trapped. */
-TEST_F_TIMEOUT(poll, queue_error, 60)
+TEST_F_TIMEOUT(poll, queue_error, 600)
 {
 	int event = eventfd(0, EFD_CLOEXEC), i;
 	__u64 n;
@@ -239,7 +221,7 @@ static __u64 g_map_wrong(struct guest *g, __u64 iova)
 	return g_flush_pages(g, 0, iova, 0);
 }
 
-TEST_F_TIMEOUT(poll, fault_record, 60)
+TEST_F_TIMEOUT(poll, fault_record, 600)
 {
 	const __u64 frcd = VTD_CAP_FRO(self->u.cap);
 	int event = eventfd(0, EFD_CLOEXEC), i;
@@ -271,7 +253,7 @@ static __u64 g_wait_with_event(struct guest *g)
 	return g_flush(g);
 }
 
-TEST_F_TIMEOUT(poll, completion_event, 60)
+TEST_F_TIMEOUT(poll, completion_event, 600)
 {
 	int event = eventfd(0, EFD_CLOEXEC), i;
 	__u64 n;
@@ -292,7 +274,7 @@ TEST_F_TIMEOUT(poll, completion_event, 60)
 }
 
 /* Memory comes and goes under a thread that must not wait for it. */
-TEST_F_TIMEOUT(poll, ioas_changes, 120)
+TEST_F_TIMEOUT(poll, ioas_changes, 600)
 {
 	int i;
 
@@ -313,7 +295,7 @@ TEST_F_TIMEOUT(poll, ioas_changes, 120)
 }
 
 /* The slot goes away and comes back, the guest is reset. */
-TEST_F_TIMEOUT(poll, slot_and_reset, 120)
+TEST_F_TIMEOUT(poll, slot_and_reset, 600)
 {
 	int i;
 
@@ -335,7 +317,7 @@ TEST_F_TIMEOUT(poll, slot_and_reset, 120)
 }
 
 /* Killed while polled and busy */
-TEST_F_TIMEOUT(poll, killed, 120)
+TEST_F_TIMEOUT(poll, killed, 600)
 {
 	int i, status, ready[2];
 	struct unit u;

@@ -341,3 +341,15 @@ __u64 g_dma(struct guest *g, __u64 dev, bool to_ram, __u64 iova, __u64 off,
 	}
 	return 0;
 }
+
+__u64 g_churn(struct guest *g, __u64 iova, __u64 gpa, __u64 n)
+{
+	__u64 i;
+
+	for (i = 0; i < n && !READ_ONCE(g->stop); i++) {
+		g_map(g, 0, iova, gpa, 1, MAP_RW);
+		g_unmap(g, 0, iova, 1, 0);
+		WRITE_ONCE(g->count, i);
+	}
+	return i;
+}

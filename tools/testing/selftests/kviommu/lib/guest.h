@@ -221,6 +221,8 @@ __u64 g_unmap(struct guest *g, __u64 d, __u64 iova, __u64 n, __u64 flags);
 __u64 g_attach(struct guest *g, __u64 sid, __u64 d);
 __u64 g_attach_pt(struct guest *g, __u64 sid, __u64 did);
 __u64 g_detach(struct guest *g, __u64 sid, __u64 did);
+/* Map a page of domain 0 and unmap it, n times or until g->stop. */
+__u64 g_churn(struct guest *g, __u64 iova, __u64 gpa, __u64 n);
 
 /*
  * The DMA engine of edu device dev: @off is the place in the device's buffer

@@ -176,6 +176,17 @@ unsigned int unit_add_device(struct unit *u, unsigned int n, __u32 sid)
 	return i;
 }
 
+void unit_open_guest(struct unit *u, const struct unit_config *config,
+		     unsigned int did, __u64 iova)
+{
+	unit_open(u, config);
+	unit_add_device(u, 0, SID(0));
+	guest_run(&u->vm, g_setup, 0);
+	guest_run(&u->vm, g_domain, 0, did, 4);
+	guest_run(&u->vm, g_map, 0, iova, PAGE(0), 1, MAP_RW);
+	guest_run(&u->vm, g_attach, SID(0), 0);
+}
+
 void unit_close(struct unit *u)
 {
 	unsigned int i;

@@ -72,6 +72,11 @@ int kviommu_open(void);
 
 void unit_open(struct unit *u, const struct unit_config *config);
 void unit_close(struct unit *u);
+/* A unit whose guest has device 0 in its domain 0, where iova leads to PAGE(0);
+ * all it lacks is TE.
+ */
+void unit_open_guest(struct unit *u, const struct unit_config *config,
+		     unsigned int did, __u64 iova);
 
 /*
  * Open edu device number n of the host, bind it, put its registers into the
