@@ -467,6 +467,13 @@ release:
 	return ret;
 }
 
+/* Register writes are trapped again, if they were polled. No locks. */
+static int unit_trap(struct kviommu_unit *unit)
+{
+	kviommu_poll_stop(unit);
+	return kviommu_poll_end(unit);
+}
+
 /**
  * kviommu_unit_arm() - KVIOMMU_ARM
  * @unit: The unit
@@ -485,8 +492,7 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 	ret = kviommu_kvm_arm(&unit->kvm, gpa >> PAGE_SHIFT);
 	if (ret)
 		return ret;
-	kviommu_poll_stop(unit);
-	ret = kviommu_poll_end(unit);
+	ret = unit_trap(unit);
 	if (ret)
 		return ret;
 	/* From here on no write is missed: see what was before. */
@@ -540,8 +546,7 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 {
 	int ret;
 
-	kviommu_poll_stop(unit);
-	ret = kviommu_poll_end(unit);
+	ret = unit_trap(unit);
 	if (ret)
 		return ret;
 	if (mutex_lock_killable(&unit->lock))
@@ -601,8 +606,7 @@ int kviommu_unit_set_policy(struct kviommu_unit *unit,
 	if (ret)
 		return ret;
 	/* In the new mode it begins trapped. */
-	kviommu_poll_stop(unit);
-	ret = kviommu_poll_end(unit);
+	ret = unit_trap(unit);
 	if (ret || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->poll_asked = true;
