@@ -21,6 +21,8 @@ static const struct {
 	STAT(pin_misses), STAT(pinned), STAT(pinned_peak), STAT(mapped),
 	STAT(domains), STAT(devices), STAT(identity_devices),
 	STAT(table_bytes), STAT(limits), STAT(iommu_tables), STAT(polls), STAT(polled),
+	STAT(polled_ns), STAT(idle), STAT(reclaims), STAT(stale), STAT(stale_peak),
+	STAT(stale_ns_max), STAT(reuses),
 };
 
 static int stats_show(struct seq_file *m, void *v)

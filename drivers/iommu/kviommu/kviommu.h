@@ -4,7 +4,8 @@
  * those above it.
  *
  *	vtd/		what the guest sees: registers, queue, tables, faults
- *	unit.c		a unit's life, polling (sidecore.c), devices (device.c)
+ *	unit.c		a unit's life, policy (policy.c), polling (sidecore.c),
+ *			devices (device.c)
  *	domain.c	guest domains and their shadows, by diff (merge.c)
  *	pin.c		the pin cache, and access to guest memory through it
  *	host/		the only files that call KVM, VFIO and iommufd
@@ -358,6 +359,15 @@ void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 void kviommu_unlock(struct kviommu_unit *unit);
 void kviommu_unit_get_stats(struct kviommu_unit *unit,
 			    struct kviommu_stats *stats);
+
+/* policy.c */
+
+void kviommu_policy_init(struct kviommu_policy *policy);
+int kviommu_policy_check(const struct kviommu_policy *policy,
+			 const struct kviommu_policy *now);
+
+extern const char *const kviommu_mode_names[];
+extern const char *const kviommu_strategy_names[];
 
 /* sidecore.c */
 

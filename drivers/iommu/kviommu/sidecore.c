@@ -34,14 +34,6 @@ static char *poll_cpus = "";
 module_param(poll_cpus, charp, 0444);
 MODULE_PARM_DESC(poll_cpus, "CPUs to poll on, a thread for each; empty: one thread, anywhere");
 
-static unsigned int poll_us_min = 200;
-module_param(poll_us_min, uint, 0644);
-MODULE_PARM_DESC(poll_us_min, "How long at least to poll an adaptive unit that is idle, in us");
-
-static unsigned int poll_us_max = 4000;
-module_param(poll_us_max, uint, 0644);
-MODULE_PARM_DESC(poll_us_max, "How long at most");
-
 /* Look at all of the page in one round of this many. */
 #define ROUNDS_ALL	64
 
@@ -203,15 +195,15 @@ static int add_to_poller(struct kviommu_unit *unit)
  */
 static void adapt(struct kviommu_unit *unit, u64 now)
 {
-	u64 min = (u64)READ_ONCE(poll_us_min) * NSEC_PER_USEC;
-	u64 max = (u64)READ_ONCE(poll_us_max) * NSEC_PER_USEC;
+	u64 min = unit->policy.poll_us_min * NSEC_PER_USEC;
+	u64 max = unit->policy.poll_us_max * NSEC_PER_USEC;
 	u64 idle = now - unit->poll_busy;
 
 	if (idle < max)
 		unit->poll_ns *= 2;
 	else
 		unit->poll_ns /= 2;
-	unit->poll_ns = clamp(unit->poll_ns, min, max(min, max));
+	unit->poll_ns = clamp(unit->poll_ns, min, max);
 }
 
 /**

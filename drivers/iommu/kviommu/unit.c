@@ -6,7 +6,6 @@
 #include <linux/gfp.h>
 #include <linux/idr.h>
 #include <linux/jiffies.h>
-#include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/vhost_task.h>
@@ -18,26 +17,6 @@
 #include "trace.h"
 
 static DEFINE_IDA(unit_ids);
-
-static unsigned long max_pins = SZ_256M;
-module_param(max_pins, ulong, 0644);
-MODULE_PARM_DESC(max_pins, "Guest pages that one unit may have pinned");
-
-static unsigned long max_idle_pins = 1024;
-module_param(max_idle_pins, ulong, 0644);
-MODULE_PARM_DESC(max_idle_pins, "Pages of those that may be unused");
-
-static unsigned long max_mapped = SZ_256M;
-module_param(max_mapped, ulong, 0644);
-MODULE_PARM_DESC(max_mapped, "Pages that all translations of one unit may cover");
-
-static unsigned long max_tables = SZ_64K;
-module_param(max_tables, ulong, 0644);
-MODULE_PARM_DESC(max_tables, "Tables of the guest that one unit may follow");
-
-static unsigned long max_domains = 1024;
-module_param(max_domains, ulong, 0644);
-MODULE_PARM_DESC(max_domains, "Guest domains that one unit may have");
 
 /*
  * How long one register write may keep a vCPU: longer work goes on in a worker
@@ -420,13 +399,7 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 		return -EINVAL;
 
 	unit->aw_bits = cmd->aw_bits;
-	unit->policy = (struct kviommu_policy){
-		.max_pins = READ_ONCE(max_pins),
-		.max_idle_pins = READ_ONCE(max_idle_pins),
-		.max_tables = READ_ONCE(max_tables),
-		.max_domains = READ_ONCE(max_domains),
-		.max_mapped = READ_ONCE(max_mapped),
-	};
+	kviommu_policy_init(&unit->policy);
 	unit->kvm.write = unit_write;
 	unit->kvm.removed = unit_slot_removed;
 	unit->access.unmap = unit_unmap;
@@ -566,19 +539,10 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 static int set_policy(struct kviommu_unit *unit,
 		      const struct kviommu_policy *policy)
 {
-	const struct kviommu_policy *now = &unit->policy;
+	int ret = kviommu_policy_check(policy, &unit->policy);
 
-	if (policy->mode > KVIOMMU_MODE_ADAPTIVE ||
-	    policy->strategy != KVIOMMU_STRATEGY_STRICT)
-		return -EOPNOTSUPP;
-	if (policy->max_pins > max(READ_ONCE(max_pins), now->max_pins) ||
-	    policy->max_idle_pins > max(READ_ONCE(max_idle_pins),
-					now->max_idle_pins) ||
-	    policy->max_tables > max(READ_ONCE(max_tables), now->max_tables) ||
-	    policy->max_domains > max(READ_ONCE(max_domains),
-				      now->max_domains) ||
-	    policy->max_mapped > max(READ_ONCE(max_mapped), now->max_mapped))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	mutex_lock(&unit->map_lock);
 	unit->policy = *policy;
 	kviommu_pin_trim(unit, policy->max_idle_pins);

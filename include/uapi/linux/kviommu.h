@@ -314,6 +314,8 @@ struct kviommu_reset {
 
 #define KVIOMMU_RESET _IO(KVIOMMU_TYPE, KVIOMMU_CMD_RESET)
 
+#define KVIOMMU_LATENCY_BUCKETS	20
+
 /**
  * struct kviommu_stats - ioctl(KVIOMMU_GET_STATS)
  * @size: sizeof(struct kviommu_stats)
@@ -347,6 +349,18 @@ struct kviommu_reset {
  * @out_polls: How often the unit went from trapping to polling
  * @out_polled: 1 while the guest's register writes are polled, 0 while they are
  *              trapped
+ * @out_polled_ns: How long it was polled, in ns
+ * @out_idle: Pages of @out_pinned that nothing uses
+ * @out_reclaims: Idle pins that were given back for their age, for memory
+ *                pressure, or because the VMM asked
+ * @out_stale: Translations that the guest removed, and that are not yet taken
+ *             down and flushed
+ * @out_stale_peak: The highest value of @out_stale
+ * @out_stale_ns_max: The longest time for which there was one, in ns
+ * @out_reuses: Translations that were kept, and asked for again
+ * @out_latency: How often it took how long from the moment that descriptors in
+ *               the queue were seen until all were handled: in element n less than
+ *               2^(n + 10) ns, in the last one whatever took longer
  */
 struct kviommu_stats {
 	__u32 size;
@@ -372,6 +386,14 @@ struct kviommu_stats {
 	__aligned_u64 out_iommu_tables;
 	__aligned_u64 out_polls;
 	__aligned_u64 out_polled;
+	__aligned_u64 out_polled_ns;
+	__aligned_u64 out_idle;
+	__aligned_u64 out_reclaims;
+	__aligned_u64 out_stale;
+	__aligned_u64 out_stale_peak;
+	__aligned_u64 out_stale_ns_max;
+	__aligned_u64 out_reuses;
+	__aligned_u64 out_latency[KVIOMMU_LATENCY_BUCKETS];
 };
 
 #define KVIOMMU_GET_STATS _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_STATS)
@@ -396,9 +418,27 @@ enum kviommu_mode {
  * enum kviommu_strategy - When an unmap is complete for the guest
  * @KVIOMMU_STRATEGY_STRICT: When no device reaches memory through the old
  *                           translation any more
+ * @KVIOMMU_STRATEGY_ASYNC: When the translation is gone from the tables; the
+ *                          flush of the physical IOTLB follows at once, but is
+ *                          not waited for
+ * @KVIOMMU_STRATEGY_DEFERRED: As KVIOMMU_STRATEGY_ASYNC, but one flush is for
+ *                          all that was unmapped within kviommu_policy.stale_us,
+ *                          or for kviommu_policy.max_stale pages
+ * @KVIOMMU_STRATEGY_OPTIMISTIC: When the guest said so: a translation of 4 KiB is
+ *                          kept for kviommu_policy.stale_us in the hope that the
+ *                          guest asks for the same again, but no more than
+ *                          kviommu_policy.max_stale of them
+ *
+ * All but the first weaken the protection of the guest from its own devices, for
+ * the time and the number of pages that the policy says, and no other. Memory
+ * stays pinned as long as a device may reach it, and a translation that the
+ * guest changes to another one is flushed before the guest goes on.
  */
 enum kviommu_strategy {
 	KVIOMMU_STRATEGY_STRICT = 0,
+	KVIOMMU_STRATEGY_ASYNC = 1,
+	KVIOMMU_STRATEGY_DEFERRED = 2,
+	KVIOMMU_STRATEGY_OPTIMISTIC = 3,
 };
 
 /**
@@ -419,15 +459,23 @@ enum kviommu_strategy {
  * @max_domains: How many guest domains there may be
  * @max_mapped: How many pages of 4 KiB all translations together may cover; a
  *              page counts as often as it is translated
+ * @max_stale: How many translations of 4 KiB may wait for being taken down, or
+ *             for the flush, though the guest has removed them
+ * @stale_us: How long they may, in microseconds
+ * @idle_pin_ms: How long an idle pin is kept, in milliseconds; 0: for ever
+ * @poll_us_min: How long at least an adaptive unit is polled in vain before it is
+ *               trapped again, in microseconds
+ * @poll_us_max: How long at most
  *
  * KVIOMMU_SET_POLICY takes all values at once, KVIOMMU_GET_POLICY says what is
- * in force. The limits begin at those of the host (parameters of the module),
- * and can only be lowered below them. What exists already stays when a limit
- * is lowered below it, but for idle pins.
+ * in force. All begin at the defaults of the host (parameters of the module).
+ * The limits, and the times @stale_us and @poll_us_max, can only be lowered below
+ * those of the host, of which @idle_pin_ms is none. What exists already stays when
+ * a limit is lowered below it, but for idle pins and stale translations.
  *
  * Errors beside the general ones:
  *
- *  - EINVAL: a limit is above the host's.
+ *  - EINVAL: a limit is above the host's, or @poll_us_min above @poll_us_max.
  *  - EOPNOTSUPP: an unknown mode or strategy.
  */
 struct kviommu_policy {
@@ -440,6 +488,11 @@ struct kviommu_policy {
 	__aligned_u64 max_tables;
 	__aligned_u64 max_domains;
 	__aligned_u64 max_mapped;
+	__aligned_u64 max_stale;
+	__aligned_u64 stale_us;
+	__aligned_u64 idle_pin_ms;
+	__aligned_u64 poll_us_min;
+	__aligned_u64 poll_us_max;
 };
 
 #define KVIOMMU_SET_POLICY _IO(KVIOMMU_TYPE, KVIOMMU_CMD_SET_POLICY)

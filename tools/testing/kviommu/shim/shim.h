@@ -108,6 +108,7 @@ bool shim_should_fail(void);
 		_x > _y ? _x : _y;					\
 	})
 #define min3(x, y, z)		min_t(u64, min_t(u64, x, y), z)
+#define umin(x, y)		min_t(u64, x, y)
 #define swap(a, b)							\
 	do {								\
 		__typeof__(a) *_a = &(a), *_b = &(b), _t = *_a;		\
@@ -499,6 +500,20 @@ struct kvm_page_track_notifier_node {
 /* modules and traces */
 #define module_param(...)		static_assert(1)
 #define MODULE_PARM_DESC(...)		static_assert(1)
+#define module_param_cb(name, ops, arg, perm)				\
+	static const void *const param_##name[] __attribute__((used)) = { ops, arg }
+
+struct kernel_param {
+	void *arg;
+};
+
+struct kernel_param_ops {
+	int (*set)(const char *value, const struct kernel_param *kp);
+	int (*get)(char *buffer, const struct kernel_param *kp);
+};
+
+#define __sysfs_match_string(...)	(-EINVAL)
+#define sysfs_emit			sprintf
 
 #define TP_PROTO(...)			__VA_ARGS__
 #define TRACE_EVENT(name, proto, ...)					\
