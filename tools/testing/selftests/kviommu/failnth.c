@@ -415,7 +415,7 @@ TEST_F_TIMEOUT(failnth, create, 600)
 	int fd;
 
 	EACH_FAILURE {
-		fd = kviommu_open();
+		fd = unit_open_file();
 		if (FAILING(unit_create(fd, u->vm.fd, u->iommufd, u->ioas,
 					config, NULL)))
 			ASSERT_EQ(0, unit_create(fd, u->vm.fd, u->iommufd,

@@ -131,7 +131,7 @@ TEST_F(groups, others_are_refused)
 {
 	__u32 ioas = ioas_alloc(self->u.iommufd);
 	struct unit_config plain = { 0 };
-	int other = kviommu_open();
+	int other = unit_open_file();
 
 	ASSERT_EQ(0, unit_create(other, self->u.vm.fd, self->u.iommufd,
 				 self->u.ioas, &plain, NULL));

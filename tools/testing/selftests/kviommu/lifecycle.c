@@ -664,7 +664,7 @@ TEST(module_unload)
 		SKIP(return, "no %s to load again", ko);
 
 	/* In use: by a file that is no unit yet, and by a unit */
-	fd = kviommu_open();
+	fd = unit_open_file();
 	EXPECT_EQ(-1, syscall(SYS_delete_module, "kviommu", O_NONBLOCK));
 	EXPECT_EQ(EWOULDBLOCK, errno);
 	close(fd);

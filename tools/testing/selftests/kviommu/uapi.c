@@ -95,7 +95,7 @@ FIXTURE_SETUP(uapi)
 	unit_open(&self->u, &plain);
 	edu_open(&self->edu, 0);
 	edu_bind(&self->edu, self->u.iommufd);
-	self->fd = kviommu_open();
+	self->fd = unit_open_file();
 }
 
 FIXTURE_TEARDOWN(uapi)
@@ -423,7 +423,7 @@ TEST_F(uapi, attach_too_wide)
 {
 	struct unit_config wide = { .mode = UNIT_MODE_TRAP, .aw_bits = 57 };
 	struct unit_config narrow = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 };
-	int other = kviommu_open();
+	int other = unit_open_file();
 
 	ASSERT_EQ(0, unit_create(self->fd, self->u.vm.fd, self->u.iommufd,
 				 self->u.ioas, &wide, NULL));

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <fcntl.h>
 #include <sys/mman.h>
 
 #include "require.h"
 #include "unit.h"
 
-int kviommu_open(void)
+int unit_open_file(void)
 {
-	int fd = open("/dev/kviommu", O_RDWR | O_CLOEXEC);
+	int fd = kviommu_open();
 
 	if (fd < 0)
-		FATAL("/dev/kviommu: %s (is the module loaded?)", strerror(errno));
+		FATAL("/dev/kviommu: %s (is the module loaded?)", strerror(-fd));
 	return fd;
 }
 
@@ -23,7 +22,6 @@ int unit_create(int fd, int kvm_fd, int iommufd, __u32 ioas,
 		const struct unit_config *config, struct kviommu_create *out)
 {
 	struct kviommu_create create = {
-		.size = sizeof(create),
 		.flags = config->flags,
 		.kvm_fd = kvm_fd,
 		.iommufd = iommufd,
@@ -31,82 +29,26 @@ int unit_create(int fd, int kvm_fd, int iommufd, __u32 ioas,
 		.model = KVIOMMU_MODEL_VTD,
 		.aw_bits = config->aw_bits ?: 48,
 	};
-	int err = unit_ioctl(fd, KVIOMMU_CREATE, &create);
+	int err = kviommu_create(fd, &create);
 
 	if (out)
 		*out = create;
-	return err;
-}
-
-int unit_arm(int fd, __u64 gpa)
-{
-	struct kviommu_arm arm = { .size = sizeof(arm), .gpa = gpa };
-
-	return unit_ioctl(fd, KVIOMMU_ARM, &arm);
-}
-
-int unit_attach(int fd, int device_fd, __u32 sid)
-{
-	struct kviommu_attach_device attach = {
-		.size = sizeof(attach), .device_fd = device_fd, .source_id = sid,
-	};
-
-	return unit_ioctl(fd, KVIOMMU_ATTACH_DEVICE, &attach);
-}
-
-int unit_detach(int fd, __u32 sid)
-{
-	struct kviommu_detach_device detach = {
-		.size = sizeof(detach), .source_id = sid,
-	};
-
-	return unit_ioctl(fd, KVIOMMU_DETACH_DEVICE, &detach);
-}
-
-int unit_reset(int fd)
-{
-	struct kviommu_reset reset = { .size = sizeof(reset) };
-
-	return unit_ioctl(fd, KVIOMMU_RESET, &reset);
-}
-
-int unit_set_eventfd(int fd, __u32 event, int event_fd)
-{
-	struct kviommu_set_eventfd set = {
-		.size = sizeof(set), .event = event, .fd = event_fd,
-	};
-
-	return unit_ioctl(fd, KVIOMMU_SET_EVENTFD, &set);
-}
-
-int unit_set_policy(struct unit *u, const struct kviommu_policy *policy)
-{
-	struct kviommu_policy p = *policy;
-
-	p.size = sizeof(p);
-	return unit_ioctl(u->fd, KVIOMMU_SET_POLICY, &p);
-}
-
-int unit_refresh(struct unit *u)
-{
-	struct kviommu_refresh refresh = { .size = sizeof(refresh) };
-
-	return unit_ioctl(u->fd, KVIOMMU_REFRESH, &refresh);
+	return -err;
 }
 
 struct kviommu_policy unit_policy(struct unit *u)
 {
-	struct kviommu_policy p = { .size = sizeof(p) };
+	struct kviommu_policy p;
 
-	REQUIRE(!unit_ioctl(u->fd, KVIOMMU_GET_POLICY, &p));
+	REQUIRE(!kviommu_get_policy(u->fd, &p));
 	return p;
 }
 
 struct kviommu_stats unit_stats(struct unit *u)
 {
-	struct kviommu_stats stats = { .size = sizeof(stats) };
+	struct kviommu_stats stats;
 
-	REQUIRE(!unit_ioctl(u->fd, KVIOMMU_GET_STATS, &stats));
+	REQUIRE(!kviommu_get_stats(u->fd, &stats));
 	return stats;
 }
 
@@ -129,7 +71,7 @@ void unit_open(struct unit *u, const struct unit_config *config)
 	if (!config->no_ram)
 		REQUIRE(!ioas_map(u->iommufd, u->ioas, 0, u->vm.ram,
 				  GPA_RAM_END, IOAS_RW));
-	u->fd = kviommu_open();
+	u->fd = unit_open_file();
 	err = unit_create(u->fd, u->vm.fd, u->iommufd, u->ioas, config, &create);
 	if (err)
 		FATAL("KVIOMMU_CREATE: %s", strerror(err));
@@ -138,9 +80,7 @@ void unit_open(struct unit *u, const struct unit_config *config)
 	policy = unit_policy(u);
 	policy.mode = config->mode;
 	REQUIRE(!unit_set_policy(u, &policy));
-	u->regs = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       u->fd, 0);
-	REQUIRE(u->regs != MAP_FAILED);
+	REQUIRE(!kviommu_map_regs(u->fd, &u->regs, NULL));
 	/* In trap mode an answer stands there when the write is done. */
 	u->vm.g->polls = policy.mode != KVIOMMU_MODE_TRAP;
 	if (!config->no_arm)

@@ -4,7 +4,7 @@
 #define SELFTEST_KVIOMMU_UNIT_H
 
 #include <sys/ioctl.h>
-#include <linux/kviommu.h>
+#include <kviommu.h>
 
 #include "device.h"
 #include "vm.h"
@@ -68,7 +68,7 @@ struct unit {
 /* The requester ID of the n-th device, unless a test wants another */
 #define SID(n)	(0x0010 + 8 * (n))
 
-int kviommu_open(void);
+int unit_open_file(void);
 
 void unit_open(struct unit *u, const struct unit_config *config);
 void unit_close(struct unit *u);
@@ -86,17 +86,47 @@ unsigned int unit_add_device(struct unit *u, unsigned int n, __u32 sid);
 /* The same but for the last step */
 unsigned int unit_open_device(struct unit *u, unsigned int n, __u32 sid);
 
-/* The ioctls; they return 0 or an errno. */
+/* The calls as the library makes them; but they return 0 or an errno. */
 int unit_ioctl(int fd, unsigned long cmd, void *arg);
 int unit_create(int fd, int kvm_fd, int iommufd, __u32 ioas,
 		const struct unit_config *config, struct kviommu_create *out);
-int unit_arm(int fd, __u64 gpa);
-int unit_attach(int fd, int device_fd, __u32 sid);
-int unit_detach(int fd, __u32 sid);
-int unit_reset(int fd);
-int unit_set_eventfd(int fd, __u32 event, int event_fd);
-int unit_set_policy(struct unit *u, const struct kviommu_policy *policy);
-int unit_refresh(struct unit *u);
+
+static inline int unit_arm(int fd, __u64 gpa)
+{
+	return -kviommu_arm(fd, gpa);
+}
+
+static inline int unit_attach(int fd, int device_fd, __u32 sid)
+{
+	return -kviommu_attach(fd, device_fd, sid);
+}
+
+static inline int unit_detach(int fd, __u32 sid)
+{
+	return -kviommu_detach(fd, sid);
+}
+
+static inline int unit_reset(int fd)
+{
+	return -kviommu_reset(fd);
+}
+
+static inline int unit_set_eventfd(int fd, __u32 event, int event_fd)
+{
+	return -kviommu_set_eventfd(fd, event, event_fd);
+}
+
+static inline int unit_set_policy(struct unit *u,
+				  const struct kviommu_policy *policy)
+{
+	return -kviommu_set_policy(u->fd, policy);
+}
+
+static inline int unit_refresh(struct unit *u)
+{
+	return -kviommu_refresh(u->fd);
+}
+
 /* These do not fail. */
 struct kviommu_stats unit_stats(struct unit *u);
 struct kviommu_policy unit_policy(struct unit *u);

@@ -1,0 +1,569 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "kviommu.h"
+
+static int call(int fd, unsigned long cmd, void *arg)
+{
+	return ioctl(fd, cmd, arg) ? -errno : 0;
+}
+
+/**
+ * kviommu_open() - Open /dev/kviommu, for one unit
+ *
+ * Return: a file descriptor, closed on exec, or a negative errno; ENOENT if the
+ * module is not loaded.
+ */
+int kviommu_open(void)
+{
+	int fd = open("/dev/kviommu", O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/**
+ * kviommu_get_info() - KVIOMMU_GET_INFO: what the host offers
+ * @fd: From kviommu_open()
+ * @info: Where to; need not be initialized
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_get_info(int fd, struct kviommu_info *info)
+{
+	*info = (struct kviommu_info){ .size = sizeof(*info) };
+	return call(fd, KVIOMMU_GET_INFO, info);
+}
+
+/**
+ * kviommu_create() - KVIOMMU_CREATE: make the file a unit
+ * @fd: From kviommu_open()
+ * @create: What it is to be like, but for the size; what the guest will see of
+ *          it is there afterwards
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_create(int fd, struct kviommu_create *create)
+{
+	create->size = sizeof(*create);
+	return call(fd, KVIOMMU_CREATE, create);
+}
+
+/**
+ * kviommu_map_regs() - Map the register page
+ * @fd: A unit
+ * @regs: Where its address goes, for a memory slot of the guest and for munmap()
+ * @size: Where its size in bytes goes, or NULL
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_map_regs(int fd, void **regs, size_t *size)
+{
+	struct kviommu_info info;
+	void *page;
+	int err;
+
+	err = kviommu_get_info(fd, &info);
+	if (err)
+		return err;
+	page = mmap(NULL, info.out_page_size, PROT_READ | PROT_WRITE,
+		    MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED)
+		return -errno;
+	*regs = page;
+	if (size)
+		*size = info.out_page_size;
+	return 0;
+}
+
+/**
+ * kviommu_arm() - KVIOMMU_ARM: handle the guest's accesses to the register page
+ * @fd: A unit
+ * @gpa: Guest physical address of the memory slot that holds the page
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_arm(int fd, __u64 gpa)
+{
+	struct kviommu_arm arm = { .size = sizeof(arm), .gpa = gpa };
+
+	return call(fd, KVIOMMU_ARM, &arm);
+}
+
+/**
+ * kviommu_attach() - KVIOMMU_ATTACH_DEVICE: put a device behind the unit
+ * @fd: A unit
+ * @device_fd: The VFIO device, bound to the unit's iommufd
+ * @source_id: Requester ID that the guest knows it by
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_attach(int fd, int device_fd, __u32 source_id)
+{
+	struct kviommu_attach_device attach = {
+		.size = sizeof(attach),
+		.device_fd = device_fd,
+		.source_id = source_id,
+	};
+
+	return call(fd, KVIOMMU_ATTACH_DEVICE, &attach);
+}
+
+/**
+ * kviommu_detach() - KVIOMMU_DETACH_DEVICE: take a device away, and block it
+ * @fd: A unit
+ * @source_id: Requester ID that the guest knows it by
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_detach(int fd, __u32 source_id)
+{
+	struct kviommu_detach_device detach = {
+		.size = sizeof(detach),
+		.source_id = source_id,
+	};
+
+	return call(fd, KVIOMMU_DETACH_DEVICE, &detach);
+}
+
+/**
+ * kviommu_set_eventfd() - KVIOMMU_SET_EVENTFD: be told of events
+ * @fd: A unit
+ * @event: One of enum kviommu_event
+ * @event_fd: An eventfd, or -1 for none
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_set_eventfd(int fd, __u32 event, int event_fd)
+{
+	struct kviommu_set_eventfd set = {
+		.size = sizeof(set),
+		.event = event,
+		.fd = event_fd,
+	};
+
+	return call(fd, KVIOMMU_SET_EVENTFD, &set);
+}
+
+/**
+ * kviommu_reset() - KVIOMMU_RESET: put the unit back to how it began
+ * @fd: A unit
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_reset(int fd)
+{
+	struct kviommu_reset reset = { .size = sizeof(reset) };
+
+	return call(fd, KVIOMMU_RESET, &reset);
+}
+
+/**
+ * kviommu_get_stats() - KVIOMMU_GET_STATS: read the statistics
+ * @fd: A unit
+ * @stats: Where to; need not be initialized. What an older module does not count
+ *         is 0.
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_get_stats(int fd, struct kviommu_stats *stats)
+{
+	*stats = (struct kviommu_stats){ .size = sizeof(*stats) };
+	return call(fd, KVIOMMU_GET_STATS, stats);
+}
+
+/**
+ * kviommu_get_policy() - KVIOMMU_GET_POLICY: read what is in force
+ * @fd: A unit
+ * @policy: Where to; need not be initialized
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_get_policy(int fd, struct kviommu_policy *policy)
+{
+	*policy = (struct kviommu_policy){ .size = sizeof(*policy) };
+	return call(fd, KVIOMMU_GET_POLICY, policy);
+}
+
+/**
+ * kviommu_set_policy() - KVIOMMU_SET_POLICY: put a policy in force
+ * @fd: A unit
+ * @policy: What kviommu_get_policy() said, with changes
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_set_policy(int fd, const struct kviommu_policy *policy)
+{
+	struct kviommu_policy p = *policy;
+
+	p.size = sizeof(p);
+	return call(fd, KVIOMMU_SET_POLICY, &p);
+}
+
+/**
+ * kviommu_refresh() - KVIOMMU_REFRESH: try again what could not be translated
+ * @fd: A unit
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_refresh(int fd)
+{
+	struct kviommu_refresh refresh = { .size = sizeof(refresh) };
+
+	return call(fd, KVIOMMU_REFRESH, &refresh);
+}
+
+static const char *const modes[] = {
+	[KVIOMMU_MODE_TRAP] = "trap",
+	[KVIOMMU_MODE_SIDECORE] = "sidecore",
+	[KVIOMMU_MODE_ADAPTIVE] = "adaptive",
+};
+
+static const char *const strategies[] = {
+	[KVIOMMU_STRATEGY_STRICT] = "strict",
+	[KVIOMMU_STRATEGY_ASYNC] = "async",
+	[KVIOMMU_STRATEGY_DEFERRED] = "deferred",
+	[KVIOMMU_STRATEGY_OPTIMISTIC] = "optimistic",
+};
+
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
+
+static int number_of(const char *const *names, size_t count, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (!strcmp(names[i], name))
+			return i;
+	return -EINVAL;
+}
+
+/**
+ * kviommu_mode_name() - Name a mode
+ * @mode: One of enum kviommu_mode
+ *
+ * Return: its name, or NULL if it is none.
+ */
+const char *kviommu_mode_name(__u32 mode)
+{
+	return mode < COUNT(modes) ? modes[mode] : NULL;
+}
+
+/**
+ * kviommu_mode_number() - Find a mode by its name
+ * @name: "trap", "sidecore" or "adaptive"
+ *
+ * Return: one of enum kviommu_mode, or -EINVAL.
+ */
+int kviommu_mode_number(const char *name)
+{
+	return number_of(modes, COUNT(modes), name);
+}
+
+/**
+ * kviommu_strategy_name() - Name a strategy
+ * @strategy: One of enum kviommu_strategy
+ *
+ * Return: its name, or NULL if it is none.
+ */
+const char *kviommu_strategy_name(__u32 strategy)
+{
+	return strategy < COUNT(strategies) ? strategies[strategy] : NULL;
+}
+
+/**
+ * kviommu_strategy_number() - Find a strategy by its name
+ * @name: "strict", "async", "deferred" or "optimistic"
+ *
+ * Return: one of enum kviommu_strategy, or -EINVAL.
+ */
+int kviommu_strategy_number(const char *name)
+{
+	return number_of(strategies, COUNT(strategies), name);
+}
+
+#define COUNTER(name) \
+	{ #name, offsetof(struct kviommu_stats, out_##name), false }
+#define LEVEL(name) \
+	{ #name, offsetof(struct kviommu_stats, out_##name), true }
+
+const struct kviommu_field kviommu_stats_fields[] = {
+	COUNTER(reg_writes),
+	COUNTER(descriptors),
+	COUNTER(batches),
+	COUNTER(maps),
+	COUNTER(unmaps),
+	COUNTER(syncs),
+	COUNTER(faults),
+	COUNTER(errors),
+	COUNTER(pin_hits),
+	COUNTER(pin_misses),
+	LEVEL(pinned),
+	LEVEL(pinned_peak),
+	LEVEL(mapped),
+	LEVEL(domains),
+	LEVEL(devices),
+	LEVEL(identity_devices),
+	LEVEL(table_bytes),
+	COUNTER(limits),
+	LEVEL(iommu_tables),
+	COUNTER(polls),
+	LEVEL(polled),
+	COUNTER(polled_ns),
+	LEVEL(idle),
+	COUNTER(reclaims),
+	LEVEL(stale),
+	LEVEL(stale_peak),
+	LEVEL(stale_ns_max),
+	COUNTER(reuses),
+	{}
+};
+
+#define POLICY(name)	{ #name, offsetof(struct kviommu_policy, name), true }
+
+const struct kviommu_field kviommu_policy_fields[] = {
+	POLICY(max_pins),
+	POLICY(max_idle_pins),
+	POLICY(max_tables),
+	POLICY(max_domains),
+	POLICY(max_mapped),
+	POLICY(max_stale),
+	POLICY(stale_us),
+	POLICY(idle_pin_ms),
+	POLICY(poll_us_min),
+	POLICY(poll_us_max),
+	{}
+};
+
+static __u64 *value_in(const struct kviommu_field *field, void *from)
+{
+	return (__u64 *)((char *)from + field->offset);
+}
+
+/**
+ * kviommu_field_value() - Read one of the fields
+ * @field: An entry of kviommu_stats_fields or kviommu_policy_fields
+ * @from: A struct kviommu_stats or struct kviommu_policy
+ *
+ * Return: its value.
+ */
+__u64 kviommu_field_value(const struct kviommu_field *field, const void *from)
+{
+	return *value_in(field, (void *)from);
+}
+
+/**
+ * kviommu_latency_limit() - What a bucket of kviommu_stats.out_latency stands for
+ * @bucket: Its index
+ *
+ * Return: whatever is counted there took less, in ns; the last has no such limit,
+ * but ULLONG_MAX.
+ */
+__u64 kviommu_latency_limit(unsigned int bucket)
+{
+	return bucket < KVIOMMU_LATENCY_BUCKETS - 1 ? 1ULL << (bucket + 10) :
+						      ULLONG_MAX;
+}
+
+/**
+ * kviommu_latency_percentile() - Find a percentile of latencies
+ * @latency: As kviommu_stats.out_latency, of which there are
+ *           KVIOMMU_LATENCY_BUCKETS
+ * @percent: Which one, from 1 to 100
+ *
+ * Return: the bucket that it falls into, -ENODATA if all are empty.
+ */
+int kviommu_latency_percentile(const __u64 *latency, unsigned int percent)
+{
+	__u64 total = 0, seen = 0;
+	int i;
+
+	for (i = 0; i < KVIOMMU_LATENCY_BUCKETS; i++)
+		total += latency[i];
+	for (i = 0; i < KVIOMMU_LATENCY_BUCKETS; i++) {
+		seen += latency[i];
+		if (seen && seen * 100 >= total * percent)
+			return i;
+	}
+	return -ENODATA;
+}
+
+/* The number of the unit whose directory has that name, or -1 */
+static int unit_number(const char *name)
+{
+	int number, end;
+
+	if (sscanf(name, "kviommu%d%n", &number, &end) != 1 || name[end])
+		return -1;
+	return number;
+}
+
+/**
+ * kviommu_sysfs_next() - Go through all units that there are
+ * @sysfs: KVIOMMU_SYSFS, or a directory like it
+ * @unit: The number of the one before, or -1
+ *
+ * Return: the lowest number of a unit beyond that; -ENODEV if there is none,
+ * -ENOENT if there is no such directory (the module is not loaded), or another
+ * negative errno.
+ */
+int kviommu_sysfs_next(const char *sysfs, int unit)
+{
+	DIR *dir = opendir(sysfs);
+	struct dirent *entry;
+	int next = -ENODEV;
+
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir))) {
+		int n = unit_number(entry->d_name);
+
+		if (n > unit && (next < 0 || n < next))
+			next = n;
+	}
+	closedir(dir);
+	return next;
+}
+
+/**
+ * kviommu_sysfs_open() - Open the directory of a unit
+ * @sysfs: KVIOMMU_SYSFS, or a directory like it
+ * @unit: Number of the unit
+ *
+ * The directory stays that of the same unit: when it is gone, and there is
+ * another of that number, that is not taken for it.
+ *
+ * Return: a file descriptor, closed on exec, or a negative errno; ENOENT if there
+ * is no such unit.
+ */
+int kviommu_sysfs_open(const char *sysfs, int unit)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	if (snprintf(path, sizeof(path), "%s/kviommu%d", sysfs, unit) >=
+	    (int)sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The attribute as a string, without the end of its line */
+static int read_text(int dir, const char *prefix, const char *name, char *text,
+		     size_t size)
+{
+	char path[64];
+	ssize_t n;
+	int fd, err;
+
+	snprintf(path, sizeof(path), "%s%s", prefix, name);
+	fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, size);
+	err = -errno;
+	close(fd);
+	if (n < 0)
+		return err;
+	if (!n || (size_t)n == size || text[n - 1] != '\n')
+		return -EBADMSG;
+	text[n - 1] = '\0';
+	return 0;
+}
+
+/* As many numbers as there shall be, separated by blanks */
+static int read_numbers(int dir, const char *prefix, const char *name,
+			__u64 *numbers, unsigned int count)
+{
+	char text[KVIOMMU_LATENCY_BUCKETS * 21 + 2], *next = text, *end;
+	unsigned int i;
+	int err;
+
+	err = read_text(dir, prefix, name, text, sizeof(text));
+	if (err)
+		return err;
+	for (i = 0; i < count; i++) {
+		numbers[i] = strtoull(next, &end, 10);
+		if (end == next || *end != (i + 1 < count ? ' ' : '\0'))
+			return -EBADMSG;
+		next = end + 1;
+	}
+	return 0;
+}
+
+static int read_name(int dir, const char *name, int (*number)(const char *),
+		     __u32 *value)
+{
+	char text[32];
+	int n;
+
+	n = read_text(dir, "", name, text, sizeof(text));
+	if (n)
+		return n;
+	n = number(text);
+	if (n < 0)
+		return -EBADMSG;
+	*value = n;
+	return 0;
+}
+
+#define STATISTICS	"statistics/"
+
+static int read_fields(int dir, const char *prefix,
+		       const struct kviommu_field *fields, void *to)
+{
+	for (; fields->name; fields++) {
+		int err = read_numbers(dir, prefix, fields->name,
+				       value_in(fields, to), 1);
+
+		/* An older module does not have it; or the unit goes away. */
+		if (err && err != -ENOENT)
+			return err;
+	}
+	return 0;
+}
+
+/**
+ * kviommu_sysfs_read() - Read policy and statistics of any unit in sysfs
+ * @dir: From kviommu_sysfs_open()
+ * @policy: Where to, or NULL. What an older module does not show is 0.
+ * @stats: The same; the values are not all of the same moment
+ *
+ * Return: 0; -ENODEV if the unit is gone; -EBADMSG if something is not as
+ * documented; or another negative errno.
+ */
+int kviommu_sysfs_read(int dir, struct kviommu_policy *policy,
+		       struct kviommu_stats *stats)
+{
+	int err = 0;
+
+	if (policy) {
+		*policy = (struct kviommu_policy){ .size = sizeof(*policy) };
+		err = read_name(dir, "mode", kviommu_mode_number, &policy->mode);
+		if (!err)
+			err = read_name(dir, "strategy", kviommu_strategy_number,
+					&policy->strategy);
+		if (!err)
+			err = read_fields(dir, "", kviommu_policy_fields, policy);
+	}
+	if (stats && !err) {
+		*stats = (struct kviommu_stats){ .size = sizeof(*stats) };
+		err = read_fields(dir, STATISTICS, kviommu_stats_fields, stats);
+		if (!err)
+			err = read_numbers(dir, STATISTICS, "latency",
+					   stats->out_latency,
+					   KVIOMMU_LATENCY_BUCKETS);
+	}
+	/* It does not come back: what is there now was there all the time. */
+	if (!err && faccessat(dir, "mode", F_OK, 0))
+		err = -ENODEV;
+	return err == -ENOENT ? -ENODEV : err;
+}

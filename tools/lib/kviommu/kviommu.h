@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * libkviommu: the calls of /dev/kviommu for virtual machine monitors, names for
+ * the values of its interface, and what units show in sysfs.
+ *
+ * Functions that return an int return a negative errno if they fail. What the
+ * errors of a call mean stands in <linux/kviommu.h>. There is no state in the
+ * library: any thread may call anything.
+ */
+#ifndef LIBKVIOMMU_H
+#define LIBKVIOMMU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/kviommu.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The unit: one open file of /dev/kviommu, closed with close() */
+
+int kviommu_open(void);
+int kviommu_get_info(int fd, struct kviommu_info *info);
+int kviommu_create(int fd, struct kviommu_create *create);
+int kviommu_map_regs(int fd, void **regs, size_t *size);
+int kviommu_arm(int fd, __u64 gpa);
+int kviommu_attach(int fd, int device_fd, __u32 source_id);
+int kviommu_detach(int fd, __u32 source_id);
+int kviommu_set_eventfd(int fd, __u32 event, int event_fd);
+int kviommu_reset(int fd);
+int kviommu_get_stats(int fd, struct kviommu_stats *stats);
+int kviommu_get_policy(int fd, struct kviommu_policy *policy);
+int kviommu_set_policy(int fd, const struct kviommu_policy *policy);
+int kviommu_refresh(int fd);
+
+/* Names, as in sysfs */
+
+const char *kviommu_mode_name(__u32 mode);
+int kviommu_mode_number(const char *name);
+const char *kviommu_strategy_name(__u32 strategy);
+int kviommu_strategy_number(const char *name);
+
+/**
+ * struct kviommu_field - A member of struct kviommu_stats or kviommu_policy
+ * @name: Its name without out_, as in sysfs
+ * @offset: Where it is; it is a __u64
+ * @level: It is a state or a maximum; all others only count up
+ */
+struct kviommu_field {
+	const char *name;
+	size_t offset;
+	bool level;
+};
+
+/* All such members of the two, in their order; a name that is NULL ends them. */
+extern const struct kviommu_field kviommu_stats_fields[];
+extern const struct kviommu_field kviommu_policy_fields[];
+
+__u64 kviommu_field_value(const struct kviommu_field *field, const void *from);
+
+/* kviommu_stats.out_latency, or the difference of two of them */
+
+__u64 kviommu_latency_limit(unsigned int bucket);
+int kviommu_latency_percentile(const __u64 *latency, unsigned int percent);
+
+/* sysfs */
+
+#define KVIOMMU_SYSFS	"/sys/class/kviommu"
+
+int kviommu_sysfs_next(const char *sysfs, int unit);
+int kviommu_sysfs_open(const char *sysfs, int unit);
+int kviommu_sysfs_read(int dir, struct kviommu_policy *policy,
+		       struct kviommu_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
