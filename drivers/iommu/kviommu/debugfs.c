@@ -1,46 +1,194 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /sys/kernel/debug/kviommu/<unit>/stats: the statistics of a unit for people,
- * as lines of name and value.
+ * /sys/kernel/debug/kviommu/<unit>/: the domains of a unit, and their shadows
+ * beside the guest's tables. See Documentation/ABI/testing/debugfs-kviommu.
  */
 #include <linux/debugfs.h>
+#include <linux/iommu.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 
 #include "kviommu.h"
 
 static struct dentry *debugfs_root;
 
-#define STAT(name) { #name, offsetof(struct kviommu_stats, out_##name) }
-
-static const struct {
-	const char *name;
-	size_t offset;
-} stat_names[] = {
-	STAT(reg_writes), STAT(descriptors), STAT(batches), STAT(maps),
-	STAT(unmaps), STAT(syncs), STAT(faults), STAT(errors), STAT(pin_hits),
-	STAT(pin_misses), STAT(pinned), STAT(pinned_peak), STAT(mapped),
-	STAT(domains), STAT(devices), STAT(identity_devices),
-	STAT(table_bytes), STAT(limits), STAT(iommu_tables), STAT(polls), STAT(polled),
-	STAT(polled_ns), STAT(idle), STAT(reclaims), STAT(stale), STAT(stale_peak),
-	STAT(stale_ns_max), STAT(reuses),
-};
-
-static int stats_show(struct seq_file *m, void *v)
+static void *domains_start(struct seq_file *m, loff_t *pos)
 {
 	struct kviommu_unit *unit = m->private;
-	struct kviommu_stats stats = {};
-	unsigned int i;
 
 	if (mutex_lock_killable(&unit->lock))
-		return -EINTR;
-	kviommu_unit_get_stats(unit, &stats);
-	mutex_unlock(&unit->lock);
-	for (i = 0; i < ARRAY_SIZE(stat_names); i++)
-		seq_printf(m, "%s %llu\n", stat_names[i].name,
-			   *(u64 *)((void *)&stats + stat_names[i].offset));
+		return ERR_PTR(-EINTR);
+	/* Domains come and go under both locks. */
+	return seq_list_start(&unit->domains, *pos);
+}
+
+static void *domains_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	struct kviommu_unit *unit = m->private;
+
+	return seq_list_next(v, &unit->domains, pos);
+}
+
+static void domains_stop(struct seq_file *m, void *v)
+{
+	struct kviommu_unit *unit = m->private;
+
+	if (!IS_ERR(v))
+		kviommu_unlock(unit);
+}
+
+static int domains_show(struct seq_file *m, void *v)
+{
+	struct kviommu_domain *domain = list_entry(v, struct kviommu_domain,
+						   entry);
+	struct kviommu_device *dev;
+
+	seq_printf(m, "%llu did %u pgtbl 0x%llx levels %u groups %u devices",
+		   domain->serial, domain->did, domain->pgtbl, domain->levels,
+		   domain->users);
+	list_for_each_entry(dev, &domain->unit->devices, entry)
+		if (dev->group->domain == domain)
+			seq_printf(m, " 0x%04x", dev->source_id);
+	seq_putc(m, '\n');
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(stats);
+
+static const struct seq_operations domains_sops = {
+	.start = domains_start,
+	.next = domains_next,
+	.stop = domains_stop,
+	.show = domains_show,
+};
+DEFINE_SEQ_ATTRIBUTE(domains);
+
+/**
+ * struct shadow - How far a reader of the shadow tables is
+ * @unit: The unit
+ * @serial: The domain that it is at
+ * @did: Its domain-id
+ * @leaf: The leaf that it is at
+ * @host: What the host's domain translates it to
+ */
+struct shadow {
+	struct kviommu_unit *unit;
+	u64 serial;
+	u16 did;
+	struct kviommu_leaf leaf;
+	phys_addr_t host;
+};
+
+/* Look at a domain for a bounded time, as kviommu_merge_next(). */
+static int shadow_look(struct shadow *s)
+{
+	struct kviommu_domain *domain;
+	int ret = 0;
+
+	list_for_each_entry(domain, &s->unit->domains, entry) {
+		if (domain->serial < s->serial)
+			continue;
+		if (domain->serial > s->serial)
+			s->leaf.iova = 0;
+		s->serial = domain->serial;
+		ret = kviommu_merge_next(domain, &s->leaf);
+		if (ret > 0) {
+			s->did = domain->did;
+			s->host = iommu_iova_to_phys(domain->hw, s->leaf.iova);
+		} else if (!ret) {
+			s->serial++;
+			s->leaf.iova = 0;
+			ret = -EAGAIN;
+		}
+		break;
+	}
+	return ret;
+}
+
+/* The first leaf that is not before @s. No lock is held from one to the next. */
+static void *shadow_find(struct shadow *s)
+{
+	int ret;
+
+	do {
+		cond_resched();
+		if (fatal_signal_pending(current) ||
+		    mutex_lock_killable(&s->unit->lock))
+			return ERR_PTR(-EINTR);
+		mutex_lock(&s->unit->map_lock);
+		ret = shadow_look(s);
+		mutex_unlock(&s->unit->map_lock);
+		kviommu_unlock(s->unit);
+	} while (ret == -EAGAIN);
+	return ret ? s : NULL;
+}
+
+static void *shadow_start(struct seq_file *m, loff_t *pos)
+{
+	struct shadow *s = m->private;
+
+	if (!*pos) {
+		s->serial = 0;
+		s->leaf.iova = 0;
+	}
+	return shadow_find(s);
+}
+
+static void *shadow_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	struct shadow *s = v;
+
+	++*pos;
+	s->leaf.iova += s->leaf.size;
+	return shadow_find(s);
+}
+
+static void shadow_stop(struct seq_file *m, void *v)
+{
+}
+
+static void show_entry(struct seq_file *m, const char *name, u64 gpa, u8 prot)
+{
+	seq_printf(m, " %s 0x%llx %s%s", name, gpa,
+		   prot & KVIOMMU_READ ? "r" : "-",
+		   prot & KVIOMMU_WRITE ? "w" : "-");
+}
+
+static int shadow_show(struct seq_file *m, void *v)
+{
+	const struct shadow *s = v;
+
+	seq_printf(m, "%llu did %u iova 0x%llx size 0x%llx", s->serial, s->did,
+		   s->leaf.iova, s->leaf.size);
+	show_entry(m, "guest", s->leaf.guest.addr, s->leaf.guest.prot);
+	show_entry(m, "shadow", s->leaf.gpa, s->leaf.prot);
+	seq_printf(m, " %s host %pa\n", !s->leaf.mapped ? "missing" :
+		   s->leaf.stale ? "stale" : "mapped", &s->host);
+	return 0;
+}
+
+static const struct seq_operations shadow_sops = {
+	.start = shadow_start,
+	.next = shadow_next,
+	.stop = shadow_stop,
+	.show = shadow_show,
+};
+
+static int shadow_open(struct inode *inode, struct file *file)
+{
+	struct shadow *s = __seq_open_private(file, &shadow_sops, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->unit = inode->i_private;
+	return 0;
+}
+
+static const struct file_operations shadow_fops = {
+	.owner = THIS_MODULE,
+	.open = shadow_open,
+	.read = seq_read,
+	.llseek = seq_lseek,
+	.release = seq_release_private,
+};
 
 /**
  * kviommu_debugfs_add() - Show a unit
@@ -52,7 +200,8 @@ void kviommu_debugfs_add(struct kviommu_unit *unit)
 
 	snprintf(name, sizeof(name), "%d", unit->id);
 	unit->debugfs = debugfs_create_dir(name, debugfs_root);
-	debugfs_create_file("stats", 0400, unit->debugfs, unit, &stats_fops);
+	debugfs_create_file("domains", 0400, unit->debugfs, unit, &domains_fops);
+	debugfs_create_file("shadow", 0400, unit->debugfs, unit, &shadow_fops);
 }
 
 /**

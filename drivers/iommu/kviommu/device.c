@@ -359,5 +359,8 @@ int kviommu_device_detach(struct kviommu_unit *unit, u32 source_id)
 	if (!dev)
 		return -ENOENT;
 	kviommu_device_destroy(dev);
+	mutex_lock(&unit->map_lock);
+	kviommu_stale_end(unit);
+	mutex_unlock(&unit->map_lock);
 	return 0;
 }

@@ -51,6 +51,7 @@ void kviommu_unit_flush(struct kviommu_unit *unit)
 	}
 	unit->nr_release = 0;
 	unit->frames = 0;
+	kviommu_stale_flushed(unit);
 }
 
 /**
@@ -407,7 +408,8 @@ int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first,
  * kviommu_flush() - End a batch of kviommu_invalidate()
  * @unit: The unit
  *
- * When this succeeds no device reaches memory through an old translation.
+ * When this succeeds no device reaches memory through an old translation, or for
+ * no longer than the strategy of the unit allows.
  *
  * Context: process context, under unit->lock.
  * Return: 0, or -EAGAIN as kviommu_invalidate().
@@ -418,7 +420,7 @@ int kviommu_flush(struct kviommu_unit *unit)
 
 	if (ret)
 		return ret;
-	kviommu_unit_flush(unit);
+	kviommu_stale_flush(unit);
 	mutex_unlock(&unit->map_lock);
 	return 0;
 }

@@ -6,7 +6,8 @@
  *	vtd/		what the guest sees: registers, queue, tables, faults
  *	unit.c		a unit's life, policy (policy.c), polling (sidecore.c),
  *			devices (device.c)
- *	domain.c	guest domains and their shadows, by diff (merge.c)
+ *	domain.c	guest domains and their shadows, by diff (merge.c), and
+ *			what outlives an unmap (stale.c)
  *	pin.c		the pin cache, and access to guest memory through it
  *	host/		the only files that call KVM, VFIO and iommufd
  *
@@ -42,10 +43,12 @@
 #define _KVIOMMU_H
 
 #include <linux/types.h>
+#include <linux/atomic.h>
 #include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
+#include <linux/timer.h>
 #include <linux/xarray.h>
 #include <uapi/linux/kviommu.h>
 
@@ -54,9 +57,12 @@
 #include "frontend.h"
 
 struct dentry;
+struct device;
 struct eventfd_ctx;
 struct kviommu_poller;
 struct mm_struct;
+struct shrinker;
+struct pid;
 struct vhost_task;
 
 /*
@@ -76,17 +82,29 @@ struct vhost_task;
  * struct kviommu_pins - The pin cache of a unit (pin.c)
  * @chunks: By guest frame number / KVIOMMU_CHUNK_GFNS, the state of the pins
  *          of that many frames
- * @hand: Where the search for idle pins to give back goes on, in chunks
  * @pinned: Frames pinned
  * @idle: Those of @pinned that nothing uses
+ * @newest: Those of @idle that are of the newest generation
+ * @gen: Its number, see pin.c
+ * @tick: Number of the tick
+ * @ticking: There will be another one,
+ * @tick_at: at this time, in jiffies
+ * @wanted: How many of @idle the host wants back
+ * @shrinker: Through it
  *
- * All under map_lock.
+ * All but the last two under map_lock.
  */
 struct kviommu_pins {
 	struct xarray chunks;
-	unsigned long hand;
 	unsigned long pinned;
 	unsigned long idle;
+	unsigned long newest;
+	u16 gen;
+	u16 tick;
+	bool ticking;
+	unsigned long tick_at;
+	atomic_long_t wanted;
+	struct shrinker *shrinker;
 };
 
 /**
@@ -100,6 +118,31 @@ struct kviommu_release {
 };
 
 /**
+ * struct kviommu_stale - What the guest unmapped and devices may reach (stale.c)
+ * @ring: Translations that were kept, the oldest first; some are not stale any
+ *        more
+ * @size: How many entries it has: a power of two, or 0 if none is to be kept
+ * @head: Where the next one comes, modulo @size
+ * @tail: The oldest one, modulo @size
+ * @kept: How many translations are kept now
+ * @since: Since when there is something to be flushed that the guest takes to
+ *         be gone, in ns; 0 if there is nothing
+ * @hurry: The guest put something new where there was a translation before, so
+ *         it has to wait for the flush
+ *
+ * All under map_lock.
+ */
+struct kviommu_stale {
+	struct kviommu_stale_entry *ring;
+	u32 size;
+	u32 head;
+	u32 tail;
+	u32 kept;
+	u64 since;
+	bool hurry;
+};
+
+/**
  * struct kviommu_range - Addresses from @first to @last, inclusive
  * @first: The first one
  * @last: The last one
@@ -107,6 +150,26 @@ struct kviommu_release {
 struct kviommu_range {
 	u64 first;
 	u64 last;
+};
+
+/**
+ * enum kviommu_poll_why - Why a unit begins to be polled, or ends it
+ * @KVIOMMU_POLL_ASKED: The guest wrote to a register
+ * @KVIOMMU_POLL_IDLE: It has not for a while
+ * @KVIOMMU_POLL_STOPPED: An ioctl, or something that the guest has to clear
+ * @KVIOMMU_POLL_MOVED: Another thread has less to do
+ * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes away
+ * @KVIOMMU_POLL_OVERCOMMITTED: The thread's CPU has other things to do
+ *
+ * From KVIOMMU_POLL_MOVED on another thread is to have the unit, if there is one.
+ */
+enum kviommu_poll_why {
+	KVIOMMU_POLL_ASKED,
+	KVIOMMU_POLL_IDLE,
+	KVIOMMU_POLL_STOPPED,
+	KVIOMMU_POLL_MOVED,
+	KVIOMMU_POLL_OFFLINE,
+	KVIOMMU_POLL_OVERCOMMITTED,
 };
 
 /**
@@ -126,6 +189,7 @@ struct kviommu_range {
  * @policy: What is in force; changed under both locks
  * @worker: A thread of the VMM, which goes on with what a vCPU left because it
  *          took too long
+ * @timer: Wakes it
  * @deferred: There is something for it to do
  * @abandoned: That was killed
  * @poll_lock: Held while it goes from trapping to polling, and back
@@ -134,11 +198,16 @@ struct kviommu_range {
  * @poller: The thread that polls it, or NULL; under its lock
  * @last_poller: The one that did last; under @poll_lock
  * @poll_entry: In its list
+ * @poll_node: The NUMA node from where that was asked for
+ * @poll_why: Why the thread let go of it
+ * @poll_since: Since when it is @polled, in ns; under @lock
  * @poll_busy: When it last had something to do, in ns
  * @poll_ns: How long it waits in vain
  * @poll_asked: The guest wrote to a register since; under @lock
  * @in_poller: A polling thread is at work, which must neither wait nor allocate.
  *             Changed under @lock.
+ * @busy_since: When what the guest asked for was seen first, in ns; 0 if all is
+ *              done; under @lock
  * @deadline: When, in jiffies, the piece of work under way should end; under
  *            @lock
  * @closing: The unit is going away: stop work
@@ -150,12 +219,15 @@ struct kviommu_range {
  * @release: Frames that wait for the next flush; under @map_lock
  * @nr_release: How many entries of @release are used
  * @frames: How many frames they are
+ * @stale: What is, or was, to be kept
  * @serial: Of the domain made last
  * @nr_nodes: Nodes of all shadow copies
  * @nr_chunks: Chunks of the pin cache
  * @stats: As in the UAPI. Each counter is changed under one of the two locks
  *         and read without.
- * @debugfs: The unit's directory
+ * @dev: Its device in sysfs
+ * @vmm: The process that created it
+ * @debugfs: Its directory there
  */
 struct kviommu_unit {
 	struct mutex lock;	/* see above */
@@ -172,6 +244,7 @@ struct kviommu_unit {
 	struct list_head groups;
 	struct kviommu_policy policy;
 	struct vhost_task *worker;
+	struct timer_list timer;
 	bool deferred;
 	bool abandoned;
 	struct mutex poll_lock;	/* see above */
@@ -179,10 +252,14 @@ struct kviommu_unit {
 	struct kviommu_poller *poller;
 	struct kviommu_poller *last_poller;
 	struct list_head poll_entry;
+	int poll_node;
+	enum kviommu_poll_why poll_why;
+	u64 poll_since;
 	u64 poll_busy;
 	u64 poll_ns;
 	bool poll_asked;
 	bool in_poller;
+	u64 busy_since;
 	unsigned long deadline;
 	bool closing;
 	bool limited;
@@ -193,10 +270,13 @@ struct kviommu_unit {
 	struct kviommu_release release[KVIOMMU_RELEASE_BATCH];
 	unsigned int nr_release;
 	u64 frames;
+	struct kviommu_stale stale;
 	u64 serial;
 	unsigned long nr_nodes;
 	unsigned long nr_chunks;
 	struct kviommu_stats stats;
+	struct device *dev;
+	struct pid *vmm;
 	struct dentry *debugfs;
 };
 
@@ -301,6 +381,27 @@ struct kviommu_device {
 	struct kviommu_binding wanted;
 };
 
+/**
+ * struct kviommu_leaf - A leaf of a shadow copy (merge.c)
+ * @iova: Its I/O virtual address
+ * @size: How many bytes it covers
+ * @guest: What the guest's tables say of these now; nothing if they have no such
+ *         leaf
+ * @gpa: What the shadow copy says: the guest physical address
+ * @prot: And the rights; 0 if there is nothing
+ * @mapped: The host's domain has it
+ * @stale: Though the guest has removed it
+ */
+struct kviommu_leaf {
+	u64 iova;
+	u64 size;
+	struct kviommu_entry guest;
+	u64 gpa;
+	u8 prot;
+	bool mapped;
+	bool stale;
+};
+
 /* pin.c */
 
 int kviommu_map_lock(struct kviommu_unit *unit);
@@ -308,7 +409,12 @@ int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 		    u64 *pfn);
 void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn);
 bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last);
+int kviommu_pin_release(struct kviommu_unit *unit, struct kviommu_range *range,
+			u64 *in_use);
 void kviommu_pin_trim(struct kviommu_unit *unit, unsigned long max_idle);
+void kviommu_pin_tidy(struct kviommu_unit *unit);
+int kviommu_pin_start(struct kviommu_unit *unit);
+void kviommu_pin_stop(struct kviommu_unit *unit);
 u64 kviommu_pin_bytes(const struct kviommu_unit *unit);
 
 /* domain.c, merge.c */
@@ -329,8 +435,24 @@ void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last);
 int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 		  bool refresh);
 void kviommu_merge_revoke(struct kviommu_domain *domain, u64 first, u64 last);
+bool kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova, u32 tag);
 int kviommu_merge_drop(struct kviommu_domain *domain, bool whole);
 u64 kviommu_merge_bytes(const struct kviommu_unit *unit);
+int kviommu_merge_next(const struct kviommu_domain *domain,
+		       struct kviommu_leaf *leaf);
+
+/* stale.c */
+
+int kviommu_stale_alloc(struct kviommu_stale *stale,
+			const struct kviommu_policy *policy);
+void kviommu_stale_free(struct kviommu_stale *stale);
+int kviommu_stale_keep(struct kviommu_domain *domain, u64 iova);
+void kviommu_stale_reuse(struct kviommu_domain *domain, u64 iova);
+void kviommu_stale_flush(struct kviommu_unit *unit);
+void kviommu_stale_flushed(struct kviommu_unit *unit);
+void kviommu_stale_expire(struct kviommu_unit *unit);
+bool kviommu_stale_end(struct kviommu_unit *unit);
+u64 kviommu_stale_pages(const struct kviommu_unit *unit);
 
 /* device.c */
 
@@ -348,11 +470,14 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd);
 int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa);
 int kviommu_unit_set_event(struct kviommu_unit *unit, u32 event, int fd);
 int kviommu_unit_reset(struct kviommu_unit *unit);
-int kviommu_unit_set_policy(struct kviommu_unit *unit,
-			    const struct kviommu_policy *policy);
+int kviommu_unit_change_policy(struct kviommu_unit *unit, unsigned int offset,
+			       const void *value, unsigned int size);
 int kviommu_unit_refresh(struct kviommu_unit *unit);
+int kviommu_unit_release_pins(struct kviommu_unit *unit,
+			      struct kviommu_release_pins *cmd);
 int kviommu_unit_settle(struct kviommu_unit *unit);
 void kviommu_unit_defer(struct kviommu_unit *unit);
+void kviommu_unit_wake(struct kviommu_unit *unit, u64 us);
 bool kviommu_unit_poll(struct kviommu_unit *unit);
 void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 		   int err);
@@ -375,8 +500,18 @@ bool kviommu_poll_wanted(struct kviommu_unit *unit);
 void kviommu_poll_begin(struct kviommu_unit *unit);
 int kviommu_poll_end(struct kviommu_unit *unit);
 void kviommu_poll_stop(struct kviommu_unit *unit);
+int kviommu_poll_cpu(struct kviommu_unit *unit);
+u64 kviommu_poll_time(const struct kviommu_unit *unit);
 int kviommu_poll_init(void);
 void kviommu_poll_exit(void);
+
+/* sysfs.c */
+
+int kviommu_sysfs_init(void);
+void kviommu_sysfs_exit(void);
+int kviommu_sysfs_add(struct kviommu_unit *unit);
+void kviommu_sysfs_announce(struct kviommu_unit *unit);
+void kviommu_sysfs_remove(struct kviommu_unit *unit);
 
 /* debugfs.c */
 

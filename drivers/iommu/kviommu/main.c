@@ -105,7 +105,7 @@ static int ioctl_set_policy(struct kviommu_unit *unit, void *arg)
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
-	return kviommu_unit_set_policy(unit, cmd);
+	return kviommu_unit_change_policy(unit, 0, cmd, sizeof(*cmd));
 }
 
 static int ioctl_get_policy(struct kviommu_unit *unit, void *arg)
@@ -129,6 +129,15 @@ static int ioctl_refresh(struct kviommu_unit *unit, void *arg)
 	return kviommu_unit_refresh(unit);
 }
 
+static int ioctl_release_pins(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_release_pins *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	return kviommu_unit_release_pins(unit, cmd);
+}
+
 union cmd_buffer {
 	struct kviommu_info info;
 	struct kviommu_create create;
@@ -140,6 +149,7 @@ union cmd_buffer {
 	struct kviommu_stats stats;
 	struct kviommu_policy policy;
 	struct kviommu_refresh refresh;
+	struct kviommu_release_pins release_pins;
 };
 
 #define OP_EARLY	BIT(0)
@@ -195,6 +205,8 @@ static const struct ioctl_op ioctl_ops[] = {
 		 poll_us_max, 0),
 	IOCTL_OP(KVIOMMU_REFRESH, ioctl_refresh, struct kviommu_refresh, flags,
 		 OP_UNLOCKED),
+	IOCTL_OP(KVIOMMU_RELEASE_PINS, ioctl_release_pins,
+		 struct kviommu_release_pins, out_in_use, OP_UNLOCKED),
 };
 
 static int execute(struct kviommu_unit *unit, const struct ioctl_op *op,
@@ -307,12 +319,17 @@ static int __init kviommu_init(void)
 	ret = kviommu_poll_init();
 	if (ret)
 		return ret;
+	ret = kviommu_sysfs_init();
+	if (ret)
+		goto poll_exit;
 	kviommu_debugfs_init();
 	ret = misc_register(&kviommu_misc);
-	if (ret) {
-		kviommu_debugfs_exit();
-		kviommu_poll_exit();
-	}
+	if (!ret)
+		return 0;
+	kviommu_debugfs_exit();
+	kviommu_sysfs_exit();
+poll_exit:
+	kviommu_poll_exit();
 	return ret;
 }
 module_init(kviommu_init);
@@ -322,6 +339,7 @@ static void __exit kviommu_exit(void)
 	misc_deregister(&kviommu_misc);
 	kviommu_poll_exit();
 	kviommu_debugfs_exit();
+	kviommu_sysfs_exit();
 }
 module_exit(kviommu_exit);
 

@@ -13,6 +13,7 @@
  * entries may point to the same table. So the limits on nodes and on what is
  * mapped bound the work.
  */
+#include <linux/bitfield.h>
 #include <linux/error-injection.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
@@ -34,6 +35,8 @@
 #define SLOT_MAPPED	BIT_ULL(2)	/* the host's domain has the leaf */
 #define SLOT_INVALID	SLOT_MAPPED	/* no leaf, and a fault was reported */
 #define SLOT_SPLIT	BIT_ULL(3)	/* a leaf that was to become a table */
+#define SLOT_STALE	BIT_ULL(4)	/* the guest has removed it, we have not */
+#define SLOT_TAG	GENMASK_ULL(11, 5)	/* of a stale one, see stale.c */
 #define SLOT_ADDR	((u64)PAGE_MASK)
 
 /**
@@ -56,6 +59,11 @@ static struct kviommu_node *slot_node(u64 slot)
 static bool slot_mapped(u64 slot)
 {
 	return slot & SLOT_PROT && slot & SLOT_MAPPED;
+}
+
+static bool slot_stale(u64 slot)
+{
+	return slot_mapped(slot) && slot & SLOT_STALE;
 }
 
 static unsigned int level_shift(unsigned int level)
@@ -105,9 +113,8 @@ static int get_frame(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 {
 	int ret = kviommu_pin_get(unit, gfn, prot, pfn);
 
-	if ((ret != -ENOMEM && ret != -EDQUOT) || !unit->nr_release)
+	if ((ret != -ENOMEM && ret != -EDQUOT) || !kviommu_stale_end(unit))
 		return ret;
-	kviommu_unit_flush(unit);
 	return kviommu_pin_get(unit, gfn, prot, pfn);
 }
 
@@ -173,6 +180,8 @@ static void unmap_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 	if (unmap_range(domain, iova, size))
 		kviommu_domain_release(domain, (slot & SLOT_ADDR) >> PAGE_SHIFT,
 				       size >> PAGE_SHIFT);
+	if (slot_stale(slot))
+		domain->unit->stale.kept--;
 	kviommu_count(domain->unit, unmaps, 1);
 	kviommu_count(domain->unit, mapped, -(size >> PAGE_SHIFT));
 }
@@ -245,8 +254,11 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 
 	if (iova + level_size(level) - 1 > domain->hw->geometry.aperture_end)
 		return -ERANGE;
-	if (unit->stats.out_mapped + nr > unit->policy.max_mapped)
-		return -EDQUOT;
+	if (unit->stats.out_mapped + nr > unit->policy.max_mapped) {
+		kviommu_stale_end(unit);
+		if (unit->stats.out_mapped + nr > unit->policy.max_mapped)
+			return -EDQUOT;
+	}
 	for (i = 0; i < nr; i++) {
 		/* Not every host has write-only pages. */
 		ret = get_frame(unit, gfn + i, prot | KVIOMMU_READ, &pfn);
@@ -270,6 +282,10 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 	ret = map_run(domain, &run, level, prot);
 	if (ret)
 		goto undo;
+	/* The physical IOTLB may still have what was there before. */
+	if (domain->dirty && iova <= domain->gather.end &&
+	    iova + level_size(level) - 1 >= domain->gather.start)
+		unit->stale.hurry = true;
 	trace_kviommu_map(unit->id, domain->did, iova, gfn, nr, prot);
 	kviommu_count(unit, maps, 1);
 	kviommu_count(unit, mapped, nr);
@@ -458,6 +474,26 @@ static int merge_around(struct merge *m, u64 *slot, u64 want, u64 iova,
 	return merge_pieces(m, node, want, iova, level - 1);
 }
 
+/* Can that be done by a mark? */
+static bool merge_stale(struct merge *m, u64 *slot, u64 want, u64 iova)
+{
+	int tag;
+
+	if (!want && !slot_stale(*slot)) {
+		tag = kviommu_stale_keep(m->domain, iova);
+		if (tag < 0)
+			return false;
+		*slot |= SLOT_STALE | FIELD_PREP(SLOT_TAG, tag & 127);
+		return true;
+	}
+	if (slot_stale(*slot) && want == (*slot & (SLOT_ADDR | SLOT_PROT))) {
+		kviommu_stale_reuse(m->domain, iova);
+		*slot = want | SLOT_MAPPED;
+		return true;
+	}
+	return !want;
+}
+
 static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		      unsigned int level)
 {
@@ -481,6 +517,8 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		*slot = 0;
 	}
 	if (*slot == (want ? want | SLOT_MAPPED : 0))
+		return 0;
+	if (level == 1 && slot_mapped(*slot) && merge_stale(m, slot, want, iova))
 		return 0;
 	/*
 	 * What could not be mapped is tried again, but not much of it: the
@@ -625,6 +663,7 @@ static int merge_invalid(struct merge *m, u64 *slot, u64 iova,
 	ret = merge_leaf(m, slot, 0, iova, level);
 	if (ret)
 		return ret;
+	unmap_leaf(m->domain, *slot, iova, level);
 	*slot = SLOT_INVALID;
 	kviommu_device_fault(m->domain, iova, reason);
 	return 0;
@@ -752,7 +791,8 @@ static void revoke_node(struct kviommu_domain *domain,
 		} else if (slot_mapped(slot) && gfn <= last &&
 			   gfn + nr > first) {
 			unmap_leaf(domain, slot, iova, level);
-			node->slots[i] &= ~SLOT_MAPPED;
+			node->slots[i] = slot_stale(slot) ? 0 :
+					 slot & ~SLOT_MAPPED;
 		}
 	}
 	cond_resched();
@@ -776,6 +816,35 @@ void kviommu_merge_revoke(struct kviommu_domain *domain, u64 first, u64 last)
 	if (domain->root)
 		revoke_node(domain, domain->root, 0, domain->levels, first,
 			    last);
+}
+
+/**
+ * kviommu_merge_end_stale() - Take down a translation that was kept
+ * @domain: The domain
+ * @iova: Its I/O virtual address
+ * @tag: What kviommu_stale_keep() said of it
+ *
+ * As for kviommu_merge(), a flush has to follow.
+ *
+ * Context: under map_lock, may sleep.
+ * Return: true if there was one.
+ */
+bool kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova, u32 tag)
+{
+	struct kviommu_node *node = domain->root;
+	unsigned int level;
+	u64 *slot = NULL;
+
+	for (level = domain->levels; node && level; level--) {
+		slot = &node->slots[iova >> level_shift(level) & (ENTRIES - 1)];
+		node = slot_node(*slot);
+	}
+	if (level || !slot || !slot_stale(*slot) ||
+	    FIELD_GET(SLOT_TAG, *slot) != (tag & 127))
+		return false;
+	unmap_leaf(domain, *slot, iova, 1);
+	*slot = 0;
+	return true;
 }
 
 /**
@@ -812,4 +881,86 @@ int kviommu_merge_drop(struct kviommu_domain *domain, bool whole)
 u64 kviommu_merge_bytes(const struct kviommu_unit *unit)
 {
 	return unit->nr_nodes * (PAGE_SIZE + sizeof(struct kviommu_node));
+}
+
+/*
+ * What the guest's tables say now of the @i-th entry of a node, which stands at
+ * @level; @e says it of the node, and then of the entry.
+ */
+static void guest_entry(const struct kviommu_frontend *fe,
+			const struct kviommu_node *node, unsigned int i,
+			unsigned int level, struct kviommu_entry *e)
+{
+	unsigned int prot = e->prot;
+
+	if (e->leaf) {
+		e->addr += (u64)i << level_shift(level);
+		return;
+	}
+	if (!prot || !node->table || node->gfn != e->addr >> PAGE_SHIFT) {
+		*e = (struct kviommu_entry){};
+		return;
+	}
+	fe->decode(fe, READ_ONCE(node->table[i]), level, e);
+	e->prot &= prot;
+	if (e->fault || !e->prot)
+		*e = (struct kviommu_entry){};
+}
+
+/* The slot that @leaf->iova belongs to. */
+static void look_up(const struct kviommu_domain *domain,
+		    struct kviommu_leaf *leaf)
+{
+	struct kviommu_entry *e = &leaf->guest;
+	struct kviommu_node *node = domain->root;
+	unsigned int level = domain->levels + 1;
+	u64 slot = 0;
+
+	*e = (struct kviommu_entry){ .prot = SLOT_PROT, .addr = domain->pgtbl };
+	while (node) {
+		unsigned int i;
+
+		level--;
+		i = leaf->iova >> level_shift(level) & (ENTRIES - 1);
+		guest_entry(domain->unit->fe, node, i, level, e);
+		slot = node->slots[i];
+		node = slot_node(slot);
+	}
+	if (!e->leaf)
+		*e = (struct kviommu_entry){};
+	leaf->size = level_size(level);
+	leaf->iova = ALIGN_DOWN(leaf->iova, leaf->size);
+	leaf->prot = slot & SLOT_PROT;
+	leaf->gpa = leaf->prot ? slot & SLOT_ADDR : 0;
+	leaf->mapped = slot_mapped(slot);
+	leaf->stale = slot_stale(slot);
+}
+
+/**
+ * kviommu_merge_next() - Find the next leaf of the shadow copy
+ * @domain: The domain
+ * @leaf: Where to; its iova says where to begin
+ *
+ * Also finds leaves of the guest that the copy should have, but has not.
+ *
+ * Context: under unit->lock and map_lock.
+ * Return: 1; 0 if there is none; -EAGAIN after a while, to be called again with
+ * what stands in @leaf.
+ */
+int kviommu_merge_next(const struct kviommu_domain *domain,
+		       struct kviommu_leaf *leaf)
+{
+	unsigned int n;
+
+	lockdep_assert_held(&domain->unit->map_lock);
+
+	for (n = 0; n < MERGE_SLICE; n++) {
+		if (leaf->iova >= level_size(domain->levels + 1))
+			return 0;
+		look_up(domain, leaf);
+		if (leaf->prot || leaf->guest.leaf)
+			return 1;
+		leaf->iova += leaf->size;
+	}
+	return -EAGAIN;
 }

@@ -3,12 +3,26 @@
  * The pin cache: which guest frames are pinned, and how often they are used.
  * A frame is pinned once for the whole unit. When nothing uses it any more the
  * pin is kept, so that the next use costs no call into iommufd, until there
- * are too many such idle pins or the IOAS takes the frame away.
+ * are too many such idle pins, it is too old, the host lacks memory, the VMM
+ * asks for it or the IOAS takes the frame away.
+ *
+ * Those that were used least recently go first. There is no list of them, as
+ * that would take more memory than all the rest of the cache: an idle pin has
+ * the time at which it became so, in two coarse measures. One is generations,
+ * each of a NR_SHARES-th of the pins that may be idle; they make the order. The
+ * other is ticks of a quarter of the greatest age that is allowed; they only go
+ * on while there are idle pins.
  *
  * And access of the host to guest memory, which goes through the same cache.
  */
+#include <linux/atomic.h>
+#include <linux/bitfield.h>
+#include <linux/jiffies.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/time64.h>
 #include <linux/unaligned.h>
 
 #include "kviommu.h"
@@ -19,14 +33,21 @@
 #define MAX_USES	((1 << 20) - 1)
 #define HAS_IDLE	XA_MARK_0	/* a chunk with idle pins, perhaps */
 
+/* In the place of an idle pin's uses */
+#define STAMP_GEN	GENMASK(15, 0)
+#define STAMP_TICK	GENMASK(19, 16)
+#define MAX_TICKS	5	/* the first one may come at once */
+#define NR_SHARES	16
+#define NR_AGES		32	/* in generations; the last one is for all older */
+
 /**
  * struct pin - State of one guest frame, in 8 bytes: there are many
  * @pfn: Host frame number
- * @uses: How many translations and accesses use it
+ * @uses: How many translations and accesses use it; if it is idle, since when
  * @readable: The IOAS lets it be read
  * @writable: The IOAS lets it be written
  * @pinned: It is pinned; the rest means nothing if not
- * @young: Used since the search for idle pins last came by
+ * @idle: Nothing uses it
  *
  * Both rights can be allowed but not yet known.
  */
@@ -36,7 +57,7 @@ struct pin {
 	u64 readable : 1;
 	u64 writable : 1;
 	u64 pinned : 1;
-	u64 young : 1;
+	u64 idle : 1;
 };
 
 struct chunk {
@@ -97,12 +118,78 @@ static void chunk_put(struct kviommu_unit *unit, struct chunk *chunk,
 	kfree(chunk);
 }
 
+static unsigned int gen_of(const struct pin *p)
+{
+	u32 stamp = p->uses;
+
+	return FIELD_GET(STAMP_GEN, stamp);
+}
+
+static unsigned int tick_of(const struct pin *p)
+{
+	u32 stamp = p->uses;
+
+	return FIELD_GET(STAMP_TICK, stamp);
+}
+
+static void end_idle(struct kviommu_unit *unit, struct pin *p)
+{
+	struct kviommu_pins *pins = &unit->pins;
+
+	pins->idle--;
+	if (gen_of(p) == pins->gen)
+		pins->newest--;
+	p->idle = 0;
+	p->uses = 0;
+}
+
+/* Of an idle one. */
 static void unpin(struct kviommu_unit *unit, struct pin *p, u64 gfn)
 {
+	end_idle(unit, p);
 	kviommu_access_unpin(&unit->access, gfn);
 	*p = (struct pin){};
 	unit->pins.pinned--;
 	trace_kviommu_unpin(unit->id, gfn);
+}
+
+/* Have the worker come by for the next tick, if there is to be one. */
+static void next_tick(struct kviommu_unit *unit)
+{
+	struct kviommu_pins *pins = &unit->pins;
+	u64 ms = min_t(u64, unit->policy.idle_pin_ms, INT_MAX);
+
+	if (!ms || !pins->idle) {
+		pins->ticking = false;
+		return;
+	}
+	if (!pins->ticking) {
+		pins->ticking = true;
+		pins->tick_at = jiffies + msecs_to_jiffies(DIV_ROUND_UP(ms, 4));
+	}
+	if (time_before(jiffies, pins->tick_at))
+		ms = jiffies_to_msecs(pins->tick_at - jiffies);
+	else
+		ms = 0;
+	kviommu_unit_wake(unit, ms * USEC_PER_MSEC);
+}
+
+static void make_idle(struct kviommu_unit *unit, struct pin *p, u64 gfn)
+{
+	struct kviommu_pins *pins = &unit->pins;
+
+	if (pins->newest >= unit->policy.max_idle_pins / NR_SHARES) {
+		pins->newest = 0;
+		pins->gen++;
+	}
+	pins->newest++;
+	p->idle = 1;
+	p->uses = FIELD_PREP(STAMP_GEN, pins->gen) |
+		  FIELD_PREP(STAMP_TICK, pins->tick & 15);
+	xa_set_mark(&pins->chunks, gfn >> CHUNK_SHIFT, HAS_IDLE);
+	pins->idle++;
+	if (!pins->ticking)
+		next_tick(unit);
 }
 
 /* Ask iommufd for one of the rights; a frame not pinned yet becomes so. */
@@ -124,8 +211,7 @@ static int ask(struct kviommu_unit *unit, struct pin *p, u64 gfn, bool write)
 	} else {
 		p->pfn = page_to_pfn(page);
 		p->pinned = 1;
-		xa_set_mark(&unit->pins.chunks, gfn >> CHUNK_SHIFT, HAS_IDLE);
-		unit->pins.idle++;
+		make_idle(unit, p, gfn);
 		unit->pins.pinned++;
 		if (unit->pins.pinned > unit->stats.out_pinned_peak)
 			WRITE_ONCE(unit->stats.out_pinned_peak,
@@ -158,15 +244,16 @@ static int pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 		ret = ask(unit, p, gfn, true);
 	if (!ret && (prot & KVIOMMU_READ) && !p->readable)
 		ret = ask(unit, p, gfn, false);
-	if (!ret && p->uses == MAX_USES)
+	if (!ret && !p->idle && p->uses == MAX_USES)
 		ret = -EOVERFLOW;
 	if (ret) {
 		chunk_put(unit, chunk, gfn >> CHUNK_SHIFT);
 		return ret;
 	}
 
-	if (!p->uses++)
-		unit->pins.idle--;
+	if (p->idle)
+		end_idle(unit, p);
+	p->uses++;
 	*pfn = p->pfn;
 	return 0;
 }
@@ -221,35 +308,72 @@ void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn)
 
 	if (--p->uses)
 		return;
-	p->young = 1;
-	xa_set_mark(&unit->pins.chunks, gfn >> CHUNK_SHIFT, HAS_IDLE);
-	if (++unit->pins.idle > unit->policy.max_idle_pins && !unit->in_poller)
+	make_idle(unit, p, gfn);
+	if (unit->pins.idle > unit->policy.max_idle_pins && !unit->in_poller)
 		kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
 }
 
-/* Unpin what is idle in a chunk; @all: also what was used lately. */
-static void trim_chunk(struct kviommu_unit *unit, struct chunk *chunk,
-		       unsigned long index, unsigned long max_idle, bool all)
+/**
+ * struct sweep - A look at all idle pins
+ * @age: Give back those older than this, in generations,
+ * @n: and as many as this of just that age,
+ * @ticks: and those as old as this, in ticks
+ * @left: How many are left of each age
+ */
+struct sweep {
+	unsigned int age;
+	unsigned long n;
+	unsigned int ticks;
+	unsigned long left[NR_AGES];
+};
+
+static bool sweep_takes(struct sweep *s, unsigned int age, unsigned int ticks)
 {
+	if (age > s->age || ticks >= s->ticks)
+		return true;
+	if (age < s->age || !s->n)
+		return false;
+	s->n--;
+	return true;
+}
+
+static bool sweep_chunk(struct kviommu_unit *unit, struct chunk *chunk, u64 gfn,
+			struct sweep *s)
+{
+	struct kviommu_pins *pins = &unit->pins;
 	bool left = false;
 	unsigned int i;
 
 	for (i = 0; i < CHUNK_GFNS; i++) {
 		struct pin *p = &chunk->pins[i];
+		unsigned int age, ticks;
 
-		if (!p->pinned || p->uses)
+		if (!p->pinned || !p->idle)
 			continue;
-		if (unit->pins.idle <= max_idle || (p->young && !all)) {
-			p->young = 0;
+		age = min_t(u16, pins->gen - gen_of(p), NR_AGES - 1);
+		ticks = (pins->tick - tick_of(p)) & 15;
+		if (sweep_takes(s, age, ticks)) {
+			unpin(unit, p, gfn + i);
+		} else {
+			s->left[age]++;
 			left = true;
-			continue;
 		}
-		unit->pins.idle--;
-		unpin(unit, p, ((u64)index << CHUNK_SHIFT) + i);
 	}
-	if (!left)
-		xa_clear_mark(&unit->pins.chunks, index, HAS_IDLE);
-	chunk_put(unit, chunk, index);
+	return left;
+}
+
+static void sweep(struct kviommu_unit *unit, struct sweep *s)
+{
+	struct xarray *chunks = &unit->pins.chunks;
+	struct chunk *chunk;
+	unsigned long index;
+
+	xa_for_each_marked(chunks, index, chunk, HAS_IDLE) {
+		if (!sweep_chunk(unit, chunk, (u64)index << CHUNK_SHIFT, s))
+			xa_clear_mark(chunks, index, HAS_IDLE);
+		chunk_put(unit, chunk, index);
+		cond_resched();
+	}
 }
 
 /**
@@ -257,33 +381,144 @@ static void trim_chunk(struct kviommu_unit *unit, struct chunk *chunk,
  * @unit: The unit
  * @max_idle: How many may stay
  *
- * Goes round the cache from where it stopped last time; what was used since
- * then is spared if others suffice.
+ * The ones used least recently go.
  *
  * Context: under map_lock, may sleep.
  */
 void kviommu_pin_trim(struct kviommu_unit *unit, unsigned long max_idle)
 {
-	struct kviommu_pins *pins = &unit->pins;
-	unsigned int round = 0;
+	struct sweep s = { .age = NR_AGES, .ticks = UINT_MAX };
+	unsigned long n;
 
 	lockdep_assert_held(&unit->map_lock);
 
-	while (pins->idle > max_idle && round < 3) {
-		unsigned long index = pins->hand;
-		struct chunk *chunk;
+	if (unit->pins.idle <= max_idle)
+		return;
+	n = unit->pins.idle - max_idle;
+	if (max_idle)
+		sweep(unit, &s);
+	for (s.age = NR_AGES - 1; s.age && n > s.left[s.age]; s.age--)
+		n -= s.left[s.age];
+	s.n = n;
+	sweep(unit, &s);
+}
 
-		chunk = xa_find(&pins->chunks, &index, ULONG_MAX, HAS_IDLE);
-		if (!chunk) {
-			pins->hand = 0;
-			round++;
-			continue;
-		}
-		trim_chunk(unit, chunk, index, max_idle,
-			   round == 2 || !max_idle);
-		pins->hand = index + 1;
-		cond_resched();
+/**
+ * kviommu_pin_tidy() - Give idle pins back that are not to be kept
+ * @unit: The unit
+ *
+ * Because there are too many, the host wants memory, or they are too old.
+ *
+ * Context: under map_lock, may sleep.
+ */
+void kviommu_pin_tidy(struct kviommu_unit *unit)
+{
+	struct sweep s = { .age = NR_AGES, .ticks = MAX_TICKS };
+	struct kviommu_pins *pins = &unit->pins;
+	unsigned long idle, wanted;
+
+	lockdep_assert_held(&unit->map_lock);
+
+	if (pins->idle > unit->policy.max_idle_pins)
+		kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
+
+	idle = pins->idle;
+	wanted = atomic_long_xchg(&pins->wanted, 0);
+	kviommu_pin_trim(unit, idle - min(wanted, idle));
+	if (pins->ticking && time_after_eq(jiffies, pins->tick_at)) {
+		pins->ticking = false;
+		pins->tick++;
+		sweep(unit, &s);
 	}
+	kviommu_count(unit, reclaims, idle - pins->idle);
+	next_tick(unit);
+}
+
+static unsigned long count_idle(struct kviommu_pins *pins)
+{
+	unsigned long idle = READ_ONCE(pins->idle);
+	unsigned long wanted = atomic_long_read(&pins->wanted);
+
+	return idle - min(wanted, idle);
+}
+
+static unsigned long shrinker_count(struct shrinker *shrinker,
+				    struct shrink_control *sc)
+{
+	struct kviommu_unit *unit = shrinker->private_data;
+
+	return count_idle(&unit->pins) ?: SHRINK_EMPTY;
+}
+
+/*
+ * To unpin takes locks of iommufd, which allocates under them: whoever calls
+ * this may hold them, or ours. So the worker does it.
+ */
+static unsigned long shrinker_scan(struct shrinker *shrinker,
+				   struct shrink_control *sc)
+{
+	struct kviommu_unit *unit = shrinker->private_data;
+	unsigned long n = min(sc->nr_to_scan, count_idle(&unit->pins));
+
+	if (!n)
+		return SHRINK_STOP;
+	atomic_long_add(n, &unit->pins.wanted);
+	kviommu_unit_defer(unit);
+	return n;
+}
+
+/**
+ * kviommu_pin_start() - Give idle pins back when the host lacks memory
+ * @unit: The unit, which has a worker
+ *
+ * Context: process context, not under map_lock.
+ * Return: 0 or -ENOMEM.
+ */
+int kviommu_pin_start(struct kviommu_unit *unit)
+{
+	struct shrinker *shrinker = shrinker_alloc(0, "kviommu:%d", unit->id);
+
+	if (!shrinker)
+		return -ENOMEM;
+	shrinker->count_objects = shrinker_count;
+	shrinker->scan_objects = shrinker_scan;
+	shrinker->private_data = unit;
+	unit->pins.shrinker = shrinker;
+	shrinker_register(shrinker);
+	return 0;
+}
+
+/**
+ * kviommu_pin_stop() - Undo kviommu_pin_start(), if it was done
+ * @unit: The unit, which still has its worker
+ *
+ * Context: process context, no locks.
+ */
+void kviommu_pin_stop(struct kviommu_unit *unit)
+{
+	shrinker_free(unit->pins.shrinker);
+	unit->pins.shrinker = NULL;
+}
+
+/* Unpin what is idle of a chunk's part. Return: how many are in use. */
+static unsigned int revoke_chunk(struct kviommu_unit *unit, struct chunk *chunk,
+				 unsigned long index, u64 first, u64 last)
+{
+	u64 gfn = (u64)index << CHUNK_SHIFT;
+	unsigned int i, in_use = 0;
+
+	for (i = 0; i < CHUNK_GFNS; i++, gfn++) {
+		struct pin *p = &chunk->pins[i];
+
+		if (!p->pinned || gfn < first || gfn > last)
+			continue;
+		if (p->idle)
+			unpin(unit, p, gfn);
+		else
+			in_use++;
+	}
+	chunk_put(unit, chunk, index);
+	return in_use;
 }
 
 /**
@@ -305,25 +540,45 @@ bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 
 	xa_for_each_range(&unit->pins.chunks, index, chunk,
 			  first >> CHUNK_SHIFT, last >> CHUNK_SHIFT) {
-		u64 gfn = (u64)index << CHUNK_SHIFT;
-		unsigned int i;
-
-		for (i = 0; i < CHUNK_GFNS; i++, gfn++) {
-			struct pin *p = &chunk->pins[i];
-
-			if (!p->pinned || gfn < first || gfn > last)
-				continue;
-			if (p->uses) {
-				left = true;
-				continue;
-			}
-			unit->pins.idle--;
-			unpin(unit, p, gfn);
-		}
-		chunk_put(unit, chunk, index);
+		if (revoke_chunk(unit, chunk, index, first, last))
+			left = true;
 		cond_resched();
 	}
 	return left;
+}
+
+/**
+ * kviommu_pin_release() - Give back the idle pins of a range, for the VMM
+ * @unit: The unit
+ * @range: Guest frame numbers; what is done is taken off its beginning
+ * @in_use: The pins of the range that are in use are added to it
+ *
+ * Context: under unit->lock and map_lock, may sleep.
+ * Return: 0, or -EAGAIN or -EINTR as kviommu_resched().
+ */
+int kviommu_pin_release(struct kviommu_unit *unit, struct kviommu_range *range,
+			u64 *in_use)
+{
+	unsigned long idle = unit->pins.idle;
+	struct chunk *chunk;
+	unsigned long index;
+	int ret = 0;
+
+	lockdep_assert_held(&unit->map_lock);
+
+	xa_for_each_range(&unit->pins.chunks, index, chunk,
+			  range->first >> CHUNK_SHIFT,
+			  range->last >> CHUNK_SHIFT) {
+		*in_use += revoke_chunk(unit, chunk, index, range->first,
+					range->last);
+		range->first = ((u64)index + 1) << CHUNK_SHIFT;
+		ret = kviommu_resched(unit);
+		if (ret)
+			break;
+	}
+	kviommu_count(unit, reclaims, idle - unit->pins.idle);
+	/* That was the last one. */
+	return range->first > range->last ? 0 : ret;
 }
 
 /**

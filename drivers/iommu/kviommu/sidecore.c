@@ -16,55 +16,170 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/cpuhotplug.h>
 #include <linux/cpumask.h>
-#include <linux/freezer.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/preempt.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/topology.h>
 
 #include "kviommu.h"
 #include "trace.h"
 
 static char *poll_cpus = "";
 module_param(poll_cpus, charp, 0444);
-MODULE_PARM_DESC(poll_cpus, "CPUs to poll on, a thread for each; empty: one thread, anywhere");
+MODULE_PARM_DESC(poll_cpus, "CPUs to poll on, a thread for each; empty: a thread for each NUMA node");
+
+static int set_wait(const char *value, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(value, kp, 1, 100);
+}
+
+static const struct kernel_param_ops wait_ops = {
+	.set = set_wait,
+	.get = param_get_uint,
+};
+
+static unsigned int poll_wait = 10;
+module_param_cb(poll_wait, &wait_ops, &poll_wait, 0644);
+MODULE_PARM_DESC(poll_wait, "How much of its time a polling thread may wait for its CPU, in percent; 100: all of it");
+
+static int set_rest(const char *value, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(value, kp, 1, 10000);
+}
+
+static const struct kernel_param_ops rest_ops = {
+	.set = set_rest,
+	.get = param_get_uint,
+};
+
+static unsigned int poll_rest_ms = 100;
+module_param_cb(poll_rest_ms, &rest_ops, &poll_rest_ms, 0644);
+MODULE_PARM_DESC(poll_rest_ms, "How long a thread that waited more does not poll, in ms; up to 64 times that if it happens again");
 
 /* Look at all of the page in one round of this many. */
 #define ROUNDS_ALL	64
+
+/* The time of which a thread may wait a part */
+#define WAIT_WINDOW	(100 * NSEC_PER_MSEC)
+
+#define REST_MAX	64
+
+/* How often a thread sees whether another one has less to do */
+#define BALANCE_TIME	msecs_to_jiffies(100)
 
 /**
  * struct kviommu_poller - A polling thread
  * @entry: In pollers
  * @task: The thread, which sleeps while it has no units
+ * @cpu: The only CPU that it runs on, or -1: any, of its node if there are more
+ * @node: The NUMA node
  * @lock: Protects @units and is held while the thread looks at them; inside of
  *        unit->poll_lock, and unit->lock, which the thread only tries to take,
  *        inside of it
  * @units: What it polls, by kviommu_unit.poll_entry
  * @nr: How many these are
+ * @online: Its CPU is there; else it is parked. Changed under @lock.
+ * @rest: When, in jiffies, it may poll again
+ * @resting: How long it rested last, in units of poll_rest_ms
+ * @balance: When, in jiffies, to see again who has less to do
+ * @now: When its last round began, in ns
+ * @awake: How long it has not slept of the present window, in ns
+ * @waited: How long it had waited for its CPU when that began, in ns
+ *
+ * What comes after @rest is the thread's own.
  */
 struct kviommu_poller {
 	struct list_head entry;
 	struct task_struct *task;
+	int cpu;
+	int node;
 	struct mutex lock;	/* see above */
 	struct list_head units;
 	unsigned int nr;
+	bool online;
+	unsigned long rest;
+	unsigned int resting;
+	unsigned long balance;
+	u64 now;
+	u64 awake;
+	u64 waited;
 };
 
 /* Made with the module, and constant. */
 static LIST_HEAD(pollers);
+static int hotplug_state;
+
+/* Whether threads are there for poll_nice to be given to. */
+static DEFINE_MUTEX(pollers_lock);
+
+static int poll_nice;
+
+static int set_nice(const char *value, const struct kernel_param *kp)
+{
+	struct kviommu_poller *p;
+	int nice, ret;
+
+	ret = kstrtoint(value, 0, &nice);
+	if (ret)
+		return ret;
+	if (nice < MIN_NICE || nice > MAX_NICE)
+		return -EINVAL;
+	guard(mutex)(&pollers_lock);
+	poll_nice = nice;
+	list_for_each_entry(p, &pollers, entry)
+		set_user_nice(p->task, nice);
+	return 0;
+}
+
+static const struct kernel_param_ops nice_ops = {
+	.set = set_nice,
+	.get = param_get_int,
+};
+
+module_param_cb(poll_nice, &nice_ops, &poll_nice, 0644);
+MODULE_PARM_DESC(poll_nice, "Nice value of the polling threads, -20 to 19");
+
+/* The thread may be given units. */
+static bool usable(const struct kviommu_poller *p)
+{
+	return READ_ONCE(p->online) &&
+	       time_after_eq(jiffies, READ_ONCE(p->rest));
+}
+
+/* The one of this node that has the fewest units; if there is none, of any. */
+static struct kviommu_poller *choose(int node)
+{
+	struct kviommu_poller *p, *best = NULL;
+
+	list_for_each_entry(p, &pollers, entry) {
+		if (!usable(p))
+			continue;
+		if (!best || (p->node == node) > (best->node == node) ||
+		    ((p->node == node) == (best->node == node) &&
+		     READ_ONCE(p->nr) < READ_ONCE(best->nr)))
+			best = p;
+	}
+	return best;
+}
 
 /* Off the thread's list; the worker does the rest. */
-static void let_go(struct kviommu_poller *p, struct kviommu_unit *unit)
+static void let_go(struct kviommu_poller *p, struct kviommu_unit *unit,
+		   enum kviommu_poll_why why)
 {
 	lockdep_assert_held(&p->lock);
 
 	list_del_init(&unit->poll_entry);
 	WRITE_ONCE(p->nr, p->nr - 1);
+	unit->poll_why = why;
 	/* Pairs with the acquire in kviommu_poll_end(). */
 	smp_store_release(&unit->poller, NULL);
 	kviommu_unit_defer(unit);
@@ -93,7 +208,7 @@ static void poll_unit(struct kviommu_poller *p, struct kviommu_unit *unit,
 	/* A look without the lock; with it, it counts. */
 	if (likely(!unit->fe->ops->peek(unit->fe, all) && may_stay(unit))) {
 		if (idle_too_long(unit, ktime_get_ns()))
-			let_go(p, unit);
+			let_go(p, unit, KVIOMMU_POLL_IDLE);
 		return;
 	}
 	/* Another holder of the lock may take its time. */
@@ -104,87 +219,228 @@ static void poll_unit(struct kviommu_poller *p, struct kviommu_unit *unit,
 	unit->poll_busy = ktime_get_ns();
 	kviommu_unlock(unit);
 	if (!stay)
-		let_go(p, unit);
+		let_go(p, unit, KVIOMMU_POLL_STOPPED);
 	else if (more)
 		kviommu_unit_defer(unit);
+}
+
+static void let_go_of_all(struct kviommu_poller *p, enum kviommu_poll_why why)
+{
+	struct kviommu_unit *unit, *next;
+
+	list_for_each_entry_safe(unit, next, &p->units, poll_entry)
+		let_go(p, unit, why);
+}
+
+/*
+ * Another thread should have the unit: one that is nearer, or has so much less
+ * that it still has not more afterwards.
+ */
+static bool better_elsewhere(struct kviommu_poller *p, struct kviommu_unit *unit)
+{
+	struct kviommu_poller *other = choose(unit->poll_node);
+
+	if (!other)
+		return false;
+	return (other->node == unit->poll_node && p->node != unit->poll_node) ||
+	       p->nr >= READ_ONCE(other->nr) + 2;
+}
+
+/* Of the units one a time, for it takes a moment until another thread has it. */
+static void balance(struct kviommu_poller *p)
+{
+	struct kviommu_unit *unit;
+
+	if (time_before(jiffies, p->balance))
+		return;
+	p->balance = jiffies + BALANCE_TIME;
+	list_for_each_entry(unit, &p->units, poll_entry) {
+		if (better_elsewhere(p, unit)) {
+			let_go(p, unit, KVIOMMU_POLL_MOVED);
+			return;
+		}
+	}
+}
+
+/* How long the thread was ready to run and did not, since it exists */
+static u64 run_delay(void)
+{
+	/* KVM selects SCHED_INFO, for guests that ask the same of it. */
+	return current->sched_info.run_delay;
+}
+
+/*
+ * The thread waited for its CPU for too much of the time that it was awake: then
+ * a guest that is trapped waits less. The first wait that is too long counts, and
+ * many that are short.
+ */
+static bool overcommitted(struct kviommu_poller *p)
+{
+	u64 now = ktime_get_ns(), waited = run_delay() - p->waited;
+	unsigned int percent = READ_ONCE(poll_wait);
+	bool over;
+
+	p->awake += now - p->now;
+	p->now = now;
+	over = percent < 100 && waited > WAIT_WINDOW / 100 * percent;
+	if (!over && p->awake < WAIT_WINDOW)
+		return false;
+	p->awake = 0;
+	p->waited += waited;
+	p->resting = clamp(over ? p->resting * 2 : p->resting / 2, 1, REST_MAX);
+	return over;
+}
+
+static void poll_round(struct kviommu_poller *p, bool all)
+{
+	struct kviommu_unit *unit, *next;
+
+	guard(mutex)(&p->lock);
+	list_for_each_entry_safe(unit, next, &p->units, poll_entry)
+		poll_unit(p, unit, all);
+	if (overcommitted(p)) {
+		WRITE_ONCE(p->rest, jiffies + p->resting *
+			   msecs_to_jiffies(READ_ONCE(poll_rest_ms)));
+		let_go_of_all(p, KVIOMMU_POLL_OVERCOMMITTED);
+	} else {
+		balance(p);
+	}
 }
 
 static int poll_thread(void *data)
 {
 	struct kviommu_poller *p = data;
-	struct kviommu_unit *unit, *next;
 	unsigned int round = 0;
 
-	set_freezable();
+	/*
+	 * A CPU that goes away sends those threads to others that may be moved,
+	 * before we are told. This one stays until it is parked, at home.
+	 */
+	if (p->cpu >= 0)
+		migrate_disable();
 	while (!kthread_should_stop()) {
-		bool all = !(++round % ROUNDS_ALL);
+		poll_round(p, !(++round % ROUNDS_ALL));
 
-		mutex_lock(&p->lock);
-		list_for_each_entry_safe(unit, next, &p->units, poll_entry)
-			poll_unit(p, unit, all);
-		mutex_unlock(&p->lock);
-
-		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
-		if (!READ_ONCE(p->nr) && !kthread_should_stop())
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!READ_ONCE(p->nr) && !kthread_should_stop() &&
+		    !kthread_should_park()) {
 			schedule();
+			p->now = ktime_get_ns();
+		}
 		__set_current_state(TASK_RUNNING);
-		try_to_freeze();
-		cond_resched();
+		if (kthread_should_park()) {
+			migrate_enable();
+			kthread_parkme();
+			migrate_disable();
+			p->now = ktime_get_ns();
+		}
+		/* It may go on for days without a sleep. */
+		cond_resched_tasks_rcu_qs();
 		cpu_relax();
 	}
+	if (p->cpu >= 0)
+		migrate_enable();
 	return 0;
 }
 
-static int start_poller(int cpu)
+static int start_poller(int cpu, int node)
 {
 	struct kviommu_poller *p = kzalloc_obj(*p, GFP_KERNEL);
 
 	if (!p)
 		return -ENOMEM;
+	p->cpu = cpu;
+	p->node = node;
 	mutex_init(&p->lock);
 	INIT_LIST_HEAD(&p->units);
-	if (cpu < 0)
-		p->task = kthread_create(poll_thread, p, "kviommu-poll");
-	else
-		p->task = kthread_create_on_node(poll_thread, p, cpu_to_node(cpu),
-						 "kviommu-poll/%d", cpu);
+	p->rest = jiffies;
+	p->resting = 1;
+	p->balance = jiffies;
+	p->task = cpu >= 0 ?
+		  kthread_create_on_cpu(poll_thread, p, cpu, "kviommu-poll/%u") :
+		  kthread_create_on_node(poll_thread, p, node,
+					 "kviommu-poll:%d", node);
 	if (IS_ERR(p->task)) {
 		int ret = PTR_ERR(p->task);
 
 		kfree(p);
 		return ret;
 	}
-	if (cpu >= 0)
-		set_cpus_allowed_ptr(p->task, cpumask_of(cpu));
-	wake_up_process(p->task);
+	set_user_nice(p->task, poll_nice);
 	list_add_tail(&p->entry, &pollers);
+	if (cpu >= 0) {
+		/* Until cpu_online() */
+		kthread_park(p->task);
+	} else {
+		kviommu_compat_affine_node(p->task, node);
+		p->online = true;
+		wake_up_process(p->task);
+	}
 	return 0;
 }
 
-static struct kviommu_poller *least_busy(void)
+static struct kviommu_poller *poller_of(unsigned int cpu)
 {
-	struct kviommu_poller *p, *best = NULL;
+	struct kviommu_poller *p;
 
 	list_for_each_entry(p, &pollers, entry)
-		if (!best || READ_ONCE(p->nr) < READ_ONCE(best->nr))
-			best = p;
-	return best;
+		if (p->cpu == cpu)
+			return p;
+	return NULL;
+}
+
+/* A CPU is there. */
+static int poll_cpu_online(unsigned int cpu)
+{
+	struct kviommu_poller *p = poller_of(cpu);
+
+	if (!p)
+		return 0;
+	/* A thread that was woken to be parked may have lost its place. */
+	set_cpus_allowed_ptr(p->task, cpumask_of(cpu));
+	scoped_guard(mutex, &p->lock)
+		WRITE_ONCE(p->online, true);
+	kthread_unpark(p->task);
+	trace_kviommu_poll_cpu(cpu, true);
+	return 0;
+}
+
+/* It is going away. */
+static int poll_cpu_offline(unsigned int cpu)
+{
+	struct kviommu_poller *p = poller_of(cpu);
+
+	if (!p)
+		return 0;
+	scoped_guard(mutex, &p->lock) {
+		WRITE_ONCE(p->online, false);
+		let_go_of_all(p, KVIOMMU_POLL_OFFLINE);
+	}
+	kthread_park(p->task);
+	trace_kviommu_poll_cpu(cpu, false);
+	return 0;
 }
 
 static int add_to_poller(struct kviommu_unit *unit)
 {
-	struct kviommu_poller *p = least_busy();
+	struct kviommu_poller *p;
 
 	lockdep_assert_held(&unit->poll_lock);
 
 	if (READ_ONCE(unit->closing))
 		return -ENODEV;
+	unit->poll_node = numa_node_id();
+	p = choose(unit->poll_node);
+	if (!p)
+		return -EAGAIN;
 	unit->last_poller = p;
-	mutex_lock(&p->lock);
-	WRITE_ONCE(unit->poller, p);
-	list_add_tail(&unit->poll_entry, &p->units);
-	WRITE_ONCE(p->nr, p->nr + 1);
-	mutex_unlock(&p->lock);
+	scoped_guard(mutex, &p->lock) {
+		if (!p->online)
+			return -EAGAIN;
+		WRITE_ONCE(unit->poller, p);
+		list_add_tail(&unit->poll_entry, &p->units);
+		WRITE_ONCE(p->nr, p->nr + 1);
+	}
 	wake_up_process(p->task);
 	return 0;
 }
@@ -216,7 +472,8 @@ static void adapt(struct kviommu_unit *unit, u64 now)
 bool kviommu_poll_wanted(struct kviommu_unit *unit)
 {
 	return unit->policy.mode != KVIOMMU_MODE_TRAP && unit->poll_asked &&
-	       !unit->polled && unit->fe->ops->pollable(unit->fe);
+	       !unit->polled && unit->fe->ops->pollable(unit->fe) &&
+	       choose(NUMA_NO_NODE);
 }
 
 /**
@@ -241,14 +498,16 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 	adapt(unit, now);
 	unit->fe->ops->poll(unit->fe, true);
 	unit->polled = true;
+	unit->poll_since = now;
 	unit->poll_busy = now;
+	unit->poll_why = KVIOMMU_POLL_STOPPED;
 	kviommu_count(unit, polls, 1);
 	kviommu_unlock(unit);
 
 	ret = kviommu_kvm_track(&unit->kvm, false);
 	if (!ret)
 		ret = add_to_poller(unit);
-	trace_kviommu_poll(unit->id, true, ret);
+	trace_kviommu_poll(unit->id, true, KVIOMMU_POLL_ASKED, ret);
 	/* Back again, then */
 	if (ret)
 		kviommu_unit_defer(unit);
@@ -266,6 +525,7 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
  */
 int kviommu_poll_end(struct kviommu_unit *unit)
 {
+	enum kviommu_poll_why why;
 	int ret = 0;
 
 	if (mutex_lock_killable(&unit->poll_lock))
@@ -284,10 +544,15 @@ int kviommu_poll_end(struct kviommu_unit *unit)
 	}
 	unit->fe->ops->sync(unit->fe);
 	unit->polled = false;
-	unit->poll_asked = false;
+	why = unit->poll_why;
+	/* It was not the guest who had enough of it. */
+	unit->poll_asked = why >= KVIOMMU_POLL_MOVED;
 	unit->fe->ops->poll(unit->fe, false);
+	kviommu_count(unit, polled_ns, ktime_get_ns() - unit->poll_since);
+	if (why == KVIOMMU_POLL_OVERCOMMITTED)
+		kviommu_count(unit, overcommits, 1);
 	kviommu_unlock(unit);
-	trace_kviommu_poll(unit->id, false, ret);
+	trace_kviommu_poll(unit->id, false, why, ret);
 	ret = 0;
 unlock:
 	mutex_unlock(&unit->poll_lock);
@@ -311,36 +576,92 @@ void kviommu_poll_stop(struct kviommu_unit *unit)
 	/* Also waits for a thread that lets go of it by itself. */
 	guard(mutex)(&p->lock);
 	if (unit->poller)
-		let_go(p, unit);
+		let_go(p, unit, KVIOMMU_POLL_STOPPED);
+}
+
+/**
+ * kviommu_poll_cpu() - Say where a unit is polled
+ * @unit: The unit
+ *
+ * Context: process context, not under unit->lock.
+ * Return: the CPU that the thread that polls it runs on, or -1 if none does.
+ */
+int kviommu_poll_cpu(struct kviommu_unit *unit)
+{
+	struct kviommu_poller *p;
+
+	guard(mutex)(&unit->poll_lock);
+	p = unit->last_poller;
+	if (!p)
+		return -1;
+	guard(mutex)(&p->lock);
+	return unit->poller ? task_cpu(p->task) : -1;
+}
+
+/**
+ * kviommu_poll_time() - Say how long a unit was polled
+ * @unit: The unit
+ *
+ * Context: under unit->lock.
+ * Return: the time in ns.
+ */
+u64 kviommu_poll_time(const struct kviommu_unit *unit)
+{
+	return unit->stats.out_polled_ns +
+	       (unit->polled ? ktime_get_ns() - unit->poll_since : 0);
+}
+
+static int start_pollers(const struct cpumask *cpus)
+{
+	int i, ret = 0;
+
+	for_each_cpu(i, cpus) {
+		ret = cpu_possible(i) ? start_poller(i, cpu_to_node(i)) : -EINVAL;
+		if (ret)
+			return ret;
+	}
+	if (!cpumask_empty(cpus))
+		return 0;
+	for_each_online_node(i) {
+		if (nr_cpus_node(i))
+			ret = start_poller(-1, i);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
 /**
  * kviommu_poll_init() - Make the polling threads
  *
- * One for each CPU of the list, which sleep until there is a unit to poll.
+ * One for each CPU of the list, which sleep until there is a unit to poll, or are
+ * parked until there is the CPU.
  *
  * Return: 0; -EINVAL or -ERANGE if the list is wrong; -ENOMEM.
  */
 int kviommu_poll_init(void)
 {
 	cpumask_var_t cpus;
-	int cpu, ret;
+	int ret;
 
 	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
 		return -ENOMEM;
 	ret = cpulist_parse(poll_cpus, cpus);
-	for_each_cpu(cpu, cpus) {
-		if (!ret && !cpu_online(cpu))
-			ret = -EINVAL;
-		if (!ret)
-			ret = start_poller(cpu);
+	if (!ret) {
+		guard(mutex)(&pollers_lock);
+		ret = start_pollers(cpus);
 	}
-	if (!ret && list_empty(&pollers))
-		ret = start_poller(-1);
 	free_cpumask_var(cpus);
-	if (ret)
+	/* For the CPUs that are online, too */
+	if (!ret)
+		ret = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "kviommu:online",
+					poll_cpu_online, poll_cpu_offline);
+	if (ret < 0) {
 		kviommu_poll_exit();
-	return ret;
+		return ret;
+	}
+	hotplug_state = ret;
+	return 0;
 }
 
 /**
@@ -352,7 +673,11 @@ void kviommu_poll_exit(void)
 {
 	struct kviommu_poller *p, *next;
 
+	if (hotplug_state)
+		cpuhp_remove_state(hotplug_state);
+	guard(mutex)(&pollers_lock);
 	list_for_each_entry_safe(p, next, &pollers, entry) {
+		list_del(&p->entry);
 		kthread_stop(p->task);
 		kfree(p);
 	}

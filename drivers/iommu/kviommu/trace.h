@@ -6,6 +6,7 @@
 #define _KVIOMMU_TRACE_H
 
 #include <linux/tracepoint.h>
+#include <uapi/linux/kviommu.h>
 
 TRACE_EVENT(kviommu_reg_write,
 	TP_PROTO(int unit, unsigned int offset, unsigned int len, u64 val),
@@ -148,21 +149,108 @@ TRACE_EVENT(kviommu_unpin,
 	TP_printk("unit %d gfn 0x%llx", __entry->unit, __entry->gfn)
 );
 
+TRACE_EVENT(kviommu_stale,
+	TP_PROTO(int unit, u16 did, u64 iova, bool keep),
+	TP_ARGS(unit, did, iova, keep),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(u16, did)
+		__field(u64, iova)
+		__field(bool, keep)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->did = did;
+		__entry->iova = iova;
+		__entry->keep = keep;
+	),
+	TP_printk("unit=%d did=%u iova=0x%llx %s", __entry->unit, __entry->did,
+		  __entry->iova, __entry->keep ? "kept" : "reused")
+);
+
+TRACE_EVENT(kviommu_policy,
+	TP_PROTO(int unit, const struct kviommu_policy *policy),
+	TP_ARGS(unit, policy),
+	TP_STRUCT__entry(
+		__field(int, unit)
+		__field(u32, mode)
+		__field(u32, strategy)
+		__field(u64, max_pins)
+		__field(u64, max_idle_pins)
+		__field(u64, max_tables)
+		__field(u64, max_domains)
+		__field(u64, max_mapped)
+		__field(u64, max_stale)
+		__field(u64, stale_us)
+		__field(u64, idle_pin_ms)
+		__field(u64, poll_us_min)
+		__field(u64, poll_us_max)
+	),
+	TP_fast_assign(
+		__entry->unit = unit;
+		__entry->mode = policy->mode;
+		__entry->strategy = policy->strategy;
+		__entry->max_pins = policy->max_pins;
+		__entry->max_idle_pins = policy->max_idle_pins;
+		__entry->max_tables = policy->max_tables;
+		__entry->max_domains = policy->max_domains;
+		__entry->max_mapped = policy->max_mapped;
+		__entry->max_stale = policy->max_stale;
+		__entry->stale_us = policy->stale_us;
+		__entry->idle_pin_ms = policy->idle_pin_ms;
+		__entry->poll_us_min = policy->poll_us_min;
+		__entry->poll_us_max = policy->poll_us_max;
+	),
+	TP_printk("unit %d mode %s strategy %s max_pins %llu max_idle_pins %llu max_tables %llu max_domains %llu max_mapped %llu max_stale %llu stale_us %llu idle_pin_ms %llu poll_us %llu to %llu",
+		  __entry->unit,
+		  __print_symbolic(__entry->mode, { 0, "trap" },
+				   { 1, "sidecore" }, { 2, "adaptive" }),
+		  __print_symbolic(__entry->strategy, { 0, "strict" },
+				   { 1, "async" }, { 2, "deferred" },
+				   { 3, "optimistic" }),
+		  __entry->max_pins, __entry->max_idle_pins,
+		  __entry->max_tables, __entry->max_domains,
+		  __entry->max_mapped, __entry->max_stale,
+		  __entry->stale_us, __entry->idle_pin_ms,
+		  __entry->poll_us_min, __entry->poll_us_max)
+);
+
 TRACE_EVENT(kviommu_poll,
-	TP_PROTO(int unit, bool on, int err),
-	TP_ARGS(unit, on, err),
+	TP_PROTO(int unit, bool on, int why, int err),
+	TP_ARGS(unit, on, why, err),
 	TP_STRUCT__entry(
 		__field(int, unit)
 		__field(bool, on)
+		__field(int, why)
 		__field(int, err)
 	),
 	TP_fast_assign(
 		__entry->unit = unit;
 		__entry->on = on;
+		__entry->why = why;
 		__entry->err = err;
 	),
-	TP_printk("unit %d %s: error %d", __entry->unit,
-		  __entry->on ? "polled" : "trapped", __entry->err)
+	TP_printk("unit %d %s, %s: error %d", __entry->unit,
+		  __entry->on ? "polled" : "trapped",
+		  __print_symbolic(__entry->why, { 0, "asked" }, { 1, "idle" },
+				   { 2, "stopped" }, { 3, "moved" },
+				   { 4, "offline" }, { 5, "overcommitted" }),
+		  __entry->err)
+);
+
+TRACE_EVENT(kviommu_poll_cpu,
+	TP_PROTO(int cpu, bool on),
+	TP_ARGS(cpu, on),
+	TP_STRUCT__entry(
+		__field(int, cpu)
+		__field(bool, on)
+	),
+	TP_fast_assign(
+		__entry->cpu = cpu;
+		__entry->on = on;
+	),
+	TP_printk("cpu %d thread %s", __entry->cpu,
+		  __entry->on ? "unparked" : "parked")
 );
 
 TRACE_EVENT(kviommu_fault,

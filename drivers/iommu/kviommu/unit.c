@@ -6,11 +6,14 @@
 #include <linux/gfp.h>
 #include <linux/idr.h>
 #include <linux/jiffies.h>
+#include <linux/overflow.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/vhost_task.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/time64.h>
+#include <linux/timer.h>
 #include <linux/unaligned.h>
 
 #include "kviommu.h"
@@ -33,6 +36,13 @@ static void begin_step(struct kviommu_unit *unit)
 	unit->deadline = jiffies + (unit->in_poller ? 1 : STEP_TIME);
 }
 
+static void count_latency(struct kviommu_unit *unit, u64 ns)
+{
+	unsigned int i = min(fls64(ns >> 10), KVIOMMU_LATENCY_BUCKETS - 1);
+
+	kviommu_count(unit, latency[i], 1);
+}
+
 /* One piece of work. Return: there is more. */
 static bool unit_step(struct kviommu_unit *unit)
 {
@@ -40,9 +50,15 @@ static bool unit_step(struct kviommu_unit *unit)
 
 	if (READ_ONCE(unit->closing) || !fe->ops->pending(fe))
 		return false;
+	if (!unit->busy_since)
+		unit->busy_since = ktime_get_ns();
 	begin_step(unit);
 	fe->ops->run(fe);
-	return fe->ops->pending(fe);
+	if (fe->ops->pending(fe))
+		return true;
+	count_latency(unit, ktime_get_ns() - unit->busy_since);
+	unit->busy_since = 0;
+	return false;
 }
 
 /**
@@ -58,21 +74,37 @@ void kviommu_unit_defer(struct kviommu_unit *unit)
 	vhost_task_wake(unit->worker);
 }
 
+/**
+ * kviommu_unit_wake() - Let the worker look for what has grown too old
+ * @unit: The unit
+ * @us: In how many microseconds, at the latest; it may be a little more
+ *
+ * Context: any that may take a spinlock.
+ */
+void kviommu_unit_wake(struct kviommu_unit *unit, u64 us)
+{
+	unsigned int n = min_t(u64, us, 10 * USEC_PER_SEC);
+
+	timer_reduce(&unit->timer, jiffies + usecs_to_jiffies(n));
+}
+
+static void unit_timer(struct timer_list *timer)
+{
+	kviommu_unit_defer(container_of(timer, struct kviommu_unit, timer));
+}
+
 /* A polling thread may leave a flush, and more idle pins than there may be. */
 static bool unit_untidy(const struct kviommu_unit *unit)
 {
-	return READ_ONCE(unit->nr_release) ||
+	return (READ_ONCE(unit->nr_release) && !READ_ONCE(unit->stale.since)) ||
 	       READ_ONCE(unit->pins.idle) > unit->policy.max_idle_pins;
 }
 
 static void unit_tidy(struct kviommu_unit *unit)
 {
-	if (!unit_untidy(unit))
-		return;
 	mutex_lock(&unit->map_lock);
-	kviommu_unit_flush(unit);
-	if (unit->pins.idle > unit->policy.max_idle_pins)
-		kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
+	kviommu_stale_expire(unit);
+	kviommu_pin_tidy(unit);
 	mutex_unlock(&unit->map_lock);
 }
 
@@ -311,6 +343,7 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	INIT_LIST_HEAD(&unit->domains);
 	INIT_LIST_HEAD(&unit->poll_entry);
 	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
+	timer_setup(&unit->timer, unit_timer, 0);
 	return unit;
 }
 
@@ -320,12 +353,14 @@ static void unit_release(struct kviommu_unit *unit)
 	/* Unpins everything. */
 	kviommu_access_put(&unit->access);
 	xa_destroy(&unit->pins.chunks);
+	kviommu_stale_free(&unit->stale);
 	if (unit->fe)
 		unit->fe->ops->destroy(unit->fe);
 	unit->fe = NULL;
 	if (unit->page)
 		put_page(unit->page);
 	unit->page = NULL;
+	kviommu_pin_stop(unit);
 	if (unit->worker)
 		vhost_task_stop(unit->worker);
 	unit->worker = NULL;
@@ -345,10 +380,14 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 
 	if (unit->created) {
 		WRITE_ONCE(unit->closing, true);
+		kviommu_sysfs_remove(unit);
 		kviommu_debugfs_remove(unit);
 		/* Waits for vCPUs that write. */
 		kviommu_kvm_stop(&unit->kvm);
 		kviommu_poll_stop(unit);
+		/* It begins no more. */
+		timer_shutdown_sync(&unit->timer);
+		kviommu_pin_stop(unit);
 		vhost_task_stop(unit->worker);
 		unit->worker = NULL;
 		kviommu_kvm_put(&unit->kvm);
@@ -410,6 +449,12 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	ret = unit_start_worker(unit);
 	if (ret)
 		goto release;
+	ret = kviommu_stale_alloc(&unit->stale, &unit->policy);
+	if (ret)
+		goto release;
+	ret = kviommu_pin_start(unit);
+	if (ret)
+		goto release;
 	ret = -ENOMEM;
 	unit->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!unit->page)
@@ -426,15 +471,21 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	ret = kviommu_access_get(&unit->access, cmd->iommufd, cmd->ioas_id);
 	if (ret)
 		goto release;
-	ret = kviommu_kvm_get(&unit->kvm, cmd->kvm_fd);
+	ret = kviommu_sysfs_add(unit);
 	if (ret)
 		goto release;
+	ret = kviommu_kvm_get(&unit->kvm, cmd->kvm_fd);
+	if (ret)
+		goto remove;
 	unit->mm = current->mm;
-	/* Pairs with the acquire in kviommu_mmap(), which takes no lock. */
+	/* Pairs with the acquires of who takes no lock before. */
 	smp_store_release(&unit->created, true);
 	kviommu_debugfs_add(unit);
+	kviommu_sysfs_announce(unit);
 	return 0;
 
+remove:
+	kviommu_sysfs_remove(unit);
 release:
 	unit_release(unit);
 	return ret;
@@ -539,33 +590,50 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 static int set_policy(struct kviommu_unit *unit,
 		      const struct kviommu_policy *policy)
 {
-	int ret = kviommu_policy_check(policy, &unit->policy);
+	struct kviommu_stale stale;
+	int ret;
 
+	ret = kviommu_policy_check(policy, &unit->policy);
+	if (!ret)
+		ret = kviommu_stale_alloc(&stale, policy);
 	if (ret)
 		return ret;
 	mutex_lock(&unit->map_lock);
+	kviommu_stale_end(unit);
+	swap(unit->stale, stale);
 	unit->policy = *policy;
 	kviommu_pin_trim(unit, policy->max_idle_pins);
+	/* What it says of their age is from now on. */
+	unit->pins.ticking = false;
+	kviommu_pin_tidy(unit);
 	mutex_unlock(&unit->map_lock);
+	kviommu_stale_free(&stale);
 	return 0;
 }
 
 /**
- * kviommu_unit_set_policy() - KVIOMMU_SET_POLICY
+ * kviommu_unit_change_policy() - KVIOMMU_SET_POLICY, or one member of it
  * @unit: The unit
- * @policy: What to put in force
+ * @offset: Where the change is, in struct kviommu_policy
+ * @value: What to put there
+ * @size: How many bytes
  *
  * Context: process context, no locks.
  * Return: 0 or an error of the ioctl.
  */
-int kviommu_unit_set_policy(struct kviommu_unit *unit,
-			    const struct kviommu_policy *policy)
+int kviommu_unit_change_policy(struct kviommu_unit *unit, unsigned int offset,
+			       const void *value, unsigned int size)
 {
+	struct kviommu_policy policy;
 	int ret;
 
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
-	ret = set_policy(unit, policy);
+	policy = unit->policy;
+	memcpy((void *)&policy + offset, value, size);
+	ret = set_policy(unit, &policy);
+	if (!ret)
+		trace_kviommu_policy(unit->id, &policy);
 	kviommu_unlock(unit);
 	if (ret)
 		return ret;
@@ -603,6 +671,56 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 			ret = kviommu_refresh(unit, &p);
 		kviommu_unlock(unit);
 	} while (ret == -EAGAIN);
+	return ret;
+}
+
+/* Some device reaches all of the IOAS, which iommufd has pinned for it. */
+static bool unit_has_identity(struct kviommu_unit *unit)
+{
+	struct kviommu_group *group;
+
+	list_for_each_entry(group, &unit->groups, entry)
+		if (group->bound.type == KVIOMMU_BIND_IDENTITY)
+			return true;
+	return false;
+}
+
+/**
+ * kviommu_unit_release_pins() - KVIOMMU_RELEASE_PINS
+ * @unit: The unit
+ * @cmd: The arguments; out_in_use is filled in
+ *
+ * Context: process context, no locks.
+ * Return: 0 or an error of the ioctl.
+ */
+int kviommu_unit_release_pins(struct kviommu_unit *unit,
+			      struct kviommu_release_pins *cmd)
+{
+	struct kviommu_range range;
+	bool identity;
+	u64 last;
+	int ret;
+
+	if (!cmd->length || !PAGE_ALIGNED(cmd->gpa | cmd->length) ||
+	    check_add_overflow(cmd->gpa, cmd->length - 1, &last))
+		return -EINVAL;
+	range = (struct kviommu_range){ cmd->gpa >> PAGE_SHIFT,
+					last >> PAGE_SHIFT };
+	cmd->out_in_use = 0;
+	do {
+		cond_resched();
+		if (mutex_lock_killable(&unit->lock))
+			return -EINTR;
+		begin_step(unit);
+		mutex_lock(&unit->map_lock);
+		kviommu_stale_end(unit);
+		ret = kviommu_pin_release(unit, &range, &cmd->out_in_use);
+		mutex_unlock(&unit->map_lock);
+		identity = unit_has_identity(unit);
+		kviommu_unlock(unit);
+	} while (ret == -EAGAIN);
+	if (identity)
+		cmd->out_in_use = cmd->length >> PAGE_SHIFT;
 	return ret;
 }
 
@@ -649,7 +767,10 @@ void kviommu_unit_get_stats(struct kviommu_unit *unit,
 	mutex_lock(&unit->map_lock);
 	*stats = unit->stats;
 	stats->out_pinned = unit->pins.pinned;
+	stats->out_idle = unit->pins.idle;
+	stats->out_stale = kviommu_stale_pages(unit);
 	stats->out_polled = unit->polled;
+	stats->out_polled_ns = kviommu_poll_time(unit);
 	stats->out_table_bytes = kviommu_merge_bytes(unit) +
 				 kviommu_pin_bytes(unit);
 	mutex_unlock(&unit->map_lock);

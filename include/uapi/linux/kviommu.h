@@ -49,6 +49,7 @@ enum {
 	KVIOMMU_CMD_SET_POLICY = 0x08,
 	KVIOMMU_CMD_GET_POLICY = 0x09,
 	KVIOMMU_CMD_REFRESH = 0x0a,
+	KVIOMMU_CMD_RELEASE_PINS = 0x0b,
 };
 
 /**
@@ -350,6 +351,8 @@ struct kviommu_reset {
  * @out_polled: 1 while the guest's register writes are polled, 0 while they are
  *              trapped
  * @out_polled_ns: How long it was polled, in ns
+ * @out_overcommits: How often that ended because the CPU of the polling thread had
+ *                   other things to do
  * @out_idle: Pages of @out_pinned that nothing uses
  * @out_reclaims: Idle pins that were given back for their age, for memory
  *                pressure, or because the VMM asked
@@ -387,6 +390,7 @@ struct kviommu_stats {
 	__aligned_u64 out_polls;
 	__aligned_u64 out_polled;
 	__aligned_u64 out_polled_ns;
+	__aligned_u64 out_overcommits;
 	__aligned_u64 out_idle;
 	__aligned_u64 out_reclaims;
 	__aligned_u64 out_stale;
@@ -515,5 +519,45 @@ struct kviommu_refresh {
 };
 
 #define KVIOMMU_REFRESH _IO(KVIOMMU_TYPE, KVIOMMU_CMD_REFRESH)
+
+/**
+ * struct kviommu_release_pins - ioctl(KVIOMMU_RELEASE_PINS)
+ * @size: sizeof(struct kviommu_release_pins)
+ * @flags: Must be 0
+ * @gpa: Guest physical address of the first page, in bytes, a multiple of 4096
+ * @length: How many bytes, a multiple of 4096 and not 0
+ * @out_in_use: How many pages of 4 KiB of these are in use and stay pinned
+ *
+ * Give pins of guest memory back now, whose pages the VMM is about to discard or
+ * to replace: for those that the guest gave to a balloon, or reported to be free.
+ * When this returns no page of the range is pinned that nothing uses, and all
+ * translations of the unit that the guest removed are taken down and flushed, so
+ * that they use none.
+ *
+ * A page is in use if a translation leads to it, or if it is a table of the guest
+ * that the unit follows. The VMM should not discard pages of a range where there
+ * are such: devices would go on with the memory of before, not with that which
+ * the guest sees. It may ask for smaller ranges to find out which they are, but
+ * for pages that it gave away a guest has no reason to have any. When a device
+ * reaches the whole IOAS (kviommu_stats.out_identity_devices is not 0) all of the
+ * range counts as in use, also what the IOAS does not have.
+ *
+ * The answer holds as long as the guest maps no page of the range. The range may
+ * be larger than what the IOAS has, or have been unmapped from it.
+ *
+ * Errors beside the general ones:
+ *
+ *  - EINVAL: @gpa or @length is not a multiple of 4096, @length is 0, or the range
+ *    goes beyond the end of 64 bits.
+ */
+struct kviommu_release_pins {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 gpa;
+	__aligned_u64 length;
+	__aligned_u64 out_in_use;
+};
+
+#define KVIOMMU_RELEASE_PINS _IO(KVIOMMU_TYPE, KVIOMMU_CMD_RELEASE_PINS)
 
 #endif /* _UAPI_LINUX_KVIOMMU_H */

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the guest has unmapped and its devices may still reach, under any other
+ * strategy than strict: translations that are kept in the hope that the guest
+ * asks for them again (optimistic), and those that are gone from the tables but
+ * not from the physical IOTLB. There is a limit to their number and to their
+ * age, and until their end the pages are pinned.
+ *
+ * A translation that is kept is marked in its slot of the shadow copy, and stands
+ * in a ring, the oldest first. When the guest asks for it again only the mark
+ * goes: so an entry of the ring may be about what is not stale any more, or is
+ * again, with another entry. A few bits in the slot tell most of these.
+ */
+#include <linux/ktime.h>
+#include <linux/log2.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/time64.h>
+
+#include "kviommu.h"
+#include "trace.h"
+
+/* At the limit of their number, how many are taken down with one flush */
+#define BATCH	64
+
+/**
+ * struct kviommu_stale_entry - A translation that was kept
+ * @serial: Of its domain
+ * @iova: Its address
+ * @since: When the guest removed it, in ns
+ */
+struct kviommu_stale_entry {
+	u64 serial;
+	u64 iova;
+	u64 since;
+};
+
+static u64 age_max(const struct kviommu_unit *unit)
+{
+	return unit->policy.stale_us * NSEC_PER_USEC;
+}
+
+/* What a device may still reach since then ends with the next flush. */
+static void note_since(struct kviommu_stale *stale, u64 since)
+{
+	if (!stale->since || since < stale->since)
+		stale->since = since;
+}
+
+static void note_peak(struct kviommu_unit *unit)
+{
+	u64 n = kviommu_stale_pages(unit);
+
+	if (n > unit->stats.out_stale_peak)
+		WRITE_ONCE(unit->stats.out_stale_peak, n);
+}
+
+/* The domain of an entry, which may be gone. Often it is the last one's. */
+static struct kviommu_domain *find_domain(struct kviommu_unit *unit, u64 serial,
+					  struct kviommu_domain *last)
+{
+	struct kviommu_domain *domain;
+
+	if (last && last->serial == serial)
+		return last;
+	list_for_each_entry(domain, &unit->domains, entry)
+		if (domain->serial == serial)
+			return domain;
+	return NULL;
+}
+
+/*
+ * Take down the oldest entries: @n of them, and those that are older than
+ * @before. They are to be flushed.
+ */
+static void take_down(struct kviommu_unit *unit, u32 n, u64 before)
+{
+	struct kviommu_stale *stale = &unit->stale;
+	struct kviommu_domain *domain = NULL;
+
+	while (stale->tail != stale->head) {
+		u32 i = stale->tail & (stale->size - 1);
+		struct kviommu_stale_entry *e = &stale->ring[i];
+
+		if (!n && e->since >= before)
+			break;
+		n -= !!n;
+		stale->tail++;
+		domain = find_domain(unit, e->serial, domain);
+		if (domain && kviommu_merge_end_stale(domain, e->iova, i))
+			note_since(stale, e->since);
+		cond_resched();
+	}
+}
+
+/**
+ * kviommu_stale_keep() - Keep a translation of 4 KiB that the guest removed
+ * @domain: Its domain
+ * @iova: Its I/O virtual address
+ *
+ * Context: under map_lock, may sleep.
+ * Return: a tag, of which kviommu_merge_end_stale() gets the lowest bits; -1 if it
+ * is not to be kept.
+ */
+int kviommu_stale_keep(struct kviommu_domain *domain, u64 iova)
+{
+	struct kviommu_unit *unit = domain->unit;
+	struct kviommu_stale *stale = &unit->stale;
+	u32 i;
+
+	if (!stale->size)
+		return -1;
+	if (kviommu_stale_pages(unit) >= unit->policy.max_stale ||
+	    stale->head - stale->tail == stale->size) {
+		take_down(unit, BATCH, 0);
+		kviommu_unit_flush(unit);
+	}
+	i = stale->head++ & (stale->size - 1);
+	stale->ring[i] = (struct kviommu_stale_entry){
+		domain->serial, iova, ktime_get_ns()
+	};
+	stale->kept++;
+	note_peak(unit);
+	trace_kviommu_stale(unit->id, domain->did, iova, true);
+	return i;
+}
+
+/**
+ * kviommu_stale_reuse() - The guest asks for a translation that was kept
+ * @domain: Its domain
+ * @iova: Its I/O virtual address
+ *
+ * Context: under map_lock.
+ */
+void kviommu_stale_reuse(struct kviommu_domain *domain, u64 iova)
+{
+	struct kviommu_unit *unit = domain->unit;
+
+	unit->stale.kept--;
+	kviommu_count(unit, reuses, 1);
+	trace_kviommu_stale(unit->id, domain->did, iova, false);
+}
+
+/**
+ * kviommu_stale_flushed() - What was unmapped is flushed
+ * @unit: The unit
+ *
+ * Context: under map_lock.
+ */
+void kviommu_stale_flushed(struct kviommu_unit *unit)
+{
+	struct kviommu_stale *stale = &unit->stale;
+	u64 ns;
+
+	stale->hurry = false;
+	if (!stale->since)
+		return;
+	ns = ktime_get_ns() - stale->since;
+	stale->since = 0;
+	if (ns > unit->stats.out_stale_ns_max)
+		WRITE_ONCE(unit->stats.out_stale_ns_max, ns);
+}
+
+/**
+ * kviommu_stale_flush() - The guest waits for the end of what it invalidated
+ * @unit: The unit
+ *
+ * Flushes, if the strategy or what was done asks for it: the guest must not meet
+ * an old translation where it has put a new one.
+ *
+ * Context: under map_lock, may sleep.
+ */
+void kviommu_stale_flush(struct kviommu_unit *unit)
+{
+	struct kviommu_stale *stale = &unit->stale;
+	u32 strategy = unit->policy.strategy;
+
+	if (strategy == KVIOMMU_STRATEGY_STRICT || stale->hurry ||
+	    kviommu_stale_pages(unit) > unit->policy.max_stale)
+		kviommu_unit_flush(unit);
+	if (!unit->nr_release && !stale->kept)
+		return;
+	if (unit->nr_release && !stale->since)
+		stale->since = ktime_get_ns();
+	note_peak(unit);
+	if (strategy == KVIOMMU_STRATEGY_ASYNC)
+		kviommu_unit_defer(unit);
+	else
+		kviommu_unit_wake(unit, unit->policy.stale_us);
+}
+
+/**
+ * kviommu_stale_expire() - Take down and flush what is too old
+ * @unit: The unit
+ *
+ * Context: under map_lock, may sleep.
+ */
+void kviommu_stale_expire(struct kviommu_unit *unit)
+{
+	struct kviommu_stale *stale = &unit->stale;
+	u64 now = ktime_get_ns(), oldest = now;
+
+	if (now > age_max(unit))
+		take_down(unit, 0, now - age_max(unit));
+	if (unit->policy.strategy <= KVIOMMU_STRATEGY_ASYNC || !stale->since ||
+	    now - stale->since >= age_max(unit))
+		kviommu_unit_flush(unit);
+
+	if (stale->tail != stale->head)
+		oldest = stale->ring[stale->tail & (stale->size - 1)].since;
+	if (stale->since)
+		oldest = min(oldest, stale->since);
+	if (oldest != now)
+		kviommu_unit_wake(unit, (oldest + age_max(unit) - now) /
+				  NSEC_PER_USEC);
+}
+
+/**
+ * kviommu_stale_end() - Take down and flush all that is stale
+ * @unit: The unit
+ *
+ * Context: under map_lock, may sleep.
+ * Return: true if there was any.
+ */
+bool kviommu_stale_end(struct kviommu_unit *unit)
+{
+	bool any = kviommu_stale_pages(unit);
+
+	take_down(unit, 0, U64_MAX);
+	kviommu_unit_flush(unit);
+	return any;
+}
+
+/**
+ * kviommu_stale_pages() - How much is stale, or not yet flushed
+ * @unit: The unit
+ *
+ * Context: under map_lock.
+ * Return: pages of 4 KiB.
+ */
+u64 kviommu_stale_pages(const struct kviommu_unit *unit)
+{
+	return unit->stale.kept + unit->frames;
+}
+
+/**
+ * kviommu_stale_alloc() - Make room for what a policy says
+ * @stale: Where to
+ * @policy: The policy
+ *
+ * Context: process context of the VMM.
+ * Return: 0 or -ENOMEM.
+ */
+int kviommu_stale_alloc(struct kviommu_stale *stale,
+			const struct kviommu_policy *policy)
+{
+	*stale = (struct kviommu_stale){};
+	if (policy->strategy != KVIOMMU_STRATEGY_OPTIMISTIC ||
+	    !policy->max_stale)
+		return 0;
+	stale->size = roundup_pow_of_two(clamp(policy->max_stale, BATCH, SZ_1M));
+	stale->ring = kvmalloc_array(stale->size, sizeof(*stale->ring),
+				     KVIOMMU_GFP);
+	return stale->ring ? 0 : -ENOMEM;
+}
+
+/**
+ * kviommu_stale_free() - Free that
+ * @stale: Where; nothing is stale any more
+ */
+void kviommu_stale_free(struct kviommu_stale *stale)
+{
+	kvfree(stale->ring);
+	*stale = (struct kviommu_stale){};
+}
