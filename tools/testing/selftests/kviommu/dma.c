@@ -10,7 +10,7 @@
 
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
 
@@ -53,33 +53,17 @@ FIXTURE_VARIANT(dma) {
 #define MAX_BITS 57
 #define MAX_LEVELS 5
 
-FIXTURE_VARIANT_ADD(dma, trap_57bit_5level) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 57 },
-	.levels = 5,
-};
-
-FIXTURE_VARIANT_ADD(dma, trap_57bit_4level) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 57 },
-	.levels = 4,
-};
+UNIT_VARIANT(dma, trap, TRAP, STRICT, .config.aw_bits = 57, .levels = 5);
+UNIT_VARIANT(dma, trap_57bit_4level, TRAP, STRICT, .config.aw_bits = 57, .levels = 4);
+#define DMA_VARIANTS(fixture, ...)	UNIT_VARIANT(fixture, trap, TRAP, STRICT, ##__VA_ARGS__)
 #else
 #define MAX_BITS 48
 #define MAX_LEVELS 4
 
-FIXTURE_VARIANT_ADD(dma, trap_48bit_4level) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
-	.levels = 4,
-};
-
-FIXTURE_VARIANT_ADD(dma, trap_48bit_3level) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
-	.levels = 3,
-};
-
-FIXTURE_VARIANT_ADD(dma, trap_39bit_3level) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 39 },
-	.levels = 3,
-};
+UNIT_VARIANTS(dma, .config.aw_bits = 48, .levels = 4);
+UNIT_VARIANT(dma, trap_48bit_3level, TRAP, STRICT, .config.aw_bits = 48, .levels = 3);
+UNIT_VARIANT(dma, trap_39bit_3level, TRAP, STRICT, .config.aw_bits = 39, .levels = 3);
+#define DMA_VARIANTS			UNIT_VARIANTS
 #endif
 
 FIXTURE_SETUP(dma)
@@ -132,7 +116,7 @@ TEST_F(dma, crosses_pages)
 	RUN(g_map, 0, 0x11000, PAGE(3), 1, MAP_RW);
 	fill_unique(ram + PAGE(3), PAGE_SIZE);
 	fill_unique(ram + PAGE(7), 2 * PAGE_SIZE);
-	RUN(g_dma, 0, EDU_TO_RAM, 0x11000 - 64, 0, 128);
+	dma_run(&self->u, 0, EDU_TO_RAM, 0x11000 - 64, 0, 128);
 	EXPECT_EQ(0, memcmp(ram + PAGE(8) - 64, pattern, 64));
 	EXPECT_EQ(0, memcmp(ram + PAGE(3), pattern + 64, 64));
 	EXPECT_NE(0, memcmp(ram + PAGE(8), pattern + 64, 64));
@@ -148,7 +132,8 @@ TEST_F(dma, crosses_into_unmapped)
 	RUN(g_unmap, 0, 0x11000, 1, 0);
 	fill_unique(ram + PAGE(0), 2 * PAGE_SIZE);
 	memcpy(before, ram + PAGE(1), 64);
-	RUN(g_dma, 0, EDU_TO_RAM, 0x11000 - 64, 0, 128);
+	unit_wait_stale(&self->u);
+	dma_run(&self->u, 0, EDU_TO_RAM, 0x11000 - 64, 0, 128);
 	EXPECT_EQ(0, memcmp(ram + PAGE(1) - 64, pattern, 64));
 	EXPECT_EQ(0, memcmp(ram + PAGE(1), before, 64));
 }
@@ -195,7 +180,7 @@ TEST_F_TIMEOUT(dma, fault_in_log, 60)
 	ASSERT_LE(0, fd);
 	ASSERT_LE(0, lseek(fd, 0, SEEK_END));
 	for (i = 0; i < 200; i++, iova += PAGE_SIZE) {
-		RUN(g_dma, 0, EDU_TO_RAM, iova, 0, 4);
+		dma_run(&self->u, 0, EDU_TO_RAM, iova, 0, 4);
 		if (log_has_fault(fd, iova))
 			break;
 	}
@@ -232,8 +217,8 @@ static bool host_knows_write_only(void)
 	REQUIRE(!ioas_map(iommufd, ioas, 0x20000, mem + PAGE_SIZE, PAGE_SIZE,
 			  IOAS_RW));
 	REQUIRE(!edu_attach_ioas(&edu, ioas));
-	edu_dma(&edu, EDU_FROM_RAM, 0x10000, 0, DMA_LEN);
-	edu_dma(&edu, EDU_TO_RAM, 0x20000, 0, DMA_LEN);
+	edu_dma(&edu, EDU_FROM_RAM, 0x10000, EDU_PATTERN_SIZE, DMA_LEN);
+	edu_dma(&edu, EDU_TO_RAM, 0x20000, EDU_PATTERN_SIZE, DMA_LEN);
 	leaks = !memcmp(mem, mem + PAGE_SIZE, DMA_LEN);
 	edu_close(&edu);
 	close(iommufd);
@@ -552,16 +537,16 @@ TEST_F(dma, batch)
 	a = unit_stats(&self->u);
 	RUN(map_batch, 16, true);
 	b = unit_stats(&self->u);
-	EXPECT_EQ(16, b.out_maps - a.out_maps);
+	EXPECT_EQ(16, MAPS(b) - MAPS(a));
 	EXPECT_EQ(17, b.out_descriptors - a.out_descriptors);
-	EXPECT_EQ(1, b.out_reg_writes - a.out_reg_writes);
+	EXPECT_TRAPS(&self->u, 1, b.out_reg_writes - a.out_reg_writes);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x200000, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, WRITE(0x200000 + 30 * PAGE_SIZE, PAGE(15)));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x200000 + 29 * PAGE_SIZE, PAGE(15)));
 	RUN(map_batch, 16, false);
 	a = unit_stats(&self->u);
-	EXPECT_EQ(16, a.out_unmaps - b.out_unmaps);
-	EXPECT_EQ(1, a.out_syncs - b.out_syncs);
+	EXPECT_EQ(16, UNMAPS(a) - UNMAPS(b));
+	EXPECT_SYNCS(&self->u, 1, a.out_syncs - b.out_syncs);
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x200000, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x200000 + 30 * PAGE_SIZE, PAGE(15)));
 }
@@ -602,8 +587,8 @@ TEST_F(dma, neighbour_stays)
 	}
 	b = unit_stats(&self->u);
 	/* Never, not even for a moment, was the live one touched. */
-	EXPECT_EQ(n, b.out_maps - a.out_maps);
-	EXPECT_EQ(n, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(n, MAPS(b) - MAPS(a));
+	EXPECT_EQ(n, UNMAPS(b) - UNMAPS(a));
 }
 
 /*
@@ -639,10 +624,7 @@ FIXTURE_VARIANT(single) {
 	unsigned int levels;
 };
 
-FIXTURE_VARIANT_ADD(single, trap) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = MAX_BITS },
-	.levels = MAX_LEVELS,
-};
+DMA_VARIANTS(single, .config.aw_bits = MAX_BITS, .levels = MAX_LEVELS);
 
 /* The unit is set up, its device has no context entry, translation is off. */
 FIXTURE_SETUP(single)
@@ -967,8 +949,8 @@ TEST_F(single, two_devices_one_domain)
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, 0x20000, PAGE(1)));
 	RUN(g_unmap, 0, 0x20000, 1, 0);
 	b = unit_stats(&self->u);
-	EXPECT_EQ(1, b.out_maps - a.out_maps);
-	EXPECT_EQ(1, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(1, MAPS(b) - MAPS(a));
+	EXPECT_EQ(1, UNMAPS(b) - UNMAPS(a));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, 0x20000, PAGE(1)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, 0x20000, PAGE(1)));
 	/* One leaves, the other stays. */
@@ -1018,7 +1000,7 @@ TEST_F(single, shared_pins)
 		RUN(g_map, 0, 0x20000 + i * 0x3000, PAGE(50), 1, MAP_RW);
 	b = unit_stats(&self->u);
 	/* The page, and what tables the guest made for it */
-	EXPECT_EQ(8, b.out_maps - a.out_maps);
+	EXPECT_EQ(8, MAPS(b) - MAPS(a));
 	EXPECT_EQ(8, b.out_mapped - a.out_mapped);
 	EXPECT_GE(2, b.out_pinned - a.out_pinned);
 	/* One goes; the others hold the page. */
@@ -1028,7 +1010,7 @@ TEST_F(single, shared_pins)
 	for (i = 1; i < 8; i++)
 		RUN(g_unmap, 0, 0x20000 + i * 0x3000, 1, 0);
 	c = unit_stats(&self->u);
-	EXPECT_EQ(8, c.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(8, UNMAPS(c) - UNMAPS(a));
 	EXPECT_EQ(a.out_mapped, c.out_mapped);
 	/* Kept in the cache or given back, but not more. */
 	EXPECT_GE(b.out_pinned, c.out_pinned);
@@ -1047,14 +1029,14 @@ TEST_F_TIMEOUT(single, churn, 60)
 	a = unit_stats(&self->u);
 	ASSERT_EQ(1000, RUN(g_churn, 0x20000, PAGE(50), 1000));
 	b = unit_stats(&self->u);
-	EXPECT_EQ(1000, b.out_maps - a.out_maps);
-	EXPECT_EQ(1000, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(1000, MAPS(b) - MAPS(a));
+	EXPECT_EQ(1000, UNMAPS(b) - UNMAPS(a));
 	EXPECT_EQ(4000, b.out_descriptors - a.out_descriptors);
 	/* Where the queue wraps, one fetch may become two. */
 	EXPECT_LE(2000, b.out_batches - a.out_batches);
 	EXPECT_GE(2000 + 4000 / 256 + 1, b.out_batches - a.out_batches);
-	EXPECT_EQ(2000, b.out_reg_writes - a.out_reg_writes);
-	EXPECT_EQ(1000, b.out_syncs - a.out_syncs);
+	EXPECT_TRAPS(&self->u, 2000, b.out_reg_writes - a.out_reg_writes);
+	EXPECT_SYNCS(&self->u, 1000, b.out_syncs - a.out_syncs);
 	EXPECT_EQ(a.out_mapped, b.out_mapped);
 	EXPECT_EQ(a.out_pinned, b.out_pinned);
 	EXPECT_EQ(a.out_table_bytes, b.out_table_bytes);
@@ -1075,7 +1057,8 @@ static __u64 hammer(struct guest *g)
 		g_write32(g, VTD_FECTL, i & 1 ? VTD_ECTL_IM : 0);
 		g_write64(g, VTD_CAP, 0);
 		G_ASSERT(g, g_read32(g, VTD_FEDATA) == i);
-		G_ASSERT(g, g_read64(g, VTD_CAP) == cap);
+		while (g_read64(g, VTD_CAP) != cap)
+			G_ASSERT(g, g->polls);
 		G_ASSERT(g, !g_read32(g, VTD_FSTS));
 	}
 	return i;
@@ -1106,8 +1089,8 @@ TEST_F_TIMEOUT(single, two_vcpus, 60)
 		RUN(g_unmap, 0, 0x20000, 1, 0);
 	}
 	b = unit_stats(&self->u);
-	EXPECT_EQ(505, b.out_maps - a.out_maps);
-	EXPECT_EQ(505, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(505, MAPS(b) - MAPS(a));
+	EXPECT_EQ(505, UNMAPS(b) - UNMAPS(a));
 	EXPECT_EQ(2020, b.out_descriptors - a.out_descriptors);
 	WRITE_ONCE(self->u.vm.g->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, &hammered));
@@ -1135,14 +1118,14 @@ TEST_F_TIMEOUT(single, many_pages, 60)
 	a = unit_stats(&self->u);
 	RUN(map_scattered, iova, 1024);
 	b = unit_stats(&self->u);
-	EXPECT_EQ(1024, b.out_maps - a.out_maps);
+	EXPECT_EQ(1024, MAPS(b) - MAPS(a));
 	EXPECT_EQ(1024, b.out_mapped - a.out_mapped);
 	EXPECT_EQ(DMA_REACHED, WRITE(iova, PAGE(1023)));
 	EXPECT_EQ(DMA_REACHED, WRITE(iova + 1023 * PAGE_SIZE, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, WRITE(iova + 500 * PAGE_SIZE, PAGE(523)));
 	RUN(g_unmap, 0, iova, 1024, 0);
 	a = unit_stats(&self->u);
-	EXPECT_EQ(1024, a.out_unmaps - b.out_unmaps);
+	EXPECT_EQ(1024, UNMAPS(a) - UNMAPS(b));
 	EXPECT_EQ(2, a.out_mapped);
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova, PAGE(1023)));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 500 * PAGE_SIZE, PAGE(523)));
@@ -1162,11 +1145,11 @@ TEST_F(single, stats)
 
 	RUN(g_map, 0, 0x20000, PAGE(10), 10, MAP_RW);
 	b = unit_stats(&self->u);
-	EXPECT_EQ(10, b.out_maps - a.out_maps);
-	EXPECT_EQ(0, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(10, MAPS(b) - MAPS(a));
+	EXPECT_EQ(0, UNMAPS(b) - UNMAPS(a));
 	EXPECT_EQ(2, b.out_descriptors - a.out_descriptors);
 	EXPECT_EQ(1, b.out_batches - a.out_batches);
-	EXPECT_EQ(1, b.out_reg_writes - a.out_reg_writes);
+	EXPECT_TRAPS(&self->u, 1, b.out_reg_writes - a.out_reg_writes);
 	EXPECT_EQ(12, b.out_mapped);
 	EXPECT_EQ(10, b.out_pinned - a.out_pinned);
 	EXPECT_EQ(10, b.out_pin_misses - a.out_pin_misses);
@@ -1174,9 +1157,9 @@ TEST_F(single, stats)
 
 	RUN(g_unmap, 0, 0x20000, 10, 0);
 	a = unit_stats(&self->u);
-	EXPECT_EQ(0, a.out_maps - b.out_maps);
-	EXPECT_EQ(10, a.out_unmaps - b.out_unmaps);
-	EXPECT_EQ(1, a.out_syncs - b.out_syncs);
+	EXPECT_EQ(0, MAPS(a) - MAPS(b));
+	EXPECT_EQ(10, UNMAPS(a) - UNMAPS(b));
+	EXPECT_SYNCS(&self->u, 1, a.out_syncs - b.out_syncs);
 	EXPECT_EQ(2, a.out_mapped);
 	EXPECT_GE(b.out_pinned, a.out_pinned);
 
@@ -1224,9 +1207,11 @@ static __u64 flush_by_register(struct guest *g)
 	__u64 iotlb = VTD_ECAP_IRO(g_read64(g, VTD_ECAP)) + VTD_IOTLB;
 
 	g_write64(g, VTD_CCMD, VTD_CCMD_ICC | VTD_CCMD_GLOBAL);
-	G_ASSERT(g, !(g_read64(g, VTD_CCMD) & VTD_CCMD_ICC));
+	while (g_read64(g, VTD_CCMD) & VTD_CCMD_ICC)
+		G_ASSERT(g, g->polls);
 	g_write64(g, iotlb, VTD_IOTLB_IVT | VTD_IOTLB_GLOBAL);
-	G_ASSERT(g, !(g_read64(g, iotlb) & VTD_IOTLB_IVT));
+	while (g_read64(g, iotlb) & VTD_IOTLB_IVT)
+		G_ASSERT(g, g->polls);
 	return 0;
 }
 
@@ -1237,7 +1222,8 @@ static __u64 flush_page_by_register(struct guest *g, __u64 iova, __u64 did)
 	g_write64(g, iva, iova);
 	g_write64(g, iva + VTD_IOTLB, VTD_IOTLB_IVT | VTD_IOTLB_PSI |
 		  VTD_IOTLB_DID(did));
-	G_ASSERT(g, !(g_read64(g, iva + VTD_IOTLB) & VTD_IOTLB_IVT));
+	while (g_read64(g, iva + VTD_IOTLB) & VTD_IOTLB_IVT)
+		G_ASSERT(g, g->polls);
 	return 0;
 }
 
@@ -1263,12 +1249,31 @@ TEST_F(single, without_queue)
 	EXPECT_EQ(DMA_BLOCKED, WRITE(BOUNCE, BOUNCE_PAGE));
 }
 
-/* What the IOAS forbids, the guest cannot allow. */
-TEST(read_only_memory)
+/* Units of other kinds */
+FIXTURE(other) {
+};
+
+FIXTURE_VARIANT(other) {
+	struct unit_config config;
+};
+
+DMA_VARIANTS(other);
+
+FIXTURE_SETUP(other)
 {
-	struct unit_config config = { .no_ram = true };
+}
+
+FIXTURE_TEARDOWN(other)
+{
+}
+
+/* What the IOAS forbids, the guest cannot allow. */
+TEST_F(other, read_only_memory)
+{
+	struct unit_config config = variant->config;
 	struct unit u;
 
+	config.no_ram = true;
 	unit_open(&u, &config);
 	ASSERT_EQ(0, ioas_map(u.iommufd, u.ioas, 0, u.vm.ram, PAGE(50), IOAS_RW));
 	ASSERT_EQ(0, ioas_map(u.iommufd, u.ioas, PAGE(50), u.vm.ram + PAGE(50),
@@ -1292,11 +1297,12 @@ TEST(read_only_memory)
 	unit_close(&u);
 }
 
-TEST(boot_identity)
+TEST_F(other, boot_identity)
 {
-	struct unit_config config = { .flags = KVIOMMU_CREATE_BOOT_IDENTITY };
+	struct unit_config config = variant->config;
 	struct unit u;
 
+	config.flags = KVIOMMU_CREATE_BOOT_IDENTITY;
 	unit_open(&u, &config);
 	unit_add_device(&u, 0, SID(0));
 	EXPECT_EQ(1, unit_stats(&u).out_identity_devices);
@@ -1328,10 +1334,7 @@ FIXTURE_VARIANT(two_units) {
 	unsigned int levels;
 };
 
-FIXTURE_VARIANT_ADD(two_units, trap) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = MAX_BITS },
-	.levels = MAX_LEVELS,
-};
+DMA_VARIANTS(two_units, .config.aw_bits = MAX_BITS, .levels = MAX_LEVELS);
 
 FIXTURE_SETUP(two_units)
 {
@@ -1526,7 +1529,7 @@ TEST_F_TIMEOUT(dma, address_masks, 60)
 		/* Low address bits do not count. */
 		RUN(flush_page, iova | (size - PAGE_SIZE) | am | VTD_QI_HI_IH, DID);
 		b = unit_stats(&self->u);
-		EXPECT_EQ(am ? 2 : 1, b.out_maps - a.out_maps)
+		EXPECT_EQ(am ? 2 : 1, MAPS(b) - MAPS(a))
 			TH_LOG("mask %llu", am);
 		EXPECT_EQ(DMA_REACHED, WRITE(iova + size - PAGE_SIZE, PAGE(1)));
 		RUN(g_unmap_quiet, 0, iova + (size / 2 & -PAGE_SIZE), 1, 0);
@@ -1540,11 +1543,12 @@ TEST_F_TIMEOUT(dma, address_masks, 60)
 }
 
 /* A width between: tables of 4 levels, of which a part is out of reach */
-TEST(width_of_44_bits)
+TEST_F(other, width_of_44_bits)
 {
-	struct unit_config config = { .aw_bits = 44 };
+	struct unit_config config = variant->config;
 	struct unit u;
 
+	config.aw_bits = 44;
 	unit_open(&u, &config);
 	unit_add_device(&u, 0, SID(0));
 	start_guest(&u, 4);
@@ -1560,12 +1564,11 @@ TEST(width_of_44_bits)
 }
 
 /* Translation enabled by a guest that never set a root table */
-TEST(no_root_table)
+TEST_F(other, no_root_table)
 {
-	struct unit_config config = {};
 	struct unit u;
 
-	unit_open(&u, &config);
+	unit_open(&u, &variant->config);
 	unit_add_device(&u, 0, SID(0));
 	EXPECT_EQ(VTD_GCMD_TE, guest_run(&u.vm, g_enable, true));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(0), PAGE(0)));
@@ -1776,7 +1779,7 @@ TEST_F(single, output_to_interrupts)
 	RUN(g_map, 0, 0x30000, 0xfee00000, 1, MAP_RW);
 	EXPECT_EQ(a.out_mapped, unit_stats(&self->u).out_mapped);
 	EXPECT_EQ(a.out_errors + 1, unit_stats(&self->u).out_errors);
-	RUN(g_dma, 0, EDU_TO_RAM, 0x30000, 0, 4);
+	dma_run(&self->u, 0, EDU_TO_RAM, 0x30000, 0, 4);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
 	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
 }

@@ -16,7 +16,8 @@
  * @iommufd: What it is bound to
  * @bar: Its registers
  * @pattern: What the first EDU_PATTERN_SIZE bytes of its buffer hold, never
- *           zeros, different for each device and each run
+ *           zeros, different for each device and each run. No test may have it
+ *           read to there.
  */
 #define EDU_PATTERN_SIZE	(EDU_BUF_SIZE / 2)
 struct edu {
@@ -37,7 +38,8 @@ void vfio_command(int fd, __u16 bits);
 void *vfio_map_bar(int fd, size_t *size);
 
 /* Path below /dev of the n-th edu device that is bound to vfio-pci, its PCI
- * address, its IOMMU group. Too few devices end the test as failed.
+ * address, its IOMMU group. Too few devices end the test as failed. Programs that
+ * run side by side begin at the device that KVIOMMU_DEVICE says.
  */
 void edu_find(unsigned int n, char path[64], char bdf[32], unsigned int *group);
 
@@ -46,6 +48,8 @@ void edu_open(struct edu *edu, unsigned int n);
 void edu_bind(struct edu *edu, int iommufd);
 /* Give its buffer the pattern, through an IOAS of its own. */
 void edu_seed(struct edu *edu);
+/* The same unless an earlier test of this program did: DMA takes its time. */
+void edu_know(struct edu *edu);
 void edu_close(struct edu *edu);
 
 /*
@@ -59,6 +63,8 @@ bool device_is_free(unsigned int n);
 int edu_attach_ioas(struct edu *edu, __u32 ioas);
 int edu_detach_ioas(struct edu *edu);
 
+/* Wait for the end of a transfer, and let others have the processor meanwhile. */
+void edu_wait(struct edu *edu);
 /* Drive its DMA engine from here, to the end of the transfer. */
 void edu_dma(struct edu *edu, bool to_ram, __u64 iova, __u64 off, __u64 len);
 

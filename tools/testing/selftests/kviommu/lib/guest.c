@@ -51,14 +51,60 @@ __u64 g_peek64(struct guest *g, __u64 reg)
 	return g_read64(g, reg);
 }
 
+/* Until it is done a polled unit leaves a command as it was written. */
+static void wait_command(struct guest *g, __u32 cmd)
+{
+	unsigned long n;
+
+	for (n = 0; cmd && g_read32(g, VTD_GCMD) == cmd; n++) {
+		G_ASSERT_GOT(g, n < PATIENCE, cmd);
+		g_pause();
+	}
+}
+
+static bool pending(struct guest *g)
+{
+	__u64 iro = VTD_ECAP_IRO(g_read64(g, VTD_ECAP));
+
+	if (g_read64(g, VTD_CCMD) & VTD_CCMD_ICC ||
+	    g_read64(g, iro + VTD_IOTLB) & VTD_IOTLB_IVT)
+		return true;
+	return g_read32(g, VTD_GSTS) & VTD_GCMD_QIE &&
+	       !(g_read32(g, VTD_FSTS) & VTD_FSTS_IQE) &&
+	       g_read32(g, VTD_IQH) != g_read32(g, VTD_IQT);
+}
+
+__u64 g_settle(struct guest *g)
+{
+	__u32 cmd = g_read32(g, VTD_GSTS) & VTD_GSTS_STICKY;
+	unsigned long n;
+
+	if (!g->polls)
+		return 0;
+	/* A command that changes nothing is seen after what was written before. */
+	g_write32(g, VTD_GCMD, cmd);
+	wait_command(g, cmd);
+	for (n = 0; pending(g); n++) {
+		G_ASSERT_GOT(g, n < PATIENCE, g_read32(g, VTD_IQH));
+		g_pause();
+	}
+	return 0;
+}
+
 __u64 g_poke32(struct guest *g, __u64 reg, __u64 v)
 {
-	return g_write32(g, reg, v);
+	g_write32(g, reg, v);
+	if (reg != VTD_GCMD)
+		return g_settle(g);
+	if (g->polls)
+		wait_command(g, v);
+	return 0;
 }
 
 __u64 g_poke64(struct guest *g, __u64 reg, __u64 v)
 {
-	return g_write64(g, reg, v);
+	g_write64(g, reg, v);
+	return g_settle(g);
 }
 
 __u64 g_page(struct guest *g)

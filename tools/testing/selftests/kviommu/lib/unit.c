@@ -44,12 +44,44 @@ struct kviommu_policy unit_policy(struct unit *u)
 	return p;
 }
 
-struct kviommu_stats unit_stats(struct unit *u)
+struct kviommu_stats unit_stats_now(struct unit *u)
 {
 	struct kviommu_stats stats;
 
 	REQUIRE(!kviommu_get_stats(u->fd, &stats));
 	return stats;
+}
+
+struct kviommu_stats unit_stats(struct unit *u)
+{
+	if (u->config.strategy != KVIOMMU_STRATEGY_STRICT)
+		unit_wait_stale(u);
+	return unit_stats_now(u);
+}
+
+void unit_wait_stale(struct unit *u)
+{
+	int patience = 10000;
+
+	while (unit_stats_now(u).out_stale) {
+		REQUIRE(patience--);
+		usleep(1000);
+	}
+}
+
+void unit_show(struct unit *u)
+{
+	if (u->vm.g->polls)
+		REQUIRE(!unit_arm(u->fd, u->vm.g->regs));
+}
+
+void unit_poll(struct unit *u)
+{
+	if (!u->vm.g->polls)
+		return;
+	do
+		guest_run(&u->vm, g_flush_global);
+	while (!unit_stats_now(u).out_polled);
 }
 
 void unit_map_regs(struct unit *u)
@@ -65,6 +97,7 @@ void unit_open(struct unit *u, const struct unit_config *config)
 	int err;
 
 	memset(u, 0, sizeof(*u));
+	u->config = *config;
 	vm_open(&u->vm);
 	u->iommufd = iommufd_open();
 	u->ioas = ioas_alloc(u->iommufd);
@@ -79,6 +112,7 @@ void unit_open(struct unit *u, const struct unit_config *config)
 	u->ecap = create.out_ecap;
 	policy = unit_policy(u);
 	policy.mode = config->mode;
+	policy.strategy = config->strategy;
 	REQUIRE(!unit_set_policy(u, &policy));
 	REQUIRE(!kviommu_map_regs(u->fd, &u->regs, NULL));
 	/* In trap mode an answer stands there when the write is done. */
@@ -96,7 +130,7 @@ unsigned int unit_open_device(struct unit *u, unsigned int n, __u32 sid)
 	REQUIRE(i < GUEST_MAX_DEVICES);
 	edu_open(edu, n);
 	edu_bind(edu, u->iommufd);
-	edu_seed(edu);
+	edu_know(edu);
 	REQUIRE(!vm_set_slot(&u->vm, VM_SLOT_BAR + i, gpa, edu->bar,
 			     edu->bar_size, 0));
 	u->vm.g->bar[i] = gpa;
@@ -152,8 +186,21 @@ static enum dma_result compare(const void *got, const void *want, __u64 len)
 	return same ? DMA_GARBLED : DMA_BLOCKED;
 }
 
-enum dma_result dma_write_to(struct unit *u, unsigned int dev, __u64 iova,
-			     void *mem, __u64 len)
+void dma_run(struct unit *u, unsigned int dev, bool to_ram, __u64 iova,
+	     __u64 off, __u64 len)
+{
+	guest_run(&u->vm, g_dma_start, dev, to_ram, iova, off, len);
+	edu_wait(&u->dev[dev]);
+}
+
+static bool has_stale(struct unit *u)
+{
+	return u->config.strategy != KVIOMMU_STRATEGY_STRICT &&
+	       unit_stats_now(u).out_stale;
+}
+
+static enum dma_result write_once(struct unit *u, unsigned int dev, __u64 iova,
+				  void *mem, __u64 len)
 {
 	__u8 before[EDU_PATTERN_SIZE];
 	enum dma_result res;
@@ -161,12 +208,24 @@ enum dma_result dma_write_to(struct unit *u, unsigned int dev, __u64 iova,
 	REQUIRE(len <= EDU_PATTERN_SIZE);
 	fill_unique(mem, len);
 	memcpy(before, mem, len);
-	guest_run(&u->vm, g_dma, dev, EDU_TO_RAM, iova, 0, len);
+	dma_run(u, dev, EDU_TO_RAM, iova, 0, len);
 	res = compare(mem, u->dev[dev].pattern, len);
 	/* Something else than what the device sent is as bad. */
 	if (res == DMA_BLOCKED && memcmp(mem, before, len))
 		return DMA_GARBLED;
 	return res;
+}
+
+enum dma_result dma_write_to(struct unit *u, unsigned int dev, __u64 iova,
+			     void *mem, __u64 len)
+{
+	bool stale = has_stale(u);
+	enum dma_result res = write_once(u, dev, iova, mem, len);
+
+	if (!stale || res == DMA_BLOCKED)
+		return res;
+	unit_wait_stale(u);
+	return write_once(u, dev, iova, mem, len);
 }
 
 enum dma_result dma_write_len(struct unit *u, unsigned int dev, __u64 iova,
@@ -181,23 +240,36 @@ enum dma_result dma_write(struct unit *u, unsigned int dev, __u64 iova,
 	return dma_write_len(u, dev, iova, gpa, DMA_LEN);
 }
 
-enum dma_result dma_read_len(struct unit *u, unsigned int dev, __u64 iova,
-			     __u64 gpa, __u64 bounce, __u64 bounce_gpa,
-			     __u64 len)
+static enum dma_result read_once(struct unit *u, unsigned int dev, __u64 iova,
+				 __u64 gpa, __u64 bounce, __u64 bounce_gpa,
+				 __u64 len)
 {
 	void *mem = vm_hva(&u->vm, gpa), *back = vm_hva(&u->vm, bounce_gpa);
 	__u8 before[EDU_BUF_SIZE - EDU_PATTERN_SIZE];
 
 	REQUIRE(len <= sizeof(before));
 	fill_unique(mem, len);
-	guest_run(&u->vm, g_dma, dev, EDU_FROM_RAM, iova, EDU_PATTERN_SIZE, len);
+	dma_run(u, dev, EDU_FROM_RAM, iova, EDU_PATTERN_SIZE, len);
 	fill_unique(back, len);
 	memcpy(before, back, len);
-	guest_run(&u->vm, g_dma, dev, EDU_TO_RAM, bounce, EDU_PATTERN_SIZE, len);
+	dma_run(u, dev, EDU_TO_RAM, bounce, EDU_PATTERN_SIZE, len);
 	/* Without a way back nothing is known: do not take that for blocked. */
 	if (!memcmp(back, before, len))
 		FATAL("device %u does not reach the bounce page", dev);
 	return compare(back, mem, len);
+}
+
+enum dma_result dma_read_len(struct unit *u, unsigned int dev, __u64 iova,
+			     __u64 gpa, __u64 bounce, __u64 bounce_gpa,
+			     __u64 len)
+{
+	bool stale = has_stale(u);
+	enum dma_result res = read_once(u, dev, iova, gpa, bounce, bounce_gpa, len);
+
+	if (!stale || res == DMA_BLOCKED)
+		return res;
+	unit_wait_stale(u);
+	return read_once(u, dev, iova, gpa, bounce, bounce_gpa, len);
 }
 
 enum dma_result dma_read(struct unit *u, unsigned int dev, __u64 iova,

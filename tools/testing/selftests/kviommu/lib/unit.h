@@ -15,8 +15,8 @@
  * @UNIT_MODE_SIDECORE: By a thread that polls the register page
  * @UNIT_MODE_ADAPTIVE: By that while the guest is busy, else in the exit
  *
- * Every behaviour test runs once in each, as a variant of its fixture: a new
- * mode is a value here, what unit_open() does for it, and a variant.
+ * Every behaviour test runs once in each, as a variant of its fixture, see
+ * UNIT_VARIANTS() in variants.h.
  */
 enum unit_mode {
 	UNIT_MODE_TRAP = KVIOMMU_MODE_TRAP,
@@ -27,6 +27,7 @@ enum unit_mode {
 /**
  * struct unit_config - What a unit is to be like
  * @mode: See &enum unit_mode
+ * @strategy: See &enum kviommu_strategy
  * @aw_bits: 39 to 57; 0 means 48
  * @flags: Of KVIOMMU_CREATE
  * @no_ram: Leave it to the test to map RAM in the IOAS
@@ -34,6 +35,7 @@ enum unit_mode {
  */
 struct unit_config {
 	enum unit_mode mode;
+	enum kviommu_strategy strategy;
 	unsigned int aw_bits;
 	unsigned int flags;
 	bool no_ram;
@@ -42,6 +44,7 @@ struct unit_config {
 
 /**
  * struct unit - A unit with everything around it
+ * @config: What it was opened with
  * @vm: The virtual machine
  * @iommufd: The iommufd
  * @ioas: Its IOAS of guest physical addresses
@@ -53,6 +56,7 @@ struct unit_config {
  * @ecap: From KVIOMMU_CREATE
  */
 struct unit {
+	struct unit_config config;
 	struct vm vm;
 	int iommufd;
 	__u32 ioas;
@@ -128,8 +132,20 @@ static inline int unit_refresh(struct unit *u)
 }
 
 /* These do not fail. */
+struct kviommu_stats unit_stats_now(struct unit *u);
+/* The same when all that the guest has removed is gone, as it is at once if strict */
 struct kviommu_stats unit_stats(struct unit *u);
 struct kviommu_policy unit_policy(struct unit *u);
+
+/* What a device may still reach though the guest has removed it is gone. */
+void unit_wait_stale(struct unit *u);
+/*
+ * What is cleared by writing 1, and is not shown while the unit is polled, is
+ * shown when this returns.
+ */
+void unit_show(struct unit *u);
+/* The unit is polled if it is one that can be: after the next register write. */
+void unit_poll(struct unit *u);
 
 /* The register page as a slot of the guest, and handled */
 void unit_map_regs(struct unit *u);
@@ -146,9 +162,13 @@ enum dma_result {
 	DMA_GARBLED,
 };
 
+/* Have the guest make device dev do a transfer, and wait for its end. */
+void dma_run(struct unit *u, unsigned int dev, bool to_ram, __u64 iova,
+	     __u64 off, __u64 len);
 /*
  * Have the guest make device dev write to iova, and look at the guest's RAM at
- * gpa, which gets fresh contents before.
+ * gpa, which gets fresh contents before. If it arrives, but there were stale
+ * translations, it is done once more when these are gone, and that counts.
  */
 enum dma_result dma_write(struct unit *u, unsigned int dev, __u64 iova,
 			  __u64 gpa);
