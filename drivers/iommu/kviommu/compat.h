@@ -6,12 +6,8 @@
 #ifndef _KVIOMMU_COMPAT_H
 #define _KVIOMMU_COMPAT_H
 
-#include <linux/cpumask.h>
 #include <linux/iommu.h>
-#include <linux/kthread.h>
 #include <linux/module.h>
-#include <linux/sched.h>
-#include <linux/sched/isolation.h>
 #include <linux/slab.h>
 
 /* The namespace became a string in 6.13. */
@@ -48,9 +44,14 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
  * Since 6.14 a thread that was made on a node stays there if it can, also when
  * CPUs come and go, and leaves isolated CPUs alone.
  */
+#ifdef KVIOMMU_NO_KTHREAD_AFFINE
+#include <linux/cpumask.h>
+#include <linux/sched.h>
+#include <linux/sched/isolation.h>
+#include <linux/topology.h>
+
 static inline void kviommu_compat_affine_node(struct task_struct *task, int node)
 {
-#ifndef KVIOMMU_HAVE_KTHREAD_AFFINE
 	cpumask_var_t cpus;
 
 	if (nr_online_nodes == 1 || !zalloc_cpumask_var(&cpus, GFP_KERNEL))
@@ -59,7 +60,9 @@ static inline void kviommu_compat_affine_node(struct task_struct *task, int node
 			housekeeping_cpumask(HK_TYPE_DOMAIN)))
 		set_cpus_allowed_ptr(task, cpus);
 	free_cpumask_var(cpus);
-#endif
 }
+#else
+#define kviommu_compat_affine_node(task, node)	do { } while (0)
+#endif
 
 #endif /* _KVIOMMU_COMPAT_H */
