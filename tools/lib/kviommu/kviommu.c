@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -221,6 +222,27 @@ int kviommu_refresh(int fd)
 	return call(fd, KVIOMMU_REFRESH, &refresh);
 }
 
+/**
+ * kviommu_release_pins() - KVIOMMU_RELEASE_PINS: give back what nothing uses
+ * @fd: A unit
+ * @gpa: Guest physical address of the first page
+ * @length: How many bytes, in whole pages of 4 KiB
+ * @in_use: How many pages are in use and stay pinned; may be NULL
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_release_pins(int fd, __u64 gpa, __u64 length, __u64 *in_use)
+{
+	struct kviommu_release_pins release = {
+		.size = sizeof(release), .gpa = gpa, .length = length,
+	};
+	int ret = call(fd, KVIOMMU_RELEASE_PINS, &release);
+
+	if (in_use)
+		*in_use = release.out_in_use;
+	return ret;
+}
+
 static const char *const modes[] = {
 	[KVIOMMU_MODE_TRAP] = "trap",
 	[KVIOMMU_MODE_SIDECORE] = "sidecore",
@@ -318,6 +340,7 @@ const struct kviommu_field kviommu_stats_fields[] = {
 	COUNTER(polls),
 	LEVEL(polled),
 	COUNTER(polled_ns),
+	COUNTER(overcommits),
 	LEVEL(idle),
 	COUNTER(reclaims),
 	LEVEL(stale),
@@ -326,6 +349,12 @@ const struct kviommu_field kviommu_stats_fields[] = {
 	COUNTER(reuses),
 	{}
 };
+
+/* All of them? */
+static_assert(offsetof(struct kviommu_stats, out_latency) ==
+	      offsetof(struct kviommu_stats, out_reg_writes) +
+	      (COUNT(kviommu_stats_fields) - 1) * sizeof(__u64),
+	      "a member of struct kviommu_stats has no name");
 
 #define POLICY(name)	{ #name, offsetof(struct kviommu_policy, name), true }
 
@@ -342,6 +371,11 @@ const struct kviommu_field kviommu_policy_fields[] = {
 	POLICY(poll_us_max),
 	{}
 };
+
+static_assert(sizeof(struct kviommu_policy) ==
+	      offsetof(struct kviommu_policy, max_pins) +
+	      (COUNT(kviommu_policy_fields) - 1) * sizeof(__u64),
+	      "a member of struct kviommu_policy has no name");
 
 static __u64 *value_in(const struct kviommu_field *field, void *from)
 {
@@ -562,8 +596,27 @@ int kviommu_sysfs_read(int dir, struct kviommu_policy *policy,
 					   stats->out_latency,
 					   KVIOMMU_LATENCY_BUCKETS);
 	}
-	/* It does not come back: what is there now was there all the time. */
+	/*
+	 * Of a unit's files this one goes first: as long as it is there, what is
+	 * not there was never there.
+	 */
 	if (!err && faccessat(dir, "mode", F_OK, 0))
 		err = -ENODEV;
 	return err == -ENOENT ? -ENODEV : err;
+}
+
+/**
+ * kviommu_sysfs_pid() - Tell the process that has a unit
+ * @dir: From kviommu_sysfs_open()
+ *
+ * Return: its ID, 0 if it is none of the caller's PID namespace; or a negative
+ * errno.
+ */
+int kviommu_sysfs_pid(int dir)
+{
+	__u64 pid;
+	int err;
+
+	err = read_numbers(dir, "", "pid", &pid, 1);
+	return err ?: (int)pid;
 }

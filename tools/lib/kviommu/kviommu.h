@@ -33,6 +33,7 @@ int kviommu_get_stats(int fd, struct kviommu_stats *stats);
 int kviommu_get_policy(int fd, struct kviommu_policy *policy);
 int kviommu_set_policy(int fd, const struct kviommu_policy *policy);
 int kviommu_refresh(int fd);
+int kviommu_release_pins(int fd, __u64 gpa, __u64 length, __u64 *in_use);
 
 /* Names, as in sysfs */
 
@@ -70,6 +71,7 @@ int kviommu_latency_percentile(const __u64 *latency, unsigned int percent);
 
 int kviommu_sysfs_next(const char *sysfs, int unit);
 int kviommu_sysfs_open(const char *sysfs, int unit);
+int kviommu_sysfs_pid(int dir);
 int kviommu_sysfs_read(int dir, struct kviommu_policy *policy,
 		       struct kviommu_stats *stats);
 
