@@ -30,6 +30,8 @@
  * @calls: Times that memory was pinned
  * @copies: Accesses that went past the cache
  * @errors: Errors that were reported
+ * @wakes: Times that the worker was to come by
+ * @time: What is left of a step, in looks at the time
  */
 struct ctx {
 	struct kunit *test;
@@ -41,6 +43,8 @@ struct ctx {
 	unsigned int calls;
 	unsigned int copies;
 	unsigned int errors;
+	unsigned int wakes;
+	unsigned int time;
 };
 
 static struct ctx *ctx_of(struct kviommu_access *a)
@@ -91,6 +95,23 @@ void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 		   int err)
 {
 	container_of(unit, struct ctx, unit)->errors++;
+}
+
+void kviommu_unit_wake(struct kviommu_unit *unit, u64 us)
+{
+	container_of(unit, struct ctx, unit)->wakes++;
+}
+
+void kviommu_unit_defer(struct kviommu_unit *unit)
+{
+	container_of(unit, struct ctx, unit)->wakes++;
+}
+
+int kviommu_resched(struct kviommu_unit *unit)
+{
+	struct ctx *ctx = container_of(unit, struct ctx, unit);
+
+	return ctx->time && --ctx->time ? 0 : -EAGAIN;
 }
 
 static void free_memory(void *pages)
@@ -160,7 +181,7 @@ static void pin_kunit_exit(struct kunit *test)
 		return;
 	xa_for_each(&ctx->unit.pins.chunks, index, chunk)
 		for (i = 0; i < CHUNK_GFNS; i++)
-			while (chunk->pins[i].pinned && chunk->pins[i].uses)
+			while (chunk->pins[i].pinned && !chunk->pins[i].idle)
 				put(ctx, (index << CHUNK_SHIFT) + i);
 	trim(ctx, 0);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 0);
@@ -240,16 +261,205 @@ static void pin_idle_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 75);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 75);
 
-	/* Two of those left are used: the next trim spares them, and only them. */
+	/*
+	 * Two of those left are used: the next trim spares them, and a few that
+	 * are of the same generation.
+	 */
 	for (gfn = 98; gfn < 100; gfn++) {
 		KUNIT_ASSERT_EQ(test, ctx->pins[gfn], 1);
 		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
 		put(ctx, gfn);
 	}
-	trim(ctx, 2);
-	KUNIT_EXPECT_EQ(test, ctx->pinned, 2);
+	trim(ctx, 8);
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 8);
 	KUNIT_EXPECT_EQ(test, ctx->pins[98], 1);
 	KUNIT_EXPECT_EQ(test, ctx->pins[99], 1);
+}
+
+/* In which order they go, if one is asked for at a time */
+static void pin_lru_test(struct kunit *test)
+{
+	static const unsigned int order[] = { 70, 3, 200, 71, 64, 1, 450, 2 };
+	struct ctx *ctx = test->priv;
+	unsigned int i, n = ARRAY_SIZE(order);
+
+	/* One is a generation of its own. */
+	ctx->unit.policy.max_idle_pins = 15;
+	for (i = 0; i < n; i++) {
+		KUNIT_ASSERT_EQ(test, get(ctx, order[i], RD), 0);
+		put(ctx, order[i]);
+	}
+	/* The first three come again, the last one of these first. */
+	for (i = 3; i--;) {
+		KUNIT_ASSERT_EQ(test, get(ctx, order[i], RD), 0);
+		put(ctx, order[i]);
+	}
+	for (i = 3; i < n; i++) {
+		KUNIT_EXPECT_EQ(test, ctx->pins[order[i]], 1);
+		trim(ctx, ctx->unit.pins.idle - 1);
+		KUNIT_EXPECT_EQ(test, ctx->pins[order[i]], 0);
+	}
+	for (i = 3; i--;) {
+		KUNIT_EXPECT_EQ(test, ctx->pins[order[i]], 1);
+		trim(ctx, i);
+		KUNIT_EXPECT_EQ(test, ctx->pins[order[i]], 0);
+	}
+}
+
+/* One frame that is used over and over makes no others look older. */
+static void pin_generations_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int i;
+
+	ctx->unit.policy.max_idle_pins = 64;
+	/* Their number may wrap around. */
+	ctx->unit.pins.gen = U16_MAX;
+	for (i = 0; i < 1000; i++) {
+		KUNIT_ASSERT_EQ(test, get(ctx, 7, RD), 0);
+		put(ctx, 7);
+	}
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.gen, U16_MAX);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.newest, 1);
+	for (i = 100; i < 110; i++) {
+		KUNIT_ASSERT_EQ(test, get(ctx, i, RD), 0);
+		put(ctx, i);
+	}
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.gen, 1);
+	/* Of the oldest generation, by address */
+	trim(ctx, 10);
+	KUNIT_EXPECT_EQ(test, ctx->pins[7], 0);
+	trim(ctx, 2);
+	KUNIT_EXPECT_EQ(test, ctx->pins[108], 1);
+	KUNIT_EXPECT_EQ(test, ctx->pins[109], 1);
+}
+
+/* A quarter of the age goes by. Return: what is idle. */
+static unsigned int tick(struct ctx *ctx)
+{
+	guard(mutex)(&ctx->unit.map_lock);
+	ctx->unit.pins.tick_at = jiffies;
+	kviommu_pin_tidy(&ctx->unit);
+	return ctx->unit.pins.idle;
+}
+
+static void pin_age_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int i;
+
+	/* Without an age there are no ticks. */
+	KUNIT_ASSERT_EQ(test, get(ctx, 1, RD), 0);
+	put(ctx, 1);
+	KUNIT_EXPECT_EQ(test, ctx->wakes, 0);
+	for (i = 0; i < 20; i++)
+		KUNIT_EXPECT_EQ(test, tick(ctx), 1);
+	KUNIT_EXPECT_EQ(test, ctx->wakes, 0);
+
+	ctx->unit.policy.idle_pin_ms = 1000000;
+	KUNIT_EXPECT_EQ(test, tick(ctx), 1);
+	KUNIT_EXPECT_TRUE(test, ctx->unit.pins.ticking);
+	KUNIT_EXPECT_EQ(test, ctx->wakes, 1);
+	KUNIT_EXPECT_TRUE(test, time_after(ctx->unit.pins.tick_at, jiffies));
+	/* At an earlier time nothing happens, but that it is woken again. */
+	scoped_guard(mutex, &ctx->unit.map_lock)
+		kviommu_pin_tidy(&ctx->unit);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.tick, 0);
+	KUNIT_EXPECT_EQ(test, ctx->wakes, 2);
+
+	/* Four whole quarters after the one in which it became idle */
+	tick(ctx);
+	tick(ctx);
+	KUNIT_ASSERT_EQ(test, get(ctx, 2, RD), 0);
+	put(ctx, 2);
+	KUNIT_EXPECT_EQ(test, tick(ctx), 2);
+	KUNIT_EXPECT_EQ(test, tick(ctx), 2);
+	KUNIT_EXPECT_EQ(test, tick(ctx), 1);
+	KUNIT_EXPECT_EQ(test, ctx->pins[1], 0);
+	/* Used meanwhile: it is young again. */
+	KUNIT_ASSERT_EQ(test, get(ctx, 2, RD), 0);
+	put(ctx, 2);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ(test, tick(ctx), 1);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_reclaims, 1);
+	KUNIT_EXPECT_EQ(test, tick(ctx), 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_reclaims, 2);
+	/* With the last one the ticks end. */
+	KUNIT_EXPECT_FALSE(test, ctx->unit.pins.ticking);
+	ctx->wakes = 0;
+	KUNIT_EXPECT_EQ(test, tick(ctx), 0);
+	KUNIT_EXPECT_EQ(test, ctx->wakes, 0);
+	/* And begin with the next one. */
+	KUNIT_ASSERT_EQ(test, get(ctx, 3, RD), 0);
+	put(ctx, 3);
+	KUNIT_EXPECT_EQ(test, ctx->wakes, 1);
+	KUNIT_EXPECT_TRUE(test, ctx->unit.pins.ticking);
+}
+
+/* The shrinker only says what is wanted; no lock is held, none is taken. */
+static void pin_shrinker_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	struct shrinker s = { .private_data = &ctx->unit };
+	struct shrink_control sc = { .nr_to_scan = 8 };
+	unsigned int gfn;
+
+	KUNIT_EXPECT_EQ(test, shrinker_count(&s, &sc), SHRINK_EMPTY);
+	KUNIT_EXPECT_EQ(test, shrinker_scan(&s, &sc), SHRINK_STOP);
+	for (gfn = 0; gfn < 20; gfn++) {
+		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
+		if (gfn)
+			put(ctx, gfn);
+	}
+	KUNIT_EXPECT_EQ(test, shrinker_count(&s, &sc), 19);
+	KUNIT_EXPECT_EQ(test, shrinker_scan(&s, &sc), 8);
+	KUNIT_EXPECT_EQ(test, ctx->wakes, 1);
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 20);
+	KUNIT_EXPECT_EQ(test, shrinker_count(&s, &sc), 11);
+	tick(ctx);
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 12);
+	KUNIT_EXPECT_EQ(test, shrinker_count(&s, &sc), 11);
+	/* More than there is */
+	KUNIT_EXPECT_EQ(test, shrinker_scan(&s, &sc), 8);
+	KUNIT_EXPECT_EQ(test, shrinker_scan(&s, &sc), 3);
+	KUNIT_EXPECT_EQ(test, shrinker_count(&s, &sc), SHRINK_EMPTY);
+	KUNIT_EXPECT_EQ(test, shrinker_scan(&s, &sc), SHRINK_STOP);
+	/* What is used again meanwhile is not taken away. */
+	KUNIT_ASSERT_EQ(test, get(ctx, 19, RD), 0);
+	tick(ctx);
+	KUNIT_EXPECT_EQ(test, ctx->pinned, 2);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_reclaims, 18);
+	KUNIT_EXPECT_EQ(test, ctx->wakes, 3);
+}
+
+/* In pieces, each frame looked at once */
+static void pin_release_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	struct kviommu_range range = { 60, U64_MAX >> PAGE_SHIFT };
+	unsigned int gfn, steps = 0;
+	u64 in_use = 0;
+	int ret;
+
+	for (gfn = 50; gfn < 450; gfn++) {
+		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
+		if (gfn % 4)
+			put(ctx, gfn);
+	}
+	do {
+		ctx->time = 3;
+		scoped_guard(mutex, &ctx->unit.map_lock)
+			ret = kviommu_pin_release(&ctx->unit, &range, &in_use);
+		steps++;
+	} while (ret == -EAGAIN);
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	/* 8 chunks, 3 a step */
+	KUNIT_EXPECT_EQ(test, steps, 3);
+	KUNIT_EXPECT_EQ(test, in_use, 98);
+	for (gfn = 50; gfn < 450; gfn++)
+		KUNIT_EXPECT_EQ_MSG(test, ctx->pins[gfn], gfn < 60 || !(gfn % 4),
+				    "frame %u", gfn);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_reclaims, 292);
 }
 
 /* At a limit idle pins make room, those in use never. */
@@ -363,6 +573,11 @@ static struct kunit_case pin_cases[] = {
 	KUNIT_CASE(pin_once_test),
 	KUNIT_CASE(pin_rights_test),
 	KUNIT_CASE(pin_idle_test),
+	KUNIT_CASE(pin_lru_test),
+	KUNIT_CASE(pin_generations_test),
+	KUNIT_CASE(pin_age_test),
+	KUNIT_CASE(pin_shrinker_test),
+	KUNIT_CASE(pin_release_test),
 	KUNIT_CASE(pin_limit_test),
 	KUNIT_CASE(pin_locked_memory_test),
 	KUNIT_CASE(pin_uses_test),

@@ -33,6 +33,7 @@ union any_arg {
 	struct kviommu_stats stats;
 	struct kviommu_policy policy;
 	struct kviommu_refresh refresh;
+	struct kviommu_release_pins release_pins;
 	__u8 bytes[4096];
 };
 
@@ -62,6 +63,8 @@ static const struct call {
 	  true },
 	{ "REFRESH", KVIOMMU_REFRESH, sizeof(struct kviommu_refresh), true,
 	  false },
+	{ "RELEASE_PINS", KVIOMMU_RELEASE_PINS,
+	  sizeof(struct kviommu_release_pins), true, true },
 };
 
 /* Run in a child, which has our files but not our address space. */
@@ -137,6 +140,10 @@ static void good_arg(FIXTURE_DATA(uapi) * self, const struct call *c,
 		arg->policy.mode = KVIOMMU_MODE_TRAP;
 		arg->policy.strategy = KVIOMMU_STRATEGY_STRICT;
 		break;
+	case KVIOMMU_RELEASE_PINS:
+		arg->release_pins.gpa = PAGE(0);
+		arg->release_pins.length = PAGE_SIZE;
+		break;
 	}
 }
 
@@ -180,7 +187,7 @@ TEST_F(uapi, unknown_ioctl)
 
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd, _IO(KVIOMMU_TYPE, 0x7f), &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd,
-				     _IO(KVIOMMU_TYPE, KVIOMMU_CMD_REFRESH + 1),
+				     _IO(KVIOMMU_TYPE, KVIOMMU_CMD_RELEASE_PINS + 1),
 				      &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd, _IO(0x3b, KVIOMMU_CMD_ARM), &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd,
@@ -762,6 +769,42 @@ TEST_F(uapi, policy)
 	p = host;
 	p.strategy = 99;
 	EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
+}
+
+/* RELEASE_PINS */
+
+TEST_F(uapi, release_pins)
+{
+	static const struct {
+		__u64 gpa;
+		__u64 length;
+		int err;
+	} tries[] = {
+		{ 0, 0, EINVAL },
+		{ 1, PAGE_SIZE, EINVAL },
+		{ PAGE(0) + PAGE_SIZE / 2, PAGE_SIZE, EINVAL },
+		{ PAGE(0), PAGE_SIZE - 1, EINVAL },
+		{ PAGE(0), PAGE_SIZE + 8, EINVAL },
+		{ -PAGE_SIZE, 2 * PAGE_SIZE, EINVAL },
+		{ PAGE_SIZE, -PAGE_SIZE + 1, EINVAL },
+		{ -PAGE_SIZE, PAGE_SIZE, 0 },
+		{ 0, -PAGE_SIZE, 0 },
+		{ PAGE_SIZE, -PAGE_SIZE, 0 },
+		/* Where there is no memory */
+		{ GPA_RAM_END, SZ_1G, 0 },
+	};
+	unsigned int i;
+	__u64 in_use;
+
+	for (i = 0; i < ARRAY_SIZE(tries); i++) {
+		in_use = 0;
+		EXPECT_EQ(tries[i].err, -kviommu_release_pins(self->u.fd,
+							      tries[i].gpa,
+							      tries[i].length,
+							      &in_use))
+			TH_LOG("%u", i);
+		EXPECT_EQ(0, in_use);
+	}
 }
 
 /* GET_STATS and RESET */
