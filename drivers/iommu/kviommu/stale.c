@@ -72,8 +72,8 @@ static struct kviommu_domain *find_domain(struct kviommu_unit *unit, u64 serial,
 }
 
 /*
- * Take down the oldest entries: @n of them, and those that are older than
- * @before. They are to be flushed.
+ * Take down the oldest entries: @n of them, and those that are as old as @before.
+ * They are to be flushed.
  */
 static void take_down(struct kviommu_unit *unit, u32 n, u64 before)
 {
@@ -84,7 +84,7 @@ static void take_down(struct kviommu_unit *unit, u32 n, u64 before)
 		u32 i = stale->tail & (stale->size - 1);
 		struct kviommu_stale_entry *e = &stale->ring[i];
 
-		if (!n && e->since >= before)
+		if (!n && e->since > before)
 			break;
 		n -= !!n;
 		stale->tail++;
@@ -202,7 +202,7 @@ void kviommu_stale_expire(struct kviommu_unit *unit)
 	struct kviommu_stale *stale = &unit->stale;
 	u64 now = ktime_get_ns(), oldest = now;
 
-	if (now > age_max(unit))
+	if (now >= age_max(unit))
 		take_down(unit, 0, now - age_max(unit));
 	if (unit->policy.strategy <= KVIOMMU_STRATEGY_ASYNC || !stale->since ||
 	    now - stale->since >= age_max(unit))

@@ -70,6 +70,8 @@ static struct {
 	/* The IOAS or a limit changed, or something failed, since a refresh */
 	bool stale;
 	u64 limits;
+	/* As for set_policy() */
+	u8 strategy;
 	unsigned int unlock_in;
 	unsigned int unlock_area;
 	u32 sequence;
@@ -208,10 +210,33 @@ int __wrap_kviommu_guest_write(struct kviommu_unit *unit, u64 gpa,
 {
 	int ret;
 
-	/* Complete: nothing of what was taken down is left in a cache. */
-	model_check_quiet();
+	/* Complete: nothing of what was taken down is left in a cache, or little. */
+	if (t.unit->policy.strategy == KVIOMMU_STRATEGY_STRICT) {
+		model_check_quiet();
+		never(t.unit->stale.kept);
+	} else {
+		model_check_hidden();
+	}
+	never(model_unflushed() + t.unit->stale.kept > t.unit->policy.max_stale);
 	ret = __real_kviommu_guest_write(unit, gpa, buf, len);
 	model_new_batch();
+	return ret;
+}
+
+bool __real_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
+				    u32 tag);
+bool __wrap_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
+				    u32 tag);
+
+/* The guest has removed it, though maybe to ask for it again in this batch. */
+bool __wrap_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
+				    u32 tag)
+{
+	bool ret;
+
+	model_unchecked = true;
+	ret = __real_kviommu_merge_end_stale(domain, iova, tag);
+	model_unchecked = false;
 	return ret;
 }
 
@@ -357,8 +382,14 @@ static void run_worker(void)
 	struct vhost_task *worker = t.unit->worker;
 
 	model_new_batch();
-	while (!shim_task.killed && worker->fn(worker->data))
-		;
+	do {
+		while (!shim_task.killed && worker->fn(worker->data))
+			;
+	} while (!shim_task.killed && shim_timer_expire(&t.unit->timer));
+	/* What is stale ends by itself. */
+	never(!shim_task.killed && t.unit->stale.kept);
+	if (!shim_task.killed)
+		model_check_quiet();
 }
 
 /* The queue */
@@ -660,9 +691,14 @@ static void check_stats(void)
 	never(stats.out_devices != n);
 }
 
-static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains)
+/* @strategy: with how many may be stale, as one number */
+static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains, u8 strategy)
 {
+	static const u64 max_stale[] = { 4096, 8, 0, 100 };
 	struct kviommu_policy policy = {
+		.strategy = strategy & 3,
+		.max_stale = max_stale[strategy >> 2 & 3],
+		.stale_us = 10000,
 		.max_pins = pins,
 		.max_idle_pins = idle,
 		.max_tables = tables,
@@ -670,7 +706,8 @@ static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains)
 		.max_mapped = SZ_256M,
 	};
 
-	never(kviommu_unit_set_policy(t.unit, &policy) && !shim_task.killed);
+	never(kviommu_unit_change_policy(t.unit, 0, &policy,
+					 sizeof(policy)) && !shim_task.killed);
 }
 
 static void refresh(void)
@@ -743,7 +780,7 @@ static void check_all(void)
 	t.stale |= shim_fail.failed || limits_hit() != t.limits;
 	shim_fail = (struct shim_fail){};
 	t.unlock_in = 0;
-	set_policy(SZ_256M, 1024, MAX_TABLES, 64);
+	set_policy(SZ_256M, 1024, MAX_TABLES, 64, 0);
 	if (!t.armed)
 		arm();
 	run_worker();
@@ -771,6 +808,7 @@ static void check_all(void)
 	/* Large leaves that came to a limit are not tried again by themselves. */
 	t.stale = limits_hit() != limits;
 	t.limits = limits_hit();
+	set_policy(SZ_256M, 1024, MAX_TABLES, 64, t.strategy);
 	shim_jiffies_step = step;
 }
 
@@ -1205,9 +1243,10 @@ static void do_policy(void)
 	u8 b = get8();
 
 	t.stale = true;
+	t.strategy = b >> 4;
 	set_policy(b & 1 ? SZ_256M : get8(), b & 2 ? 1024 : get8(),
 		   b & 4 ? MAX_TABLES : get8() & 15,
-		   b & 8 ? 64 : get8() & 3);
+		   b & 8 ? 64 : get8() & 3, t.strategy);
 }
 
 static void do_refresh(void)
@@ -1326,7 +1365,8 @@ static bool create(void)
 	t.ref.boot_identity = cmd.flags;
 	for (d = 0; d < MODEL_DEVICES; d++)
 		t.attached[d] = -1;
-	set_policy(SZ_256M, 1024, MAX_TABLES, 64);
+	t.strategy = b & 0x80 ? get8() : 0;
+	set_policy(SZ_256M, 1024, MAX_TABLES, 64, t.strategy);
 	arm();
 	for (d = 0; b & 0x20 && d < MODEL_DEVICES; d++) {
 		mutex_lock(&t.unit->lock);

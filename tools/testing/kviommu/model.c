@@ -78,6 +78,7 @@ static u64 mapped, stale_pages, pinned, nr_domains;
 
 bool (*model_excuse)(struct iommu_domain *domain, u64 iova, u64 size);
 void (*model_map_lock_free)(void);
+bool model_unchecked;
 
 void shim_unlocked(struct mutex *lock)
 {
@@ -579,7 +580,7 @@ static u64 hw_unmap(struct hw_domain *d, u64 iova, u64 size, u64 call)
 	pfn = (t->leaf[n] & ~(u64)HW_PROT) >> PAGE_SHIFT;
 	t->was[n] = t->leaf[n] |
 		    FIELD_PREP(HW_CALL, __builtin_ctzll(call) - PAGE_SHIFT);
-	t->when[n] = batch;
+	t->when[n] = model_unchecked ? 0 : batch;
 	t->leaf[n] = 0;
 	for (; l <= HW_LEVELS; l++)
 		path[l]->live--;
@@ -890,7 +891,7 @@ int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id)
 	return 0;
 }
 
-/* host/kvm.c and debugfs.c */
+/* host/kvm.c, sysfs.c and debugfs.c */
 
 int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 {
@@ -926,6 +927,11 @@ void kviommu_poll_begin(struct kviommu_unit *u)
 {
 }
 
+u64 kviommu_poll_time(const struct kviommu_unit *u)
+{
+	return 0;
+}
+
 int kviommu_poll_end(struct kviommu_unit *u)
 {
 	never(unit->lock.held);
@@ -935,6 +941,19 @@ int kviommu_poll_end(struct kviommu_unit *u)
 void kviommu_poll_stop(struct kviommu_unit *u)
 {
 	never(unit->lock.held);
+}
+
+int kviommu_sysfs_add(struct kviommu_unit *u)
+{
+	return shim_should_fail() ? -ENOMEM : 0;
+}
+
+void kviommu_sysfs_announce(struct kviommu_unit *u)
+{
+}
+
+void kviommu_sysfs_remove(struct kviommu_unit *u)
+{
 }
 
 void kviommu_debugfs_add(struct kviommu_unit *u)
@@ -1010,6 +1029,31 @@ bool model_translate(struct iommu_domain *domain, u64 iova,
 void model_check_quiet(void)
 {
 	never(stale_pages);
+}
+
+/* Whatever was not: there is nothing else in its place, which it would hide. */
+void model_check_hidden(void)
+{
+	struct kviommu_domain *domain;
+	struct model_piece piece;
+	size_t i;
+	u64 n;
+
+	list_for_each_entry(domain, &unit->domains, entry) {
+		struct hw_domain *d = to_hw(domain->hw);
+
+		for (i = 0; i < d->nr_stale; i++)
+			for (n = 0; n < d->stale[i].nr; n++)
+				never(model_translate(domain->hw,
+						      d->stale[i].iova +
+						      PFN_PHYS(n), &piece));
+	}
+}
+
+/* What is left of translations that the guest removed, in pages. */
+u64 model_unflushed(void)
+{
+	return stale_pages;
 }
 
 u64 model_pinned(void)

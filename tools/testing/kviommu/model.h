@@ -89,6 +89,8 @@ void model_new_batch(void);
  */
 extern bool (*model_excuse)(struct iommu_domain *domain, u64 iova, u64 size);
 
+void model_check_hidden(void);
+u64 model_unflushed(void);
 void model_check_quiet(void);
 u64 model_pinned(void);
 u64 model_mapped(void);
@@ -100,6 +102,8 @@ void model_spend(unsigned long n);
 void model_kill_after(unsigned long n);
 
 /* Called when map_lock was let go. */
+/* What is taken down now may come back at once. */
+extern bool model_unchecked;
 extern void (*model_map_lock_free)(void);
 
 unsigned long shim_allocations(void);

@@ -200,18 +200,30 @@ void xa_clear_mark(struct xarray *xa, unsigned long index, int mark)
 }
 
 void *shim_xa_after(struct xarray *xa, unsigned long *index,
-		    unsigned long max)
+		    unsigned long max, int filter)
 {
 	if (*index == ULONG_MAX)
 		return NULL;
 	++*index;
-	return xa_find(xa, index, max, XA_PRESENT);
+	return xa_find(xa, index, max, filter);
 }
 
 void xa_destroy(struct xarray *xa)
 {
 	free(xa->items);
 	xa_init(xa);
+}
+
+/* Time passes, if there is anything to wait for. Return: that there was. */
+bool shim_timer_expire(struct timer_list *timer)
+{
+	if (!timer->pending)
+		return false;
+	if (time_after(timer->expires, jiffies))
+		jiffies = timer->expires;
+	timer->pending = false;
+	timer->fn(timer);
+	return true;
 }
 
 struct vhost_task *vhost_task_create(bool (*fn)(void *),

@@ -87,7 +87,13 @@ bool shim_should_fail(void);
 #define SZ_4K			0x1000
 #define SZ_64K			0x10000
 #define SZ_2M			0x200000
+#define SZ_1M			0x00100000
 #define SZ_256M			0x10000000
+
+#define fls64(x)	((x) ? 64 - __builtin_clzll(x) : 0)
+#define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
+#define check_add_overflow(a, b, d)	__builtin_add_overflow(a, b, d)
+#define roundup_pow_of_two(x)	((x) <= 1 ? 1UL : 1UL << fls64((x) - 1))
 
 #define ALIGN_DOWN(x, a)	((x) & ~((__typeof__(x))(a) - 1))
 #define IS_ALIGNED(x, a)	(!((x) & ((__typeof__(x))(a) - 1)))
@@ -107,6 +113,14 @@ bool shim_should_fail(void);
 									\
 		_x > _y ? _x : _y;					\
 	})
+#define min(x, y)							\
+	({								\
+		__typeof__(x) _min_x = (x);				\
+		__typeof__(y) _min_y = (y);				\
+									\
+		_min_x < _min_y ? _min_x : _min_y;			\
+	})
+#define clamp(val, lo, hi)		min(max(val, lo), hi)
 #define min3(x, y, z)		min_t(u64, min_t(u64, x, y), z)
 #define umin(x, y)		min_t(u64, x, y)
 #define swap(a, b)							\
@@ -311,6 +325,34 @@ extern unsigned long jiffies, shim_jiffies_step;
 #define fatal_signal_pending(task) ((task)->killed)
 #define time_after(a, b)	((long)((b) - (a)) < 0)
 #define msecs_to_jiffies(ms)	((unsigned long)(ms))
+#define jiffies_to_msecs(n)	((unsigned int)(n))
+#define time_before(a, b)	time_after(b, a)
+#define time_after_eq(a, b)	(!time_before(a, b))
+#define USEC_PER_MSEC		1000UL
+#define usecs_to_jiffies(us)	(((unsigned long)(us) + 999) / 1000)
+#define USEC_PER_SEC		1000000UL
+#define NSEC_PER_USEC		1000UL
+#define ktime_get_ns()		((u64)jiffies * 1000000)
+
+/* There is one; it runs when shim_timer_expire() says so. */
+struct timer_list {
+	void (*fn)(struct timer_list *timer);
+	unsigned long expires;
+	bool pending;
+};
+
+#define timer_setup(t, f, flags)	((t)->fn = (f))
+#define timer_shutdown_sync(t)						\
+	(*(t) = (struct timer_list){})
+#define timer_reduce(t, when)						\
+do {									\
+	if ((t)->fn && (!(t)->pending || time_after((t)->expires, (when)))) {	\
+		(t)->expires = (when);					\
+		(t)->pending = true;					\
+	}								\
+} while (0)
+
+bool shim_timer_expire(struct timer_list *timer);
 
 void cond_resched(void);
 
@@ -330,6 +372,40 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 #define vhost_task_wake(task)		((void)(task))
 #define vhost_task_stop(task)		((void)(task))
 
+typedef struct {
+	long val;
+} atomic_long_t;
+
+#define atomic_long_read(a)		((a)->val)
+#define atomic_long_add(n, a)		((void)((a)->val += (n)))
+
+static inline long atomic_long_xchg(atomic_long_t *a, long val)
+{
+	long old = a->val;
+
+	a->val = val;
+	return old;
+}
+
+/* The host never lacks memory by itself. */
+struct shrink_control {
+	unsigned long nr_to_scan;
+};
+
+struct shrinker {
+	unsigned long (*count_objects)(struct shrinker *shrinker,
+				       struct shrink_control *sc);
+	unsigned long (*scan_objects)(struct shrinker *shrinker,
+				      struct shrink_control *sc);
+	void *private_data;
+};
+
+#define SHRINK_EMPTY			(~0UL - 1)
+#define SHRINK_STOP			(~0UL)
+#define shrinker_alloc(...)		((struct shrinker *)kzalloc(sizeof(struct shrinker), 0))
+#define shrinker_register(s)		((void)(s))
+#define shrinker_free(s)		kfree(s)
+
 /* memory */
 #define PAGE_SHIFT		12
 #define PAGE_SIZE		BIT(PAGE_SHIFT)
@@ -337,6 +413,9 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 #define PAGE_ALIGNED(addr)	IS_ALIGNED(addr, PAGE_SIZE)
 #define PFN_PHYS(pfn)		((phys_addr_t)(pfn) << PAGE_SHIFT)
 #define offset_in_page(p)	((unsigned long)(p) & ~PAGE_MASK)
+
+#define kvmalloc_array(n, size, gfp)	kzalloc((n) * (size), gfp)
+#define kvfree(p)			kfree(p)
 
 #define GFP_KERNEL_ACCOUNT	1
 #define __GFP_ZERO		2
@@ -424,13 +503,17 @@ void *xa_find(struct xarray *xa, unsigned long *index, unsigned long max,
 void xa_set_mark(struct xarray *xa, unsigned long index, int mark);
 void xa_clear_mark(struct xarray *xa, unsigned long index, int mark);
 void *shim_xa_after(struct xarray *xa, unsigned long *index,
-		    unsigned long max);
+		    unsigned long max, int filter);
 void xa_destroy(struct xarray *xa);
 
 #define xa_for_each_range(xa, index, entry, start, last)		\
 	for ((index) = (start),						\
 	     (entry) = xa_find(xa, &(index), last, XA_PRESENT); (entry);	\
-	     (entry) = shim_xa_after(xa, &(index), last))
+	     (entry) = shim_xa_after(xa, &(index), last, XA_PRESENT))
+#define xa_for_each_marked(xa, index, entry, filter)			\
+	for ((index) = 0,						\
+	     (entry) = xa_find(xa, &(index), ULONG_MAX, filter); (entry); \
+	     (entry) = shim_xa_after(xa, &(index), ULONG_MAX, filter))
 
 /* IOMMU API; made by the model of the host */
 #define IOMMU_READ		1
@@ -513,7 +596,7 @@ struct kernel_param_ops {
 };
 
 #define __sysfs_match_string(...)	(-EINVAL)
-#define sysfs_emit			sprintf
+#define sysfs_emit			__builtin_sprintf
 
 #define TP_PROTO(...)			__VA_ARGS__
 #define TRACE_EVENT(name, proto, ...)					\
