@@ -19,24 +19,25 @@ static const struct class kviommu_class = { .name = "kviommu" };
  * struct unit_attr - A file for a member of a structure of the UAPI
  * @dev: The file
  * @offset: Where the member is
- * @size: Its size in bytes
- * @names: If it is one of some names, these
+ * @names: If it is one of some names, a __u32, these; else it is a __u64
  */
 struct unit_attr {
 	struct device_attribute dev;
 	unsigned int offset;
-	unsigned int size;
 	const char *const *names;
 };
 
 #define to_unit_attr(attr)	container_of_const(attr, struct unit_attr, dev)
 
-#define UNIT_ATTR(_name, _mode, _show, _store, _struct, _member, _names)	\
-	(&((struct unit_attr[]) { {						\
-		.dev = __ATTR(_name, _mode, _show, _store),			\
-		.offset = offsetof(struct _struct, _member),			\
-		.size = sizeof_field(struct _struct, _member),			\
-		.names = _names,						\
+#define UNIT_ATTR(_name, _mode, _show, _store, _offset, _names)		\
+	(&((struct unit_attr[]) { {					\
+		.dev = {						\
+			.attr = { .name = _name, .mode = _mode },	\
+			.show = _show,					\
+			.store = _store,				\
+		},							\
+		.offset = _offset,					\
+		.names = _names,					\
 	} })[0].dev.attr)
 
 /*
@@ -82,8 +83,12 @@ static ssize_t policy_store(struct device *dev, struct device_attribute *attr,
 		return -EINVAL;
 	if (!is_created(unit))
 		return -ENODEV;
-	ret = kviommu_unit_change_policy(unit, a->offset, a->names ?
-					 (void *)&name : &number, a->size);
+	if (a->names)
+		ret = kviommu_unit_change_policy(unit, a->offset, &name,
+						 sizeof(name));
+	else
+		ret = kviommu_unit_change_policy(unit, a->offset, &number,
+						 sizeof(number));
 	return ret ?: len;
 }
 
@@ -94,7 +99,8 @@ static ssize_t stat_show(struct device *dev, struct device_attribute *attr,
 	struct kviommu_unit *unit = dev_get_drvdata(dev);
 	struct kviommu_stats stats = {};
 	u64 *value = (void *)&stats + a->offset;
-	unsigned int i;
+	unsigned int i, n = value == stats.out_latency ?
+			    ARRAY_SIZE(stats.out_latency) : 1;
 	int at = 0;
 
 	if (!is_created(unit))
@@ -103,7 +109,7 @@ static ssize_t stat_show(struct device *dev, struct device_attribute *attr,
 		return -EINTR;
 	kviommu_unit_get_stats(unit, &stats);
 	kviommu_unlock(unit);
-	for (i = 0; i < a->size / sizeof(*value); i++)
+	for (i = 0; i < n; i++)
 		at += sysfs_emit_at(buf, at, "%s%llu", i ? " " : "", value[i]);
 	return at + sysfs_emit_at(buf, at, "\n");
 }
@@ -125,9 +131,12 @@ static ssize_t pid_show(struct device *dev, struct device_attribute *attr,
 static DEVICE_ATTR_RO(pid);
 
 /* For root only is what takes a lock of the unit to read. */
-#define POLICY(_name, _names)	UNIT_ATTR(_name, 0644, policy_show,	\
-					  policy_store, kviommu_policy,	\
-					  _name, _names)
+#define POLICY(_name, _names)						\
+	UNIT_ATTR(#_name, 0644, policy_show, policy_store,		\
+		  offsetof(struct kviommu_policy, _name), _names)
+#define STAT(_name)							\
+	UNIT_ATTR(#_name, 0400, stat_show, NULL,			\
+		  offsetof(struct kviommu_stats, out_##_name), NULL)
 
 static struct attribute *policy_attrs[] = {
 	POLICY(mode, kviommu_mode_names),
@@ -146,9 +155,6 @@ static struct attribute *policy_attrs[] = {
 	&dev_attr_pid.attr,
 	NULL
 };
-
-#define STAT(_name)	UNIT_ATTR(_name, 0400, stat_show, NULL,		\
-				  kviommu_stats, out_##_name, NULL)
 
 static struct attribute *stat_attrs[] = {
 	STAT(reg_writes),
@@ -183,6 +189,12 @@ static struct attribute *stat_attrs[] = {
 	STAT(latency),
 	NULL
 };
+
+/* Nobody may forget one: all members but size and flags. */
+static_assert(ARRAY_SIZE(policy_attrs) - 3 ==
+	      (sizeof(struct kviommu_policy) - 4 * sizeof(u32)) / sizeof(u64) + 2);
+static_assert(ARRAY_SIZE(stat_attrs) - 1 ==
+	      offsetof(struct kviommu_stats, out_latency) / sizeof(u64));
 
 static const struct attribute_group policy_group = {
 	.attrs = policy_attrs,

@@ -164,7 +164,7 @@ TRACE_EVENT(kviommu_stale,
 		__entry->iova = iova;
 		__entry->keep = keep;
 	),
-	TP_printk("unit=%d did=%u iova=0x%llx %s", __entry->unit, __entry->did,
+	TP_printk("unit %d did %u iova 0x%llx %s", __entry->unit, __entry->did,
 		  __entry->iova, __entry->keep ? "kept" : "reused")
 );
 
