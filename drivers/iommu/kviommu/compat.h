@@ -44,6 +44,7 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
  * Since 6.14 a thread that was made on a node stays there if it can, also when
  * CPUs come and go, and leaves isolated CPUs alone.
  */
+struct task_struct;
 #ifdef KVIOMMU_NO_KTHREAD_AFFINE
 #include <linux/cpumask.h>
 #include <linux/sched.h>
@@ -62,7 +63,9 @@ static inline void kviommu_compat_affine_node(struct task_struct *task, int node
 	free_cpumask_var(cpus);
 }
 #else
-#define kviommu_compat_affine_node(task, node)	do { } while (0)
+static inline void kviommu_compat_affine_node(struct task_struct *task, int node)
+{
+}
 #endif
 
 #endif /* _KVIOMMU_COMPAT_H */

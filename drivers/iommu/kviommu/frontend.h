@@ -49,8 +49,8 @@ struct kviommu_binding {
 
 /**
  * struct kviommu_frontend_ops - What a front-end does for the unit
- * @write: The guest wrote @len bytes at @offset of the register page. What
- *         that asks for is left to @run, if it can take long.
+ * @write: The guest wrote @len bytes at @offset of the register page, where they
+ *         stand already. What that asks for is left to @run, if it can take long.
  * @sync: The guest may have written anything that the register page now shows
  * @peek: May be called without a lock: the page is not as it was left. Unless
  *        @all, only where a guest asks for something is looked at.

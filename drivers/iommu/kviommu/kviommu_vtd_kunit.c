@@ -1151,7 +1151,237 @@ static struct kunit_suite fault_suite = {
 	.test_cases = fault_cases,
 };
 
-kunit_test_suites(&tables_suite, &qi_suite, &regs_suite, &fault_suite);
+/* Polled: what two writes do that are seen as one, or in another order. */
+
+/* A store of the guest that nobody sees */
+static void unseen32(struct ctx *ctx, unsigned int offset, u32 val)
+{
+	ctx->page[offset / sizeof(u32)] = val;
+}
+
+static void unseen64(struct ctx *ctx, unsigned int offset, u64 val)
+{
+	unseen32(ctx, offset, lower_32_bits(val));
+	unseen32(ctx, offset + 4, upper_32_bits(val));
+}
+
+/* The polling thread looks. Return: there was something new. */
+static bool look(struct ctx *ctx)
+{
+	unsigned int i;
+
+	if (!ctx->fe->ops->peek(ctx->fe, true))
+		return false;
+	ctx->fe->ops->sync(ctx->fe);
+	for (i = 0; i < MAX_STEPS && ctx->fe->ops->pending(ctx->fe); i++)
+		ctx->fe->ops->run(ctx->fe);
+	return true;
+}
+
+/* As when the page is tracked again: look once more, then it is over. */
+static void end_polling(struct ctx *ctx)
+{
+	look(ctx);
+	ctx->fe->ops->poll(ctx->fe, false);
+}
+
+static int polled_init(struct kunit *test)
+{
+	struct ctx *ctx;
+	int ret = vtd_kunit_init(test);
+
+	if (ret)
+		return ret;
+	ctx = test->priv;
+	wr64(ctx, 0x20, ROOT);
+	wr32(ctx, 0x18, BIT(30));
+	queue_on(ctx, 0);
+	wr32(ctx, 0x18, BIT(31) | BIT(26));
+	KUNIT_ASSERT_TRUE(test, ctx->fe->ops->pollable(ctx->fe));
+	ctx->fe->ops->poll(ctx->fe, true);
+	KUNIT_ASSERT_FALSE(test, look(ctx));
+	ctx->unit.nr = 0;
+	return 0;
+}
+
+static void polled_tail_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < 3; i++)
+		put128(ctx, QUEUE + 16 * i, 2 | 1 << 4, 0);
+	unseen32(ctx, 0x88, 16);
+	unseen32(ctx, 0x88, 32);
+	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 2);
+	KUNIT_EXPECT_FALSE(test, look(ctx));
+	unseen32(ctx, 0x88, 48);
+	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 3);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x80), 48);
+}
+
+/* The same command again is another one. */
+static void polled_command_test(struct kunit *test)
+{
+	const u32 srtp = BIT(31) | BIT(30) | BIT(26);
+	struct ctx *ctx = test->priv;
+	u64 root;
+
+	for (root = 0x5000; root < 0x8000; root += 0x1000) {
+		unseen64(ctx, 0x20, root);
+		unseen32(ctx, 0x18, srtp);
+		KUNIT_EXPECT_TRUE(test, ctx->fe->ops->peek(ctx->fe, false));
+		KUNIT_EXPECT_TRUE(test, look(ctx));
+		KUNIT_EXPECT_EQ(test, ctx->vtd->root, root);
+		KUNIT_EXPECT_FALSE(test, look(ctx));
+	}
+	/* Nothing of it is done again. */
+	end_polling(ctx);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x18), 0);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), srtp);
+}
+
+/*
+ * GSTS.RTPS tells that SRTP is done, but was set already: so the next command may
+ * replace it.
+ */
+static void polled_root_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	unseen64(ctx, 0x20, 0x5000);
+	unseen32(ctx, 0x18, BIT(31) | BIT(30) | BIT(26));
+	unseen32(ctx, 0x18, BIT(26));
+	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_EQ(test, ctx->vtd->root, 0x5000);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30) | BIT(26));
+	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pollable(ctx->fe));
+}
+
+/* A queue that is turned off and on, at another place */
+static void polled_queue_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	put128(ctx, CONTEXT, 2 | 1 << 4, 0);
+	unseen32(ctx, 0x18, BIT(31));
+	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31) | BIT(30));
+	unseen32(ctx, 0x88, 0);
+	unseen64(ctx, 0x90, CONTEXT);
+	unseen32(ctx, 0x18, BIT(31) | BIT(26));
+	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31) | BIT(30) | BIT(26));
+	unseen32(ctx, 0x88, 16);
+	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 1);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
+}
+
+/* The page is tracked from between two writes on, the first of which was not seen. */
+static void polled_tracked_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	unseen64(ctx, 0x20, 0x5000);
+	wr32(ctx, 0x18, BIT(31) | BIT(30) | BIT(26));
+	KUNIT_EXPECT_EQ(test, ctx->vtd->root, 0x5000);
+	/* It was taken: no second time, with another root. */
+	unseen64(ctx, 0x20, 0x6000);
+	end_polling(ctx);
+	KUNIT_EXPECT_EQ(test, ctx->vtd->root, 0x5000);
+}
+
+/* What software may not touch until a bit clears is done each time, and ignored. */
+static void polled_busy_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		unseen64(ctx, 0x28, BIT_ULL(63) | 1ULL << 61);
+		unseen64(ctx, 0xf0, 0x1000);
+		unseen64(ctx, 0xf8, BIT_ULL(63) | 1ULL << 60);
+		KUNIT_EXPECT_TRUE(test, look(ctx));
+		KUNIT_EXPECT_EQ(test, rd64(ctx, 0x28), 1ULL << 61);
+		KUNIT_EXPECT_EQ(test, rd64(ctx, 0xf8), 1ULL << 60);
+		KUNIT_EXPECT_FALSE(test, look(ctx));
+	}
+	KUNIT_EXPECT_EQ(test, ctx->unit.nr, 2);
+}
+
+/* A mask that comes and goes is none; what it is when an event comes counts. */
+static void polled_mask_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	unseen32(ctx, 0x38, 0);
+	unseen32(ctx, 0xa0, 0);
+	look(ctx);
+	unseen32(ctx, 0x38, BIT(31));
+	unseen32(ctx, 0x38, 0);
+	unseen32(ctx, 0xa0, BIT(31));
+	vtd_fault(ctx->fe, SID, 0x1000, 0x6);
+	vtd_inval_complete(ctx->vtd);
+	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pollable(ctx->fe));
+	look(ctx);
+	/* Not shown, so no event yet */
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 0);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 0);
+	end_polling(ctx);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 1);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 1);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_INVAL), 0);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0xa0), BIT(31) | BIT(30));
+	wr32(ctx, 0xa0, 0);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_INVAL), 1);
+}
+
+/* A bit that the guest was not shown is not cleared by what it wrote before. */
+static void polled_clear_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	vtd_queue_error(ctx->vtd);
+	vtd_fault(ctx->fe, SID, 0x1000, 0x6);
+	unseen32(ctx, 0x34, 0x7f);
+	unseen32(ctx, frr(0) + 12, BIT(31));
+	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_FALSE(test, look(ctx));
+	end_polling(ctx);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), BIT(4) | FSTS_PPF | FSTS_FRI(0));
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 63, 63), 1);
+	wr32(ctx, frr(0) + 12, BIT(31));
+	wr32(ctx, 0x34, BIT(4));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
+	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->pollable(ctx->fe));
+}
+
+static struct kunit_case polled_cases[] = {
+	KUNIT_CASE(polled_tail_test),
+	KUNIT_CASE(polled_command_test),
+	KUNIT_CASE(polled_root_test),
+	KUNIT_CASE(polled_queue_test),
+	KUNIT_CASE(polled_tracked_test),
+	KUNIT_CASE(polled_busy_test),
+	KUNIT_CASE(polled_mask_test),
+	KUNIT_CASE(polled_clear_test),
+	{}
+};
+
+static struct kunit_suite polled_suite = {
+	.name = "kviommu_vtd_polled",
+	.init = polled_init,
+	.exit = vtd_kunit_exit,
+	.test_cases = polled_cases,
+};
+
+kunit_test_suites(&tables_suite, &qi_suite, &regs_suite, &fault_suite,
+		  &polled_suite);
 
 MODULE_DESCRIPTION("KUnit tests of kviommu's VT-d front-end");
 MODULE_LICENSE("GPL");

@@ -89,7 +89,7 @@ MODULE_PARM_DESC(poll_rest_ms, "How long a thread that waited more does not poll
  * @nr: How many these are
  * @online: Its CPU is there; else it is parked. Changed under @lock.
  * @rest: When, in jiffies, it may poll again
- * @resting: How long it rested last, in units of poll_rest_ms
+ * @resting: How long it will have to rest before, in units of poll_rest_ms
  * @balance: When, in jiffies, to see again who has less to do
  * @now: When its last round began, in ns
  * @awake: How long it has not slept of the present window, in ns
@@ -158,17 +158,18 @@ static bool usable(const struct kviommu_poller *p)
 /* The one of this node that has the fewest units; if there is none, of any. */
 static struct kviommu_poller *choose(int node)
 {
-	struct kviommu_poller *p, *best = NULL;
+	struct kviommu_poller *p, *best = NULL, *near = NULL;
 
 	list_for_each_entry(p, &pollers, entry) {
 		if (!usable(p))
 			continue;
-		if (!best || (p->node == node) > (best->node == node) ||
-		    ((p->node == node) == (best->node == node) &&
-		     READ_ONCE(p->nr) < READ_ONCE(best->nr)))
+		if (!best || READ_ONCE(p->nr) < READ_ONCE(best->nr))
 			best = p;
+		if (p->node == node &&
+		    (!near || READ_ONCE(p->nr) < READ_ONCE(near->nr)))
+			near = p;
 	}
-	return best;
+	return near ?: best;
 }
 
 /* Off the thread's list; the worker does the rest. */
@@ -246,7 +247,7 @@ static bool better_elsewhere(struct kviommu_poller *p, struct kviommu_unit *unit
 	       p->nr >= READ_ONCE(other->nr) + 2;
 }
 
-/* Of the units one a time, for it takes a moment until another thread has it. */
+/* One unit at a time, for it takes a moment until another thread has it. */
 static void balance(struct kviommu_poller *p)
 {
 	struct kviommu_unit *unit;
@@ -271,8 +272,8 @@ static u64 run_delay(void)
 
 /*
  * The thread waited for its CPU for too much of the time that it was awake: then
- * a guest that is trapped waits less. The first wait that is too long counts, and
- * many that are short.
+ * a guest that is trapped waits less, and the thread is to rest. One wait that is
+ * too long is enough, or many that are short.
  */
 static bool overcommitted(struct kviommu_poller *p)
 {
@@ -287,6 +288,9 @@ static bool overcommitted(struct kviommu_poller *p)
 		return false;
 	p->awake = 0;
 	p->waited += waited;
+	if (over)
+		WRITE_ONCE(p->rest, jiffies + p->resting *
+			   msecs_to_jiffies(READ_ONCE(poll_rest_ms)));
 	p->resting = clamp(over ? p->resting * 2 : p->resting / 2, 1, REST_MAX);
 	return over;
 }
@@ -298,13 +302,10 @@ static void poll_round(struct kviommu_poller *p, bool all)
 	guard(mutex)(&p->lock);
 	list_for_each_entry_safe(unit, next, &p->units, poll_entry)
 		poll_unit(p, unit, all);
-	if (overcommitted(p)) {
-		WRITE_ONCE(p->rest, jiffies + p->resting *
-			   msecs_to_jiffies(READ_ONCE(poll_rest_ms)));
+	if (overcommitted(p))
 		let_go_of_all(p, KVIOMMU_POLL_OVERCOMMITTED);
-	} else {
+	else
 		balance(p);
-	}
 }
 
 static int poll_thread(void *data)

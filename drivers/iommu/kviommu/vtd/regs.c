@@ -58,7 +58,12 @@ static void gcmd_written(struct vtd *vtd)
 	/* Reads as 0. */
 	vtd_set32(vtd, VTD_GCMD, 0);
 
-	if (gcmd & VTD_GCMD_SRTP)
+	/*
+	 * After the first time a driver finds RTPS set before the command was
+	 * taken, and may replace that by another.
+	 */
+	if (gcmd & VTD_GCMD_SRTP ||
+	    (vtd->polled && vtd_get64(vtd, VTD_RTADDR) != vtd->root))
 		set_root_table(vtd);
 	if (changed & VTD_GCMD_QIE) {
 		if (gcmd & VTD_GCMD_QIE)
@@ -196,31 +201,10 @@ static void store(struct vtd *vtd, unsigned int i, u32 val)
 	const struct vtd_reg *reg = &vtd_regs[i];
 	u32 old = vtd->regs[i] & ~reg->rw;
 
-	vtd_set32(vtd, 4 * i, (old | (val & reg->rw)) & ~(val & reg->w1c));
-}
-
-static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
-		      const void *data, unsigned int len)
-{
-	struct vtd *vtd = to_vtd(fe);
-	unsigned int i, first = offset / 4, nr = len / 4;
-	u32 val[2];
-
-	/*
-	 * The specification leaves other accesses than those of aligned 32 and
-	 * 64 bits undefined. Here they do nothing.
-	 */
-	if (offset % 4 || (len != 4 && len != 8) ||
-	    offset + len > VTD_REGS_SIZE) {
-		repair(vtd, offset, len);
-		return;
-	}
-	memcpy(val, data, len);
-	for (i = 0; i < nr; i++)
-		store(vtd, first + i, val[i]);
-	for (i = 0; i < nr; i++)
-		if (vtd_regs[first + i].written)
-			vtd_regs[first + i].written(vtd);
+	/* A bit that is not shown is none that the guest wants to clear. */
+	if (!vtd->polled)
+		old &= ~(val & reg->w1c);
+	vtd_set32(vtd, 4 * i, old | (val & reg->rw));
 }
 
 /*
@@ -291,6 +275,38 @@ static void vtd_sync(struct kviommu_frontend *fe)
 	for_each_set_bit(i, changed, VTD_REGS_SIZE / sizeof(u32))
 		if (vtd_regs[i].written)
 			vtd_regs[i].written(vtd);
+}
+
+static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
+		      const void *data, unsigned int len)
+{
+	struct vtd *vtd = to_vtd(fe);
+	unsigned int i, first = offset / 4, nr = len / 4;
+	u32 val[2];
+
+	/*
+	 * It stands in the page, too, and behind others that were not trapped:
+	 * a command with what it is about.
+	 */
+	if (vtd->polled) {
+		vtd_sync(fe);
+		return;
+	}
+	/*
+	 * The specification leaves other accesses than those of aligned 32 and
+	 * 64 bits undefined. Here they do nothing.
+	 */
+	if (offset % 4 || (len != 4 && len != 8) ||
+	    offset + len > VTD_REGS_SIZE) {
+		repair(vtd, offset, len);
+		return;
+	}
+	memcpy(val, data, len);
+	for (i = 0; i < nr; i++)
+		store(vtd, first + i, val[i]);
+	for (i = 0; i < nr; i++)
+		if (vtd_regs[first + i].written)
+			vtd_regs[first + i].written(vtd);
 }
 
 static bool vtd_peek(const struct kviommu_frontend *fe, bool all)
