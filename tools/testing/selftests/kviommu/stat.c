@@ -366,17 +366,27 @@ TEST_F(tree, units_come_and_go)
 
 	run = START(self->dir, "-l", "-f", "json", "-i", "0.02");
 	next_of(&run, 3, line);
-	for (i = 0; i < 3; i++) {
-		/* Not the one before of that number, which had counted more */
-		add_unit(self->dir, "kviommu12", 1000000 - i * 1000);
-		do
-			next_of(&run, 12, line);
-		while (json(line, "reg_writes") != 1000000 - i * 1000);
+	for (i = 0; i < 2; i++) {
+		add_unit(self->dir, "kviommu12", 1000000);
+		next_of(&run, 12, line);
+		EXPECT_EQ(1000000, json(line, "reg_writes"));
 		EXPECT_EQ(0, json(line, "reg_writes_per_s"));
+		if (i)
+			break;
 		remove_unit(self->dir, "kviommu12");
-		if (!i)
-			alone(&run, 3, 5);
+		alone(&run, 3, 5);
 	}
+	/* Another one, which has counted less, takes its place unseen. */
+	kill(run.pid, SIGSTOP);
+	REQUIRE(waitpid(run.pid, &i, WUNTRACED) == run.pid && WIFSTOPPED(i));
+	remove_unit(self->dir, "kviommu12");
+	add_unit(self->dir, "kviommu12", 1000);
+	kill(run.pid, SIGCONT);
+	do
+		next_of(&run, 12, line);
+	while (json(line, "reg_writes") != 1000);
+	EXPECT_EQ(0, json(line, "reg_writes_per_s"));
+	remove_unit(self->dir, "kviommu12");
 	/* The last one, too: nothing to tell of, until there is one again */
 	remove_unit(self->dir, "kviommu3");
 	add_unit(self->dir, "kviommu4", 1);
@@ -384,6 +394,31 @@ TEST_F(tree, units_come_and_go)
 	alone(&run, 4, 5);
 	kill(run.pid, SIGINT);
 	EXPECT_EQ(0, end(&run));
+}
+
+/* What is read while it goes away is not taken for the truth. */
+TEST_F(tree, half_gone)
+{
+	int dir = kviommu_sysfs_open(self->dir, 3);
+	struct kviommu_policy policy;
+	struct kviommu_stats stats;
+	char path[64];
+
+	ASSERT_LE(0, dir);
+	EXPECT_EQ(-ENODEV, kviommu_sysfs_next(self->dir, 3));
+	EXPECT_EQ(3, kviommu_sysfs_next(self->dir, -1));
+	EXPECT_EQ(0, kviommu_sysfs_read(dir, &policy, &stats));
+	EXPECT_EQ(KVIOMMU_MODE_SIDECORE, policy.mode);
+	EXPECT_EQ(KVIOMMU_STRATEGY_DEFERRED, policy.strategy);
+	EXPECT_EQ(10, policy.poll_us_max);
+	EXPECT_EQ(1003, stats.out_maps);
+	snprintf(path, sizeof(path), "%s/kviommu3/mode", self->dir);
+	ASSERT_EQ(0, unlink(path));
+	EXPECT_EQ(-ENODEV, kviommu_sysfs_read(dir, NULL, &stats));
+	EXPECT_EQ(-ENODEV, kviommu_sysfs_read(dir, &policy, &stats));
+	close(dir);
+	EXPECT_EQ(-ENOENT, kviommu_sysfs_open(self->dir, 4));
+	EXPECT_EQ(-ENOENT, kviommu_sysfs_next("/tmp/there/is/none", -1));
 }
 
 TEST_F(tree, one_unit_of_many)
