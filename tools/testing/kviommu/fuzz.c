@@ -699,6 +699,7 @@ static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains, u8 strategy)
 		.strategy = strategy & 3,
 		.max_stale = max_stale[strategy >> 2 & 3],
 		.stale_us = 10000,
+		.idle_pin_ms = 1000,
 		.max_pins = pins,
 		.max_idle_pins = idle,
 		.max_tables = tables,
@@ -1254,6 +1255,30 @@ static void do_refresh(void)
 	refresh();
 }
 
+/* Idle pins go, and then as many are left as are said to be in use. */
+static void do_release_pins(void)
+{
+	struct kviommu_release_pins cmd = { .length = -PAGE_SIZE };
+	bool whole = get8() & 1, identity = false, changes = t.unlock_in;
+	unsigned int d;
+
+	if (!whole) {
+		cmd.gpa = pick_frame() << PAGE_SHIFT;
+		cmd.length = (get8() + 1) * PAGE_SIZE;
+	}
+	for (d = 0; d < MODEL_DEVICES; d++)
+		identity |= model_path(d) == PATH_IOAS;
+	model_new_batch();
+	if (kviommu_unit_release_pins(t.unit, &cmd)) {
+		never(!shim_task.killed);
+		return;
+	}
+	never(cmd.out_in_use > cmd.length >> PAGE_SHIFT);
+	never(whole && !identity && !changes && cmd.out_in_use != model_pinned());
+	never(identity && cmd.out_in_use != cmd.length >> PAGE_SHIFT);
+	never(whole && t.unit->pins.idle);
+}
+
 static void do_reset(void)
 {
 	model_new_batch();
@@ -1325,7 +1350,7 @@ static void (* const actions[])(void) = {
 	do_unlock, do_disarm, do_arm, do_event, do_time, do_kill, run_worker,
 	check_all, check_all, check_all, do_burst, do_burst, do_split, do_split,
 	do_split, do_split, do_mask, do_entry, do_entry, do_entry, do_psi,
-	do_iotlb, do_context, do_wait, do_fail, do_ioas,
+	do_iotlb, do_context, do_wait, do_fail, do_release_pins,
 };
 
 /* Then inputs keep their meaning. */
