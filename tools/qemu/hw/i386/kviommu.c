@@ -92,6 +92,76 @@ struct KVIOMMUState {
 
 /* Options */
 
+static const char *const kviommu_modes[] = {
+    [KVIOMMU_MODE_TRAP] = "trap",
+    [KVIOMMU_MODE_SIDECORE] = "sidecore",
+    [KVIOMMU_MODE_ADAPTIVE] = "adaptive",
+};
+
+static const char *const kviommu_strategies[] = {
+    [KVIOMMU_STRATEGY_STRICT] = "strict",
+    [KVIOMMU_STRATEGY_ASYNC] = "async",
+    [KVIOMMU_STRATEGY_DEFERRED] = "deferred",
+    [KVIOMMU_STRATEGY_OPTIMISTIC] = "optimistic",
+};
+
+#define KVIOMMU_NUMBER(_name, _field) \
+    { "kviommu-" _name, offsetof(KVIOMMUOptions, _field), \
+      offsetof(struct kviommu_policy, _field) }
+
+static const struct {
+    const char *name;
+    size_t option;
+    size_t policy;
+} kviommu_numbers[] = {
+    KVIOMMU_NUMBER("max-pins", max_pins),
+    KVIOMMU_NUMBER("max-idle-pins", max_idle_pins),
+    KVIOMMU_NUMBER("max-tables", max_tables),
+    KVIOMMU_NUMBER("max-domains", max_domains),
+    KVIOMMU_NUMBER("max-mapped", max_mapped),
+    KVIOMMU_NUMBER("max-stale", max_stale),
+    KVIOMMU_NUMBER("stale-us", stale_us),
+    KVIOMMU_NUMBER("idle-pin-ms", idle_pin_ms),
+};
+
+static uint64_t kviommu_number(const KVIOMMUOptions *o, int i)
+{
+    return *(const uint64_t *)((const char *)o + kviommu_numbers[i].option);
+}
+
+/* The option that was given first, or NULL */
+static const char *kviommu_given_option(const KVIOMMUOptions *o)
+{
+    if (o->mode) {
+        return "kviommu-mode";
+    }
+    if (o->strategy) {
+        return "kviommu-strategy";
+    }
+    for (int i = 0; i < ARRAY_SIZE(kviommu_numbers); i++) {
+        if (kviommu_number(o, i) != UINT64_MAX) {
+            return kviommu_numbers[i].name;
+        }
+    }
+    return NULL;
+}
+
+static bool kviommu_choose(const char *option, const char *value,
+                           const char *const *names, int nr, uint32_t *choice,
+                           Error **errp)
+{
+    for (int i = 0; value && i < nr; i++) {
+        if (!strcmp(value, names[i])) {
+            *choice = i;
+            return true;
+        }
+    }
+    if (value) {
+        error_setg(errp, "%s=%s: no such one", option, value);
+    }
+    return !value;
+}
+
 bool kviommu_check_options(IntelIOMMUState *s, Error **errp)
 {
     X86IOMMUState *x86_iommu = X86_IOMMU_DEVICE(s);
@@ -123,12 +193,14 @@ bool kviommu_check_options(IntelIOMMUState *s, Error **errp)
     };
 
     if (!s->kviommu_enabled) {
-        if (s->kviommu_iommufd || s->kviommu_boot_identity) {
-            error_setg(errp, "%s needs kviommu=on", s->kviommu_iommufd ?
-                       "iommufd" : "kviommu-boot-identity");
-            return false;
+        const char *given = s->kviommu_iommufd ? "iommufd" :
+                            s->kviommu_boot_identity ? "kviommu-boot-identity" :
+                            kviommu_given_option(&s->kviommu_options);
+
+        if (given) {
+            error_setg(errp, "%s needs kviommu=on", given);
         }
-        return true;
+        return !given;
     }
 
     for (int i = 0; i < ARRAY_SIZE(options); i++) {
@@ -820,6 +892,42 @@ static bool kviommu_create(KVIOMMUState *k, IntelIOMMUState *s, Error **errp)
     return false;
 }
 
+static bool kviommu_set_policy(KVIOMMUState *k, const KVIOMMUOptions *o,
+                               Error **errp)
+{
+    struct kviommu_policy policy = { .size = sizeof(policy) };
+
+    if (!kviommu_given_option(o)) {
+        return true;
+    }
+    if (ioctl(k->fd, KVIOMMU_GET_POLICY, &policy)) {
+        error_setg_errno(errp, errno, "cannot ask kviommu for its policy");
+        return false;
+    }
+    if (!kviommu_choose("kviommu-mode", o->mode, kviommu_modes,
+                        ARRAY_SIZE(kviommu_modes), &policy.mode, errp) ||
+        !kviommu_choose("kviommu-strategy", o->strategy, kviommu_strategies,
+                        ARRAY_SIZE(kviommu_strategies), &policy.strategy,
+                        errp)) {
+        return false;
+    }
+    for (int i = 0; i < ARRAY_SIZE(kviommu_numbers); i++) {
+        uint64_t *number = (void *)((char *)&policy + kviommu_numbers[i].policy);
+
+        if (kviommu_number(o, i) != UINT64_MAX) {
+            *number = kviommu_number(o, i);
+        }
+    }
+    if (ioctl(k->fd, KVIOMMU_SET_POLICY, &policy)) {
+        error_setg_errno(errp, errno, "kviommu refuses the policy that the "
+                         "kviommu-* options ask for");
+        error_append_hint(errp, "Numbers can only be lowered below the host's, "
+                          "the parameters of the kernel module.\n");
+        return false;
+    }
+    return true;
+}
+
 KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
 {
     KVIOMMUState *k = g_new0(KVIOMMUState, 1);
@@ -854,7 +962,8 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
     if (!iommufd_backend_alloc_ioas(k->be, &k->ioas_id, errp)) {
         goto err_ioas;
     }
-    if (!kviommu_create(k, s, errp)) {
+    if (!kviommu_create(k, s, errp) ||
+        !kviommu_set_policy(k, &s->kviommu_options, errp)) {
         goto err_create;
     }
     if (!kviommu_set_event(k, &k->fault, kviommu_fault_event,

@@ -15,6 +15,41 @@ typedef struct IntelIOMMUState IntelIOMMUState;
 typedef struct KVIOMMUState KVIOMMUState;
 
 /**
+ * KVIOMMUOptions: policy of the unit, as struct kviommu_policy has it
+ *
+ * A name that is NULL and a number that is UINT64_MAX leave what the host's
+ * administrator chose.
+ */
+typedef struct KVIOMMUOptions {
+    char *mode;
+    char *strategy;
+    uint64_t max_pins;
+    uint64_t max_idle_pins;
+    uint64_t max_tables;
+    uint64_t max_domains;
+    uint64_t max_mapped;
+    uint64_t max_stale;
+    uint64_t stale_us;
+    uint64_t idle_pin_ms;
+} KVIOMMUOptions;
+
+#define DEFINE_KVIOMMU_OPTION(_name, _state, _field) \
+    DEFINE_PROP_UINT64("kviommu-" _name, _state, _field, UINT64_MAX)
+
+/* The properties of a device with these options in @_field of @_state */
+#define DEFINE_KVIOMMU_OPTIONS(_state, _field) \
+    DEFINE_PROP_STRING("kviommu-mode", _state, _field.mode), \
+    DEFINE_PROP_STRING("kviommu-strategy", _state, _field.strategy), \
+    DEFINE_KVIOMMU_OPTION("max-pins", _state, _field.max_pins), \
+    DEFINE_KVIOMMU_OPTION("max-idle-pins", _state, _field.max_idle_pins), \
+    DEFINE_KVIOMMU_OPTION("max-tables", _state, _field.max_tables), \
+    DEFINE_KVIOMMU_OPTION("max-domains", _state, _field.max_domains), \
+    DEFINE_KVIOMMU_OPTION("max-mapped", _state, _field.max_mapped), \
+    DEFINE_KVIOMMU_OPTION("max-stale", _state, _field.max_stale), \
+    DEFINE_KVIOMMU_OPTION("stale-us", _state, _field.stale_us), \
+    DEFINE_KVIOMMU_OPTION("idle-pin-ms", _state, _field.idle_pin_ms)
+
+/**
  * kviommu_check_options: judge the options of an intel-iommu device
  *
  * To be called before the device's other options get their defaults. With
