@@ -8,7 +8,7 @@
 
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
 #define DID 1
@@ -35,6 +35,9 @@ struct record {
 #define RECORD_SID(r)		((r).hi & 0xffff)
 #define RECORD_ADDR(r)		((r).lo)
 
+/* A register, when the unit keeps nothing back */
+#define SHOWN(reg)		({ unit_show(&self->u); RUN(g_peek32, reg); })
+#define FSTS()			SHOWN(VTD_FSTS)
 #define FSTS_FRI(fsts)		((fsts) >> 8 & 0xff)
 
 FIXTURE(faults) {
@@ -48,9 +51,7 @@ FIXTURE_VARIANT(faults) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(faults, trap) {
-	.config = { .mode = UNIT_MODE_TRAP },
-};
+UNIT_VARIANTS(faults);
 
 FIXTURE_SETUP(faults)
 {
@@ -73,20 +74,21 @@ FIXTURE_TEARDOWN(faults)
 	close(self->event);
 }
 
-static __u64 signals(int fd)
+static __u64 signals(FIXTURE_DATA(faults) * self)
 {
 	__u64 n;
 
-	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+	unit_show(&self->u);
+	return read(self->event, &n, sizeof(n)) == sizeof(n) ? n : 0;
 }
 
 static struct record record_at(FIXTURE_DATA(faults) * self, unsigned int i)
 {
-	struct record r = {
-		.lo = RUN(g_peek64, self->fro + 16 * i),
-		.hi = RUN(g_peek64, self->fro + 16 * i + 8),
-	};
+	struct record r;
 
+	unit_show(&self->u);
+	r.lo = RUN(g_peek64, self->fro + 16 * i);
+	r.hi = RUN(g_peek64, self->fro + 16 * i + 8);
 	return r;
 }
 
@@ -95,7 +97,7 @@ static void expect_fault(struct __test_metadata *_metadata,
 			 FIXTURE_DATA(faults) * self, __u64 reason, __u64 addr,
 			 const char *what, unsigned int which)
 {
-	__u32 fsts = RUN(g_peek32, VTD_FSTS);
+	__u32 fsts = FSTS();
 	struct record r = record_at(self, FSTS_FRI(fsts));
 
 	EXPECT_EQ(VTD_FSTS_PPF, fsts & 0xff)
@@ -106,7 +108,7 @@ static void expect_fault(struct __test_metadata *_metadata,
 	EXPECT_EQ(addr, RECORD_ADDR(r))
 		TH_LOG("%s %u", what, which);
 	RUN(g_poke32, self->fro + 16 * FSTS_FRI(fsts) + 12, BIT(31));
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS))
+	EXPECT_EQ(0, FSTS())
 		TH_LOG("%s %u", what, which);
 }
 
@@ -114,18 +116,21 @@ static void expect_none(struct __test_metadata *_metadata,
 			FIXTURE_DATA(faults) * self, const char *what,
 			unsigned int which)
 {
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS))
+	EXPECT_EQ(0, FSTS())
 		TH_LOG("%s %u", what, which);
 }
 
 /* A large page at an address that is none for it */
 static void cause(FIXTURE_DATA(faults) * self, __u64 iova)
 {
+	unit_poll(&self->u);
 	RUN(g_map, 0, iova, HUGE(0) + 0x3000, 1, MAP_RW | MAP_LEAF(LEAF_2M));
 }
 
 static void clear(FIXTURE_DATA(faults) * self, unsigned int i)
 {
+	/* As a guest does that has seen it */
+	unit_show(&self->u);
 	RUN(g_poke32, self->fro + 16 * i + 12, BIT(31));
 }
 
@@ -135,10 +140,10 @@ TEST_F(faults, paging_entry)
 	struct record r;
 	__u32 fsts;
 
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, signals(self));
 	cause(self, iova);
-	EXPECT_EQ(1, signals(self->event));
-	fsts = RUN(g_peek32, VTD_FSTS);
+	EXPECT_EQ(1, signals(self));
+	fsts = FSTS();
 	EXPECT_EQ(VTD_FSTS_PPF, fsts & 0xff);
 	r = record_at(self, FSTS_FRI(fsts));
 	EXPECT_EQ(1, RECORD_F(r));
@@ -148,31 +153,31 @@ TEST_F(faults, paging_entry)
 	EXPECT_LT(0, unit_stats(&self->u).out_faults);
 	/* PPF is the summary of the records, nothing to be written. */
 	RUN(g_poke32, VTD_FSTS, VTD_FSTS_PPF);
-	EXPECT_EQ(fsts, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(fsts, FSTS());
 	/* F is cleared by writing 1, the rest of a record not at all. */
 	RUN(g_poke32, self->fro + 16 * FSTS_FRI(fsts) + 12, 0);
 	EXPECT_EQ(1, RECORD_F(record_at(self, FSTS_FRI(fsts))));
 	clear(self, FSTS_FRI(fsts));
 	EXPECT_EQ(0, RECORD_F(record_at(self, FSTS_FRI(fsts))));
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS) & 0xff);
+	EXPECT_EQ(0, FSTS() & 0xff);
 }
 
 /* One fault for one mistake, however often the guest invalidates. */
 TEST_F(faults, once_for_each_entry)
 {
 	cause(self, 0x40000000);
-	EXPECT_EQ(1, signals(self->event));
+	EXPECT_EQ(1, signals(self));
 	clear(self, 0);
 	RUN(g_flush_pages, 0, 0x40000000, 9);
 	RUN(g_flush_domain, 0);
 	RUN(g_flush_global);
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS) & 0xff);
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, FSTS() & 0xff);
+	EXPECT_EQ(0, signals(self));
 	EXPECT_EQ(1, unit_stats(&self->u).out_faults);
 	/* Mended and made again it is another one. */
 	RUN(g_unmap, 0, 0x40000000, 1, MAP_LEAF(LEAF_2M));
 	cause(self, 0x40000000);
-	EXPECT_EQ(1, signals(self->event));
+	EXPECT_EQ(1, signals(self));
 	EXPECT_EQ(2, unit_stats(&self->u).out_faults);
 }
 
@@ -186,7 +191,7 @@ TEST_F(faults, table_nowhere)
 	pde = vm_hva(&self->u.vm, RUN(g_entry_gpa, 0, 0x40000000, LEAF_2M));
 	*pde = 0x80000000 | MAP_RW;
 	RUN(g_flush_pages, 0, 0x40000000, 9);
-	fsts = RUN(g_peek32, VTD_FSTS);
+	fsts = FSTS();
 	EXPECT_EQ(VTD_FSTS_PPF, fsts & 0xff);
 	r = record_at(self, FSTS_FRI(fsts));
 	EXPECT_EQ(FR_PAGING_TABLE_ACCESS, RECORD_REASON(r));
@@ -202,13 +207,13 @@ TEST_F(faults, in_turn)
 
 	for (i = 0; i < 3 * self->nfr; i++) {
 		cause(self, 0x40000000 + i * SZ_2M);
-		EXPECT_EQ(1, signals(self->event));
-		fsts = RUN(g_peek32, VTD_FSTS);
+		EXPECT_EQ(1, signals(self));
+		fsts = FSTS();
 		EXPECT_EQ(i % self->nfr, FSTS_FRI(fsts));
 		EXPECT_EQ(0x40000000 + i * SZ_2M,
 			  RECORD_ADDR(record_at(self, FSTS_FRI(fsts))));
 		clear(self, FSTS_FRI(fsts));
-		EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS) & 0xff);
+		EXPECT_EQ(0, FSTS() & 0xff);
 	}
 }
 
@@ -219,12 +224,12 @@ TEST_F(faults, collapsed)
 	cause(self, 0x40000000 + SZ_2M);
 	cause(self, 0x40000000 + 2 * SZ_2M);
 	EXPECT_EQ(3, unit_stats(&self->u).out_faults);
-	EXPECT_EQ(1, signals(self->event));
+	EXPECT_EQ(1, signals(self));
 	EXPECT_EQ(0, RECORD_F(record_at(self, 1)));
 	expect_fault(_metadata, self, FR_PAGING_RESERVED, 0x40000000, "first", 0);
 	cause(self, 0x40000000 + 3 * SZ_2M);
-	EXPECT_EQ(1, signals(self->event));
-	EXPECT_EQ(1, FSTS_FRI(RUN(g_peek32, VTD_FSTS)));
+	EXPECT_EQ(1, signals(self));
+	EXPECT_EQ(1, FSTS_FRI(FSTS()));
 	expect_fault(_metadata, self, FR_PAGING_RESERVED, 0x40000000 + 3 * SZ_2M,
 		     "fourth", 1);
 }
@@ -246,34 +251,34 @@ TEST_F(faults, overflow)
 
 	for (i = 0; i < self->nfr; i++)
 		cause_as(_metadata, self, 1 + i);
-	EXPECT_EQ(VTD_FSTS_PPF, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(VTD_FSTS_PPF, FSTS());
 	/* One interrupt for all that the guest has not looked at yet */
-	EXPECT_EQ(1, signals(self->event));
+	EXPECT_EQ(1, signals(self));
 	/* Of a requester that has a record: no overflow */
 	cause_as(_metadata, self, 1);
-	EXPECT_EQ(VTD_FSTS_PPF, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(VTD_FSTS_PPF, FSTS());
 	cause_as(_metadata, self, 20);
 	cause_as(_metadata, self, 21);
-	EXPECT_EQ(VTD_FSTS_PPF | VTD_FSTS_PFO, RUN(g_peek32, VTD_FSTS));
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(VTD_FSTS_PPF | VTD_FSTS_PFO, FSTS());
+	EXPECT_EQ(0, signals(self));
 	for (i = 0; i < self->nfr; i++)
 		EXPECT_EQ(SID(1 + i), RECORD_SID(record_at(self, i)));
 	/* As Linux: each record from FRI on, then PFO. */
-	fsts = RUN(g_peek32, VTD_FSTS);
+	fsts = FSTS();
 	for (i = FSTS_FRI(fsts); RECORD_F(record_at(self, i)); i = (i + 1) % self->nfr)
 		clear(self, i);
-	EXPECT_EQ(VTD_FSTS_PFO, RUN(g_peek32, VTD_FSTS) & 0xff);
+	EXPECT_EQ(VTD_FSTS_PFO, FSTS() & 0xff);
 	/* As long as that stands, nothing is recorded. */
 	cause_as(_metadata, self, 22);
 	for (i = 0; i < self->nfr; i++)
 		EXPECT_EQ(0, RECORD_F(record_at(self, i)));
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, signals(self));
 	RUN(g_poke32, VTD_FSTS, VTD_FSTS_PFO | VTD_FSTS_PPF);
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS) & 0xff);
+	EXPECT_EQ(0, FSTS() & 0xff);
 	/* The next one is recorded again, where recording stopped. */
 	cause_as(_metadata, self, 23);
-	EXPECT_EQ(1, signals(self->event));
-	EXPECT_EQ(VTD_FSTS_PPF, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(1, signals(self));
+	EXPECT_EQ(VTD_FSTS_PPF, FSTS());
 	EXPECT_EQ(SID(23), RECORD_SID(record_at(self, 0)));
 }
 
@@ -284,15 +289,15 @@ TEST_F(faults, first_index)
 
 	for (i = 0; i < 3; i++)
 		cause_as(_metadata, self, 1 + i);
-	EXPECT_EQ(VTD_FSTS_PPF, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(VTD_FSTS_PPF, FSTS());
 	clear(self, 0);
-	EXPECT_EQ(VTD_FSTS_PPF, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(VTD_FSTS_PPF, FSTS());
 	clear(self, 2);
-	EXPECT_EQ(VTD_FSTS_PPF, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(VTD_FSTS_PPF, FSTS());
 	clear(self, 1);
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(0, FSTS());
 	cause_as(_metadata, self, 4);
-	EXPECT_EQ(VTD_FSTS_PPF | 3 << 8, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(VTD_FSTS_PPF | 3 << 8, FSTS());
 	EXPECT_EQ(SID(4), RECORD_SID(record_at(self, 3)));
 }
 
@@ -302,14 +307,14 @@ TEST_F(faults, index_restarts)
 	cause(self, 0x40000000);
 	clear(self, 0);
 	cause(self, 0x80000000);
-	EXPECT_EQ(1, FSTS_FRI(RUN(g_peek32, VTD_FSTS)));
+	EXPECT_EQ(1, FSTS_FRI(FSTS()));
 	clear(self, 1);
 	RUN(g_unmap, 0, 0x40000000, 1, MAP_LEAF(LEAF_2M));
 	RUN(g_unmap, 0, 0x80000000, 1, MAP_LEAF(LEAF_2M));
 	RUN(g_enable, false);
 	RUN(g_enable, true);
 	cause(self, 0xc0000000);
-	EXPECT_EQ(VTD_FSTS_PPF, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(VTD_FSTS_PPF, FSTS());
 	EXPECT_EQ(0xc0000000, RECORD_ADDR(record_at(self, 0)));
 }
 
@@ -321,31 +326,31 @@ TEST_F(faults, event)
 
 	RUN(g_poke32, VTD_FECTL, VTD_ECTL_IM);
 	cause(self, 0x40000000);
-	EXPECT_EQ(masked, RUN(g_peek32, VTD_FECTL));
+	EXPECT_EQ(masked, SHOWN(VTD_FECTL));
 	at = self->u.vm.g->tail;
 	RUN(g_queue, 0xf, 0);
 	RUN(g_poke32, VTD_IQT, self->u.vm.g->tail * 16);
-	EXPECT_EQ(VTD_FSTS_PPF | VTD_FSTS_IQE, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(VTD_FSTS_PPF | VTD_FSTS_IQE, FSTS());
 	clear(self, 0);
-	EXPECT_EQ(VTD_FSTS_IQE, RUN(g_peek32, VTD_FSTS));
-	EXPECT_EQ(masked, RUN(g_peek32, VTD_FECTL));
+	EXPECT_EQ(VTD_FSTS_IQE, FSTS());
+	EXPECT_EQ(masked, SHOWN(VTD_FECTL));
 	ring[at * 2] = VTD_QI_WAIT;
 	RUN(g_poke32, VTD_FSTS, VTD_FSTS_IQE);
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
-	EXPECT_EQ(VTD_ECTL_IM, RUN(g_peek32, VTD_FECTL));
+	EXPECT_EQ(0, FSTS());
+	EXPECT_EQ(VTD_ECTL_IM, SHOWN(VTD_FECTL));
 	RUN(g_poke32, VTD_FECTL, 0);
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, signals(self));
 	/* A second condition on top of one that stands is none of its own. */
 	cause(self, 0x80000000);
-	EXPECT_EQ(1, signals(self->event));
+	EXPECT_EQ(1, signals(self));
 	at = self->u.vm.g->tail;
 	RUN(g_queue, 0xf, 0);
 	RUN(g_poke32, VTD_IQT, self->u.vm.g->tail * 16);
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, signals(self));
 	ring[at * 2] = VTD_QI_WAIT;
 	RUN(g_poke32, VTD_FSTS, VTD_FSTS_IQE);
-	EXPECT_EQ(0, signals(self->event));
-	EXPECT_EQ(VTD_FSTS_PPF, RUN(g_peek32, VTD_FSTS) & 0xff);
+	EXPECT_EQ(0, signals(self));
+	EXPECT_EQ(VTD_FSTS_PPF, FSTS() & 0xff);
 }
 
 TEST_F(faults, context_entries)
@@ -368,7 +373,7 @@ TEST_F(faults, context_entries)
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		RUN(g_context_quiet, SID(0), bad[i].lo, bad[i].hi);
 		RUN(g_flush_context, SID(0), 0);
-		fsts = RUN(g_peek32, VTD_FSTS);
+		fsts = FSTS();
 		EXPECT_EQ(VTD_FSTS_PPF, fsts & 0xff);
 		r = record_at(self, FSTS_FRI(fsts));
 		EXPECT_EQ(bad[i].reason, RECORD_REASON(r))
@@ -376,16 +381,16 @@ TEST_F(faults, context_entries)
 		EXPECT_EQ(SID(0), RECORD_SID(r));
 		clear(self, FSTS_FRI(fsts));
 		RUN(g_detach, SID(0), DID);
-		EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS) & 0xff);
+		EXPECT_EQ(0, FSTS() & 0xff);
 	}
 	/* FPD: the guest does not want to know. */
 	RUN(g_context_quiet, SID(0), good_lo | BIT(1), 3 | VTD_CE_HI_DID(DID));
 	RUN(g_flush_context, SID(0), 0);
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
+	EXPECT_EQ(0, FSTS());
 	RUN(g_context_quiet, SID(0), good_lo | BIT(1), good_hi);
 	RUN(g_flush_context, SID(0), 0);
 	cause(self, 0x40000000);
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS) & 0xff);
+	EXPECT_EQ(0, FSTS() & 0xff);
 }
 
 TEST_F(faults, root_entry)
@@ -396,7 +401,7 @@ TEST_F(faults, root_entry)
 
 	re[1] = BIT(5);
 	RUN(g_flush_context_global);
-	fsts = RUN(g_peek32, VTD_FSTS);
+	fsts = FSTS();
 	EXPECT_EQ(VTD_FSTS_PPF, fsts & 0xff);
 	r = record_at(self, FSTS_FRI(fsts));
 	EXPECT_EQ(FR_ROOT_RESERVED, RECORD_REASON(r));
@@ -615,7 +620,7 @@ TEST_F(faults, no_resources)
 	RUN(g_map, 0, 0x40001000, PAGE(1), 1, MAP_R);
 	expect_fault(_metadata, self, FR_READ, 0x40001000, "read", 0);
 	RUN(g_map, 0, 0x40002000, PAGE(2), 1, MAP_RW);
-	r = record_at(self, FSTS_FRI(RUN(g_peek32, VTD_FSTS)));
+	r = record_at(self, FSTS_FRI(FSTS()));
 	/* The type is a write. */
 	EXPECT_EQ(BIT(63) | FR_WRITE << 32 | SID(0), r.hi);
 	EXPECT_EQ(0x40002000, RECORD_ADDR(r));
@@ -631,8 +636,8 @@ TEST_F(faults, none_for_absent)
 	RUN(g_flush_context_global);
 	RUN(g_enable, false);
 	RUN(g_enable, true);
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, FSTS());
+	EXPECT_EQ(0, signals(self));
 	EXPECT_EQ(0, unit_stats(&self->u).out_faults);
 }
 

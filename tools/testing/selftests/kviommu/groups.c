@@ -7,7 +7,7 @@
  */
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
 #define DID 1
@@ -21,9 +21,7 @@ FIXTURE_VARIANT(groups) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(groups, trap) {
-	.config = { .mode = UNIT_MODE_TRAP },
-};
+UNIT_VARIANTS(groups);
 
 FIXTURE_SETUP(groups)
 {

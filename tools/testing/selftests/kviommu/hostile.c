@@ -8,14 +8,12 @@
  * KVIOMMU_SEED repeats a run, KVIOMMU_STEPS and KVIOMMU_KILLS make it longer.
  */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <time.h>
 
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define IOVA	0x10000
 #define DID	1
@@ -293,17 +291,7 @@ FIXTURE_VARIANT(hostile) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(hostile, trap) {
-	.config = { .mode = UNIT_MODE_TRAP },
-};
-
-FIXTURE_VARIANT_ADD(hostile, sidecore) {
-	.config = { .mode = UNIT_MODE_SIDECORE },
-};
-
-FIXTURE_VARIANT_ADD(hostile, adaptive) {
-	.config = { .mode = UNIT_MODE_ADAPTIVE },
-};
+UNIT_VARIANTS(hostile);
 
 FIXTURE_SETUP(hostile)
 {
@@ -389,49 +377,44 @@ TEST_F_TIMEOUT(hostile, guest, 1200)
 	EXPECT_EQ(self->pins, host_pins());
 }
 
-/* A VMM whose guest is at it; writes to @ready when it is, then until killed */
-static pid_t start_vmm(struct unit *u, const struct unit_config *config,
-		       int ready, __u64 s)
+struct hostile_vmm {
+	const struct unit_config *config;
+	__u64 seed;
+};
+
+/* A VMM whose guest is at it */
+static void hostile_vmm(const void *arg)
 {
+	const struct hostile_vmm *vmm = arg;
 	struct hostile_vcpu h[GUEST_VCPUS];
 	pthread_t thread[GUEST_VCPUS];
-	pid_t pid = fork();
-	__u64 one = 1;
+	__u64 s = vmm->seed, moment;
+	struct unit u;
 	unsigned int i;
 
-	if (pid)
-		return pid;
-	open_vmm(u, config);
-	start_guest(u);
+	open_vmm(&u, vmm->config);
+	start_guest(&u);
 	for (i = 0; i < GUEST_VCPUS; i++) {
-		h[i] = (struct hostile_vcpu){ u, i, next(&s), ~0UL };
+		h[i] = (struct hostile_vcpu){ &u, i, next(&s), ~0UL };
 		REQUIRE(!pthread_create(&thread[i], NULL, run_hostile, &h[i]));
 	}
 	/* The moment is told by the guest's progress, not by time. */
-	one = pick(&s, 200);
-	while (READ_ONCE(u->vm.g->count) < one)
+	moment = pick(&s, 200);
+	while (READ_ONCE(u.vm.g->count) < moment)
 		usleep(100);
-	one = 1;
-	REQUIRE(write(ready, &one, sizeof(one)) == sizeof(one));
+	unit_ready();
 	pthread_join(thread[0], NULL);
-	_exit(KSFT_FAIL);
 }
 
 TEST_F_TIMEOUT(hostile, vmm_killed, 1200)
 {
 	unsigned long kills = env("KVIOMMU_KILLS", 50), i;
-	int ready = eventfd(0, EFD_CLOEXEC);
-	__u64 s = seed(), n;
-	int status;
-	pid_t pid;
+	struct hostile_vmm vmm = { .config = &variant->config };
+	__u64 s = seed();
 
 	for (i = 0; i < kills; i++) {
-		pid = start_vmm(&self->u, &variant->config, ready, next(&s));
-		ASSERT_EQ(sizeof(n), read(ready, &n, sizeof(n)));
-		ASSERT_EQ(0, kill(pid, SIGKILL));
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		ASSERT_TRUE(WIFSIGNALED(status));
-		ASSERT_EQ(self->pins, host_pins());
+		vmm.seed = next(&s);
+		unit_kill(hostile_vmm, &vmm);
 	}
 	/* And the devices work for the next one. */
 	open_vmm(&self->u, &variant->config);
@@ -439,7 +422,6 @@ TEST_F_TIMEOUT(hostile, vmm_killed, 1200)
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	unit_close(&self->u);
 	EXPECT_EQ(self->pins, host_pins());
-	close(ready);
 }
 
 TEST_HARNESS_MAIN

@@ -9,9 +9,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -19,7 +17,7 @@
 
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define IOVA 0x10000
 #define DID 1
@@ -36,6 +34,15 @@ static void start_guest(struct unit *u)
 	guest_run(vm, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
 	guest_run(vm, g_attach, SID(0), 0);
 	guest_run(vm, g_enable, true);
+}
+
+/* A unit without RAM: the test maps that in the IOAS. */
+static void open_bare(struct unit *u, const struct unit_config *config)
+{
+	struct unit_config bare = *config;
+
+	bare.no_ram = true;
+	unit_open(u, &bare);
 }
 
 /* What a VMM has open, and the order in which it lets go */
@@ -57,9 +64,7 @@ FIXTURE_VARIANT(order) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(order, trap) {
-	.config = { .mode = UNIT_MODE_TRAP },
-};
+UNIT_VARIANTS(order);
 
 FIXTURE_SETUP(order)
 {
@@ -302,8 +307,8 @@ TEST_F_TIMEOUT(order, ioctls_while_guest_works, 300)
 	WRITE_ONCE(self->u.vm.g->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	b = unit_stats(&self->u);
-	EXPECT_EQ(self->u.vm.g->count, b.out_maps - a.out_maps);
-	EXPECT_EQ(self->u.vm.g->count, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(self->u.vm.g->count, MAPS(b) - MAPS(a));
+	EXPECT_EQ(self->u.vm.g->count, UNMAPS(b) - UNMAPS(a));
 	EXPECT_EQ(0, b.out_errors);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 }
@@ -324,7 +329,7 @@ TEST_F(order, ioas_unmapped)
 	double begin;
 
 	unit_close(u);
-	unit_open(u, &(struct unit_config){ .no_ram = true });
+	open_bare(u, &variant->config);
 	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_HUGE, IOAS_RW));
 	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HUGE, vm_hva(&u->vm, GPA_HUGE),
 			      GPA_RAM_END - GPA_HUGE, IOAS_RW));
@@ -365,7 +370,7 @@ TEST_F(order, ioas_refreshed)
 	struct unit *u = &self->u;
 
 	unit_close(u);
-	unit_open(u, &(struct unit_config){ .no_ram = true });
+	open_bare(u, &variant->config);
 	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_HUGE, IOAS_RW));
 	unit_add_device(u, 0, SID(0));
 	start_guest(u);
@@ -423,7 +428,7 @@ TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_works, 300)
 	int i;
 
 	unit_close(u);
-	unit_open(u, &(struct unit_config){ .no_ram = true });
+	open_bare(u, &variant->config);
 	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_DATA, IOAS_RW));
 	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_DATA, vm_hva(&u->vm, GPA_DATA),
 			      GPA_RAM_END - GPA_DATA, IOAS_RW));
@@ -496,46 +501,34 @@ TEST_F(order, writes_before_arm)
 
 /* A VMM that dies at work */
 
-/* A VMM with two devices that writes to ready when its guest is at work */
-static pid_t start_vmm(struct unit *u, int ready)
+/* A VMM with two devices whose guest is at work */
+static void busy_vmm(const void *config)
 {
-	pid_t pid = fork();
 	pthread_t thread;
-	__u64 one = 1;
+	struct unit u;
 
-	if (pid)
-		return pid;
-	unit_open(u, &plain);
-	unit_add_device(u, 0, SID(0));
-	unit_add_device(u, 1, SID(1));
-	start_guest(u);
-	guest_run(&u->vm, g_attach, SID(1), 0);
-	REQUIRE(!pthread_create(&thread, NULL, run_busy, u));
-	wait_for_progress(u->vm.g);
-	REQUIRE(write(ready, &one, sizeof(one)) == sizeof(one));
+	unit_open(&u, config);
+	unit_add_device(&u, 0, SID(0));
+	unit_add_device(&u, 1, SID(1));
+	start_guest(&u);
+	guest_run(&u.vm, g_attach, SID(1), 0);
+	REQUIRE(!pthread_create(&thread, NULL, run_busy, &u));
+	wait_for_progress(u.vm.g);
+	unit_ready();
 	pthread_join(thread, NULL);
-	_exit(KSFT_FAIL);
 }
 
 TEST_F_TIMEOUT(order, vmm_killed, 600)
 {
-	int ready = eventfd(0, EFD_CLOEXEC);
-	int i, status;
-	__u64 n;
-	pid_t pid;
+	int i;
 
 	unit_close(&self->u);
 	for (i = 0; i < 5; i++) {
-		pid = start_vmm(&self->u, ready);
-		ASSERT_EQ(sizeof(n), read(ready, &n, sizeof(n)));
-		ASSERT_EQ(0, kill(pid, SIGKILL));
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		ASSERT_TRUE(WIFSIGNALED(status));
+		unit_kill(busy_vmm, &variant->config);
 		/* At once, not some time later */
 		EXPECT_TRUE(device_is_free(0));
 		EXPECT_TRUE(device_is_free(1));
 	}
-	close(ready);
 }
 
 /* A VMM that just exits, with DMA under way */
@@ -548,7 +541,7 @@ TEST_F_TIMEOUT(order, exit_during_dma, 300)
 	for (i = 0; i < 5; i++) {
 		pid = fork();
 		if (!pid) {
-			unit_open(&self->u, &plain);
+			unit_open(&self->u, &variant->config);
 			unit_add_device(&self->u, 0, SID(0));
 			start_guest(&self->u);
 			guest_run(&self->u.vm, g_dma_start, 0, EDU_TO_RAM, IOVA,

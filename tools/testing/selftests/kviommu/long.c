@@ -4,12 +4,9 @@
  * keeps neither the vCPU that asked for it, nor the VMM, nor the end of both;
  * and it comes to its end.
  */
-#include <signal.h>
-#include <sys/wait.h>
-
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
 #define DID 1
@@ -86,9 +83,7 @@ FIXTURE_VARIANT(long_work) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(long_work, trap) {
-	.config = { .mode = UNIT_MODE_TRAP },
-};
+UNIT_VARIANTS(long_work);
 
 FIXTURE_SETUP(long_work)
 {
@@ -109,7 +104,7 @@ FIXTURE_TEARDOWN(long_work)
 	unsigned long under_way_ = 0;					\
 									\
 	while (!(done)) {						\
-		__u64 mapped_ = unit_stats(&self->u).out_mapped;	\
+		__u64 mapped_ = unit_stats_now(&self->u).out_mapped;	\
 									\
 		under_way_ += mapped_ > (least) && mapped_ < (most);	\
 	}								\
@@ -118,12 +113,14 @@ FIXTURE_TEARDOWN(long_work)
 
 TEST_F_TIMEOUT(long_work, invalidation_by_the_queue, 120)
 {
+	const __u32 *regs = self->u.regs;
+
 	RUN(g_enable, true);
 	RUN(g_set_entry, self->tables);
 	RUN(g_ask);
 	/* The vCPU is back before it is done. */
 	EXPECT_FALSE(RUN(g_answered));
-	EXPECT_NE(RUN(g_peek32, VTD_IQT), RUN(g_peek32, VTD_IQH));
+	EXPECT_NE(regs[VTD_IQT / 4], regs[VTD_IQH / 4]);
 	EXPECT_LT(0, SEEN_UNDER_WAY(1, PAGES + 1, RUN(g_answered)));
 	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).out_mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, LONG_IOVA + PAGES * PAGE_SIZE -
@@ -235,42 +232,41 @@ TEST_F(long_work, limit_on_what_is_mapped)
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA + 2 * PAGE_SIZE, PAGE(2)));
 }
 
-/* Killed in the middle, by the vCPU or the worker. */
-TEST(killed)
+/* Killed in the middle of what the guest asks for, or just after it */
+struct killed {
+	const struct unit_config *config;
+	bool asked;
+};
+
+static void long_vmm(const void *arg)
 {
-	const struct unit_config config = { .mode = UNIT_MODE_TRAP };
-	long pins = host_pins();
-	int status, n, ready[2];
+	const struct killed *killed = arg;
 	struct unit u;
 	__u64 tables;
-	pid_t pid;
 
-	for (n = 0; n < 2; n++) {
-		ASSERT_EQ(0, pipe(ready));
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			unit_open_guest(&u, &config, DID, IOVA);
-			guest_run(&u.vm, g_enable, true);
-			tables = guest_run(&u.vm, g_long_tables);
-			guest_run(&u.vm, g_set_entry, tables);
-			if (!n)
-				REQUIRE(write(ready[1], "", 1) == 1);
-			guest_run(&u.vm, g_ask);
-			if (n)
-				REQUIRE(write(ready[1], "", 1) == 1);
-			for (;;)
-				pause();
-		}
-		close(ready[1]);
-		ASSERT_EQ(1, read(ready[0], &status, 1));
-		close(ready[0]);
-		ASSERT_EQ(0, kill(pid, SIGKILL));
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		EXPECT_TRUE(WIFSIGNALED(status));
+	unit_open_guest(&u, killed->config, DID, IOVA);
+	guest_run(&u.vm, g_enable, true);
+	tables = guest_run(&u.vm, g_long_tables);
+	guest_run(&u.vm, g_set_entry, tables);
+	if (!killed->asked)
+		unit_ready();
+	guest_run(&u.vm, g_ask);
+	if (killed->asked)
+		unit_ready();
+}
+
+TEST_F_TIMEOUT(long_work, killed, 300)
+{
+	struct killed killed = { .config = &variant->config };
+	unsigned int i;
+
+	unit_close(&self->u);
+	for (i = 0; i < 2; i++) {
+		killed.asked = i;
+		unit_kill(long_vmm, &killed);
 		EXPECT_TRUE(device_is_free(0));
-		EXPECT_EQ(pins, host_pins());
 	}
+	unit_open_guest(&self->u, &variant->config, DID, IOVA);
 }
 
 TEST_HARNESS_MAIN

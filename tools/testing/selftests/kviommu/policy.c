@@ -7,7 +7,7 @@
 
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
 #define DID 1
@@ -41,9 +41,7 @@ FIXTURE_VARIANT(policy) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(policy, trap) {
-	.config = { .mode = UNIT_MODE_TRAP },
-};
+UNIT_VARIANTS(policy);
 
 FIXTURE_SETUP(policy)
 {
@@ -58,10 +56,11 @@ FIXTURE_TEARDOWN(policy)
 	close(self->fault);
 }
 
-static __u64 signals(int fd)
+static __u64 signals(struct unit *u, int fd)
 {
 	__u64 n;
 
+	unit_show(u);
 	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
 }
 
@@ -69,9 +68,12 @@ static __u64 signals(int fd)
 static __u8 take_fault(struct unit *u)
 {
 	__u64 fro = VTD_CAP_FRO(u->cap);
-	__u32 fsts = guest_run(&u->vm, g_peek32, VTD_FSTS);
-	__u64 at = fro + 16 * (fsts >> 8 & 0xff), hi;
+	__u64 at, hi;
+	__u32 fsts;
 
+	unit_show(u);
+	fsts = guest_run(&u->vm, g_peek32, VTD_FSTS);
+	at = fro + 16 * (fsts >> 8 & 0xff);
 	if (!(fsts & VTD_FSTS_PPF))
 		return 0;
 	hi = guest_run(&u->vm, g_peek64, at + 8);
@@ -95,14 +97,14 @@ TEST_F(policy, max_pins)
 	struct kviommu_stats s;
 
 	no_more_pins(&self->u, 1);
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, signals(&self->u, self->event));
 	/* One fits, the next does not. */
 	RUN(g_map, 0, IOVA + PAGE_SIZE, PAGE(1), 1, MAP_RW);
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, signals(&self->u, self->event));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA + PAGE_SIZE, PAGE(1)));
 	RUN(g_map, 0, IOVA + 2 * PAGE_SIZE, PAGE(2), 1, MAP_RW);
-	EXPECT_LT(0, signals(self->event));
-	EXPECT_LT(0, signals(self->fault));
+	EXPECT_LT(0, signals(&self->u, self->event));
+	EXPECT_LT(0, signals(&self->u, self->fault));
 	EXPECT_EQ(FR_WRITE, take_fault(&self->u));
 	s = unit_stats(&self->u);
 	EXPECT_EQ(1, s.out_limits);
@@ -182,10 +184,10 @@ TEST_F(policy, max_tables)
 	p.max_tables = 5;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
 	RUN(g_map, 0, IOVA + SZ_2M, PAGE(1), 1, MAP_RW);
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, signals(&self->u, self->event));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA + SZ_2M, PAGE(1)));
 	RUN(g_map, 0, IOVA + 2 * SZ_2M, PAGE(2), 1, MAP_RW);
-	EXPECT_LT(0, signals(self->event));
+	EXPECT_LT(0, signals(&self->u, self->event));
 	EXPECT_LT(0, unit_stats(&self->u).out_limits);
 	EXPECT_NE(0, take_fault(&self->u));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA + 2 * SZ_2M, PAGE(2)));
@@ -209,17 +211,17 @@ TEST_F(policy, max_domains)
 	/* In the domain that there is */
 	RUN(g_attach, SID(1), 0);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, IOVA, PAGE(0)));
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, signals(&self->u, self->event));
 	/* In another: blocked, and the VMM is told. */
-	signals(control);
+	signals(&self->u, control);
 	RUN(g_detach, SID(1), DID);
 	RUN(g_attach, SID(1), 1);
 	EXPECT_EQ(1, unit_stats(&self->u).out_domains);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, IOVA, PAGE(1)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
-	EXPECT_LT(0, signals(control));
-	EXPECT_LT(0, signals(self->event));
+	EXPECT_LT(0, signals(&self->u, control));
+	EXPECT_LT(0, signals(&self->u, self->event));
 	ASSERT_EQ(0, unit_set_policy(&self->u, &self->host));
 	ASSERT_EQ(0, unit_refresh(&self->u));
 	EXPECT_EQ(2, unit_stats(&self->u).out_domains);
@@ -364,9 +366,7 @@ FIXTURE_VARIANT(cgroup) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(cgroup, trap) {
-	.config = { .mode = UNIT_MODE_TRAP },
-};
+UNIT_VARIANTS(cgroup);
 
 FIXTURE_SETUP(cgroup)
 {
@@ -395,7 +395,7 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	RUN(map_wide, 1);
 	EXPECT_EQ(513, unit_stats(&self->u).out_mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, WIDE, PAGE(1)));
-	EXPECT_EQ(0, signals(self->event));
+	EXPECT_EQ(0, signals(&self->u, self->event));
 	/* 3 GiB more would take 12 MiB. */
 	snprintf(max, sizeof(max), "%lu",
 		 cgroup_read(GROUP "/memory.current", "%lu") + (4UL << 20));
@@ -405,7 +405,7 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	 * The VMM is still there. Until there is memory again it must not call
 	 * what might want some: to open a file can be its end.
 	 */
-	EXPECT_LT(0, signals(self->event));
+	EXPECT_LT(0, signals(&self->u, self->event));
 	EXPECT_NE(0, take_fault(&self->u));
 	s = unit_stats(&self->u);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));

@@ -4,13 +4,11 @@
  * missed on the way there and back.
  */
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
 #define DID 1
@@ -25,13 +23,9 @@ FIXTURE_VARIANT(poll) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(poll, sidecore) {
-	.config = { .mode = UNIT_MODE_SIDECORE },
-};
-
-FIXTURE_VARIANT_ADD(poll, adaptive) {
-	.config = { .mode = UNIT_MODE_ADAPTIVE },
-};
+UNIT_VARIANT(poll, sidecore, SIDECORE, STRICT);
+UNIT_VARIANT(poll, adaptive, ADAPTIVE, STRICT);
+UNIT_VARIANT(poll, optimistic, SIDECORE, OPTIMISTIC);
 
 static void open_unit(struct unit *u, const struct unit_config *config)
 {
@@ -73,8 +67,8 @@ TEST_F_TIMEOUT(poll, no_exits, 600)
 	a = unit_stats(&self->u);
 	ASSERT_EQ(200, RUN(g_churn, SPARE, PAGE(9), 200));
 	b = unit_stats(&self->u);
-	EXPECT_EQ(200, b.out_maps - a.out_maps);
-	EXPECT_EQ(200, b.out_unmaps - a.out_unmaps);
+	EXPECT_EQ(200, MAPS(b) - MAPS(a));
+	EXPECT_EQ(200, UNMAPS(b) - UNMAPS(a));
 	EXPECT_EQ(800, b.out_descriptors - a.out_descriptors);
 	trapped = b.out_reg_writes - a.out_reg_writes;
 	/* To an adaptive one a guest that has to wait for a CPU looks idle. */
@@ -317,34 +311,24 @@ TEST_F_TIMEOUT(poll, slot_and_reset, 600)
 }
 
 /* Killed while polled and busy */
+static void busy_vmm(const void *config)
+{
+	struct unit u;
+
+	open_unit(&u, config);
+	wait_until_polled(&u);
+	unit_ready();
+	guest_run(&u.vm, g_churn, SPARE, PAGE(9), ~0UL);
+}
+
 TEST_F_TIMEOUT(poll, killed, 600)
 {
-	int i, status, ready[2];
-	struct unit u;
-	long pins;
-	pid_t pid;
+	int i;
 
 	unit_close(&self->u);
-	pins = host_pins();
 	for (i = 0; i < 10; i++) {
-		ASSERT_EQ(0, pipe(ready));
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			open_unit(&u, &variant->config);
-			wait_until_polled(&u);
-			REQUIRE(write(ready[1], "", 1) == 1);
-			guest_run(&u.vm, g_churn, SPARE, PAGE(9), ~0UL);
-			_exit(KSFT_FAIL);
-		}
-		close(ready[1]);
-		ASSERT_EQ(1, read(ready[0], &status, 1));
-		close(ready[0]);
-		ASSERT_EQ(0, kill(pid, SIGKILL));
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		EXPECT_TRUE(WIFSIGNALED(status));
+		unit_kill(busy_vmm, &variant->config);
 		EXPECT_TRUE(device_is_free(0));
-		EXPECT_EQ(pins, host_pins());
 	}
 	open_unit(&self->u, &variant->config);
 }

@@ -4,9 +4,12 @@
 
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
+
+/* A register, when the unit keeps nothing back */
+#define SHOWN(reg)	({ unit_show(&self->u); RUN(g_peek32, reg); })
 
 FIXTURE(queue) {
 	struct unit u;
@@ -18,9 +21,7 @@ FIXTURE_VARIANT(queue) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(queue, trap) {
-	.config = { .mode = UNIT_MODE_TRAP },
-};
+UNIT_VARIANTS(queue);
 
 FIXTURE_SETUP(queue)
 {
@@ -28,6 +29,9 @@ FIXTURE_SETUP(queue)
 
 	unit_open(&self->u, &variant->config);
 	self->g = self->u.vm.g;
+	/* Else it is never polled. */
+	if (self->g->polls)
+		RUN(g_enable, true);
 	for (i = 0; i < 3; i++) {
 		self->event[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		ASSERT_EQ(0, unit_set_eventfd(self->u.fd, i, self->event[i]));
@@ -44,11 +48,17 @@ FIXTURE_TEARDOWN(queue)
 }
 
 /* How often an eventfd was signalled since the last call */
-static __u64 signals(int fd)
+static __u64 read_event(int fd)
 {
 	__u64 n;
 
 	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+static __u64 signals(struct unit *u, int fd)
+{
+	unit_show(u);
+	return read_event(fd);
 }
 
 TEST_F(queue, head_follows_tail)
@@ -178,6 +188,7 @@ TEST_F(queue, writes_to_iqt)
 	RUN(g_poke32, VTD_IQT, self->g->tail * 16);
 	EXPECT_EQ(0, self->g->status);
 	RUN(g_command, VTD_GCMD_QIE, true);
+	RUN(g_settle);
 	EXPECT_EQ(78, self->g->status);
 }
 
@@ -208,6 +219,7 @@ static __u64 taken(struct guest *g, __u64 lo, __u64 hi)
 
 	g_queue(g, lo, hi);
 	g_write32(g, VTD_IQT, g->tail * 16);
+	g_settle(g);
 	if (!g_read32(g, VTD_FSTS)) {
 		G_ASSERT(g, g_read64(g, VTD_IQH) == g->tail * 16);
 		return true;
@@ -217,6 +229,7 @@ static __u64 taken(struct guest *g, __u64 lo, __u64 hi)
 	WRITE_ONCE(desc[0], VTD_QI_WAIT);
 	WRITE_ONCE(desc[1], 0);
 	g_write32(g, VTD_FSTS, VTD_FSTS_IQE);
+	g_settle(g);
 	G_ASSERT_GOT(g, !g_read32(g, VTD_FSTS), g_read32(g, VTD_FSTS));
 	G_ASSERT_GOT(g, g_read64(g, VTD_IQH) == g->tail * 16, g_read64(g, VTD_IQH));
 	return false;
@@ -470,12 +483,13 @@ TEST_F(queue, status_nowhere)
 }
 
 /* Hits in memory that devices and the guest may only read */
-TEST(status_in_rom)
+TEST_F(queue, status_in_rom)
 {
-	struct unit_config config = { .no_ram = true };
+	struct unit_config config = variant->config;
 	__u32 before = 0x12345678;
 	struct unit u;
 
+	config.no_ram = true;
 	unit_open(&u, &config);
 	ASSERT_EQ(0, ioas_map(u.iommufd, u.ioas, 0, u.vm.ram, PAGE(0), IOAS_RW));
 	ASSERT_EQ(0, ioas_map(u.iommufd, u.ioas, PAGE(0), u.vm.ram + PAGE(0),
@@ -493,6 +507,7 @@ TEST(status_in_rom)
 
 static void queue_error(struct unit *u)
 {
+	unit_poll(u);
 	guest_run(&u->vm, g_queue, 0xf, 0);
 	guest_run(&u->vm, g_poke32, VTD_IQT, u->vm.g->tail * 16);
 }
@@ -512,35 +527,35 @@ TEST_F(queue, fault_event)
 
 	RUN(g_setup, 0);
 	RUN(g_poke32, VTD_FECTL, 0);
-	EXPECT_EQ(0, signals(event));
+	EXPECT_EQ(0, signals(&self->u, event));
 	queue_error(&self->u);
-	EXPECT_EQ(1, signals(event));
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FECTL));
+	EXPECT_EQ(1, signals(&self->u, event));
+	EXPECT_EQ(0, SHOWN(VTD_FECTL));
 	mend(&self->u);
-	EXPECT_EQ(0, signals(event));
+	EXPECT_EQ(0, signals(&self->u, event));
 	/* Each time anew */
 	queue_error(&self->u);
-	EXPECT_EQ(1, signals(event));
+	EXPECT_EQ(1, signals(&self->u, event));
 	mend(&self->u);
 
 	/* Masked it stays pending, and comes with the unmasking. */
 	RUN(g_poke32, VTD_FECTL, VTD_ECTL_IM);
 	queue_error(&self->u);
-	EXPECT_EQ(0, signals(event));
-	EXPECT_EQ(VTD_ECTL_IM | VTD_ECTL_IP, RUN(g_peek32, VTD_FECTL));
+	EXPECT_EQ(0, signals(&self->u, event));
+	EXPECT_EQ(VTD_ECTL_IM | VTD_ECTL_IP, SHOWN(VTD_FECTL));
 	RUN(g_poke32, VTD_FECTL, 0);
-	EXPECT_EQ(1, signals(event));
-	EXPECT_EQ(0, RUN(g_peek32, VTD_FECTL));
+	EXPECT_EQ(1, signals(&self->u, event));
+	EXPECT_EQ(0, SHOWN(VTD_FECTL));
 	mend(&self->u);
 
 	/* Cleared while masked: there is nothing left to tell. */
 	RUN(g_poke32, VTD_FECTL, VTD_ECTL_IM);
 	queue_error(&self->u);
-	EXPECT_EQ(VTD_ECTL_IM | VTD_ECTL_IP, RUN(g_peek32, VTD_FECTL));
+	EXPECT_EQ(VTD_ECTL_IM | VTD_ECTL_IP, SHOWN(VTD_FECTL));
 	mend(&self->u);
-	EXPECT_EQ(VTD_ECTL_IM, RUN(g_peek32, VTD_FECTL));
+	EXPECT_EQ(VTD_ECTL_IM, SHOWN(VTD_FECTL));
 	RUN(g_poke32, VTD_FECTL, 0);
-	EXPECT_EQ(0, signals(event));
+	EXPECT_EQ(0, signals(&self->u, event));
 }
 
 TEST_F(queue, completion_event)
@@ -553,44 +568,44 @@ TEST_F(queue, completion_event)
 	RUN(g_poke32, VTD_IECTL, 0);
 	/* Waits without IF do not signal. */
 	RUN(g_flush_global);
-	EXPECT_EQ(0, signals(event));
-	EXPECT_EQ(0, RUN(g_peek32, VTD_ICS));
+	EXPECT_EQ(0, signals(&self->u, event));
+	EXPECT_EQ(0, SHOWN(VTD_ICS));
 	/* Without a status, and with */
 	RUN(g_queue, wait, 0);
 	RUN(g_poke32, VTD_IQT, self->g->tail * 16);
-	EXPECT_EQ(1, signals(event));
-	EXPECT_EQ(VTD_ICS_IWC, RUN(g_peek32, VTD_ICS));
+	EXPECT_EQ(1, signals(&self->u, event));
+	EXPECT_EQ(VTD_ICS_IWC, SHOWN(VTD_ICS));
 	/* Not again before the guest took note */
 	RUN(g_queue, wait | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(99), status);
 	RUN(g_poke32, VTD_IQT, self->g->tail * 16);
 	EXPECT_EQ(99, self->g->status);
-	EXPECT_EQ(0, signals(event));
+	EXPECT_EQ(0, signals(&self->u, event));
 	RUN(g_poke32, VTD_ICS, VTD_ICS_IWC);
-	EXPECT_EQ(0, RUN(g_peek32, VTD_ICS));
+	EXPECT_EQ(0, SHOWN(VTD_ICS));
 	RUN(g_queue, wait, 0);
 	RUN(g_poke32, VTD_IQT, self->g->tail * 16);
-	EXPECT_EQ(1, signals(event));
+	EXPECT_EQ(1, signals(&self->u, event));
 	RUN(g_poke32, VTD_ICS, VTD_ICS_IWC);
 	/* Masked, then unmasked */
 	RUN(g_poke32, VTD_IECTL, VTD_ECTL_IM);
 	RUN(g_queue, wait, 0);
 	RUN(g_poke32, VTD_IQT, self->g->tail * 16);
-	EXPECT_EQ(0, signals(event));
-	EXPECT_EQ(VTD_ECTL_IM | VTD_ECTL_IP, RUN(g_peek32, VTD_IECTL));
+	EXPECT_EQ(0, signals(&self->u, event));
+	EXPECT_EQ(VTD_ECTL_IM | VTD_ECTL_IP, SHOWN(VTD_IECTL));
 	RUN(g_poke32, VTD_IECTL, 0);
-	EXPECT_EQ(1, signals(event));
-	EXPECT_EQ(0, RUN(g_peek32, VTD_IECTL));
+	EXPECT_EQ(1, signals(&self->u, event));
+	EXPECT_EQ(0, SHOWN(VTD_IECTL));
 	RUN(g_poke32, VTD_ICS, VTD_ICS_IWC);
 	/* Taken note of while masked: there is nothing left to tell. */
 	RUN(g_poke32, VTD_IECTL, VTD_ECTL_IM);
 	RUN(g_queue, wait, 0);
 	RUN(g_poke32, VTD_IQT, self->g->tail * 16);
 	RUN(g_poke32, VTD_ICS, 0);
-	EXPECT_EQ(VTD_ECTL_IM | VTD_ECTL_IP, RUN(g_peek32, VTD_IECTL));
+	EXPECT_EQ(VTD_ECTL_IM | VTD_ECTL_IP, SHOWN(VTD_IECTL));
 	RUN(g_poke32, VTD_ICS, VTD_ICS_IWC);
-	EXPECT_EQ(VTD_ECTL_IM, RUN(g_peek32, VTD_IECTL));
+	EXPECT_EQ(VTD_ECTL_IM, SHOWN(VTD_IECTL));
 	RUN(g_poke32, VTD_IECTL, 0);
-	EXPECT_EQ(0, signals(event));
+	EXPECT_EQ(0, signals(&self->u, event));
 }
 
 TEST_F(queue, control_event)
@@ -598,22 +613,23 @@ TEST_F(queue, control_event)
 	int event = self->event[KVIOMMU_EVENT_CONTROL];
 
 	RUN(g_setup, 0);
-	signals(event);
+	RUN(g_enable, false);
+	signals(&self->u, event);
 	/* Mapping and unmapping is none of the VMM's business. */
 	RUN(g_flush_global);
-	EXPECT_EQ(0, signals(event));
+	EXPECT_EQ(0, signals(&self->u, event));
 	RUN(g_enable, true);
-	EXPECT_LT(0, signals(event));
+	EXPECT_LT(0, signals(&self->u, event));
 	RUN(g_enable, false);
-	EXPECT_LT(0, signals(event));
+	EXPECT_LT(0, signals(&self->u, event));
 	RUN(g_poke32, VTD_FEADDR, 0xfee00000);
-	EXPECT_LT(0, signals(event));
+	EXPECT_LT(0, signals(&self->u, event));
 	RUN(g_poke32, VTD_IEDATA, 0x31);
-	EXPECT_LT(0, signals(event));
+	EXPECT_LT(0, signals(&self->u, event));
 	/* The slot of the register page goes. */
 	ASSERT_EQ(0, vm_set_slot(&self->u.vm, VM_SLOT_REGS, GPA_REGS,
 				 self->u.regs, 0, 0));
-	EXPECT_LT(0, signals(event));
+	EXPECT_LT(0, read_event(event));
 	unit_map_regs(&self->u);
 	RUN(g_flush_global);
 }
@@ -628,21 +644,21 @@ TEST_F(queue, event_taken_away)
 	RUN(g_poke32, VTD_FECTL, 0);
 	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_FAULT, new));
 	queue_error(&self->u);
-	EXPECT_EQ(0, signals(old));
-	EXPECT_EQ(1, signals(new));
+	EXPECT_EQ(0, signals(&self->u, old));
+	EXPECT_EQ(1, signals(&self->u, new));
 	mend(&self->u);
 	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_FAULT, -1));
 	queue_error(&self->u);
-	EXPECT_EQ(0, signals(new));
+	EXPECT_EQ(0, signals(&self->u, new));
 	EXPECT_EQ(VTD_FSTS_IQE, RUN(g_peek32, VTD_FSTS));
 	/* A reset forgets the fault and keeps the eventfds. */
 	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_FAULT, old));
 	ASSERT_EQ(0, unit_reset(self->u.fd));
 	RUN(g_setup, 0);
 	RUN(g_poke32, VTD_FECTL, 0);
-	EXPECT_EQ(0, signals(old));
+	EXPECT_EQ(0, signals(&self->u, old));
 	queue_error(&self->u);
-	EXPECT_EQ(1, signals(old));
+	EXPECT_EQ(1, signals(&self->u, old));
 	close(new);
 }
 

@@ -4,7 +4,7 @@
 
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
 
@@ -17,21 +17,13 @@ FIXTURE_VARIANT(regs) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(regs, trap_57bit) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 57 },
-};
+UNIT_VARIANT(regs, trap_57bit, TRAP, STRICT, .config.aw_bits = 57);
 
-FIXTURE_VARIANT_ADD(regs, trap_48bit) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 },
-};
+UNIT_MODES(regs, .config.aw_bits = 48);
 
-FIXTURE_VARIANT_ADD(regs, trap_44bit) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 44 },
-};
+UNIT_VARIANT(regs, trap_44bit, TRAP, STRICT, .config.aw_bits = 44);
 
-FIXTURE_VARIANT_ADD(regs, trap_39bit) {
-	.config = { .mode = UNIT_MODE_TRAP, .aw_bits = 39 },
-};
+UNIT_VARIANT(regs, trap_39bit, TRAP, STRICT, .config.aw_bits = 39);
 
 FIXTURE_SETUP(regs)
 {

@@ -6,7 +6,7 @@
  */
 #include "kselftest_harness.h"
 #include "require.h"
-#include "unit.h"
+#include "variants.h"
 
 #define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
 #define DID 1
@@ -28,9 +28,7 @@ FIXTURE_VARIANT(reserved) {
 	struct unit_config config;
 };
 
-FIXTURE_VARIANT_ADD(reserved, trap) {
-	.config = { .mode = UNIT_MODE_TRAP },
-};
+UNIT_VARIANTS(reserved);
 
 /* As the IOMMU group's file in sysfs lists them */
 static int read_regions(struct region *r)

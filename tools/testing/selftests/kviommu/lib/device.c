@@ -28,16 +28,15 @@ static unsigned long read_hex(const char *dir, const char *name)
 	return v;
 }
 
-void edu_find(unsigned int n, char path[64], char bdf[32], unsigned int *group)
+/* Look for the n-th. Return: how many there are up to it. */
+static unsigned int find(unsigned int n, char path[64], char bdf[32],
+			 unsigned int *group)
 {
 	char dir[256], link[256];
-	const char *first = getenv("KVIOMMU_DEVICE");
 	unsigned int found = 0;
 	ssize_t len;
 	glob_t g;
 	size_t i;
-
-	n += first ? strtoul(first, NULL, 0) : 0;
 
 	if (glob(VFIO_DEVS, 0, NULL, &g))
 		g.gl_pathc = 0;
@@ -61,11 +60,27 @@ void edu_find(unsigned int n, char path[64], char bdf[32], unsigned int *group)
 		REQUIRE(len > 0);
 		link[len] = 0;
 		*group = strtoul(strrchr(link, '/') + 1, NULL, 10);
-		globfree(&g);
-		return;
+		break;
 	}
-	FATAL("%u edu devices are bound to vfio-pci, this test needs %u", found,
-	      n + 1);
+	globfree(&g);
+	return found;
+}
+
+unsigned int edu_count(void)
+{
+	return find(~0U, NULL, NULL, NULL);
+}
+
+void edu_find(unsigned int n, char path[64], char bdf[32], unsigned int *group)
+{
+	const char *first = getenv("KVIOMMU_DEVICE");
+	unsigned int found;
+
+	n += first ? strtoul(first, NULL, 0) : 0;
+	found = find(n, path, bdf, group);
+	if (found <= n)
+		FATAL("%u edu devices are bound to vfio-pci, this test needs %u",
+		      found, n + 1);
 }
 
 void fill_unique(void *buf, size_t size)

@@ -41,6 +41,7 @@ void *vfio_map_bar(int fd, size_t *size);
  * address, its IOMMU group. Too few devices end the test as failed. Programs that
  * run side by side begin at the device that KVIOMMU_DEVICE says.
  */
+unsigned int edu_count(void);
 void edu_find(unsigned int n, char path[64], char bdf[32], unsigned int *group);
 
 /* Open the n-th device; bind it to an iommufd and enable it. */

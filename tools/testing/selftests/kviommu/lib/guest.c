@@ -41,16 +41,6 @@ void g_assert_failed(struct guest *g, const char *expr, const char *file,
 		asm volatile("outb %%al, %0" : : "i" (GUEST_PORT_ASSERT) : "memory");
 }
 
-__u64 g_peek32(struct guest *g, __u64 reg)
-{
-	return g_read32(g, reg);
-}
-
-__u64 g_peek64(struct guest *g, __u64 reg)
-{
-	return g_read64(g, reg);
-}
-
 /* Until it is done a polled unit leaves a command as it was written. */
 static void wait_command(struct guest *g, __u32 cmd)
 {
@@ -89,6 +79,26 @@ __u64 g_settle(struct guest *g)
 		g_pause();
 	}
 	return 0;
+}
+
+__u64 g_pollable(struct guest *g)
+{
+	const __u32 steady = VTD_GCMD_TE | VTD_GCMD_QIE;
+
+	return (g_read32(g, VTD_GSTS) & steady) == steady &&
+	       !g_read32(g, VTD_FSTS) && !g_read32(g, VTD_ICS);
+}
+
+__u64 g_peek32(struct guest *g, __u64 reg)
+{
+	g_settle(g);
+	return g_read32(g, reg);
+}
+
+__u64 g_peek64(struct guest *g, __u64 reg)
+{
+	g_settle(g);
+	return g_read64(g, reg);
 }
 
 __u64 g_poke32(struct guest *g, __u64 reg, __u64 v)

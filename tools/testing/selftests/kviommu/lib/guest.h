@@ -174,8 +174,8 @@ static inline __u64 g_write64(struct guest *g, __u64 reg, __u64 v)
 }
 
 /*
- * The same as functions, for guest_run(). What is written has had its effect when
- * these return, also if the unit is polled: see g_settle().
+ * The same as functions, for guest_run(). What was written before has had its
+ * effect, also if the unit is polled: see g_settle().
  */
 __u64 g_peek32(struct guest *g, __u64 reg);
 __u64 g_peek64(struct guest *g, __u64 reg);
@@ -184,6 +184,9 @@ __u64 g_poke64(struct guest *g, __u64 reg, __u64 v);
 
 /* The unit has taken, and done, all that the guest has written to its registers. */
 __u64 g_settle(struct guest *g);
+
+/* Translation and queue are on, and nothing waits for being cleared. */
+__u64 g_pollable(struct guest *g);
 
 /* Write GCMD with these bits set or cleared, wait for GSTS to follow. */
 __u64 g_command(struct guest *g, __u64 bit, bool on);

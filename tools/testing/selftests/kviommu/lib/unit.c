@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "require.h"
 #include "unit.h"
@@ -71,17 +73,17 @@ void unit_wait_stale(struct unit *u)
 
 void unit_show(struct unit *u)
 {
-	if (u->vm.g->polls)
-		REQUIRE(!unit_arm(u->fd, u->vm.g->regs));
+	if (!u->vm.g->polls)
+		return;
+	guest_run(&u->vm, g_settle);
+	REQUIRE(!unit_arm(u->fd, u->vm.g->regs));
 }
 
 void unit_poll(struct unit *u)
 {
-	if (!u->vm.g->polls)
-		return;
-	do
+	while (u->vm.g->polls && guest_run(&u->vm, g_pollable) &&
+	       !unit_stats_now(u).out_polled)
 		guest_run(&u->vm, g_flush_global);
-	while (!unit_stats_now(u).out_polled);
 }
 
 void unit_map_regs(struct unit *u)
@@ -119,6 +121,39 @@ void unit_open(struct unit *u, const struct unit_config *config)
 	u->vm.g->polls = policy.mode != KVIOMMU_MODE_TRAP;
 	if (!config->no_arm)
 		unit_map_regs(u);
+}
+
+static int ready[2];
+
+void unit_ready(void)
+{
+	REQUIRE(write(ready[1], "", 1) == 1);
+}
+
+void unit_kill(void (*vmm)(const void *arg), const void *arg)
+{
+	long pins = host_pins();
+	int status;
+	pid_t pid;
+	char c;
+
+	REQUIRE(!pipe(ready));
+	pid = fork();
+	REQUIRE(pid >= 0);
+	if (!pid) {
+		vmm(arg);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	/* Nothing to be read is a VMM that failed. */
+	REQUIRE(read(ready[0], &c, 1) == 1);
+	close(ready[0]);
+	REQUIRE(!kill(pid, SIGKILL));
+	REQUIRE(waitpid(pid, &status, 0) == pid);
+	REQUIRE(WIFSIGNALED(status));
+	if (host_pins() != pins)
+		FATAL("%ld frames stay pinned", host_pins() - pins);
 }
 
 unsigned int unit_open_device(struct unit *u, unsigned int n, __u32 sid)
@@ -214,6 +249,12 @@ static enum dma_result write_once(struct unit *u, unsigned int dev, __u64 iova,
 	if (res == DMA_BLOCKED && memcmp(mem, before, len))
 		return DMA_GARBLED;
 	return res;
+}
+
+enum dma_result dma_write_now(struct unit *u, unsigned int dev, __u64 iova,
+			      __u64 gpa)
+{
+	return write_once(u, dev, iova, vm_hva(&u->vm, gpa), DMA_LEN);
 }
 
 enum dma_result dma_write_to(struct unit *u, unsigned int dev, __u64 iova,

@@ -141,11 +141,18 @@ struct kviommu_policy unit_policy(struct unit *u);
 void unit_wait_stale(struct unit *u);
 /*
  * What is cleared by writing 1, and is not shown while the unit is polled, is
- * shown when this returns.
+ * shown when this returns, and the events for it were signalled.
  */
 void unit_show(struct unit *u);
-/* The unit is polled if it is one that can be: after the next register write. */
+/* The unit is polled, if that is its mode and what the guest has done lets it. */
 void unit_poll(struct unit *u);
+
+/*
+ * Have @vmm run in a process of its own, which is killed as soon as it calls
+ * unit_ready(): of what it had pinned nothing is left then.
+ */
+void unit_kill(void (*vmm)(const void *arg), const void *arg);
+void unit_ready(void);
 
 /* The register page as a slot of the guest, and handled */
 void unit_map_regs(struct unit *u);
@@ -172,6 +179,9 @@ void dma_run(struct unit *u, unsigned int dev, bool to_ram, __u64 iova,
  */
 enum dma_result dma_write(struct unit *u, unsigned int dev, __u64 iova,
 			  __u64 gpa);
+/* The same without a second look */
+enum dma_result dma_write_now(struct unit *u, unsigned int dev, __u64 iova,
+			      __u64 gpa);
 enum dma_result dma_write_len(struct unit *u, unsigned int dev, __u64 iova,
 			      __u64 gpa, __u64 len);
 /*
