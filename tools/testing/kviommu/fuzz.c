@@ -1256,16 +1256,14 @@ static void do_refresh(void)
 }
 
 /* Idle pins go, and then as many are left as are said to be in use. */
-static void do_release_pins(void)
+static void release_pins(u64 gfn, u64 nr)
 {
-	struct kviommu_release_pins cmd = { .length = -PAGE_SIZE };
-	bool whole = get8() & 1, identity = false, changes = t.unlock_in;
+	struct kviommu_release_pins cmd = {
+		.gpa = gfn << PAGE_SHIFT, .length = nr << PAGE_SHIFT,
+	};
+	bool whole = !gfn, identity = false, changes = t.unlock_in;
 	unsigned int d;
 
-	if (!whole) {
-		cmd.gpa = pick_frame() << PAGE_SHIFT;
-		cmd.length = (get8() + 1) * PAGE_SIZE;
-	}
 	for (d = 0; d < MODEL_DEVICES; d++)
 		identity |= model_path(d) == PATH_IOAS;
 	model_new_batch();
@@ -1329,7 +1327,11 @@ static void do_event(void)
 
 static void do_time(void)
 {
-	shim_jiffies_step = get8() & 63;
+	u8 b = get8();
+
+	shim_jiffies_step = b & 63;
+	if (b & 0x40)
+		release_pins(b & 0x80 ? 0x40 : 0, b & 0x80 ? 64 : BIT(52) - 1);
 }
 
 static void do_kill(void)
@@ -1350,7 +1352,7 @@ static void (* const actions[])(void) = {
 	do_unlock, do_disarm, do_arm, do_event, do_time, do_kill, run_worker,
 	check_all, check_all, check_all, do_burst, do_burst, do_split, do_split,
 	do_split, do_split, do_mask, do_entry, do_entry, do_entry, do_psi,
-	do_iotlb, do_context, do_wait, do_fail, do_release_pins,
+	do_iotlb, do_context, do_wait, do_fail, do_ioas,
 };
 
 /* Then inputs keep their meaning. */
@@ -1376,9 +1378,7 @@ static bool create(void)
 	model_map_lock_free = map_lock_free;
 	if (b & 0x10)
 		shim_fail = (struct shim_fail){ get8() & 7, 1, 0 };
-	mutex_lock(&t.unit->lock);
 	ret = kviommu_unit_create(t.unit, &cmd);
-	kviommu_unlock(t.unit);
 	shim_fail = (struct shim_fail){};
 	if (ret)
 		return false;
