@@ -176,7 +176,8 @@ enum kviommu_poll_why {
  * struct kviommu_unit - One virtual IOMMU: one open file of /dev/kviommu
  * @lock: See above
  * @map_lock: See above
- * @created: KVIOMMU_CREATE succeeded. Set under @lock, never cleared.
+ * @creating: KVIOMMU_CREATE is at work, or succeeded
+ * @created: KVIOMMU_CREATE succeeded. Never cleared.
  * @mm: Address space of the VMM, which the VM keeps
  * @id: Number of the unit, for names in debugfs and traces
  * @kvm: The virtual machine, and the tracking of its writes
@@ -232,6 +233,7 @@ enum kviommu_poll_why {
 struct kviommu_unit {
 	struct mutex lock;	/* see above */
 	struct mutex map_lock;	/* see above */
+	bool creating;
 	bool created;
 	struct mm_struct *mm;
 	int id;
@@ -447,6 +449,7 @@ int kviommu_stale_alloc(struct kviommu_stale *stale,
 			const struct kviommu_policy *policy);
 void kviommu_stale_free(struct kviommu_stale *stale);
 int kviommu_stale_keep(struct kviommu_domain *domain, u64 iova);
+void kviommu_stale_dropped(struct kviommu_unit *unit);
 void kviommu_stale_reuse(struct kviommu_domain *domain, u64 iova);
 void kviommu_stale_flush(struct kviommu_unit *unit);
 void kviommu_stale_flushed(struct kviommu_unit *unit);
@@ -510,7 +513,6 @@ void kviommu_poll_exit(void);
 int kviommu_sysfs_init(void);
 void kviommu_sysfs_exit(void);
 int kviommu_sysfs_add(struct kviommu_unit *unit);
-void kviommu_sysfs_announce(struct kviommu_unit *unit);
 void kviommu_sysfs_remove(struct kviommu_unit *unit);
 
 /* debugfs.c */

@@ -32,14 +32,20 @@ static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
 static int ioctl_create(struct kviommu_unit *unit, void *arg)
 {
 	struct kviommu_create *cmd = arg;
+	int ret;
 
 	if (cmd->flags & ~KVIOMMU_CREATE_BOOT_IDENTITY)
 		return -EOPNOTSUPP;
 	if (cmd->__reserved)
 		return -EINVAL;
-	if (unit->created)
+	if (xchg(&unit->creating, true))
 		return -EBUSY;
-	return kviommu_unit_create(unit, cmd);
+	ret = kviommu_unit_create(unit, cmd);
+	if (!ret)
+		return 0;
+	/* The next try finds it as it is left here. */
+	smp_store_release(&unit->creating, false);
+	return ret;
 }
 
 static int ioctl_arm(struct kviommu_unit *unit, void *arg)
@@ -186,7 +192,7 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_GET_INFO, ioctl_get_info, struct kviommu_info,
 		 out_page_size, OP_EARLY),
 	IOCTL_OP(KVIOMMU_CREATE, ioctl_create, struct kviommu_create,
-		 out_ecap, OP_EARLY),
+		 out_ecap, OP_EARLY | OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_ARM, ioctl_arm, struct kviommu_arm, gpa,
 		 OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_ATTACH_DEVICE, ioctl_attach_device,

@@ -4,10 +4,11 @@
  * and its statistics. See Documentation/ABI/testing/sysfs-class-kviommu.
  */
 #include <linux/device.h>
+#include <linux/err.h>
+#include <linux/kdev_t.h>
 #include <linux/kstrtox.h>
 #include <linux/pid.h>
 #include <linux/sched.h>
-#include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
@@ -40,16 +41,6 @@ struct unit_attr {
 		.names = _names,					\
 	} })[0].dev.attr)
 
-/*
- * Who creates a unit holds unit->lock and, if that fails, waits for those who
- * read its files: so they must not wait for the lock before.
- */
-static bool is_created(struct kviommu_unit *unit)
-{
-	/* Pairs with the release in kviommu_unit_create(). */
-	return smp_load_acquire(&unit->created);
-}
-
 static ssize_t policy_show(struct device *dev, struct device_attribute *attr,
 			   char *buf)
 {
@@ -81,8 +72,6 @@ static ssize_t policy_store(struct device *dev, struct device_attribute *attr,
 	/* What stands behind a zero byte was not looked at. */
 	if (ret < 0 || strlen(buf) != len)
 		return -EINVAL;
-	if (!is_created(unit))
-		return -ENODEV;
 	if (a->names)
 		ret = kviommu_unit_change_policy(unit, a->offset, &name,
 						 sizeof(name));
@@ -103,8 +92,6 @@ static ssize_t stat_show(struct device *dev, struct device_attribute *attr,
 			    ARRAY_SIZE(stats.out_latency) : 1;
 	int at = 0;
 
-	if (!is_created(unit))
-		return -ENODEV;
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	kviommu_unit_get_stats(unit, &stats);
@@ -209,63 +196,30 @@ static const struct attribute_group *unit_groups[] = {
 	&policy_group, &stat_group, NULL
 };
 
-static void release_device(struct device *dev)
-{
-	kfree(dev);
-}
-
 /**
  * kviommu_sysfs_add() - Make the directory of a unit
- * @unit: The unit
+ * @unit: The unit, which is whole
  *
- * Its files work, and who waits for it is told, after kviommu_sysfs_announce().
- *
- * Context: process context of the VMM, under unit->lock.
- * Return: 0 or an error of device_add().
+ * Context: process context of the VMM, no locks.
+ * Return: 0 or an error of device_create_with_groups().
  */
 int kviommu_sysfs_add(struct kviommu_unit *unit)
 {
-	struct device *dev = kzalloc_obj(*dev, GFP_KERNEL_ACCOUNT);
-	int ret;
-
-	if (!dev)
-		return -ENOMEM;
-	device_initialize(dev);
-	dev->class = &kviommu_class;
-	dev->groups = unit_groups;
-	dev->release = release_device;
-	dev_set_drvdata(dev, unit);
-	dev_set_uevent_suppress(dev, true);
 	unit->vmm = get_task_pid(current, PIDTYPE_TGID);
-	unit->dev = dev;
-	ret = dev_set_name(dev, "kviommu%d", unit->id);
-	if (!ret)
-		ret = device_add(dev);
-	if (!ret)
+	unit->dev = device_create_with_groups(&kviommu_class, NULL, MKDEV(0, 0),
+					      unit, unit_groups, "kviommu%d",
+					      unit->id);
+	if (!IS_ERR(unit->dev))
 		return 0;
-	put_device(dev);
 	put_pid(unit->vmm);
-	return ret;
-}
-
-/**
- * kviommu_sysfs_announce() - Tell of a unit that was created
- * @unit: The unit
- *
- * Context: process context.
- */
-void kviommu_sysfs_announce(struct kviommu_unit *unit)
-{
-	dev_set_uevent_suppress(unit->dev, false);
-	kobject_uevent(&unit->dev->kobj, KOBJ_ADD);
+	return PTR_ERR(unit->dev);
 }
 
 /**
  * kviommu_sysfs_remove() - Remove the directory of a unit
  * @unit: The unit, which nobody uses by sysfs any more when this returns
  *
- * Context: process context, not under a lock that those take; if the unit was
- * not created these are none.
+ * Context: process context, no locks.
  */
 void kviommu_sysfs_remove(struct kviommu_unit *unit)
 {

@@ -69,6 +69,8 @@ static bool unit_step(struct kviommu_unit *unit)
  */
 void kviommu_unit_defer(struct kviommu_unit *unit)
 {
+	if (READ_ONCE(unit->abandoned))
+		return;
 	WRITE_ONCE(unit->deferred, true);
 	/* Orders the store before the worker's look at it. */
 	vhost_task_wake(unit->worker);
@@ -122,12 +124,13 @@ static bool unit_work(void *data)
 		return false;
 	__set_current_state(TASK_RUNNING);
 	WRITE_ONCE(unit->deferred, false);
+	/* First, for who holds unit->lock may take its time. */
+	unit_tidy(unit);
 	kviommu_poll_end(unit);
 	if (mutex_lock_killable(&unit->lock))
 		return true;
 	if (unit_step(unit))
 		WRITE_ONCE(unit->deferred, true);
-	unit_tidy(unit);
 	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);
 	if (poll)
@@ -420,15 +423,7 @@ static int unit_start_worker(struct kviommu_unit *unit)
 	return 0;
 }
 
-/**
- * kviommu_unit_create() - KVIOMMU_CREATE
- * @unit: The unit
- * @cmd: The arguments; out_cap and out_ecap are filled in
- *
- * Context: process context of the VMM, under unit->lock.
- * Return: 0 or an error of the ioctl.
- */
-int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
+static int unit_build(struct kviommu_unit *unit, struct kviommu_create *cmd)
 {
 	int ret;
 
@@ -471,24 +466,49 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	ret = kviommu_access_get(&unit->access, cmd->iommufd, cmd->ioas_id);
 	if (ret)
 		goto release;
-	ret = kviommu_sysfs_add(unit);
-	if (ret)
-		goto release;
 	ret = kviommu_kvm_get(&unit->kvm, cmd->kvm_fd);
 	if (ret)
-		goto remove;
+		goto release;
 	unit->mm = current->mm;
-	/* Pairs with the acquires of who takes no lock before. */
-	smp_store_release(&unit->created, true);
-	kviommu_debugfs_add(unit);
-	kviommu_sysfs_announce(unit);
 	return 0;
 
-remove:
-	kviommu_sysfs_remove(unit);
 release:
 	unit_release(unit);
 	return ret;
+}
+
+/**
+ * kviommu_unit_create() - KVIOMMU_CREATE
+ * @unit: The unit
+ * @cmd: The arguments; out_cap and out_ecap are filled in
+ *
+ * Context: process context of the VMM, no locks; once at a time.
+ * Return: 0 or an error of the ioctl.
+ */
+int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
+{
+	int ret;
+
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	ret = unit_build(unit, cmd);
+	kviommu_unlock(unit);
+	if (ret)
+		return ret;
+	/* Should it fail it waits for readers, who take unit->lock. */
+	ret = kviommu_sysfs_add(unit);
+	if (ret) {
+		kviommu_kvm_stop(&unit->kvm);
+		vhost_task_stop(unit->worker);
+		unit->worker = NULL;
+		kviommu_kvm_put(&unit->kvm);
+		unit_release(unit);
+		return ret;
+	}
+	kviommu_debugfs_add(unit);
+	/* Pairs with the acquires of the ioctls and of kviommu_mmap(). */
+	smp_store_release(&unit->created, true);
+	return 0;
 }
 
 /* Register writes are trapped again, if they were polled. No locks. */

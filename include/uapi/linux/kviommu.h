@@ -131,7 +131,7 @@ enum kviommu_create_flags {
  *
  * Errors beside the general ones:
  *
- *  - EBUSY: this file is a unit already.
+ *  - EBUSY: this file is a unit already, or another thread makes it one.
  *  - EBADF: @kvm_fd or @iommufd is not an open file.
  *  - EINVAL: @kvm_fd is no KVM virtual machine, @iommufd no iommufd, or
  *    @aw_bits is none of the documented values.
@@ -356,10 +356,11 @@ struct kviommu_reset {
  * @out_idle: Pages of @out_pinned that nothing uses
  * @out_reclaims: Idle pins that were given back for their age, for memory
  *                pressure, or because the VMM asked
- * @out_stale: Translations that the guest removed, and that are not yet taken
- *             down and flushed
+ * @out_stale: Pages of 4 KiB whose translation the guest removed, and that are
+ *             not yet taken down and flushed
  * @out_stale_peak: The highest value of @out_stale
- * @out_stale_ns_max: The longest time for which there was one, in ns
+ * @out_stale_ns_max: The longest time after which one was taken down and flushed,
+ *                    in ns
  * @out_reuses: Translations that were kept, and asked for again
  * @out_latency: How often it took how long from the moment that descriptors in
  *               the queue were seen until all were handled: in element n less than
@@ -463,9 +464,10 @@ enum kviommu_strategy {
  * @max_domains: How many guest domains there may be
  * @max_mapped: How many pages of 4 KiB all translations together may cover; a
  *              page counts as often as it is translated
- * @max_stale: How many translations of 4 KiB may wait for being taken down, or
- *             for the flush, though the guest has removed them
- * @stale_us: How long they may, in microseconds
+ * @max_stale: How many pages of 4 KiB may wait for being taken down, or for the
+ *             flush, though the guest has removed their translations
+ * @stale_us: How long they may, in microseconds; it can take a little more, until
+ *            a thread of the VMM gets CPU time
  * @idle_pin_ms: How long an idle pin is kept, in milliseconds; 0: for ever
  * @poll_us_min: How long at least an adaptive unit is polled in vain before it is
  *               trapped again, in microseconds

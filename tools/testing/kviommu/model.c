@@ -945,15 +945,13 @@ void kviommu_poll_stop(struct kviommu_unit *u)
 
 int kviommu_sysfs_add(struct kviommu_unit *u)
 {
+	never(u->lock.held);
 	return shim_should_fail() ? -ENOMEM : 0;
-}
-
-void kviommu_sysfs_announce(struct kviommu_unit *u)
-{
 }
 
 void kviommu_sysfs_remove(struct kviommu_unit *u)
 {
+	never(u->lock.held);
 }
 
 void kviommu_debugfs_add(struct kviommu_unit *u)
