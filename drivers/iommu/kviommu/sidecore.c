@@ -300,12 +300,14 @@ static void poll_round(struct kviommu_poller *p, bool all)
 	struct kviommu_unit *unit, *next;
 
 	guard(mutex)(&p->lock);
+	/* A guest that was not looked at is not idle, so this comes first. */
+	if (overcommitted(p)) {
+		let_go_of_all(p, KVIOMMU_POLL_OVERCOMMITTED);
+		return;
+	}
 	list_for_each_entry_safe(unit, next, &p->units, poll_entry)
 		poll_unit(p, unit, all);
-	if (overcommitted(p))
-		let_go_of_all(p, KVIOMMU_POLL_OVERCOMMITTED);
-	else
-		balance(p);
+	balance(p);
 }
 
 static int poll_thread(void *data)
