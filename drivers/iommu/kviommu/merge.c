@@ -113,7 +113,8 @@ static int get_frame(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 {
 	int ret = kviommu_pin_get(unit, gfn, prot, pfn);
 
-	if ((ret != -ENOMEM && ret != -EDQUOT) || !kviommu_stale_end(unit))
+	if ((ret != -ENOMEM && ret != -EDQUOT && ret != -EOVERFLOW) ||
+	    !kviommu_stale_end(unit))
 		return ret;
 	return kviommu_pin_get(unit, gfn, prot, pfn);
 }
@@ -181,7 +182,7 @@ static void unmap_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 		kviommu_domain_release(domain, (slot & SLOT_ADDR) >> PAGE_SHIFT,
 				       size >> PAGE_SHIFT);
 	if (slot_stale(slot))
-		domain->unit->stale.kept--;
+		kviommu_stale_dropped(domain->unit);
 	kviommu_count(domain->unit, unmaps, 1);
 	kviommu_count(domain->unit, mapped, -(size >> PAGE_SHIFT));
 }
@@ -255,6 +256,8 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 	if (iova + level_size(level) - 1 > domain->hw->geometry.aperture_end)
 		return -ERANGE;
 	if (unit->stats.out_mapped + nr > unit->policy.max_mapped) {
+		if (unit->in_poller && kviommu_stale_pages(unit))
+			return -EAGAIN;
 		kviommu_stale_end(unit);
 		if (unit->stats.out_mapped + nr > unit->policy.max_mapped)
 			return -EDQUOT;

@@ -22,8 +22,9 @@
 #include "kviommu.h"
 #include "trace.h"
 
-/* At the limit of their number, how many are taken down with one flush */
+/* At the limit of their number, how many are taken down at once */
 #define BATCH	64
+#define RING_MAX	SZ_64K
 
 /**
  * struct kviommu_stale_entry - A translation that was kept
@@ -49,6 +50,22 @@ static void note_since(struct kviommu_stale *stale, u64 since)
 		stale->since = since;
 }
 
+/*
+ * Since when the oldest of those that are kept is; or earlier, for that may be one
+ * that is not stale any more.
+ */
+static u64 oldest_kept(const struct kviommu_stale *stale)
+{
+	return stale->kept && stale->tail != stale->head ?
+	       stale->ring[stale->tail & (stale->size - 1)].since : U64_MAX;
+}
+
+/* And the oldest of all */
+static u64 oldest(const struct kviommu_stale *stale)
+{
+	return min(oldest_kept(stale), stale->since ?: U64_MAX);
+}
+
 static void note_peak(struct kviommu_unit *unit)
 {
 	u64 n = kviommu_stale_pages(unit);
@@ -72,25 +89,26 @@ static struct kviommu_domain *find_domain(struct kviommu_unit *unit, u64 serial,
 }
 
 /*
- * Take down the oldest entries: @n of them, and those that are as old as @before.
- * They are to be flushed.
+ * Take down the oldest: @n of those that are stale yet, and none that is younger
+ * than @before. They are to be flushed.
  */
 static void take_down(struct kviommu_unit *unit, u32 n, u64 before)
 {
 	struct kviommu_stale *stale = &unit->stale;
 	struct kviommu_domain *domain = NULL;
 
-	while (stale->tail != stale->head) {
+	while (n && stale->tail != stale->head) {
 		u32 i = stale->tail & (stale->size - 1);
 		struct kviommu_stale_entry *e = &stale->ring[i];
 
-		if (!n && e->since > before)
+		if (e->since > before)
 			break;
-		n -= !!n;
 		stale->tail++;
 		domain = find_domain(unit, e->serial, domain);
-		if (domain && kviommu_merge_end_stale(domain, e->iova, i))
+		if (domain && kviommu_merge_end_stale(domain, e->iova, i)) {
 			note_since(stale, e->since);
+			n--;
+		}
 		cond_resched();
 	}
 }
@@ -99,6 +117,9 @@ static void take_down(struct kviommu_unit *unit, u32 n, u64 before)
  * kviommu_stale_keep() - Keep a translation of 4 KiB that the guest removed
  * @domain: Its domain
  * @iova: Its I/O virtual address
+ *
+ * At the limit it takes the place of others. These are to be flushed before the
+ * guest hears of it.
  *
  * Context: under map_lock, may sleep.
  * Return: a tag, of which kviommu_merge_end_stale() gets the lowest bits; -1 if it
@@ -112,19 +133,34 @@ int kviommu_stale_keep(struct kviommu_domain *domain, u64 iova)
 
 	if (!stale->size)
 		return -1;
-	if (kviommu_stale_pages(unit) >= unit->policy.max_stale ||
-	    stale->head - stale->tail == stale->size) {
-		take_down(unit, BATCH, 0);
-		kviommu_unit_flush(unit);
-	}
+	if (stale->kept >= unit->policy.max_stale ||
+	    stale->head - stale->tail == stale->size)
+		take_down(unit, BATCH, U64_MAX);
 	i = stale->head++ & (stale->size - 1);
 	stale->ring[i] = (struct kviommu_stale_entry){
 		domain->serial, iova, ktime_get_ns()
 	};
 	stale->kept++;
-	note_peak(unit);
+	kviommu_unit_wake(unit, unit->policy.stale_us);
 	trace_kviommu_stale(unit->id, domain->did, iova, true);
 	return i;
+}
+
+/**
+ * kviommu_stale_dropped() - A translation that was kept is unmapped
+ * @unit: The unit
+ *
+ * Its age goes on until the flush.
+ *
+ * Context: under map_lock.
+ */
+void kviommu_stale_dropped(struct kviommu_unit *unit)
+{
+	u64 since = oldest_kept(&unit->stale);
+
+	if (since != U64_MAX)
+		note_since(&unit->stale, since);
+	unit->stale.kept--;
 }
 
 /**
@@ -176,14 +212,21 @@ void kviommu_stale_flush(struct kviommu_unit *unit)
 {
 	struct kviommu_stale *stale = &unit->stale;
 	u32 strategy = unit->policy.strategy;
+	u64 now;
 
 	if (strategy == KVIOMMU_STRATEGY_STRICT || stale->hurry ||
 	    kviommu_stale_pages(unit) > unit->policy.max_stale)
 		kviommu_unit_flush(unit);
 	if (!unit->nr_release && !stale->kept)
 		return;
+	now = ktime_get_ns();
 	if (unit->nr_release && !stale->since)
-		stale->since = ktime_get_ns();
+		stale->since = now;
+	/* The worker may lack CPU time, or be gone. */
+	if (now - min(now, oldest(stale)) > 2 * age_max(unit)) {
+		take_down(unit, BATCH, U64_MAX);
+		kviommu_unit_flush(unit);
+	}
 	note_peak(unit);
 	if (strategy == KVIOMMU_STRATEGY_ASYNC)
 		kviommu_unit_defer(unit);
@@ -200,20 +243,18 @@ void kviommu_stale_flush(struct kviommu_unit *unit)
 void kviommu_stale_expire(struct kviommu_unit *unit)
 {
 	struct kviommu_stale *stale = &unit->stale;
-	u64 now = ktime_get_ns(), oldest = now;
+	u64 now = ktime_get_ns();
 
 	if (now >= age_max(unit))
-		take_down(unit, 0, now - age_max(unit));
+		take_down(unit, U32_MAX, now - age_max(unit));
 	if (unit->policy.strategy <= KVIOMMU_STRATEGY_ASYNC || !stale->since ||
 	    now - stale->since >= age_max(unit))
 		kviommu_unit_flush(unit);
 
-	if (stale->tail != stale->head)
-		oldest = stale->ring[stale->tail & (stale->size - 1)].since;
-	if (stale->since)
-		oldest = min(oldest, stale->since);
-	if (oldest != now)
-		kviommu_unit_wake(unit, (oldest + age_max(unit) - now) /
+	if (!stale->kept)
+		stale->tail = stale->head;
+	if (oldest(stale) != U64_MAX)
+		kviommu_unit_wake(unit, (oldest(stale) + age_max(unit) - now) /
 				  NSEC_PER_USEC);
 }
 
@@ -228,7 +269,7 @@ bool kviommu_stale_end(struct kviommu_unit *unit)
 {
 	bool any = kviommu_stale_pages(unit);
 
-	take_down(unit, 0, U64_MAX);
+	take_down(unit, U32_MAX, U64_MAX);
 	kviommu_unit_flush(unit);
 	return any;
 }
@@ -250,7 +291,7 @@ u64 kviommu_stale_pages(const struct kviommu_unit *unit)
  * @stale: Where to
  * @policy: The policy
  *
- * Context: process context of the VMM.
+ * Context: process context.
  * Return: 0 or -ENOMEM.
  */
 int kviommu_stale_alloc(struct kviommu_stale *stale,
@@ -260,7 +301,7 @@ int kviommu_stale_alloc(struct kviommu_stale *stale,
 	if (policy->strategy != KVIOMMU_STRATEGY_OPTIMISTIC ||
 	    !policy->max_stale)
 		return 0;
-	stale->size = roundup_pow_of_two(clamp(policy->max_stale, BATCH, SZ_1M));
+	stale->size = roundup_pow_of_two(clamp(policy->max_stale, BATCH, RING_MAX));
 	stale->ring = kvmalloc_array(stale->size, sizeof(*stale->ring),
 				     KVIOMMU_GFP);
 	return stale->ring ? 0 : -ENOMEM;

@@ -31,6 +31,7 @@ typedef u64 gfn_t;
 #define __aligned_u64	__u64
 #define U16_MAX		((u16)~0U)
 #define U64_MAX		((u64)~0ULL)
+#define U32_MAX			((u32)~0U)
 
 #define le64_to_cpu(x)	((u64)(x))
 #define cpu_to_le64(x)	((__le64)(x))
@@ -332,7 +333,7 @@ extern unsigned long jiffies, shim_jiffies_step;
 #define usecs_to_jiffies(us)	(((unsigned long)(us) + 999) / 1000)
 #define USEC_PER_SEC		1000000UL
 #define NSEC_PER_USEC		1000UL
-#define ktime_get_ns()		((u64)jiffies * 1000000)
+#define ktime_get_ns()		((u64)jiffies * 1000000 + 1)
 
 /* There is one; it runs when shim_timer_expire() says so. */
 struct timer_list {
