@@ -676,8 +676,8 @@ static bool host_is_right(struct unit *u, const struct leaf *l)
 
 TEST_F(sysfs, shadow)
 {
+	__u64 host, *table;
 	struct leaf l;
-	__u64 host;
 
 	EXPECT_LEAF(PAGE(0), "rw", PAGE(0), "rw", "mapped", IOVA);
 	EXPECT_FALSE(leaf_at(self->id, SPARE).found);
@@ -701,14 +701,15 @@ TEST_F(sysfs, shadow)
 	RUN(g_unmap, 0, SPARE + PAGE_SIZE, 2, 0);
 	EXPECT_FALSE(leaf_at(self->id, SPARE + PAGE_SIZE).found);
 
-	/* A table that is no longer the one that was followed */
+	/* A table that gives a right less, and is no longer the one that it was */
 	RUN(g_map, 0, SPARE, PAGE(1), 1, MAP_RW);
-	*(__u64 *)vm_hva(&self->u.vm, RUN(g_entry_gpa, 0, SPARE, LEAF_2M)) =
-		GPA_TABLES | MAP_RW;
+	table = vm_hva(&self->u.vm, RUN(g_entry_gpa, 0, SPARE, LEAF_2M));
+	*table &= ~MAP_W;
+	EXPECT_LEAF(PAGE(1), "r-", PAGE(1), "rw", "mapped", SPARE);
+	*table = GPA_TABLES | MAP_RW;
 	EXPECT_LEAF(0, "--", PAGE(1), "rw", "mapped", SPARE);
-	/* A leaf in its place, whose first page is the same */
-	*(__u64 *)vm_hva(&self->u.vm, RUN(g_entry_gpa, 0, SPARE, LEAF_2M)) =
-		HUGE(1) | MAP_R | VTD_SL_PS;
+	/* A leaf in its place */
+	*table = HUGE(1) | MAP_R | VTD_SL_PS;
 	EXPECT_LEAF(HUGE(1), "r-", PAGE(1), "rw", "mapped", SPARE);
 	RUN(g_flush_domain, 0);
 	l = leaf_at(self->id, SPARE);
