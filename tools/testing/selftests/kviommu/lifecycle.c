@@ -482,6 +482,12 @@ TEST_F(order, slot_created_anew)
  * A guest that is let run between the new slot and ARM, against advice: what
  * the registers still show is not lost, and what they must show is repaired.
  */
+static __u64 write_unseen(struct guest *g)
+{
+	g_write32(g, VTD_IQT, g->tail * 16);
+	return g_write64(g, VTD_CAP, 0);
+}
+
 TEST_F(order, writes_before_arm)
 {
 	struct vm *vm = &self->u.vm;
@@ -490,8 +496,7 @@ TEST_F(order, writes_before_arm)
 	ASSERT_EQ(0, vm_set_slot(vm, VM_SLOT_REGS, GPA_REGS, self->u.regs, PAGE_SIZE, 0));
 	guest_run(vm, g_queue, VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(77),
 		  GPA_GUEST + offsetof(struct guest, status));
-	guest_run(vm, g_poke32, VTD_IQT, vm->g->tail * 16);
-	guest_run(vm, g_poke64, VTD_CAP, 0);
+	guest_run(vm, write_unseen);
 	EXPECT_NE(77, vm->g->status);
 	ASSERT_EQ(0, unit_arm(self->u.fd, GPA_REGS));
 	EXPECT_EQ(77, vm->g->status);

@@ -83,7 +83,8 @@ FIXTURE_VARIANT(long_work) {
 	struct unit_config config;
 };
 
-UNIT_VARIANTS(long_work);
+UNIT_MODES(long_work);
+UNIT_VARIANT(long_work, optimistic, ADAPTIVE, OPTIMISTIC);
 
 FIXTURE_SETUP(long_work)
 {
