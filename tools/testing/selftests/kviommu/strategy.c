@@ -392,9 +392,20 @@ TEST_F(strategy, reset)
 	EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(1)));
 }
 
-/* The device leaves: by the VMM, by the guest, with translation as a whole. */
+/*
+ * The device leaves: by the VMM, though another one keeps the domain; by the guest,
+ * with translation as a whole.
+ */
 TEST_F(strategy, detach)
 {
+	unit_add_device(&self->u, 1, SID(1));
+	RUN(g_attach, SID(1), 0);
+	have_stale(_metadata, self);
+	ASSERT_EQ(0, unit_detach(self->u.fd, SID(1)));
+	EXPECT_EQ(0, unit_stats_now(&self->u).out_stale);
+	EXPECT_EQ(1, unit_stats_now(&self->u).out_domains);
+	EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(1)));
+
 	have_stale(_metadata, self);
 	ASSERT_EQ(0, unit_detach(self->u.fd, SID(0)));
 	EXPECT_EQ(0, unit_stats_now(&self->u).out_stale);
