@@ -186,11 +186,14 @@ static void let_go(struct kviommu_poller *p, struct kviommu_unit *unit,
 	kviommu_unit_defer(unit);
 }
 
-/* The thread has waited in vain for longer than it pays. */
+/*
+ * The thread has waited in vain for longer than it pays. Clocks of two CPUs may
+ * differ a little.
+ */
 static bool idle_too_long(struct kviommu_unit *unit, u64 now)
 {
 	return unit->policy.mode != KVIOMMU_MODE_SIDECORE &&
-	       now - unit->poll_busy > unit->poll_ns;
+	       now > unit->poll_busy + unit->poll_ns;
 }
 
 /* The worker or a vCPU may have raised what is shown only when trapped. */
@@ -456,9 +459,8 @@ static void adapt(struct kviommu_unit *unit, u64 now)
 {
 	u64 min = unit->policy.poll_us_min * NSEC_PER_USEC;
 	u64 max = unit->policy.poll_us_max * NSEC_PER_USEC;
-	u64 idle = now - unit->poll_busy;
 
-	if (idle < max)
+	if (now < unit->poll_busy + max)
 		unit->poll_ns *= 2;
 	else
 		unit->poll_ns /= 2;
