@@ -29,6 +29,9 @@
  *
  * unit->events_lock (spinlock) protects the eventfds.
  *
+ * To remove a file of sysfs or debugfs waits for who reads it, and takes these
+ * locks: so none of them may be held.
+ *
  * The VM's slots_lock is taken outside of unit->lock, if at all: a vCPU waits
  * for unit->lock while who holds slots_lock waits for the vCPU.
  *
