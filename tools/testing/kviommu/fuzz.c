@@ -223,11 +223,6 @@ int __wrap_kviommu_guest_write(struct kviommu_unit *unit, u64 gpa,
 	return ret;
 }
 
-bool __real_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
-				    u32 tag);
-bool __wrap_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
-				    u32 tag);
-
 /* The guest has removed it, though maybe to ask for it again in this batch. */
 bool __wrap_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
 				    u32 tag)

@@ -38,6 +38,7 @@ enum {
 
 extern const struct model_area model_areas[NR_AREAS];
 
+struct kviommu_domain;
 struct kviommu_unit;
 
 /* Each run of a test begins and ends so. */
@@ -113,5 +114,9 @@ int __real_kviommu_guest_write(struct kviommu_unit *unit, u64 gpa,
 			       const void *buf, unsigned int len);
 int __wrap_kviommu_guest_write(struct kviommu_unit *unit, u64 gpa,
 			       const void *buf, unsigned int len);
+bool __real_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
+				    u32 tag);
+bool __wrap_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
+				    u32 tag);
 
 #endif /* _KVIOMMU_MODEL_H */

@@ -342,7 +342,7 @@ struct timer_list {
 	bool pending;
 };
 
-#define timer_setup(t, f, flags)	((t)->fn = (f))
+#define timer_setup(t, f, flags)	((void)(flags), (t)->fn = (f))
 #define timer_shutdown_sync(t)						\
 	(*(t) = (struct timer_list){})
 #define timer_reduce(t, when)						\
@@ -373,9 +373,11 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 #define vhost_task_wake(task)		((void)(task))
 #define vhost_task_stop(task)		((void)(task))
 
-typedef struct {
+#define atomic_long_t			struct shim_atomic_long
+
+struct shim_atomic_long {
 	long val;
-} atomic_long_t;
+};
 
 #define atomic_long_read(a)		((a)->val)
 #define atomic_long_add(n, a)		((void)((a)->val += (n)))
@@ -403,7 +405,7 @@ struct shrinker {
 
 #define SHRINK_EMPTY			(~0UL - 1)
 #define SHRINK_STOP			(~0UL)
-#define shrinker_alloc(...)		((struct shrinker *)kzalloc(sizeof(struct shrinker), 0))
+#define shrinker_alloc(...)		kzalloc(sizeof(struct shrinker), 0)
 #define shrinker_register(s)		((void)(s))
 #define shrinker_free(s)		kfree(s)
 
@@ -585,7 +587,9 @@ struct kvm_page_track_notifier_node {
 #define module_param(...)		static_assert(1)
 #define MODULE_PARM_DESC(...)		static_assert(1)
 #define module_param_cb(name, ops, arg, perm)				\
-	static const void *const param_##name[] __attribute__((used)) = { ops, arg }
+	static const void *const param_##name[] __used = {		\
+		ops, arg, (void *)(perm)				\
+	}
 
 struct kernel_param {
 	void *arg;
