@@ -519,6 +519,11 @@ static bool domain_of(struct iommu_domain *hw, struct ref_context *ctx)
 	return false;
 }
 
+static u64 limits_hit(void)
+{
+	return t.unit->stats.out_limits;
+}
+
 /* A leaf may go, if a table that differs from it in part takes its place. */
 static bool leaf_became_table(struct iommu_domain *hw, u64 iova, u64 size)
 {
@@ -526,6 +531,9 @@ static bool leaf_became_table(struct iommu_domain *hw, u64 iova, u64 size)
 	struct ref_leaf leaf, piece;
 	struct ref_context ctx;
 
+	/* What was undone at a limit was not there for the guest. */
+	if (limits_hit() != t.limits)
+		return true;
 	if (!domain_of(hw, &ctx) || !ref_walk(&t.ref, &ctx, iova, &leaf) ||
 	    leaf.size >= size)
 		return false;
@@ -750,11 +758,6 @@ static void invalidate_by_queue(u32 gsts)
 	model_cpu_read(status_gpa, &status, sizeof(status));
 	never(status != sequence);
 	t.sequence = sequence;
-}
-
-static u64 limits_hit(void)
-{
-	return t.unit->stats.out_limits;
 }
 
 static bool tables_mapped(void)
