@@ -111,6 +111,7 @@ static void *shadow_find(struct shadow *s)
 	do {
 		cond_resched();
 		if (fatal_signal_pending(current) ||
+		    READ_ONCE(s->unit->closing) ||
 		    mutex_lock_killable(&s->unit->lock))
 			return ERR_PTR(-EINTR);
 		mutex_lock(&s->unit->map_lock);

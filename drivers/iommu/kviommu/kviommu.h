@@ -24,8 +24,8 @@
  *		of the IOAS held: so an IOAS must not be attached to a device
  *		or detached from it under map_lock.
  *
- * unit->poll_lock is outside of these, and of KVM's slots_lock; inside of it
- * there are those of the polling threads (sidecore.c), who only try unit->lock.
+ * unit->poll_lock is outside of these, and of KVM's slots_lock. The spinlocks of
+ * the polling threads (sidecore.c) are innermost.
  *
  * unit->events_lock (spinlock) protects the eventfds.
  *
@@ -199,7 +199,7 @@ enum kviommu_poll_why {
  * @poll_lock: Held while it goes from trapping to polling, and back
  * @polled: Writes to the register page are not trapped; under @poll_lock and
  *          @lock
- * @poller: The thread that polls it, or NULL; under its lock
+ * @poller: The thread that polls it, or NULL; under @last_poller's lock
  * @last_poller: The one that did last; under @poll_lock
  * @poll_entry: In its list
  * @poll_node: The NUMA node from where that was asked for

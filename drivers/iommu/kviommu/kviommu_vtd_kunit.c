@@ -1294,6 +1294,29 @@ static void polled_tracked_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, 0x5000);
 }
 
+/*
+ * It goes polled between a store of the guest and the call that tells of it: the
+ * page does not show the store any more.
+ */
+static void polled_hidden_test(struct kunit *test)
+{
+	static const u32 commands[] = { BIT(26), 0 };
+	struct ctx *ctx = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(commands); i++) {
+		end_polling(ctx);
+		wr32(ctx, 0x18, BIT(31) | BIT(26));
+		unseen32(ctx, 0x18, commands[i]);
+		ctx->fe->ops->poll(ctx->fe, true);
+		ctx->fe->ops->write(ctx->fe, 0x18, &commands[i], sizeof(u32));
+		KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pollable(ctx->fe));
+		while (ctx->fe->ops->pending(ctx->fe))
+			ctx->fe->ops->run(ctx->fe);
+		KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), commands[i] | BIT(30));
+	}
+}
+
 /* What software may not touch until a bit clears is done each time, and ignored. */
 static void polled_busy_test(struct kunit *test)
 {
@@ -1367,6 +1390,7 @@ static struct kunit_case polled_cases[] = {
 	KUNIT_CASE(polled_root_test),
 	KUNIT_CASE(polled_queue_test),
 	KUNIT_CASE(polled_tracked_test),
+	KUNIT_CASE(polled_hidden_test),
 	KUNIT_CASE(polled_busy_test),
 	KUNIT_CASE(polled_mask_test),
 	KUNIT_CASE(polled_clear_test),

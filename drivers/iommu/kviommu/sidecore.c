@@ -28,6 +28,9 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/time64.h>
 #include <linux/topology.h>
 
 #include "kviommu.h"
@@ -35,7 +38,7 @@
 
 static char *poll_cpus = "";
 module_param(poll_cpus, charp, 0444);
-MODULE_PARM_DESC(poll_cpus, "CPUs to poll on, a thread for each; empty: a thread for each NUMA node");
+MODULE_PARM_DESC(poll_cpus, "CPUs to poll on, a thread for each; empty: a thread for each NUMA node; none: no thread, all units are trapped");
 
 static int set_wait(const char *value, const struct kernel_param *kp)
 {
@@ -82,11 +85,11 @@ MODULE_PARM_DESC(poll_rest_ms, "How long a thread that waited more does not poll
  * @task: The thread, which sleeps while it has no units
  * @cpu: The only CPU that it runs on, or -1: any, of its node if there are more
  * @node: The NUMA node
- * @lock: Protects @units and is held while the thread looks at them; inside of
- *        unit->poll_lock, and unit->lock, which the thread only tries to take,
- *        inside of it
+ * @lock: Protects @units and kviommu_unit.poller; inside of all other locks, and
+ *        never held for long: threads of VMMs take it, too
  * @units: What it polls, by kviommu_unit.poll_entry
  * @nr: How many these are
+ * @current_unit: The unit that it looks at now, without @lock
  * @online: Its CPU is there; else it is parked. Changed under @lock.
  * @rest: When, in jiffies, it may poll again
  * @resting: How long it will have to rest before, in units of poll_rest_ms
@@ -102,9 +105,10 @@ struct kviommu_poller {
 	struct task_struct *task;
 	int cpu;
 	int node;
-	struct mutex lock;	/* see above */
+	spinlock_t lock;	/* see above */
 	struct list_head units;
 	unsigned int nr;
+	struct kviommu_unit *current_unit;
 	bool online;
 	unsigned long rest;
 	unsigned int resting;
@@ -181,8 +185,7 @@ static void let_go(struct kviommu_poller *p, struct kviommu_unit *unit,
 	list_del_init(&unit->poll_entry);
 	WRITE_ONCE(p->nr, p->nr - 1);
 	unit->poll_why = why;
-	/* Pairs with the acquire in kviommu_poll_end(). */
-	smp_store_release(&unit->poller, NULL);
+	unit->poller = NULL;
 	kviommu_unit_defer(unit);
 }
 
@@ -204,28 +207,27 @@ static bool may_stay(struct kviommu_unit *unit)
 	       !READ_ONCE(unit->abandoned);
 }
 
-static void poll_unit(struct kviommu_poller *p, struct kviommu_unit *unit,
-		      bool all)
+/* Return: why it is to be let go of, or KVIOMMU_POLL_ASKED if it is not. */
+static enum kviommu_poll_why poll_unit(struct kviommu_unit *unit, bool all)
 {
 	bool more, stay;
 
 	/* A look without the lock; with it, it counts. */
-	if (likely(!unit->fe->ops->peek(unit->fe, all) && may_stay(unit))) {
-		if (idle_too_long(unit, ktime_get_ns()))
-			let_go(p, unit, KVIOMMU_POLL_IDLE);
-		return;
-	}
+	if (likely(!unit->fe->ops->peek(unit->fe, all) && may_stay(unit)))
+		return idle_too_long(unit, ktime_get_ns()) ?
+		       KVIOMMU_POLL_IDLE : KVIOMMU_POLL_ASKED;
 	/* Another holder of the lock may take its time. */
 	if (!mutex_trylock(&unit->lock))
-		return;
+		return KVIOMMU_POLL_ASKED;
 	more = kviommu_unit_poll(unit);
 	stay = may_stay(unit);
 	unit->poll_busy = ktime_get_ns();
 	kviommu_unlock(unit);
 	if (!stay)
-		let_go(p, unit, KVIOMMU_POLL_STOPPED);
-	else if (more)
+		return KVIOMMU_POLL_STOPPED;
+	if (more)
 		kviommu_unit_defer(unit);
+	return KVIOMMU_POLL_ASKED;
 }
 
 static void let_go_of_all(struct kviommu_poller *p, enum kviommu_poll_why why)
@@ -300,16 +302,28 @@ static bool overcommitted(struct kviommu_poller *p)
 
 static void poll_round(struct kviommu_poller *p, bool all)
 {
-	struct kviommu_unit *unit, *next;
+	enum kviommu_poll_why why;
+	struct kviommu_unit *unit;
+	unsigned int n;
 
-	guard(mutex)(&p->lock);
+	guard(spinlock)(&p->lock);
 	/* A guest that was not looked at is not idle, so this comes first. */
 	if (overcommitted(p)) {
 		let_go_of_all(p, KVIOMMU_POLL_OVERCOMMITTED);
 		return;
 	}
-	list_for_each_entry_safe(unit, next, &p->units, poll_entry)
-		poll_unit(p, unit, all);
+	for (n = p->nr; n && p->nr; n--) {
+		unit = list_first_entry(&p->units, struct kviommu_unit, poll_entry);
+		list_move_tail(&unit->poll_entry, &p->units);
+		/* Until this is NULL again the unit is not freed. */
+		p->current_unit = unit;
+		spin_unlock(&p->lock);
+		why = poll_unit(unit, all);
+		spin_lock(&p->lock);
+		if (why != KVIOMMU_POLL_ASKED && unit->poller == p)
+			let_go(p, unit, why);
+		p->current_unit = NULL;
+	}
 	balance(p);
 }
 
@@ -357,7 +371,7 @@ static int start_poller(int cpu, int node)
 		return -ENOMEM;
 	p->cpu = cpu;
 	p->node = node;
-	mutex_init(&p->lock);
+	spin_lock_init(&p->lock);
 	INIT_LIST_HEAD(&p->units);
 	p->rest = jiffies;
 	p->resting = 1;
@@ -404,7 +418,7 @@ static int poll_cpu_online(unsigned int cpu)
 		return 0;
 	/* A thread that was woken to be parked may have lost its place. */
 	set_cpus_allowed_ptr(p->task, cpumask_of(cpu));
-	scoped_guard(mutex, &p->lock)
+	scoped_guard(spinlock, &p->lock)
 		WRITE_ONCE(p->online, true);
 	kthread_unpark(p->task);
 	trace_kviommu_poll_cpu(cpu, true);
@@ -418,7 +432,7 @@ static int poll_cpu_offline(unsigned int cpu)
 
 	if (!p)
 		return 0;
-	scoped_guard(mutex, &p->lock) {
+	scoped_guard(spinlock, &p->lock) {
 		WRITE_ONCE(p->online, false);
 		let_go_of_all(p, KVIOMMU_POLL_OFFLINE);
 	}
@@ -440,10 +454,10 @@ static int add_to_poller(struct kviommu_unit *unit)
 	if (!p)
 		return -EAGAIN;
 	unit->last_poller = p;
-	scoped_guard(mutex, &p->lock) {
+	scoped_guard(spinlock, &p->lock) {
 		if (!p->online)
 			return -EAGAIN;
-		WRITE_ONCE(unit->poller, p);
+		unit->poller = p;
 		list_add_tail(&unit->poll_entry, &p->units);
 		WRITE_ONCE(p->nr, p->nr + 1);
 	}
@@ -461,7 +475,7 @@ static void adapt(struct kviommu_unit *unit, u64 now)
 	u64 max = unit->policy.poll_us_max * NSEC_PER_USEC;
 
 	if (now < unit->poll_busy + max)
-		unit->poll_ns *= 2;
+		unit->poll_ns = umax(unit->poll_ns, NSEC_PER_USEC) * 2;
 	else
 		unit->poll_ns /= 2;
 	unit->poll_ns = clamp(unit->poll_ns, min, max);
@@ -518,6 +532,19 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 		kviommu_unit_defer(unit);
 }
 
+/* Under the lock: then nothing of who let go of it is left to do, either. */
+static bool has_poller(struct kviommu_unit *unit)
+{
+	struct kviommu_poller *p = unit->last_poller;
+
+	lockdep_assert_held(&unit->poll_lock);
+
+	if (!p)
+		return false;
+	guard(spinlock)(&p->lock);
+	return unit->poller;
+}
+
 /**
  * kviommu_poll_end() - Go from polling a unit to trapping its register writes
  * @unit: The unit
@@ -535,14 +562,12 @@ int kviommu_poll_end(struct kviommu_unit *unit)
 
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
-	/* Pairs with the release in let_go(). */
-	if (READ_ONCE(unit->closing) || smp_load_acquire(&unit->poller) ||
-	    !unit->polled)
+	if (READ_ONCE(unit->closing) || has_poller(unit) || !unit->polled)
 		goto unlock;
 	/* -ENODEV: there is no slot, and so nothing to be missed. */
 	ret = kviommu_kvm_track(&unit->kvm, true);
 	if (ret && ret != -EINTR && ret != -ENODEV)
-		kviommu_unit_defer(unit);
+		kviommu_unit_wake(unit, 10 * USEC_PER_MSEC);
 	if ((ret && ret != -ENODEV) || mutex_lock_killable(&unit->lock)) {
 		ret = -EINTR;
 		goto unlock;
@@ -574,14 +599,23 @@ void kviommu_poll_stop(struct kviommu_unit *unit)
 {
 	struct kviommu_poller *p;
 
+	bool busy;
+
 	guard(mutex)(&unit->poll_lock);
 	p = unit->last_poller;
 	if (!p)
 		return;
-	/* Also waits for a thread that lets go of it by itself. */
-	guard(mutex)(&p->lock);
-	if (unit->poller)
-		let_go(p, unit, KVIOMMU_POLL_STOPPED);
+	for (;;) {
+		scoped_guard(spinlock, &p->lock) {
+			if (unit->poller)
+				let_go(p, unit, KVIOMMU_POLL_STOPPED);
+			busy = p->current_unit == unit;
+		}
+		if (!busy)
+			return;
+		/* It takes no longer than a step of the unit's work. */
+		schedule_timeout_uninterruptible(1);
+	}
 }
 
 /**
@@ -599,7 +633,7 @@ int kviommu_poll_cpu(struct kviommu_unit *unit)
 	p = unit->last_poller;
 	if (!p)
 		return -1;
-	guard(mutex)(&p->lock);
+	guard(spinlock)(&p->lock);
 	return unit->poller ? task_cpu(p->task) : -1;
 }
 
@@ -647,12 +681,14 @@ static int start_pollers(const struct cpumask *cpus)
 int kviommu_poll_init(void)
 {
 	cpumask_var_t cpus;
+	bool none;
 	int ret;
 
 	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
 		return -ENOMEM;
-	ret = cpulist_parse(poll_cpus, cpus);
-	if (!ret) {
+	none = sysfs_streq(poll_cpus, "none");
+	ret = none ? 0 : cpulist_parse(poll_cpus, cpus);
+	if (!ret && !none) {
 		guard(mutex)(&pollers_lock);
 		ret = start_pollers(cpus);
 	}

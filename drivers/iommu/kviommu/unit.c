@@ -85,7 +85,7 @@ void kviommu_unit_defer(struct kviommu_unit *unit)
  */
 void kviommu_unit_wake(struct kviommu_unit *unit, u64 us)
 {
-	unsigned int n = min_t(u64, us, 10 * USEC_PER_SEC);
+	unsigned int n = min_t(u64, us, INT_MAX);
 
 	timer_reduce(&unit->timer, jiffies + usecs_to_jiffies(n));
 }

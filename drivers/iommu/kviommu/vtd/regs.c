@@ -60,10 +60,11 @@ static void gcmd_written(struct vtd *vtd)
 
 	/*
 	 * After the first time a driver finds RTPS set before the command was
-	 * taken, and may replace that by another.
+	 * taken, and may replace that by one that turns something on or off.
 	 */
 	if (gcmd & VTD_GCMD_SRTP ||
-	    (vtd->polled && vtd_get64(vtd, VTD_RTADDR) != vtd->root))
+	    (vtd->polled && changed & (VTD_GCMD_TE | VTD_GCMD_QIE) &&
+	     vtd_get64(vtd, VTD_RTADDR) != vtd->root))
 		set_root_table(vtd);
 	if (changed & VTD_GCMD_QIE) {
 		if (gcmd & VTD_GCMD_QIE)
@@ -285,14 +286,6 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 	u32 val[2];
 
 	/*
-	 * It stands in the page, too, and behind others that were not trapped:
-	 * a command with what it is about.
-	 */
-	if (vtd->polled) {
-		vtd_sync(fe);
-		return;
-	}
-	/*
 	 * The specification leaves other accesses than those of aligned 32 and
 	 * 64 bits undefined. Here they do nothing.
 	 */
@@ -302,6 +295,20 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 		return;
 	}
 	memcpy(val, data, len);
+	/*
+	 * It went polled since: what was written stands in the page behind others
+	 * that were not trapped, as a command behind what it is about. But where
+	 * the page was made to show something else meanwhile it has to be put
+	 * there again.
+	 */
+	if (vtd->polled) {
+		for (i = first; i < first + nr; i++)
+			if (vtd_regs[i].rw)
+				cmpxchg(&vtd->page[i], shown(vtd, i),
+					val[i - first]);
+		vtd_sync(fe);
+		return;
+	}
 	for (i = 0; i < nr; i++)
 		store(vtd, first + i, val[i]);
 	for (i = 0; i < nr; i++)
