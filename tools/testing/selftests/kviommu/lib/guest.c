@@ -139,6 +139,9 @@ __u64 g_command(struct guest *g, __u64 bit, bool on)
 
 	cmd = on ? cmd | bit : cmd & ~bit;
 	g_write32(g, VTD_GCMD, cmd);
+	/* So it does not tell when another command may follow. */
+	if (g->polls && bit == VTD_GCMD_SRTP)
+		wait_command(g, cmd);
 	for (n = 0; !!(g_read32(g, VTD_GSTS) & want) != on; n++) {
 		G_ASSERT_GOT(g, g->polls && n < PATIENCE, g_read32(g, VTD_GSTS));
 		g_pause();
