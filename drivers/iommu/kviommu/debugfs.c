@@ -110,8 +110,9 @@ static void *shadow_find(struct shadow *s)
 
 	do {
 		cond_resched();
+		if (READ_ONCE(s->unit->closing))
+			return ERR_PTR(-ENODEV);
 		if (fatal_signal_pending(current) ||
-		    READ_ONCE(s->unit->closing) ||
 		    mutex_lock_killable(&s->unit->lock))
 			return ERR_PTR(-EINTR);
 		mutex_lock(&s->unit->map_lock);
