@@ -306,10 +306,11 @@ static void poll_round(struct kviommu_poller *p, bool all)
 	struct kviommu_unit *unit;
 	unsigned int n;
 
-	guard(spinlock)(&p->lock);
+	spin_lock(&p->lock);
 	/* A guest that was not looked at is not idle, so this comes first. */
 	if (overcommitted(p)) {
 		let_go_of_all(p, KVIOMMU_POLL_OVERCOMMITTED);
+		spin_unlock(&p->lock);
 		return;
 	}
 	for (n = p->nr; n && p->nr; n--) {
@@ -325,6 +326,7 @@ static void poll_round(struct kviommu_poller *p, bool all)
 		p->current_unit = NULL;
 	}
 	balance(p);
+	spin_unlock(&p->lock);
 }
 
 static int poll_thread(void *data)
@@ -536,13 +538,16 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 static bool has_poller(struct kviommu_unit *unit)
 {
 	struct kviommu_poller *p = unit->last_poller;
+	bool has;
 
 	lockdep_assert_held(&unit->poll_lock);
 
 	if (!p)
 		return false;
-	guard(spinlock)(&p->lock);
-	return unit->poller;
+	spin_lock(&p->lock);
+	has = unit->poller;
+	spin_unlock(&p->lock);
+	return has;
 }
 
 /**
@@ -628,13 +633,16 @@ void kviommu_poll_stop(struct kviommu_unit *unit)
 int kviommu_poll_cpu(struct kviommu_unit *unit)
 {
 	struct kviommu_poller *p;
+	int cpu;
 
 	guard(mutex)(&unit->poll_lock);
 	p = unit->last_poller;
 	if (!p)
 		return -1;
-	guard(spinlock)(&p->lock);
-	return unit->poller ? task_cpu(p->task) : -1;
+	spin_lock(&p->lock);
+	cpu = unit->poller ? task_cpu(p->task) : -1;
+	spin_unlock(&p->lock);
+	return cpu;
 }
 
 /**
