@@ -10,10 +10,8 @@
 #include <libgen.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
-#include <linux/capability.h>
 
 #include "kselftest_harness.h"
 #include "require.h"
@@ -578,21 +576,6 @@ TEST(pins_are_given_back)
 	EXPECT_LT(0, pinned_kib());
 	unit_close(&u);
 	EXPECT_EQ(0, pinned_kib());
-}
-
-/* Without the right to lock more than RLIMIT_MEMLOCK says */
-static void limit_locked_memory(unsigned long bytes)
-{
-	struct __user_cap_header_struct head = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
-	struct __user_cap_data_struct data[2];
-
-	REQUIRE(!setrlimit(RLIMIT_MEMLOCK, &limit));
-	REQUIRE(!syscall(SYS_capget, &head, data));
-	data[0].effective &= ~BIT(CAP_IPC_LOCK);
-	REQUIRE(!syscall(SYS_capset, &head, data));
 }
 
 /*

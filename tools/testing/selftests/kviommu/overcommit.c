@@ -8,11 +8,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/swap.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <linux/capability.h>
 
 #include "kselftest_harness.h"
 #include "require.h"
@@ -66,21 +63,6 @@ static void make_swap(void)
 	REQUIRE(!fsync(fd));
 	close(fd);
 	REQUIRE(!swapon(SWAP, 0));
-}
-
-/* As on a host whose administrator leaves a part of its memory to the host */
-static void limit_locked_memory(unsigned long bytes)
-{
-	struct __user_cap_header_struct head = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
-	struct __user_cap_data_struct data[2];
-
-	REQUIRE(!setrlimit(RLIMIT_MEMLOCK, &limit));
-	REQUIRE(!syscall(SYS_capget, &head, data));
-	data[0].effective &= ~BIT(CAP_IPC_LOCK);
-	REQUIRE(!syscall(SYS_capset, &head, data));
 }
 
 /* A page says which it was at first; and where in the page it says so differs. */

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <linux/capability.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
@@ -368,4 +371,18 @@ unsigned long pinned_kib(void)
 	fclose(f);
 	REQUIRE(kib != ~0UL);
 	return kib;
+}
+
+void limit_locked_memory(unsigned long bytes)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
+	struct __user_cap_data_struct data[2];
+
+	REQUIRE(!setrlimit(RLIMIT_MEMLOCK, &limit));
+	REQUIRE(!syscall(SYS_capget, &head, data));
+	data[0].effective &= ~BIT(CAP_IPC_LOCK);
+	REQUIRE(!syscall(SYS_capset, &head, data));
 }

@@ -81,6 +81,9 @@ void iommufd_destroy(int iommufd, __u32 id);
 long host_pins(void);
 unsigned long pinned_kib(void);
 
+/* No right to lock more memory than this, for good */
+void limit_locked_memory(unsigned long bytes);
+
 #define IOAS_RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 
 #endif
