@@ -25,7 +25,6 @@
 #define DID	1
 #define IOVA	0x200000UL	/* leads to PAGE(0), whatever happens elsewhere */
 #define NEW(n)	((n) * SZ_1G)	/* where no tables are, the host's included */
-#define PATIENCE 20000000UL	/* looks at a register */
 #define REGS2	(GPA_REGS + 0x10000UL)
 
 /* All calls from the n-th on, as good as for ever */

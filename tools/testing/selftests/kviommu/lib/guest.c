@@ -3,9 +3,6 @@
 #include "edu.h"
 #include "guest.h"
 
-/* About 10 s of looking at memory or at a register in an emulated host */
-#define PATIENCE	20000000UL
-
 static inline void g_pause(void)
 {
 	asm volatile("pause" : : : "memory");

@@ -40,6 +40,12 @@
 #define PAGE(n)		(GPA_DATA + (n) * PAGE_SIZE)
 #define HUGE(n)		(GPA_HUGE + (n) * SZ_2M)
 
+/*
+ * Looks at memory or at a register before a guest gives up, which is for a hang to
+ * say where it is: minutes, as a slow host takes a while to pin 1 GiB.
+ */
+#define PATIENCE	1000000000UL
+
 #define GUEST_VCPUS		2
 #define GUEST_MAX_DEVICES	4
 #define GUEST_MAX_DOMAINS	4
