@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "kselftest_harness.h"
-#include "jobs.h"
 #include "require.h"
 #include "variants.h"
 
@@ -1784,3 +1783,5 @@ TEST_F(single, output_to_interrupts)
 	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
 	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
 }
+
+TEST_HARNESS_MAIN

@@ -11,7 +11,6 @@
 #include <time.h>
 
 #include "kselftest_harness.h"
-#include "jobs.h"
 #include "require.h"
 #include "variants.h"
 
@@ -493,3 +492,5 @@ TEST_F(strategy, closed)
 	EXPECT_TRUE(device_is_free(0));
 	unit_open(&self->u, &variant->config);
 }
+
+TEST_HARNESS_MAIN

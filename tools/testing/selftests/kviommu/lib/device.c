@@ -31,9 +31,7 @@ static unsigned long read_hex(const char *dir, const char *name)
 	return v;
 }
 
-/* Look for the n-th. Return: how many there are up to it. */
-static unsigned int find(unsigned int n, char path[64], char bdf[32],
-			 unsigned int *group)
+void edu_find(unsigned int n, char path[64], char bdf[32], unsigned int *group)
 {
 	char dir[256], link[256];
 	unsigned int found = 0;
@@ -66,21 +64,6 @@ static unsigned int find(unsigned int n, char path[64], char bdf[32],
 		break;
 	}
 	globfree(&g);
-	return found;
-}
-
-unsigned int edu_count(void)
-{
-	return find(~0U, NULL, NULL, NULL);
-}
-
-void edu_find(unsigned int n, char path[64], char bdf[32], unsigned int *group)
-{
-	const char *first = getenv("KVIOMMU_DEVICE");
-	unsigned int found;
-
-	n += first ? strtoul(first, NULL, 0) : 0;
-	found = find(n, path, bdf, group);
 	if (found <= n)
 		FATAL("%u edu devices are bound to vfio-pci, this test needs %u",
 		      found, n + 1);

@@ -38,10 +38,8 @@ void vfio_command(int fd, __u16 bits);
 void *vfio_map_bar(int fd, size_t *size);
 
 /* Path below /dev of the n-th edu device that is bound to vfio-pci, its PCI
- * address, its IOMMU group. Too few devices end the test as failed. Programs that
- * run side by side begin at the device that KVIOMMU_DEVICE says.
+ * address, its IOMMU group. Too few devices end the test as failed.
  */
-unsigned int edu_count(void);
 void edu_find(unsigned int n, char path[64], char bdf[32], unsigned int *group);
 
 /* Open the n-th device; bind it to an iommufd and enable it. */
