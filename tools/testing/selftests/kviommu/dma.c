@@ -53,9 +53,8 @@ FIXTURE_VARIANT(dma) {
 #define MAX_BITS 57
 #define MAX_LEVELS 5
 
-UNIT_VARIANT(dma, trap, TRAP, STRICT, .config.aw_bits = 57, .levels = 5);
+UNIT_VARIANTS(dma, .config.aw_bits = 57, .levels = 5);
 UNIT_VARIANT(dma, trap_57bit_4level, TRAP, STRICT, .config.aw_bits = 57, .levels = 4);
-#define DMA_VARIANTS(fixture, ...)	UNIT_VARIANT(fixture, trap, TRAP, STRICT, ##__VA_ARGS__)
 #else
 #define MAX_BITS 48
 #define MAX_LEVELS 4
@@ -63,7 +62,6 @@ UNIT_VARIANT(dma, trap_57bit_4level, TRAP, STRICT, .config.aw_bits = 57, .levels
 UNIT_VARIANTS(dma, .config.aw_bits = 48, .levels = 4);
 UNIT_VARIANT(dma, trap_48bit_3level, TRAP, STRICT, .config.aw_bits = 48, .levels = 3);
 UNIT_VARIANT(dma, trap_39bit_3level, TRAP, STRICT, .config.aw_bits = 39, .levels = 3);
-#define DMA_VARIANTS			UNIT_VARIANTS
 #endif
 
 FIXTURE_SETUP(dma)
@@ -624,7 +622,7 @@ FIXTURE_VARIANT(single) {
 	unsigned int levels;
 };
 
-DMA_VARIANTS(single, .config.aw_bits = MAX_BITS, .levels = MAX_LEVELS);
+UNIT_VARIANTS(single, .config.aw_bits = MAX_BITS, .levels = MAX_LEVELS);
 
 /* The unit is set up, its device has no context entry, translation is off. */
 FIXTURE_SETUP(single)
@@ -1257,7 +1255,7 @@ FIXTURE_VARIANT(other) {
 	struct unit_config config;
 };
 
-DMA_VARIANTS(other);
+UNIT_VARIANTS(other);
 
 FIXTURE_SETUP(other)
 {
@@ -1334,7 +1332,7 @@ FIXTURE_VARIANT(two_units) {
 	unsigned int levels;
 };
 
-DMA_VARIANTS(two_units, .config.aw_bits = MAX_BITS, .levels = MAX_LEVELS);
+UNIT_VARIANTS(two_units, .config.aw_bits = MAX_BITS, .levels = MAX_LEVELS);
 
 FIXTURE_SETUP(two_units)
 {

@@ -83,8 +83,7 @@ FIXTURE_VARIANT(long_work) {
 	struct unit_config config;
 };
 
-UNIT_MODES(long_work);
-UNIT_VARIANT(long_work, optimistic, ADAPTIVE, OPTIMISTIC);
+UNIT_VARIANTS(long_work);
 
 FIXTURE_SETUP(long_work)
 {

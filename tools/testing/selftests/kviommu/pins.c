@@ -27,8 +27,7 @@ FIXTURE_VARIANT(pins) {
 	struct unit_config config;
 };
 
-UNIT_MODES(pins);
-UNIT_VARIANT(pins, optimistic, ADAPTIVE, OPTIMISTIC);
+UNIT_VARIANTS(pins);
 
 static void set_idle(struct unit *u, struct kviommu_policy *p, __u64 max_idle,
 		     __u64 ms)

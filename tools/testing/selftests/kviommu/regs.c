@@ -19,7 +19,7 @@ FIXTURE_VARIANT(regs) {
 
 UNIT_VARIANT(regs, trap_57bit, TRAP, STRICT, .config.aw_bits = 57);
 
-UNIT_MODES(regs, .config.aw_bits = 48);
+UNIT_VARIANTS(regs, .config.aw_bits = 48);
 
 UNIT_VARIANT(regs, trap_44bit, TRAP, STRICT, .config.aw_bits = 44);
 
