@@ -5,6 +5,8 @@
 # make demo		the whole path in an emulated host, with figures
 # make check		the tests, in the emulated host
 # make coverage		what of the module the tests reach
+# make bench		what all of it costs, beside other virtual IOMMUs;
+#			BENCH="-c qemu-intel ..." are options of tools/bench/run
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
@@ -16,7 +18,8 @@ missing = $(foreach n,$(NEEDS),$(if $(shell grep -E '^$(n)=[ym]' $(auto_conf)),,
 
 module = drivers/iommu/kviommu/kviommu.ko
 
-.PHONY: all modules modules_install clean config-check demo check coverage static
+.PHONY: all modules modules_install clean config-check demo check coverage static \
+	bench
 
 all: modules
 
@@ -50,3 +53,6 @@ coverage:
 
 static:
 	tools/check/static
+
+bench:
+	tools/bench/run $(BENCH)

@@ -47,7 +47,7 @@
 #define PATIENCE	1000000000UL
 
 #define GUEST_VCPUS		2
-#define GUEST_MAX_DEVICES	4
+#define GUEST_MAX_DEVICES	8
 #define GUEST_MAX_DOMAINS	4
 
 /* Ports by which the guest speaks to the host */
