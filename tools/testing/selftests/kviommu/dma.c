@@ -1205,11 +1205,9 @@ static __u64 flush_by_register(struct guest *g)
 	__u64 iotlb = VTD_ECAP_IRO(g_read64(g, VTD_ECAP)) + VTD_IOTLB;
 
 	g_write64(g, VTD_CCMD, VTD_CCMD_ICC | VTD_CCMD_GLOBAL);
-	while (g_read64(g, VTD_CCMD) & VTD_CCMD_ICC)
-		G_ASSERT(g, g->polls);
+	g_wait_clear(g, VTD_CCMD, VTD_CCMD_ICC);
 	g_write64(g, iotlb, VTD_IOTLB_IVT | VTD_IOTLB_GLOBAL);
-	while (g_read64(g, iotlb) & VTD_IOTLB_IVT)
-		G_ASSERT(g, g->polls);
+	g_wait_clear(g, iotlb, VTD_IOTLB_IVT);
 	return 0;
 }
 
@@ -1220,8 +1218,7 @@ static __u64 flush_page_by_register(struct guest *g, __u64 iova, __u64 did)
 	g_write64(g, iva, iova);
 	g_write64(g, iva + VTD_IOTLB, VTD_IOTLB_IVT | VTD_IOTLB_PSI |
 		  VTD_IOTLB_DID(did));
-	while (g_read64(g, iva + VTD_IOTLB) & VTD_IOTLB_IVT)
-		G_ASSERT(g, g->polls);
+	g_wait_clear(g, iva + VTD_IOTLB, VTD_IOTLB_IVT);
 	return 0;
 }
 
@@ -1582,13 +1579,11 @@ static __u64 inval_registers(struct guest *g, __u64 ccmd, __u64 iotlb)
 
 	if (ccmd) {
 		g_write64(g, VTD_CCMD, VTD_CCMD_ICC | ccmd);
-		while (g_read64(g, VTD_CCMD) & VTD_CCMD_ICC)
-			G_ASSERT(g, g->polls);
+		g_wait_clear(g, VTD_CCMD, VTD_CCMD_ICC);
 	}
 	if (iotlb) {
 		g_write64(g, reg, VTD_IOTLB_IVT | iotlb);
-		while (g_read64(g, reg) & VTD_IOTLB_IVT)
-			G_ASSERT(g, g->polls);
+		g_wait_clear(g, reg, VTD_IOTLB_IVT);
 	}
 	return 0;
 }

@@ -197,11 +197,11 @@ static void hostile_driver(struct guest *g, __u64 *s)
 }
 
 /* @cpu 0 has the devices. */
-static __u64 hostile(struct guest *g, __u64 cpu, __u64 s, __u64 steps)
+static __u64 hostile(struct guest *g, __u64 cpu, __u64 s)
 {
 	__u64 n;
 
-	for (n = 0; n < steps && !READ_ONCE(g->stop); n++) {
+	for (n = 0; !READ_ONCE(g->stop); n++) {
 		if (!pick(&s, 64))
 			hostile_driver(g, &s);
 		switch (pick(&s, 16)) {
@@ -231,14 +231,13 @@ struct hostile_vcpu {
 	struct unit *u;
 	unsigned int cpu;
 	__u64 seed;
-	__u64 steps;
 };
 
 static void *run_hostile(void *arg)
 {
 	struct hostile_vcpu *h = arg;
 
-	guest_run_on(&h->u->vm, h->cpu, hostile, h->cpu, h->seed, h->steps);
+	guest_run_on(&h->u->vm, h->cpu, hostile, h->cpu, h->seed);
 	return NULL;
 }
 
@@ -302,6 +301,14 @@ FIXTURE_TEARDOWN(hostile)
 {
 }
 
+/* It was no mere noise: a guest that is polled runs ahead of the unit. */
+static bool worked(struct unit *u, __u64 steps)
+{
+	struct kviommu_stats stats = unit_stats_now(u);
+
+	return stats.out_descriptors > steps / 500 && stats.out_maps > steps / 500;
+}
+
 /* Two vCPUs against the unit, while the VMM changes what is below it. */
 TEST_F_TIMEOUT(hostile, guest, 1200)
 {
@@ -320,11 +327,11 @@ TEST_F_TIMEOUT(hostile, guest, 1200)
 	policy.max_tables = 100;
 	ASSERT_EQ(0, unit_set_policy(u, &policy));
 	for (i = 0; i < GUEST_VCPUS; i++) {
-		h[i] = (struct hostile_vcpu){ u, i, next(&s), steps };
+		h[i] = (struct hostile_vcpu){ u, i, next(&s) };
 		ASSERT_EQ(0, pthread_create(&thread[i], NULL, run_hostile,
 					    &h[i]));
 	}
-	while (READ_ONCE(u->vm.g->count) < steps) {
+	while (READ_ONCE(u->vm.g->count) < steps || !worked(u, steps)) {
 		/* Something every so many steps of the guest */
 		if (READ_ONCE(u->vm.g->count) < seen + steps / 50) {
 			usleep(1000);
@@ -358,13 +365,11 @@ TEST_F_TIMEOUT(hostile, guest, 1200)
 		while (guest_run(&u->vm, g_dma_busy, i))
 			usleep(1000);
 
-	/* It was no mere noise, and nothing of it is left. */
+	/* Nothing of it is left. */
 	stats = unit_stats(u);
 	ksft_print_msg("maps %llu unmaps %llu descriptors %llu faults %llu\n",
 		       stats.out_maps, stats.out_unmaps, stats.out_descriptors,
 		       stats.out_faults);
-	EXPECT_LT(steps / 500, stats.out_descriptors);
-	EXPECT_LT(steps / 500, stats.out_maps);
 	policy.max_pins = 100000;
 	ASSERT_EQ(0, unit_set_policy(u, &policy));
 	ASSERT_EQ(0, unit_reset(u->fd));
@@ -395,7 +400,7 @@ static void hostile_vmm(const void *arg)
 	open_vmm(&u, vmm->config);
 	start_guest(&u);
 	for (i = 0; i < GUEST_VCPUS; i++) {
-		h[i] = (struct hostile_vcpu){ &u, i, next(&s), ~0UL };
+		h[i] = (struct hostile_vcpu){ &u, i, next(&s) };
 		REQUIRE(!pthread_create(&thread[i], NULL, run_hostile, &h[i]));
 	}
 	/* The moment is told by the guest's progress, not by time. */

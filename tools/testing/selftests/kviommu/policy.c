@@ -372,8 +372,6 @@ FIXTURE_SETUP(cgroup)
 {
 	cgroup_enter();
 	open_unit(&self->u, &variant->config, &self->event, &self->fault);
-	/* A worker goes on with what takes long. */
-	self->u.vm.g->polls = true;
 }
 
 FIXTURE_TEARDOWN(cgroup)

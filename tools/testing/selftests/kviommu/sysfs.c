@@ -803,8 +803,6 @@ TEST_F_TIMEOUT(sysfs, large_shadow, 600)
 {
 	pthread_t thread;
 
-	/* A worker may go on with what takes long. */
-	self->u.vm.g->polls = true;
 	RUN(g_map_large);
 	RUN(g_map_wide);
 	EXPECT_EQ(4096, leaves(self->id, 1000, LARGE, WIDE - 1));

@@ -114,6 +114,17 @@ __u64 g_poke64(struct guest *g, __u64 reg, __u64 v)
 	return g_settle(g);
 }
 
+__u64 g_wait_clear(struct guest *g, __u64 reg, __u64 bits)
+{
+	unsigned long n;
+
+	for (n = 0; g_read64(g, reg) & bits; n++) {
+		G_ASSERT_GOT(g, n < PATIENCE, reg);
+		g_pause();
+	}
+	return 0;
+}
+
 __u64 g_page(struct guest *g)
 {
 	__u64 page = g->next_page;
@@ -140,7 +151,7 @@ __u64 g_command(struct guest *g, __u64 bit, bool on)
 	if (g->polls && bit == VTD_GCMD_SRTP)
 		wait_command(g, cmd);
 	for (n = 0; !!(g_read32(g, VTD_GSTS) & want) != on; n++) {
-		G_ASSERT_GOT(g, g->polls && n < PATIENCE, g_read32(g, VTD_GSTS));
+		G_ASSERT_GOT(g, n < PATIENCE, g_read32(g, VTD_GSTS));
 		g_pause();
 	}
 	return g_read32(g, VTD_GSTS);
@@ -165,7 +176,7 @@ __u64 g_flush(struct guest *g)
 		(__u64)&g->status);
 	g_write32(g, VTD_IQT, g->tail * 16);
 	for (n = 0; READ_ONCE(g->status) != g->seq; n++) {
-		G_ASSERT_GOT(g, g->polls && n < PATIENCE, g_read32(g, VTD_FSTS));
+		G_ASSERT_GOT(g, n < PATIENCE, g_read32(g, VTD_FSTS));
 		g_pause();
 	}
 	return 0;

@@ -96,8 +96,8 @@ struct guest_call {
  * @regs: Where the register page is
  * @bar: Where the registers of each edu device are
  * @bar_end: How many of @bar there are
- * @polls: The unit may answer late: wait for it. Without this an answer that
- *         is not there when the write to IQT is done is a failure.
+ * @polls: The unit may see a write late. In trap mode a register shows what came
+ *         of the write when that is done, unless it takes long.
  * @next_page: Where the next page of a table comes from
  * @root: The root table
  * @queue_slots: How many descriptors the queue holds
@@ -187,6 +187,8 @@ __u64 g_peek32(struct guest *g, __u64 reg);
 __u64 g_peek64(struct guest *g, __u64 reg);
 __u64 g_poke32(struct guest *g, __u64 reg, __u64 v);
 __u64 g_poke64(struct guest *g, __u64 reg, __u64 v);
+/* Wait until these bits of a register of 64 bits are 0. */
+__u64 g_wait_clear(struct guest *g, __u64 reg, __u64 bits);
 
 /* The unit has taken, and done, all that the guest has written to its registers. */
 __u64 g_settle(struct guest *g);

@@ -117,7 +117,6 @@ void unit_open(struct unit *u, const struct unit_config *config)
 	policy.strategy = config->strategy;
 	REQUIRE(!unit_set_policy(u, &policy));
 	REQUIRE(!kviommu_map_regs(u->fd, &u->regs, NULL));
-	/* In trap mode an answer stands there when the write is done. */
 	u->vm.g->polls = policy.mode != KVIOMMU_MODE_TRAP;
 	if (!config->no_arm)
 		unit_map_regs(u);
