@@ -62,6 +62,7 @@
 struct dentry;
 struct device;
 struct eventfd_ctx;
+struct kviommu_node;
 struct kviommu_poller;
 struct mm_struct;
 struct shrinker;
@@ -292,6 +293,26 @@ struct kviommu_unit {
 		WRITE_ONCE(*_stat, *_stat + (n));			\
 	} while (0)
 
+/* For what the guest maps in more than one place at a time */
+#define KVIOMMU_NR_WALKS	4
+#define KVIOMMU_WALK_LEVELS	4
+
+/**
+ * struct kviommu_walk - The way to a table of leaves of 4 KiB (merge.c)
+ * @node: Its node, or NULL
+ * @base: First I/O virtual address that it translates
+ * @prot: The rights that the levels above give
+ * @entry: The entries of the guest's tables that lead there, the root's first
+ * @val: What they were
+ */
+struct kviommu_walk {
+	struct kviommu_node *node;
+	u64 base;
+	unsigned int prot;
+	const u64 *entry[KVIOMMU_WALK_LEVELS];
+	u64 val[KVIOMMU_WALK_LEVELS];
+};
+
 /**
  * struct kviommu_domain - The shadow of one guest domain (domain.c)
  * @unit: The unit
@@ -304,6 +325,7 @@ struct kviommu_unit {
  * @gather: What of @hw was unmapped since the last flush
  * @dirty: Something was
  * @root: The shadow copy
+ * @walks: Ways through it, by the lowest bits of the table's number
  * @hw_tables: Where @hw may have tables, see kviommu_domain_count_tables()
  * @nr_hw_tables: How many
  * @coherent: @hw forces DMA to be coherent
@@ -329,6 +351,7 @@ struct kviommu_domain {
 	struct iommu_iotlb_gather gather;
 	bool dirty;
 	struct kviommu_node *root;
+	struct kviommu_walk walks[KVIOMMU_NR_WALKS];
 	struct xarray hw_tables;
 	unsigned long nr_hw_tables;
 	bool coherent;

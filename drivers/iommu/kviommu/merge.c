@@ -119,39 +119,44 @@ static int get_frame(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 	return kviommu_pin_get(unit, gfn, prot, pfn);
 }
 
-static void node_drop_table(struct kviommu_unit *unit,
+/* No way leads through a node that is gone, or stands for another table. */
+static void node_drop_table(struct kviommu_domain *domain,
 			    struct kviommu_node *node)
 {
+	unsigned int i;
+
 	if (!node->table)
 		return;
+	for (i = 0; i < KVIOMMU_NR_WALKS; i++)
+		domain->walks[i].node = NULL;
 	node->table = NULL;
-	kviommu_pin_put(unit, node->gfn);
+	kviommu_pin_put(domain->unit, node->gfn);
 }
 
-static void node_free(struct kviommu_unit *unit, struct kviommu_node *node)
+static void node_free(struct kviommu_domain *domain, struct kviommu_node *node)
 {
-	node_drop_table(unit, node);
+	node_drop_table(domain, node);
 	free_page((unsigned long)node->slots);
 	kfree(node);
-	unit->nr_nodes--;
+	domain->unit->nr_nodes--;
 }
 
 /*
  * Let the node stand for the guest's table in frame @gfn. After -EAGAIN it is
  * as it was.
  */
-static int node_set_table(struct kviommu_unit *unit, struct kviommu_node *node,
-			  u64 gfn)
+static int node_set_table(struct kviommu_domain *domain,
+			  struct kviommu_node *node, u64 gfn)
 {
 	u64 pfn;
 	int ret;
 
 	if (node->table && node->gfn == gfn)
 		return 0;
-	ret = get_frame(unit, gfn, KVIOMMU_READ, &pfn);
+	ret = get_frame(domain->unit, gfn, KVIOMMU_READ, &pfn);
 	if (ret == -EAGAIN)
 		return ret;
-	node_drop_table(unit, node);
+	node_drop_table(domain, node);
 	node->gfn = gfn;
 	if (ret)
 		return ret;
@@ -320,6 +325,7 @@ undo:
  * @failed: How many pages could not be, again
  * @slice: Work done since map_lock was taken: entries and pages
  * @next: After -EAGAIN, where to go on
+ * @way: Where it is in the guest's tables, to be remembered; or NULL
  */
 struct merge {
 	struct kviommu_domain *domain;
@@ -331,6 +337,7 @@ struct merge {
 	unsigned int failed;
 	unsigned int slice;
 	u64 next;
+	struct kviommu_walk *way;
 };
 
 static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
@@ -348,14 +355,14 @@ static void merge_error(struct merge *m, u64 iova, int err, u8 reason)
  * meanwhile, so tables and SLOT_MAPPED have to be looked at anew; nodes are
  * freed by merges alone.
  */
-static int merge_yield(struct merge *m, u64 next)
+static noinline int merge_pause(struct merge *m, u64 next)
 {
 	struct kviommu_unit *unit = m->domain->unit;
 	int ret;
 
-	if (++m->slice < MERGE_SLICE)
-		return 0;
 	m->slice = 0;
+	/* Tables of the way may be gone. */
+	m->way = NULL;
 	if (unit->in_poller) {
 		m->next = next;
 		return -EAGAIN;
@@ -365,6 +372,11 @@ static int merge_yield(struct merge *m, u64 next)
 	mutex_lock(&unit->map_lock);
 	m->next = next;
 	return m->whole ? 0 : ret;
+}
+
+static int merge_yield(struct merge *m, u64 next)
+{
+	return ++m->slice < MERGE_SLICE ? 0 : merge_pause(m, next);
 }
 
 /* A polling thread leaves to the worker what takes long in one go. */
@@ -384,7 +396,7 @@ static int drop_node(struct merge *m, struct kviommu_node *node, u64 base,
 	unsigned int i;
 	int ret;
 
-	node_drop_table(m->domain->unit, node);
+	node_drop_table(m->domain, node);
 	for (i = 0; i < ENTRIES; i++) {
 		u64 iova = base + ((u64)i << level_shift(level));
 		struct kviommu_node *child;
@@ -405,7 +417,7 @@ static int drop_node(struct merge *m, struct kviommu_node *node, u64 base,
 			m->slice += level_size(level) >> PAGE_SHIFT;
 		node->slots[i] = 0;
 	}
-	node_free(m->domain->unit, node);
+	node_free(m->domain, node);
 	return 0;
 }
 
@@ -442,7 +454,7 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 	unsigned int i;
 	int ret;
 
-	node_drop_table(m->domain->unit, node);
+	node_drop_table(m->domain, node);
 	for (i = 0; i < ENTRIES; i++) {
 		u64 piece = leaf_piece(want, i, level);
 
@@ -502,11 +514,13 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 {
 	struct kviommu_node *node = slot_node(*slot);
 	struct kviommu_frontend *fe = m->domain->unit->fe;
-	int reserved = kviommu_domain_reserved(m->domain, iova,
-					       iova + level_size(level) - 1);
 	bool again, told;
-	int ret;
+	int reserved, ret;
 
+	if (*slot == (want ? want | SLOT_MAPPED : 0))
+		return 0;
+	reserved = kviommu_domain_reserved(m->domain, iova,
+					   iova + level_size(level) - 1);
 	if (node && want &&
 	    (reserved > 0 || node_has_piece(node, want, level - 1)))
 		return merge_pieces(m, node, want, iova, level - 1);
@@ -518,9 +532,9 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 			return ret;
 		}
 		*slot = 0;
+		if (!want)
+			return 0;
 	}
-	if (*slot == (want ? want | SLOT_MAPPED : 0))
-		return 0;
 	if (level == 1 && slot_mapped(*slot) && merge_stale(m, slot, want, iova))
 		return 0;
 	/*
@@ -632,10 +646,10 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 		}
 	}
 	again = !node->table && node->gfn == gfn;
-	ret = node_set_table(unit, node, gfn);
+	ret = node_set_table(m->domain, node, gfn);
 	if (ret == -EAGAIN) {
 		if (!slot_node(*slot))
-			node_free(unit, node);
+			node_free(m->domain, node);
 		goto later;
 	}
 	*slot = (u64)node;
@@ -677,10 +691,18 @@ static int merge_entry(struct merge *m, struct kviommu_node *node,
 		       unsigned int prot)
 {
 	struct kviommu_frontend *fe = m->domain->unit->fe;
+	unsigned int n = m->domain->levels - level;
 	struct kviommu_entry e = {};
+	u64 val;
 
-	if (node->table)
-		fe->decode(fe, READ_ONCE(node->table[i]), level, &e);
+	if (node->table) {
+		val = READ_ONCE(node->table[i]);
+		fe->decode(fe, val, level, &e);
+		if (level > 1 && m->way) {
+			m->way->entry[n] = &node->table[i];
+			m->way->val[n] = val;
+		}
+	}
 	if (e.fault)
 		return merge_invalid(m, &node->slots[i], iova, level, e.fault);
 	prot &= e.prot;
@@ -693,6 +715,23 @@ static int merge_entry(struct merge *m, struct kviommu_node *node,
 			   level, prot);
 }
 
+static struct kviommu_walk *walk_to(struct kviommu_domain *domain, u64 iova)
+{
+	return &domain->walks[(iova >> level_shift(2)) % KVIOMMU_NR_WALKS];
+}
+
+/* The guest's tables have not changed on the way: so all that is known of it holds. */
+static bool walk_holds(const struct kviommu_domain *domain,
+		       const struct kviommu_walk *walk)
+{
+	unsigned int i;
+
+	for (i = 0; i < domain->levels - 1; i++)
+		if (READ_ONCE(*walk->entry[i]) != walk->val[i])
+			return false;
+	return true;
+}
+
 static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 		      unsigned int level, unsigned int prot)
 {
@@ -700,6 +739,12 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 	unsigned int i = 0, end = ENTRIES - 1;
 	int ret = 0;
 
+	if (level == 1 && m->way && node->table) {
+		m->way->node = node;
+		m->way->base = base;
+		m->way->prot = prot;
+		*walk_to(m->domain, base) = *m->way;
+	}
 	if (m->first > base)
 		i = (m->first - base) >> shift;
 	if ((m->last - base) >> shift < end)
@@ -739,6 +784,7 @@ int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 			     (1ULL << domain->unit->aw_bits) - 1),
 		.refresh = refresh,
 	};
+	struct kviommu_walk *walk, way;
 	bool again;
 	int ret;
 
@@ -747,6 +793,13 @@ int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 	m.end = m.last;
 	if (m.first > m.last)
 		return 0;
+	walk = walk_to(domain, m.first);
+	if (walk->node && m.first >= walk->base &&
+	    m.last - walk->base < level_size(2) && walk_holds(domain, walk)) {
+		ret = merge_node(&m, walk->node, walk->base, 1, walk->prot);
+		goto out;
+	}
+	m.way = &way;
 	if (!domain->root) {
 		domain->root = node_alloc(domain, 0, domain->levels);
 		if (domain->root == ERR_PTR(-EAGAIN)) {
@@ -761,14 +814,14 @@ int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 		}
 	}
 	again = !domain->root->table && domain->root->gfn != NO_GFN;
-	ret = node_set_table(domain->unit, domain->root,
-			     domain->pgtbl >> PAGE_SHIFT);
+	ret = node_set_table(domain, domain->root, domain->pgtbl >> PAGE_SHIFT);
 	if (ret == -EAGAIN)
 		return ret;
 	if (ret)
 		merge_error(&m, 0, ret,
 			    again ? 0 : domain->unit->fe->fault_root);
 	ret = merge_node(&m, domain->root, 0, domain->levels, SLOT_PROT);
+out:
 	if (ret == -EAGAIN)
 		*range = (struct kviommu_range){ m.next, m.end };
 	return ret;
@@ -782,7 +835,7 @@ static void revoke_node(struct kviommu_domain *domain,
 	unsigned int i;
 
 	if (node->gfn >= first && node->gfn <= last)
-		node_drop_table(domain->unit, node);
+		node_drop_table(domain, node);
 	for (i = 0; i < ENTRIES; i++) {
 		u64 iova = base + ((u64)i << level_shift(level));
 		u64 slot = node->slots[i];
