@@ -59,6 +59,7 @@
 #include "host/host.h"
 #include "frontend.h"
 
+struct chunk;
 struct dentry;
 struct device;
 struct eventfd_ctx;
@@ -83,9 +84,24 @@ struct vhost_task;
 #define KVIOMMU_RELEASE_FRAMES	SZ_64K
 
 /**
+ * struct kviommu_recent - A part of the pin cache that was looked up lately
+ * @index: Its number
+ * @chunk: The part itself; NULL if it is not known
+ * @marked: It is known to be marked as one with idle pins
+ */
+struct kviommu_recent {
+	unsigned long index;
+	struct chunk *chunk;
+	bool marked;
+};
+
+#define KVIOMMU_NR_RECENT	16
+
+/**
  * struct kviommu_pins - The pin cache of a unit (pin.c)
  * @chunks: By guest frame number / KVIOMMU_CHUNK_GFNS, the state of the pins
  *          of that many frames
+ * @recent: Some of them, by a hash of that number
  * @pinned: Frames pinned
  * @idle: Those of @pinned that nothing uses
  * @newest: Those of @idle that are of the newest generation
@@ -100,6 +116,7 @@ struct vhost_task;
  */
 struct kviommu_pins {
 	struct xarray chunks;
+	struct kviommu_recent recent[KVIOMMU_NR_RECENT];
 	unsigned long pinned;
 	unsigned long idle;
 	unsigned long newest;

@@ -82,10 +82,32 @@ int kviommu_map_lock(struct kviommu_unit *unit)
 	return 0;
 }
 
+static struct kviommu_recent *recent_of(struct kviommu_pins *pins,
+					unsigned long index)
+{
+	/* Queue, status and buffers are rarely neighbours. */
+	return &pins->recent[(index ^ index >> 4 ^ index >> 8) %
+			     KVIOMMU_NR_RECENT];
+}
+
+/* What a guest uses it uses again: the queue, the status, a buffer. */
+static struct chunk *chunk_find(struct kviommu_unit *unit, u64 gfn)
+{
+	unsigned long index = gfn >> CHUNK_SHIFT;
+	struct kviommu_recent *r = recent_of(&unit->pins, index);
+
+	if (unlikely(!r->chunk || r->index != index)) {
+		r->index = index;
+		r->chunk = xa_load(&unit->pins.chunks, index);
+		r->marked = false;
+	}
+	return r->chunk;
+}
+
 static struct chunk *chunk_get(struct kviommu_unit *unit, u64 gfn)
 {
 	unsigned long index = gfn >> CHUNK_SHIFT;
-	struct chunk *chunk = xa_load(&unit->pins.chunks, index);
+	struct chunk *chunk = chunk_find(unit, gfn);
 	int ret;
 
 	if (chunk)
@@ -113,6 +135,8 @@ static void chunk_put(struct kviommu_unit *unit, struct chunk *chunk,
 	for (i = 0; i < CHUNK_GFNS; i++)
 		if (chunk->pins[i].pinned)
 			return;
+	if (recent_of(&unit->pins, index)->chunk == chunk)
+		recent_of(&unit->pins, index)->chunk = NULL;
 	xa_erase(&unit->pins.chunks, index);
 	unit->nr_chunks--;
 	kfree(chunk);
@@ -174,6 +198,23 @@ static void next_tick(struct kviommu_unit *unit)
 	kviommu_unit_wake(unit, ms * USEC_PER_MSEC);
 }
 
+static void mark_idle(struct kviommu_pins *pins, unsigned long index)
+{
+	struct kviommu_recent *r = recent_of(pins, index);
+
+	if (r->index == index && r->marked)
+		return;
+	xa_set_mark(&pins->chunks, index, HAS_IDLE);
+	r->marked = r->index == index;
+}
+
+/* What an idle pin has in the place of its uses, if it becomes so now */
+static u32 stamp(const struct kviommu_pins *pins)
+{
+	return FIELD_PREP(STAMP_GEN, pins->gen) |
+	       FIELD_PREP(STAMP_TICK, pins->tick & 15);
+}
+
 static void make_idle(struct kviommu_unit *unit, struct pin *p, u64 gfn)
 {
 	struct kviommu_pins *pins = &unit->pins;
@@ -184,9 +225,8 @@ static void make_idle(struct kviommu_unit *unit, struct pin *p, u64 gfn)
 	}
 	pins->newest++;
 	p->idle = 1;
-	p->uses = FIELD_PREP(STAMP_GEN, pins->gen) |
-		  FIELD_PREP(STAMP_TICK, pins->tick & 15);
-	xa_set_mark(&pins->chunks, gfn >> CHUNK_SHIFT, HAS_IDLE);
+	p->uses = stamp(pins);
+	mark_idle(pins, gfn >> CHUNK_SHIFT);
 	pins->idle++;
 	if (!pins->ticking)
 		next_tick(unit);
@@ -301,7 +341,7 @@ int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
  */
 void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn)
 {
-	struct chunk *chunk = xa_load(&unit->pins.chunks, gfn >> CHUNK_SHIFT);
+	struct chunk *chunk = chunk_find(unit, gfn);
 	struct pin *p = &chunk->pins[gfn % CHUNK_GFNS];
 
 	lockdep_assert_held(&unit->map_lock);
@@ -369,8 +409,10 @@ static void sweep(struct kviommu_unit *unit, struct sweep *s)
 	unsigned long index;
 
 	xa_for_each_marked(chunks, index, chunk, HAS_IDLE) {
-		if (!sweep_chunk(unit, chunk, (u64)index << CHUNK_SHIFT, s))
+		if (!sweep_chunk(unit, chunk, (u64)index << CHUNK_SHIFT, s)) {
 			xa_clear_mark(chunks, index, HAS_IDLE);
+			recent_of(&unit->pins, index)->marked = false;
+		}
 		chunk_put(unit, chunk, index);
 		cond_resched();
 	}
@@ -592,30 +634,62 @@ u64 kviommu_pin_bytes(const struct kviommu_unit *unit)
 	return unit->nr_chunks * sizeof(struct chunk);
 }
 
-/* Within one page. */
-static int guest_rw_page(struct kviommu_unit *unit, u64 gpa, void *buf,
-			 unsigned int len, bool write)
+/*
+ * As a kviommu_pin_get() with a kviommu_pin_put() to follow, at which nothing else
+ * happens: of a frame that is pinned, with the rights known. Return: where it is, or
+ * NULL.
+ */
+static void *guest_page(struct kviommu_unit *unit, u64 gfn, bool write)
 {
-	unsigned int prot = write ? KVIOMMU_WRITE : KVIOMMU_READ;
-	u64 gfn = gpa >> PAGE_SHIFT;
-	void *va;
-	u64 pfn;
-	int ret;
+	struct chunk *chunk = chunk_find(unit, gfn);
+	struct pin *p;
 
-	ret = kviommu_pin_get(unit, gfn, prot, &pfn);
-	/* Limits are for what devices reach: registers have to work on. */
-	if (ret == -EDQUOT || ret == -ENOMEM)
-		return kviommu_access_rw(&unit->access, gpa, buf, len, write);
-	if (ret)
-		return ret;
-	va = page_address(pfn_to_page(pfn)) + offset_in_page(gpa);
-	if (write && len == sizeof(u32) && IS_ALIGNED(gpa, len))
+	if (!chunk)
+		return NULL;
+	p = &chunk->pins[gfn % CHUNK_GFNS];
+	if (!p->pinned || !(write ? p->writable : p->readable))
+		return NULL;
+	kviommu_count(unit, pin_hits, 1);
+	if (p->idle && p->uses != stamp(&unit->pins)) {
+		end_idle(unit, p);
+		make_idle(unit, p, gfn);
+	}
+	return page_address(pfn_to_page(p->pfn));
+}
+
+static void copy(void *va, void *buf, unsigned int len, bool write)
+{
+	if (write && len == sizeof(u32) && IS_ALIGNED((unsigned long)va, len))
 		/* Pairs with the guest's load of the status. */
 		smp_store_release((u32 *)va, get_unaligned((u32 *)buf));
 	else if (write)
 		memcpy(va, buf, len);
 	else
 		memcpy(buf, va, len);
+}
+
+/* Within one page. */
+static int guest_rw_page(struct kviommu_unit *unit, u64 gpa, void *buf,
+			 unsigned int len, bool write)
+{
+	unsigned int prot = write ? KVIOMMU_WRITE : KVIOMMU_READ;
+	u64 gfn = gpa >> PAGE_SHIFT;
+	void *va = guest_page(unit, gfn, write);
+	u64 pfn;
+	int ret;
+
+	if (likely(va)) {
+		copy(va + offset_in_page(gpa), buf, len, write);
+		return 0;
+	}
+	ret = kviommu_pin_get(unit, gfn, prot, &pfn);
+	/* Limits are for what devices reach: registers have to work on. */
+	if (ret == -EDQUOT || ret == -ENOMEM)
+		return kviommu_access_rw(&unit->access, gpa, buf, len, write);
+	if (ret)
+		return ret;
+	va = page_address(pfn_to_page(pfn));
+	copy(va + offset_in_page(gpa), buf, len, write);
 	kviommu_pin_put(unit, gfn);
 	return 0;
 }
