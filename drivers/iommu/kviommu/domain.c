@@ -3,6 +3,7 @@
  * Shadow domains: one for each guest domain that devices use (and each kind
  * of physical IOMMU), and the flush that ends every change of them.
  */
+#include <linux/atomic.h>
 #include <linux/iommu.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -35,6 +36,8 @@ void kviommu_unit_flush(struct kviommu_unit *unit)
 
 	lockdep_assert_held(&unit->map_lock);
 
+	if (!unit->dirty && !unit->nr_release)
+		return;
 	list_for_each_entry(domain, &unit->domains, entry) {
 		if (!domain->dirty)
 			continue;
@@ -52,6 +55,8 @@ void kviommu_unit_flush(struct kviommu_unit *unit)
 	unit->nr_release = 0;
 	unit->frames = 0;
 	kviommu_stale_flushed(unit);
+	/* Pairs with the acquire in kviommu_flush(). */
+	smp_store_release(&unit->dirty, false);
 }
 
 /**
@@ -416,8 +421,13 @@ int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first,
  */
 int kviommu_flush(struct kviommu_unit *unit)
 {
-	int ret = kviommu_map_lock(unit);
+	int ret;
 
+	/* What was unmapped under unit->lock is not seen as flushed too early. */
+	if (!smp_load_acquire(&unit->dirty) && !READ_ONCE(unit->nr_release) &&
+	    !READ_ONCE(unit->stale.kept))
+		return 0;
+	ret = kviommu_map_lock(unit);
 	if (ret)
 		return ret;
 	kviommu_stale_flush(unit);

@@ -238,6 +238,7 @@ enum kviommu_poll_why {
  * @events: An eventfd for each &enum kviommu_event, or NULL
  * @pins: The pin cache
  * @domains: All shadow domains, by kviommu_domain.entry; under @map_lock
+ * @dirty: Something was unmapped since the last flush; changed under @map_lock
  * @release: Frames that wait for the next flush; under @map_lock
  * @nr_release: How many entries of @release are used
  * @frames: How many frames they are
@@ -290,6 +291,7 @@ struct kviommu_unit {
 	struct eventfd_ctx *events[KVIOMMU_NR_EVENTS];
 	struct kviommu_pins pins;
 	struct list_head domains;
+	bool dirty;
 	struct kviommu_release release[KVIOMMU_RELEASE_BATCH];
 	unsigned int nr_release;
 	u64 frames;

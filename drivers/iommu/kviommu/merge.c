@@ -171,6 +171,7 @@ static bool unmap_range(struct kviommu_domain *domain, u64 iova, u64 size)
 
 	iommu_iotlb_gather_add_range(&domain->gather, iova, size);
 	domain->dirty = true;
+	WRITE_ONCE(domain->unit->dirty, true);
 	/* We mapped all of it, in these pieces. What is not gone stays pinned. */
 	return !WARN_ON_ONCE(unmapped != size);
 }

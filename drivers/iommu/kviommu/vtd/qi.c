@@ -147,7 +147,7 @@ static int handle_all(struct vtd *vtd, const struct vtd_entry *desc,
 		trace_kviommu_descriptor(vtd->unit_id, lo, hi, ret);
 		if (ret)
 			break;
-		vtd->iq_head = (vtd->iq_head + 1) % vtd->iq_size;
+		vtd->iq_head = (vtd->iq_head + 1) & (vtd->iq_size - 1);
 	}
 	if (i)
 		kviommu_count_descriptors(vtd->fe.unit, i);
