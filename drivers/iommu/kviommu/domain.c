@@ -36,8 +36,11 @@ void kviommu_unit_flush(struct kviommu_unit *unit)
 
 	lockdep_assert_held(&unit->map_lock);
 
-	if (!unit->dirty && !unit->nr_release)
+	if (!unit->dirty && !unit->nr_release) {
+		/* A batch that was full may have been flushed before its age was noted. */
+		kviommu_stale_flushed(unit);
 		return;
+	}
 	list_for_each_entry(domain, &unit->domains, entry) {
 		if (!domain->dirty)
 			continue;
@@ -52,7 +55,7 @@ void kviommu_unit_flush(struct kviommu_unit *unit)
 				cond_resched();
 		}
 	}
-	unit->nr_release = 0;
+	WRITE_ONCE(unit->nr_release, 0);
 	unit->frames = 0;
 	kviommu_stale_flushed(unit);
 	/* Pairs with the acquire in kviommu_flush(). */
@@ -78,7 +81,7 @@ void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr)
 	} else {
 		r->gfn = gfn;
 		r->nr = nr;
-		unit->nr_release++;
+		WRITE_ONCE(unit->nr_release, unit->nr_release + 1);
 	}
 	if (unit->nr_release == KVIOMMU_RELEASE_BATCH ||
 	    unit->frames >= KVIOMMU_RELEASE_FRAMES)
@@ -423,7 +426,10 @@ int kviommu_flush(struct kviommu_unit *unit)
 {
 	int ret;
 
-	/* What was unmapped under unit->lock is not seen as flushed too early. */
+	/*
+	 * What was unmapped under unit->lock is not seen as flushed too early; what
+	 * others take down meanwhile is theirs to flush.
+	 */
 	if (!smp_load_acquire(&unit->dirty) && !READ_ONCE(unit->nr_release) &&
 	    !READ_ONCE(unit->stale.kept))
 		return 0;

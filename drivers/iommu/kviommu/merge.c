@@ -184,11 +184,12 @@ static void unmap_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 	if (!slot_mapped(slot))
 		return;
 	trace_kviommu_unmap(domain->unit->id, domain->did, iova, size);
+	/* Before it may be flushed */
+	if (slot_stale(slot))
+		kviommu_stale_dropped(domain->unit);
 	if (unmap_range(domain, iova, size))
 		kviommu_domain_release(domain, (slot & SLOT_ADDR) >> PAGE_SHIFT,
 				       size >> PAGE_SHIFT);
-	if (slot_stale(slot))
-		kviommu_stale_dropped(domain->unit);
 	kviommu_count(domain->unit, unmaps, 1);
 	kviommu_count(domain->unit, mapped, -(size >> PAGE_SHIFT));
 }

@@ -136,7 +136,7 @@ static void chunk_put(struct kviommu_unit *unit, struct chunk *chunk,
 		if (chunk->pins[i].pinned)
 			return;
 	if (recent_of(&unit->pins, index)->chunk == chunk)
-		recent_of(&unit->pins, index)->chunk = NULL;
+		*recent_of(&unit->pins, index) = (struct kviommu_recent){};
 	xa_erase(&unit->pins.chunks, index);
 	unit->nr_chunks--;
 	kfree(chunk);

@@ -140,7 +140,7 @@ int kviommu_stale_keep(struct kviommu_domain *domain, u64 iova)
 	stale->ring[i] = (struct kviommu_stale_entry){
 		domain->serial, iova, ktime_get_ns()
 	};
-	stale->kept++;
+	WRITE_ONCE(stale->kept, stale->kept + 1);
 	kviommu_unit_wake(unit, unit->policy.stale_us);
 	trace_kviommu_stale(unit->id, domain->did, iova, true);
 	return i;
@@ -160,7 +160,7 @@ void kviommu_stale_dropped(struct kviommu_unit *unit)
 
 	if (since != U64_MAX)
 		note_since(&unit->stale, since);
-	unit->stale.kept--;
+	WRITE_ONCE(unit->stale.kept, unit->stale.kept - 1);
 }
 
 /**
@@ -174,7 +174,7 @@ void kviommu_stale_reuse(struct kviommu_domain *domain, u64 iova)
 {
 	struct kviommu_unit *unit = domain->unit;
 
-	unit->stale.kept--;
+	WRITE_ONCE(unit->stale.kept, unit->stale.kept - 1);
 	kviommu_count(unit, reuses, 1);
 	trace_kviommu_stale(unit->id, domain->did, iova, false);
 }

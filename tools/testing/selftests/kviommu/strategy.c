@@ -349,6 +349,39 @@ TEST_F(strategy, age)
 	EXPECT_EQ(DMA_REACHED, NOW(IOVA, PAGE(0)));
 }
 
+/*
+ * More ranges at once than one flush releases: what was flushed then is not old
+ * later.
+ */
+TEST_F(strategy, full_batch)
+{
+	struct kviommu_policy p = unit_policy(&self->u);
+	__u64 begin, first, last, in_use;
+	struct kviommu_stats s;
+	unsigned int i;
+
+	p.stale_us = 20000;
+	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
+	/* No two neighbours */
+	for (i = 0; i < 256; i++)
+		RUN(g_map_quiet, 0, SPARE + i * PAGE_SIZE, PAGE(2 * i + 1), 1, MAP_RW);
+	RUN(g_flush_pages, 0, SPARE, 8);
+	begin = now_ns();
+	RUN(g_unmap, 0, SPARE, 256, 0);
+	ASSERT_EQ(0, kviommu_release_pins(self->u.fd, PAGE(1), PAGE_SIZE, &in_use));
+	EXPECT_EQ(0, in_use);
+	EXPECT_EQ(0, unit_stats_now(&self->u).out_stale);
+	first = now_ns() - begin;
+	EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(1)));
+	begin = now_ns();
+	RUN(g_map, 0, SPARE, PAGE(1), 1, MAP_RW);
+	RUN(g_unmap, 0, SPARE, 1, 0);
+	unit_wait_stale(&self->u);
+	s = unit_stats_now(&self->u);
+	last = now_ns() - begin;
+	EXPECT_GE(first > last ? first : last, s.out_stale_ns_max);
+}
+
 /* Eight pages that the guest has removed */
 static void have_stale(struct __test_metadata *_metadata,
 		       FIXTURE_DATA(strategy) * self)
