@@ -218,6 +218,9 @@ int __wrap_kviommu_guest_write(struct kviommu_unit *unit, u64 gpa,
 		model_check_hidden();
 	}
 	never(model_unflushed() + t.unit->stale.kept > t.unit->policy.max_stale);
+	/* No age of what is gone is left to count. */
+	never(t.unit->stale.since && !t.unit->dirty && !t.unit->nr_release &&
+	      !t.unit->stale.kept);
 	ret = __real_kviommu_guest_write(unit, gpa, buf, len);
 	model_new_batch();
 	return ret;
