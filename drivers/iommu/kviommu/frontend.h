@@ -51,7 +51,9 @@ struct kviommu_binding {
  * struct kviommu_frontend_ops - What a front-end does for the unit
  * @write: The guest wrote @len bytes at @offset of the register page, where they
  *         stand already. What that asks for is left to @run, if it can take long.
- * @sync: The guest may have written anything that the register page now shows
+ * @sync: The guest may have written anything that the register page now shows.
+ *        Unless @all, the rest can wait if it asks for no more than an
+ *        invalidation through the queue.
  * @peek: May be called without a lock: the page is not as it was left. Unless
  *        @all, only where a guest asks for something is looked at.
  * @pollable: Nothing is lost if writes are not seen but for what the page shows
@@ -71,7 +73,7 @@ struct kviommu_binding {
 struct kviommu_frontend_ops {
 	void (*write)(struct kviommu_frontend *fe, unsigned int offset,
 		      const void *data, unsigned int len);
-	void (*sync)(struct kviommu_frontend *fe);
+	void (*sync)(struct kviommu_frontend *fe, bool all);
 	bool (*peek)(const struct kviommu_frontend *fe, bool all);
 	bool (*pollable)(const struct kviommu_frontend *fe);
 	void (*poll)(struct kviommu_frontend *fe, bool on);

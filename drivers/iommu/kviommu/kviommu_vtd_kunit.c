@@ -979,7 +979,7 @@ static void regs_sync_test(struct kunit *test)
 	ctx->page[0x08 / 4] = 0;
 	ctx->page[0x1c / 4] = 0;
 	ctx->page[0x800 / 4] = 1;
-	ctx->fe->ops->sync(ctx->fe);
+	ctx->fe->ops->sync(ctx->fe, true);
 	ctx->fe->ops->run(ctx->fe);
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
 	KUNIT_EXPECT_TRUE(test, ctx->vtd->te);
@@ -1172,7 +1172,7 @@ static bool look(struct ctx *ctx)
 
 	if (!ctx->fe->ops->peek(ctx->fe, true))
 		return false;
-	ctx->fe->ops->sync(ctx->fe);
+	ctx->fe->ops->sync(ctx->fe, true);
 	for (i = 0; i < MAX_STEPS && ctx->fe->ops->pending(ctx->fe); i++)
 		ctx->fe->ops->run(ctx->fe);
 	return true;
@@ -1220,6 +1220,27 @@ static void polled_tail_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, look(ctx));
 	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 3);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x80), 48);
+}
+
+/* A look that is for the queue alone leaves the rest for later, but no command. */
+static void polled_short_look_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	unseen32(ctx, 0x3c, 0x1234);
+	unseen32(ctx, 0x88, 16);
+	ctx->fe->ops->sync(ctx->fe, false);
+	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->pending(ctx->fe));
+	KUNIT_EXPECT_EQ(test, vtd_get32(ctx->vtd, 0x3c), 0);
+	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->peek(ctx->fe, false));
+	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->peek(ctx->fe, true));
+
+	unseen32(ctx, 0x18, BIT(26));
+	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->peek(ctx->fe, false));
+	ctx->fe->ops->sync(ctx->fe, false);
+	KUNIT_EXPECT_FALSE(test, ctx->vtd->te);
+	KUNIT_EXPECT_EQ(test, vtd_get32(ctx->vtd, 0x3c), 0x1234);
+	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->peek(ctx->fe, true));
 }
 
 /* The same command again is another one. */
@@ -1386,6 +1407,7 @@ static void polled_clear_test(struct kunit *test)
 
 static struct kunit_case polled_cases[] = {
 	KUNIT_CASE(polled_tail_test),
+	KUNIT_CASE(polled_short_look_test),
 	KUNIT_CASE(polled_command_test),
 	KUNIT_CASE(polled_root_test),
 	KUNIT_CASE(polled_queue_test),

@@ -71,6 +71,12 @@ MODULE_PARM_DESC(poll_rest_ms, "How long a thread that waited more does not poll
 /* Look at all of the page in one round of this many. */
 #define ROUNDS_ALL	64
 
+/*
+ * What a round does besides looking at the units takes as long as so many looks:
+ * they share as many among them.
+ */
+#define ROUND_LOOKS	16
+
 /* The time of which a thread may wait a part */
 #define WAIT_WINDOW	(100 * NSEC_PER_MSEC)
 
@@ -207,19 +213,31 @@ static bool may_stay(struct kviommu_unit *unit)
 	       !READ_ONCE(unit->abandoned);
 }
 
+/* Looks without the lock; with it, they count. */
+static bool seen(struct kviommu_unit *unit, bool all, unsigned int looks)
+{
+	if (unit->fe->ops->peek(unit->fe, all))
+		return true;
+	while (looks-- > 1)
+		if (unit->fe->ops->peek(unit->fe, false))
+			return true;
+	return false;
+}
+
 /* Return: why it is to be let go of, or KVIOMMU_POLL_ASKED if it is not. */
-static enum kviommu_poll_why poll_unit(struct kviommu_unit *unit, bool all)
+static enum kviommu_poll_why poll_unit(struct kviommu_poller *p,
+				       struct kviommu_unit *unit, bool all,
+				       unsigned int looks)
 {
 	bool more, stay;
 
-	/* A look without the lock; with it, it counts. */
-	if (likely(!unit->fe->ops->peek(unit->fe, all) && may_stay(unit)))
-		return idle_too_long(unit, ktime_get_ns()) ?
-		       KVIOMMU_POLL_IDLE : KVIOMMU_POLL_ASKED;
+	if (likely(!seen(unit, all, looks) && may_stay(unit)))
+		return idle_too_long(unit, p->now) ? KVIOMMU_POLL_IDLE :
+		       KVIOMMU_POLL_ASKED;
 	/* Another holder of the lock may take its time. */
 	if (!mutex_trylock(&unit->lock))
 		return KVIOMMU_POLL_ASKED;
-	more = kviommu_unit_poll(unit);
+	more = kviommu_unit_poll(unit, all);
 	stay = may_stay(unit);
 	unit->poll_busy = ktime_get_ns();
 	kviommu_unlock(unit);
@@ -304,7 +322,7 @@ static void poll_round(struct kviommu_poller *p, bool all)
 {
 	enum kviommu_poll_why why;
 	struct kviommu_unit *unit;
-	unsigned int n;
+	unsigned int n, looks;
 
 	spin_lock(&p->lock);
 	/* A guest that was not looked at is not idle, so this comes first. */
@@ -313,13 +331,14 @@ static void poll_round(struct kviommu_poller *p, bool all)
 		spin_unlock(&p->lock);
 		return;
 	}
+	looks = ROUND_LOOKS / max(p->nr, 1U);
 	for (n = p->nr; n && p->nr; n--) {
 		unit = list_first_entry(&p->units, struct kviommu_unit, poll_entry);
 		list_move_tail(&unit->poll_entry, &p->units);
 		/* Until this is NULL again the unit is not freed. */
 		p->current_unit = unit;
 		spin_unlock(&p->lock);
-		why = poll_unit(unit, all);
+		why = poll_unit(p, unit, all, looks);
 		spin_lock(&p->lock);
 		if (why != KVIOMMU_POLL_ASKED && unit->poller == p)
 			let_go(p, unit, why);
@@ -577,7 +596,7 @@ int kviommu_poll_end(struct kviommu_unit *unit)
 		ret = -EINTR;
 		goto unlock;
 	}
-	unit->fe->ops->sync(unit->fe);
+	unit->fe->ops->sync(unit->fe, true);
 	unit->polled = false;
 	why = unit->poll_why;
 	/* It was not the guest who had enough of it. */

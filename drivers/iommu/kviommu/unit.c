@@ -195,16 +195,17 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 /**
  * kviommu_unit_poll() - Do what a guest asked for whose writes are not trapped
  * @unit: The unit
+ * @all: See to all registers
  *
  * Context: a polling thread, under unit->lock.
  * Return: there is more to do, by the worker.
  */
-bool kviommu_unit_poll(struct kviommu_unit *unit)
+bool kviommu_unit_poll(struct kviommu_unit *unit, bool all)
 {
 	bool more;
 
 	unit->in_poller = true;
-	unit->fe->ops->sync(unit->fe);
+	unit->fe->ops->sync(unit->fe, all);
 	more = unit_step(unit);
 	unit->in_poller = false;
 	return more || unit_untidy(unit);
@@ -542,7 +543,7 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 	/* From here on no write is missed: see what was before. */
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
-	unit->fe->ops->sync(unit->fe);
+	unit->fe->ops->sync(unit->fe, true);
 	more = unit_step(unit);
 	kviommu_unlock(unit);
 	unit_run(unit, more);

@@ -252,13 +252,19 @@ static bool sync_one(struct vtd *vtd, unsigned int i)
  * Writes were not seen for a while: what the page shows is what was written
  * last.
  */
-static void vtd_sync(struct kviommu_frontend *fe)
+static void vtd_sync(struct kviommu_frontend *fe, bool all)
 {
 	DECLARE_BITMAP(changed, VTD_REGS_SIZE / sizeof(u32));
 	DECLARE_BITMAP(seen, VTD_REGS_SIZE / sizeof(u32));
 	struct vtd *vtd = to_vtd(fe);
 	unsigned int i;
 
+	/* The order of sync_first; what else was written means nothing to the queue. */
+	if (!all && vtd->polled) {
+		sync_one(vtd, VTD_IQT / 4);
+		if (READ_ONCE(vtd->page[VTD_GCMD / 4]) == GCMD_TAKEN)
+			return;
+	}
 	if (!vtd->polled)
 		memset(vtd->page + ARRAY_SIZE(vtd->regs), 0,
 		       SZ_4K - sizeof(vtd->regs));
@@ -306,7 +312,7 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 			if (vtd_regs[i].rw)
 				cmpxchg(&vtd->page[i], shown(vtd, i),
 					val[i - first]);
-		vtd_sync(fe);
+		vtd_sync(fe, true);
 		return;
 	}
 	for (i = 0; i < nr; i++)
