@@ -712,9 +712,11 @@ static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains, u8 strategy)
 		.max_domains = domains,
 		.max_mapped = SZ_256M,
 	};
+	int ret;
 
-	never(kviommu_unit_change_policy(t.unit, 0, &policy,
-					 sizeof(policy)) && !shim_task.killed);
+	ret = kviommu_unit_change_policy(t.unit, 0, &policy, sizeof(policy));
+	/* It may have to make room for what is kept. */
+	never(ret && !shim_task.killed && !(ret == -ENOMEM && shim_fail.failed));
 }
 
 static void refresh(void)
