@@ -151,7 +151,7 @@ struct kviommu_release {
  * @hurry: The guest put something new where there was a translation before, so
  *         it has to wait for the flush
  *
- * All under map_lock.
+ * All changed under map_lock.
  */
 struct kviommu_stale {
 	struct kviommu_stale_entry *ring;
@@ -238,7 +238,8 @@ enum kviommu_poll_why {
  * @events: An eventfd for each &enum kviommu_event, or NULL
  * @pins: The pin cache
  * @domains: All shadow domains, by kviommu_domain.entry; under @map_lock
- * @dirty: Something was unmapped since the last flush; changed under @map_lock
+ * @dirty: Something was unmapped since the last flush. Like @nr_release and
+ *         @stale.kept it is changed under @map_lock and read without.
  * @release: Frames that wait for the next flush; under @map_lock
  * @nr_release: How many entries of @release are used
  * @frames: How many frames they are
