@@ -7,6 +7,7 @@
 # make coverage		what of the module the tests reach
 # make bench		what all of it costs, beside other virtual IOMMUs;
 #			BENCH="-c qemu-intel ..." are options of tools/bench/run
+# make bench-icount	how many instructions a map and an unmap cost the host
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
@@ -19,7 +20,7 @@ missing = $(foreach n,$(NEEDS),$(if $(shell grep -E '^$(n)=[ym]' $(auto_conf)),,
 module = drivers/iommu/kviommu/kviommu.ko
 
 .PHONY: all modules modules_install clean config-check demo check coverage static \
-	bench
+	bench bench-icount
 
 all: modules
 
@@ -56,3 +57,6 @@ static:
 
 bench:
 	tools/bench/run $(BENCH)
+
+bench-icount:
+	tools/icount/run

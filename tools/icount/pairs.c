@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * pairs trap|sidecore|adaptive N: a guest of the selftests' VMM maps and unmaps a page N times, and
+ * marks where each begins for plugin.c. Leaves the host's symbols in ./symbols, and
+ * prints how long a pair took.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "require.h"
+#include "unit.h"
+
+#define IOVA	0x200000UL
+#define DID	1
+
+#define MARK(n)	({ asm volatile("nopl 0x6b766d00+%c0(%%rax)" : : "i" (n) : "memory"); })
+
+static __u64 g_pairs(struct guest *g, __u64 n)
+{
+	for (; n; n--) {
+		MARK(1);
+		g_map(g, 0, IOVA, PAGE(0), 1, MAP_RW);
+		MARK(2);
+		g_unmap(g, 0, IOVA, 1, 0);
+		MARK(0);
+	}
+	return 0;
+}
+
+static void save_symbols(void)
+{
+	FILE *in = fopen("/proc/kallsyms", "r"), *out = fopen("symbols", "w");
+	char line[1024];
+
+	REQUIRE(in && out);
+	while (fgets(line, sizeof(line), in))
+		REQUIRE(fputs(line, out) >= 0);
+	REQUIRE(!fclose(out));
+	fclose(in);
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1e9 + t.tv_nsec;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long n;
+	double begin;
+	struct unit_config config = { .mode = UNIT_MODE_TRAP };
+	struct unit u;
+
+	if (argc != 3)
+		FATAL("pairs trap|sidecore|adaptive N");
+	if (!strcmp(argv[1], "sidecore"))
+		config.mode = UNIT_MODE_SIDECORE;
+	if (!strcmp(argv[1], "adaptive"))
+		config.mode = UNIT_MODE_ADAPTIVE;
+	unit_open_guest(&u, &config, DID, IOVA);
+	guest_run(&u.vm, g_enable, true);
+	guest_run(&u.vm, g_unmap, 0, IOVA, 1, 0);
+	unit_poll(&u);
+	save_symbols();
+	n = strtoul(argv[2], NULL, 0);
+	begin = now();
+	guest_run(&u.vm, g_pairs, n);
+	printf("%s: %.0f ns\n", argv[1], (now() - begin) / n);
+	unit_close(&u);
+	return 0;
+}
