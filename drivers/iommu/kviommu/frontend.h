@@ -52,8 +52,8 @@ struct kviommu_binding {
  * @write: The guest wrote @len bytes at @offset of the register page, where they
  *         stand already. What that asks for is left to @run, if it can take long.
  * @sync: The guest may have written anything that the register page now shows.
- *        Unless @all, the rest can wait if it asks for no more than an
- *        invalidation through the queue.
+ *        Unless @all, and if there is no command, only the tail of the queue is
+ *        taken, and the rest is left for later.
  * @peek: May be called without a lock: the page is not as it was left. Unless
  *        @all, only where a guest asks for something is looked at.
  * @pollable: Nothing is lost if writes are not seen but for what the page shows

@@ -340,7 +340,10 @@ static void poll_round(struct kviommu_poller *p, bool all)
 		spin_unlock(&p->lock);
 		why = poll_unit(p, unit, all, looks);
 		spin_lock(&p->lock);
-		if (why != KVIOMMU_POLL_ASKED && unit->poller == p)
+		/* Somebody let go of it, and kviommu_poll_end() waited for us. */
+		if (unit->poller != p)
+			kviommu_unit_defer(unit);
+		else if (why != KVIOMMU_POLL_ASKED)
 			let_go(p, unit, why);
 		p->current_unit = NULL;
 	}
@@ -553,7 +556,7 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 		kviommu_unit_defer(unit);
 }
 
-/* Under the lock: then nothing of who let go of it is left to do, either. */
+/* A thread polls it, or is about to find out that it does not any more. */
 static bool has_poller(struct kviommu_unit *unit)
 {
 	struct kviommu_poller *p = unit->last_poller;
@@ -564,7 +567,7 @@ static bool has_poller(struct kviommu_unit *unit)
 	if (!p)
 		return false;
 	spin_lock(&p->lock);
-	has = unit->poller;
+	has = unit->poller || p->current_unit == unit;
 	spin_unlock(&p->lock);
 	return has;
 }

@@ -106,7 +106,9 @@ static void take_down(struct kviommu_unit *unit, u32 n, u64 before)
 		stale->tail++;
 		domain = find_domain(unit, e->serial, domain);
 		if (domain && kviommu_merge_end_stale(domain, e->iova, i)) {
-			note_since(stale, e->since);
+			/* Not if it was in a full batch, which is flushed. */
+			if (unit->dirty || unit->nr_release)
+				note_since(stale, e->since);
 			n--;
 		}
 		cond_resched();

@@ -195,7 +195,7 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 /**
  * kviommu_unit_poll() - Do what a guest asked for whose writes are not trapped
  * @unit: The unit
- * @all: See to all registers
+ * @all: See to all registers, also if there is no command
  *
  * Context: a polling thread, under unit->lock.
  * Return: there is more to do, by the worker.
@@ -207,6 +207,9 @@ bool kviommu_unit_poll(struct kviommu_unit *unit, bool all)
 	unit->in_poller = true;
 	unit->fe->ops->sync(unit->fe, all);
 	more = unit_step(unit);
+	/* Messages that were changed are announced well before an event. */
+	if (!all && !unit->fe->ops->pollable(unit->fe))
+		unit->fe->ops->sync(unit->fe, true);
 	unit->in_poller = false;
 	return more || unit_untidy(unit);
 }

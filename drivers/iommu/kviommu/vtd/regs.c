@@ -196,7 +196,10 @@ static void repair(struct vtd *vtd, unsigned int offset, unsigned int len)
 			   i < ARRAY_SIZE(vtd->regs) ? shown(vtd, i) : 0);
 }
 
-/* Put @val into the 32 bits at index @i, as far as that is writable. */
+/*
+ * Put @val into the 32 bits at index @i, as far as that is writable. While the unit
+ * is polled the page is left to sync_one(), which knows what the guest wrote last.
+ */
 static void store(struct vtd *vtd, unsigned int i, u32 val)
 {
 	const struct vtd_reg *reg = &vtd_regs[i];
@@ -205,7 +208,11 @@ static void store(struct vtd *vtd, unsigned int i, u32 val)
 	/* A bit that is not shown is none that the guest wants to clear. */
 	if (!vtd->polled)
 		old &= ~(val & reg->w1c);
-	vtd_set32(vtd, 4 * i, old | (val & reg->rw));
+	old |= val & reg->rw;
+	if (vtd->polled)
+		WRITE_ONCE(vtd->regs[i], old);
+	else
+		vtd_set32(vtd, 4 * i, old);
 }
 
 /*
@@ -259,9 +266,14 @@ static void vtd_sync(struct kviommu_frontend *fe, bool all)
 	struct vtd *vtd = to_vtd(fe);
 	unsigned int i;
 
-	/* The order of sync_first; what else was written means nothing to the queue. */
+	/*
+	 * The order of sync_first. What else was written means nothing to the queue; but
+	 * a guest that waits for a bit is not to find its own 1 there.
+	 */
 	if (!all && vtd->polled) {
 		sync_one(vtd, VTD_IQT / 4);
+		sync_one(vtd, VTD_ICS / 4);
+		sync_one(vtd, VTD_FSTS / 4);
 		if (READ_ONCE(vtd->page[VTD_GCMD / 4]) == GCMD_TAKEN)
 			return;
 	}
