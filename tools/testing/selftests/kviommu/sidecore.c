@@ -643,6 +643,9 @@ TEST(parameters)
 		{ PARAMETERS "poll_rest_ms", { "1", "10000", "100" },
 		  { "0", "10001", "-1" } },
 		{ PARAMETERS "poll_nice", { "-20", "19", "5" }, { "-21", "20", "" } },
+		{ PARAMETERS "mode", { "trap", "sidecore", "adaptive" }, { "traps", "0", "" } },
+		{ PARAMETERS "strategy", { "async", "optimistic", "strict" },
+		  { "Strict", "-1", "" } },
 	};
 	char text[32];
 	pid_t pid;
@@ -657,7 +660,8 @@ TEST(parameters)
 			EXPECT_EQ(EINVAL, put(parameters[i].name, *parameters[i].bad[k] ?
 					      parameters[i].bad[k] : "a"));
 			get(parameters[i].name, text, sizeof(text));
-			EXPECT_EQ(atoi(parameters[i].good[k]), atoi(text));
+			text[strcspn(text, "\n")] = 0;
+			EXPECT_STREQ(parameters[i].good[k], text);
 		}
 	}
 	EXPECT_EQ(5, getpriority(PRIO_PROCESS, pid));
@@ -665,7 +669,52 @@ TEST(parameters)
 	/* No such CPU, no list */
 	EXPECT_EQ(EINVAL, load("poll_cpus=x"));
 	EXPECT_EQ(ERANGE, load("poll_cpus=0,8000"));
+	EXPECT_EQ(EINVAL, load("mode=none"));
 	EXPECT_EQ(0, load(""));
+}
+
+/* What a unit begins with, if its VMM says nothing */
+TEST(defaults)
+{
+	static const char *const parameters[][2] = {
+		{ PARAMETERS "max_pins", "11" }, { PARAMETERS "max_idle_pins", "12" },
+		{ PARAMETERS "max_tables", "13" }, { PARAMETERS "max_domains", "14" },
+		{ PARAMETERS "max_mapped", "15" }, { PARAMETERS "max_stale", "16" },
+		{ PARAMETERS "stale_us", "17" }, { PARAMETERS "idle_pin_ms", "18" },
+		{ PARAMETERS "poll_us_min", "300" }, { PARAMETERS "poll_us_max", "200" },
+	};
+	static const struct unit_config config = { .no_arm = true };
+	struct kviommu_create create;
+	struct kviommu_policy p;
+	struct unit u = {};
+	unsigned int i;
+
+	reload("mode=sidecore strategy=deferred");
+	for (i = 0; i < ARRAY_SIZE(parameters); i++)
+		ASSERT_EQ(0, put(parameters[i][0], parameters[i][1]));
+	vm_open(&u.vm);
+	u.iommufd = iommufd_open();
+	u.ioas = ioas_alloc(u.iommufd);
+	u.fd = unit_open_file();
+	ASSERT_EQ(0, unit_create(u.fd, u.vm.fd, u.iommufd, u.ioas, &config, &create));
+	p = unit_policy(&u);
+	EXPECT_EQ(KVIOMMU_MODE_SIDECORE, p.mode);
+	EXPECT_EQ(KVIOMMU_STRATEGY_DEFERRED, p.strategy);
+	EXPECT_EQ(11, p.max_pins);
+	EXPECT_EQ(12, p.max_idle_pins);
+	EXPECT_EQ(13, p.max_tables);
+	EXPECT_EQ(14, p.max_domains);
+	EXPECT_EQ(15, p.max_mapped);
+	EXPECT_EQ(16, p.max_stale);
+	EXPECT_EQ(17, p.stale_us);
+	EXPECT_EQ(18, p.idle_pin_ms);
+	/* Not more than the greatest */
+	EXPECT_EQ(200, p.poll_us_min);
+	EXPECT_EQ(200, p.poll_us_max);
+	close(u.fd);
+	close(u.iommufd);
+	vm_close(&u.vm);
+	reload("");
 }
 
 TEST_HARNESS_MAIN
