@@ -495,7 +495,9 @@ TEST_F(order, writes_before_arm)
 	guest_run(vm, g_queue, VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(77),
 		  GPA_GUEST + offsetof(struct guest, status));
 	guest_run(vm, write_unseen);
-	EXPECT_NE(77, vm->g->status);
+	/* A polling thread may still look at the page, in whichever slot it is. */
+	if (variant->config.mode == UNIT_MODE_TRAP)
+		EXPECT_NE(77, vm->g->status);
 	ASSERT_EQ(0, unit_arm(self->u.fd, GPA_REGS));
 	EXPECT_EQ(77, vm->g->status);
 	EXPECT_EQ(self->u.cap, guest_run(vm, g_peek64, VTD_CAP));
