@@ -15,24 +15,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common.h"
+
 #define MAX_DEPTH 256
-
-static void die(const char *what)
-{
-	fprintf(stderr, "disk-benchmark: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
 
 /* One after the other, from the beginning again at the end */
 static void submit(aio_context_t context, struct iocb *cb, unsigned long long size)

@@ -5,6 +5,7 @@
  * stream, have one sent ("receive"), or send a byte and wait for its answer ("request"),
  * and print rates as "RESULT metric=net_OPERATION NAME VALUE UNIT".
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -14,26 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common.h"
 
 #define PORT	5001
 
 static char buf[65536];
-
-static void die(const char *what)
-{
-	fprintf(stderr, "net-benchmark: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
 
 static int open_socket(struct sockaddr_in *addr, const char *address)
 {
