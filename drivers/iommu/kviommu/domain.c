@@ -36,11 +36,8 @@ void kviommu_unit_flush(struct kviommu_unit *unit)
 
 	lockdep_assert_held(&unit->map_lock);
 
-	if (!unit->dirty && !unit->nr_release) {
-		/* A batch that was full may have been flushed before its age was noted. */
-		kviommu_stale_flushed(unit);
+	if (!unit->dirty && !unit->nr_release)
 		return;
-	}
 	list_for_each_entry(domain, &unit->domains, entry) {
 		if (!domain->dirty)
 			continue;
