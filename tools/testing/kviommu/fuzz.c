@@ -527,6 +527,25 @@ static u64 limits_hit(void)
 	return t.unit->stats.out_limits;
 }
 
+static unsigned int leaf_prot(const struct ref_leaf *leaf)
+{
+	return (leaf->read ? KVIOMMU_READ : 0) |
+	       (leaf->write ? KVIOMMU_WRITE : 0);
+}
+
+/* Can all of a leaf be mapped? */
+static bool leaf_in_memory(const struct ref_leaf *leaf)
+{
+	u64 gfn = leaf->gpa >> PAGE_SHIFT, end = gfn + (leaf->size >> PAGE_SHIFT), pfn;
+	unsigned int prot;
+
+	for (; gfn < end; gfn++)
+		if (!model_ioas_lookup(gfn, &pfn, &prot) ||
+		    (leaf_prot(leaf) | KVIOMMU_READ) & ~prot)
+			return false;
+	return true;
+}
+
 /* A leaf may go, if a table that differs from it in part takes its place. */
 static bool leaf_became_table(struct iommu_domain *hw, u64 iova, u64 size)
 {
@@ -537,9 +556,11 @@ static bool leaf_became_table(struct iommu_domain *hw, u64 iova, u64 size)
 	/* What was undone at a limit was not there for the guest. */
 	if (limits_hit() != t.limits)
 		return true;
-	if (!domain_of(hw, &ctx) || !ref_walk(&t.ref, &ctx, iova, &leaf) ||
-	    leaf.size >= size)
+	if (!domain_of(hw, &ctx) || !ref_walk(&t.ref, &ctx, iova, &leaf))
 		return false;
+	/* Nor what was undone when memory that is not there came. */
+	if (leaf.size >= size)
+		return !leaf_in_memory(&leaf);
 	/* The table may have been out of reach. */
 	if (t.stale || shim_fail.failed)
 		return true;
@@ -558,12 +579,6 @@ struct check {
 	unsigned int seen;
 	bool complete;
 };
-
-static unsigned int leaf_prot(const struct ref_leaf *leaf)
-{
-	return (leaf->read ? KVIOMMU_READ : 0) |
-	       (leaf->write ? KVIOMMU_WRITE : 0);
-}
 
 /* One address: does the device get what the tables say? */
 static void check_iova(const struct check *c, u64 iova)
