@@ -181,6 +181,7 @@ struct kviommu_range {
  * @KVIOMMU_POLL_MOVED: Another thread has less to do
  * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes away
  * @KVIOMMU_POLL_OVERCOMMITTED: The thread's CPU has other things to do
+ * @KVIOMMU_POLL_SUSPENDED: The host is about to sleep
  *
  * From KVIOMMU_POLL_MOVED on another thread is to have the unit, if there is one.
  */
@@ -191,6 +192,7 @@ enum kviommu_poll_why {
 	KVIOMMU_POLL_MOVED,
 	KVIOMMU_POLL_OFFLINE,
 	KVIOMMU_POLL_OVERCOMMITTED,
+	KVIOMMU_POLL_SUSPENDED,
 };
 
 /**

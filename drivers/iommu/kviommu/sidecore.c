@@ -24,12 +24,14 @@
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/suspend.h>
 #include <linux/time64.h>
 #include <linux/topology.h>
 
@@ -128,6 +130,9 @@ struct kviommu_poller {
 static LIST_HEAD(pollers);
 static int hotplug_state;
 
+/* The host is about to sleep, or does. Changed under pollers_lock. */
+static bool suspended;
+
 /* Whether threads are there for poll_nice to be given to. */
 static DEFINE_MUTEX(pollers_lock);
 
@@ -161,7 +166,7 @@ MODULE_PARM_DESC(poll_nice, "Nice value of the polling threads, -20 to 19");
 /* The thread may be given units. */
 static bool usable(const struct kviommu_poller *p)
 {
-	return READ_ONCE(p->online) &&
+	return READ_ONCE(p->online) && !READ_ONCE(suspended) &&
 	       time_after_eq(jiffies, READ_ONCE(p->rest));
 }
 
@@ -465,6 +470,35 @@ static int poll_cpu_offline(unsigned int cpu)
 	return 0;
 }
 
+/*
+ * While the host sleeps all units are trapped: guests are frozen, so that no write
+ * comes, and a thread that polls would keep its CPU from the sleep.
+ */
+static int poll_suspend(struct notifier_block *nb, unsigned long action, void *data)
+{
+	struct kviommu_poller *p;
+
+	guard(mutex)(&pollers_lock);
+	switch (action) {
+	case PM_SUSPEND_PREPARE:
+	case PM_HIBERNATION_PREPARE:
+	case PM_RESTORE_PREPARE:
+		WRITE_ONCE(suspended, true);
+		break;
+	default:
+		WRITE_ONCE(suspended, false);
+		return NOTIFY_OK;
+	}
+	list_for_each_entry(p, &pollers, entry)
+		scoped_guard(spinlock, &p->lock)
+			let_go_of_all(p, KVIOMMU_POLL_SUSPENDED);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block suspend_notifier = {
+	.notifier_call = poll_suspend,
+};
+
 static int add_to_poller(struct kviommu_unit *unit)
 {
 	struct kviommu_poller *p;
@@ -479,7 +513,7 @@ static int add_to_poller(struct kviommu_unit *unit)
 		return -EAGAIN;
 	unit->last_poller = p;
 	scoped_guard(spinlock, &p->lock) {
-		if (!p->online)
+		if (!p->online || READ_ONCE(suspended))
 			return -EAGAIN;
 		unit->poller = p;
 		list_add_tail(&unit->poll_entry, &p->units);
@@ -732,7 +766,10 @@ int kviommu_poll_init(void)
 		return ret;
 	}
 	hotplug_state = ret;
-	return 0;
+	ret = register_pm_notifier(&suspend_notifier);
+	if (ret)
+		kviommu_poll_exit();
+	return ret;
 }
 
 /**
@@ -744,6 +781,8 @@ void kviommu_poll_exit(void)
 {
 	struct kviommu_poller *p, *next;
 
+	/* Fails, and nothing else, if it was not registered. */
+	unregister_pm_notifier(&suspend_notifier);
 	if (hotplug_state)
 		cpuhp_remove_state(hotplug_state);
 	guard(mutex)(&pollers_lock);

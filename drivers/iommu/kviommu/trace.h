@@ -234,7 +234,8 @@ TRACE_EVENT(kviommu_poll,
 		  __entry->on ? "polled" : "trapped",
 		  __print_symbolic(__entry->why, { 0, "asked" }, { 1, "idle" },
 				   { 2, "stopped" }, { 3, "moved" },
-				   { 4, "offline" }, { 5, "overcommitted" }),
+				   { 4, "offline" }, { 5, "overcommitted" },
+				   { 6, "suspended" }),
 		  __entry->err)
 );
 

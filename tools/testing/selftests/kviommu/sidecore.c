@@ -602,6 +602,128 @@ TEST_F_TIMEOUT(sidecore, busy_idle_busy, 600)
 	unit_close(u);
 }
 
+/*
+ * The host sleeps while the guest is busy: nobody polls then, and the guest goes on
+ * after it. Here only processes are frozen, for a second.
+ */
+TEST_F_TIMEOUT(sidecore, suspend, 600)
+{
+	static const char * const events[] = {
+		"events/power/suspend_resume/enable",
+		"events/sched/sched_switch/enable",
+	};
+	struct unit *u = self->u;
+	static char trace[1 << 20];
+	char *frozen, *thawed;
+	pthread_t guest;
+	char path[128];
+	int i, n;
+
+	reload("poll_cpus=1 poll_wait=100 " LONG);
+	REQUIRE(!put("/sys/module/suspend/parameters/pm_test_delay", "1"));
+	REQUIRE(!put("/sys/power/pm_test", "freezer"));
+	REQUIRE(!put(TRACEFS "events/sched/sched_switch/filter",
+		     "prev_comm == \"kviommu-poll/1\" || next_comm == \"kviommu-poll/1\""));
+	open_units(u, 1, variant->mode);
+	guest = start_guest(u);
+	for (i = 0; i < 3; i++) {
+		while (polled_on(0) != 1)
+			sched_yield();
+		wait_for_guest(u, 3);
+		REQUIRE(!put(TRACEFS "trace", ""));
+		for (n = 0; n < 2; n++) {
+			snprintf(path, sizeof(path), TRACEFS "%s", events[n]);
+			REQUIRE(!put(path, "1"));
+		}
+		ASSERT_EQ(0, put("/sys/power/state", "freeze"));
+		for (n = 0; n < 2; n++) {
+			snprintf(path, sizeof(path), TRACEFS "%s", events[n]);
+			REQUIRE(!put(path, "0"));
+		}
+		get(TRACEFS "trace", trace, sizeof(trace));
+		frozen = strstr(trace, "freeze_processes[0] end");
+		thawed = strstr(trace, "thaw_processes[0] begin");
+		ASSERT_TRUE(frozen && thawed && frozen < thawed);
+		*thawed = '\0';
+		/* It may come to sleep when all others do, but does not wake up. */
+		EXPECT_TRUE(strstr(trace, "prev_comm=kviommu-poll/1"));
+		EXPECT_FALSE(strstr(frozen, "next_comm=kviommu-poll/1"));
+		wait_for_guest(u, 20);
+	}
+	while (polled_on(0) != 1)
+		sched_yield();
+	stop_guest(u, guest);
+	REQUIRE(!put(TRACEFS "events/sched/sched_switch/filter", "0"));
+	REQUIRE(!put("/sys/power/pm_test", "none"));
+	EXPECT_EQ(0, unit_stats_now(u).out_errors);
+	EXPECT_EQ(0, unit_stats_now(u).out_overcommits);
+	unit_close(u);
+}
+
+static bool on_node(unsigned int cpu, unsigned int node)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/node%u", cpu, node);
+	return !access(path, F_OK);
+}
+
+/* The first CPU of the node */
+static unsigned int cpu_of(unsigned int node)
+{
+	unsigned int cpu;
+
+	for (cpu = 0; !on_node(cpu, node); cpu++)
+		if (cpu > 64)
+			FATAL("the host has no node %u with CPUs", node);
+	return cpu;
+}
+
+/* A thread for each NUMA node, and a unit is polled on that of its VMM. */
+TEST_F_TIMEOUT(sidecore, nodes, 600)
+{
+	struct unit *u = self->u;
+	struct kviommu_policy p;
+	cpu_set_t set;
+	char name[32];
+	int n, cpu;
+
+	reload("poll_wait=100 " LONG);
+	for (n = 0; n < 2; n++) {
+		snprintf(name, sizeof(name), "kviommu-poll:%d", n);
+		REQUIRE(!sched_getaffinity(find_thread("/proc", name), sizeof(set), &set));
+		EXPECT_LT(0, CPU_COUNT(&set));
+		for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
+			EXPECT_TRUE(!CPU_ISSET(cpu, &set) || on_node(cpu, n));
+	}
+	for (n = 0; n < 2; n++) {
+		/* Its worker, too, inherits that. */
+		run_on(cpu_of(n));
+		open_units(u, 1, variant->mode);
+		do
+			guest_run(&u->vm, g_churn, SPARE, PAGE(9), 1);
+		while (polled_on(0) < 0);
+		EXPECT_TRUE(on_node(polled_on(0), n));
+		/* It moves, and is polled there the next time. */
+		run_on(cpu_of(!n));
+		CPU_ZERO(&set);
+		CPU_SET(cpu_of(!n), &set);
+		REQUIRE(!sched_setaffinity(find_thread("/proc/self/task", "kviommu"),
+					   sizeof(set), &set));
+		p = unit_policy(u);
+		p.mode = KVIOMMU_MODE_TRAP;
+		REQUIRE(!unit_set_policy(u, &p));
+		EXPECT_EQ(-1, polled_on(0));
+		p.mode = variant->mode;
+		REQUIRE(!unit_set_policy(u, &p));
+		do
+			guest_run(&u->vm, g_churn, SPARE, PAGE(9), 1);
+		while (polled_on(0) < 0);
+		EXPECT_TRUE(on_node(polled_on(0), !n));
+		unit_close(u);
+	}
+}
+
 /* A command of 0 is one like others. */
 static __u64 g_all_off(struct guest *g)
 {
@@ -609,7 +731,7 @@ static __u64 g_all_off(struct guest *g)
 
 	g_write32(g, VTD_GCMD, 0);
 	for (n = 0; g_read32(g, VTD_GSTS) & (VTD_GCMD_TE | VTD_GCMD_QIE); n++)
-		G_ASSERT(g, n < 20000000);
+		G_ASSERT(g, n < PATIENCE);
 	return 0;
 }
 
