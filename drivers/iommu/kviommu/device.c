@@ -115,7 +115,7 @@ static int group_update(struct kviommu_group *group)
 }
 
 /* Ask the front-end what the device's DMA is to go through. */
-static int device_update(struct kviommu_device *dev)
+static void device_resolve(struct kviommu_device *dev)
 {
 	struct kviommu_frontend *fe = dev->unit->fe;
 	u8 fault = dev->wanted.fault;
@@ -124,7 +124,7 @@ static int device_update(struct kviommu_device *dev)
 	/* One fault for each mistake of the guest. */
 	if (dev->wanted.fault && dev->wanted.fault != fault)
 		fe->ops->fault(fe, dev->source_id, 0, dev->wanted.fault);
-	return group_update(dev->group);
+	dev->group->unsettled = true;
 }
 
 /**
@@ -163,20 +163,16 @@ int kviommu_device_settle(struct kviommu_unit *unit)
 int kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask)
 {
 	struct kviommu_device *dev;
-	int ret;
 
 	lockdep_assert_held(&unit->lock);
 
 	/* VFIO and the IOMMU core may wait for others. */
 	if (unit->in_poller)
 		return -EAGAIN;
-	list_for_each_entry(dev, &unit->devices, entry) {
-		if ((dev->source_id ^ sid) & ~mask)
-			continue;
-		ret = device_update(dev);
-		if (ret)
-			return ret;
-	}
+	/* All of a group first: it must not go through what one of them had. */
+	list_for_each_entry(dev, &unit->devices, entry)
+		if (!((dev->source_id ^ sid) & ~mask))
+			device_resolve(dev);
 	return kviommu_device_settle(unit);
 }
 
@@ -318,7 +314,7 @@ int kviommu_device_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 		goto put;
 	list_add_tail(&dev->entry, &unit->devices);
 	kviommu_count(unit, devices, 1);
-	device_update(dev);
+	device_resolve(dev);
 	return 0;
 
 put:

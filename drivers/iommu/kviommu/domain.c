@@ -233,17 +233,34 @@ static bool domain_is(const struct kviommu_domain *domain,
 	       domain->levels == b->levels;
 }
 
+/* What the group goes through, until what it is to go through is there. */
+static int attach_bound(struct kviommu_group *group)
+{
+	switch (group->bound.type) {
+	case KVIOMMU_BIND_DOMAIN:
+		return kviommu_hwgroup_set_domain(&group->hw, group->domain->hw);
+	case KVIOMMU_BIND_IDENTITY:
+		return kviommu_hwgroup_set_ioas(&group->hw,
+						group->unit->access.ioas_id);
+	default:
+		return 0;
+	}
+}
+
 /* Attach the group to a shadow that there is. */
 static struct kviommu_domain *attach_existing(struct kviommu_group *group,
 					      struct kviommu_device *dev,
 					      const struct kviommu_binding *b)
 {
+	const void *iommu = kviommu_vfio_iommu(&dev->host);
 	struct kviommu_domain *domain;
+	bool refused = false;
 	int ret;
 
 	/* Domains come and go under both locks. */
 	list_for_each_entry(domain, &group->unit->domains, entry) {
 		if (!domain->users || domain->building || !domain_is(domain, b) ||
+		    domain->refused_by == iommu ||
 		    domain->coherent != kviommu_vfio_enforces_coherency(&dev->host) ||
 		    memcmp(&domain->reserved, &group->hw.reserved,
 			   sizeof(domain->reserved)))
@@ -256,8 +273,10 @@ static struct kviommu_domain *attach_existing(struct kviommu_group *group,
 		/* -EINVAL: it is of another physical IOMMU. */
 		if (ret != -EINVAL)
 			return ERR_PTR(ret);
+		domain->refused_by = iommu;
+		refused = true;
 	}
-	return NULL;
+	return refused ? ERR_PTR(attach_bound(group)) : NULL;
 }
 
 /* Make one for the group, which goes on with the old one until it is whole. */

@@ -351,6 +351,7 @@ struct kviommu_walk {
  * @hw_tables: Where @hw may have tables, see kviommu_domain_count_tables()
  * @nr_hw_tables: How many
  * @coherent: @hw forces DMA to be coherent
+ * @refused_by: The physical IOMMU that was the last one not to take @hw
  * @reserved: What is not translated, whatever the guest says
  * @unbuilt: What the first merge has not come to yet, while @building; under
  *           unit->lock
@@ -377,6 +378,7 @@ struct kviommu_domain {
 	struct xarray hw_tables;
 	unsigned long nr_hw_tables;
 	bool coherent;
+	const void *refused_by;
 	struct kviommu_reserved reserved;
 	struct kviommu_range unbuilt;
 	bool building;

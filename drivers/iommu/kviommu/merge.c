@@ -15,7 +15,9 @@
  */
 #include <linux/bitfield.h>
 #include <linux/error-injection.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -227,6 +229,7 @@ static noinline int map_run(struct kviommu_domain *domain,
 			    unsigned int prot)
 {
 	bool in_poller = domain->unit->in_poller;
+	struct mem_cgroup *memcg, *old;
 	int ret, hw_prot = IOMMU_CACHE;
 
 	if (!run->nr)
@@ -238,10 +241,18 @@ static noinline int map_run(struct kviommu_domain *domain,
 		hw_prot |= IOMMU_READ;
 	if (prot & KVIOMMU_WRITE)
 		hw_prot |= IOMMU_WRITE;
+	if (!in_poller)
+		return iommu_map(domain->hw, run->iova, PFN_PHYS(run->pfn),
+				 run->nr << PAGE_SHIFT, hw_prot, KVIOMMU_GFP);
+	/* The thread is not the VMM's, but the memory is. */
+	memcg = get_mem_cgroup_from_mm(domain->unit->mm);
+	old = set_active_memcg(memcg);
 	ret = iommu_map(domain->hw, run->iova, PFN_PHYS(run->pfn),
-			run->nr << PAGE_SHIFT, hw_prot, in_poller ?
-			GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN : KVIOMMU_GFP);
-	return in_poller && ret == -ENOMEM ? -EAGAIN : ret;
+			run->nr << PAGE_SHIFT, hw_prot,
+			GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	return ret == -ENOMEM ? -EAGAIN : ret;
 }
 ALLOW_ERROR_INJECTION(map_run, ERRNO);
 
@@ -460,13 +471,16 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 	for (i = 0; i < ENTRIES; i++) {
 		u64 piece = leaf_piece(want, i, level);
 
-		/* No work, and no end of the step: so that it comes further. */
-		if (node->slots[i] == (piece | SLOT_MAPPED)) {
-			iova += level_size(level);
-			continue;
-		}
-		ret = merge_leaf(m, &node->slots[i], piece, iova, level);
+		/*
+		 * Is there, or was tried by a step before: that is no work, and no
+		 * end of this step, or it would come no further.
+		 */
 		iova += level_size(level);
+		if (node->slots[i] == (piece | SLOT_MAPPED) ||
+		    (node->slots[i] == piece && iova <= m->first))
+			continue;
+		ret = merge_leaf(m, &node->slots[i], piece,
+				 iova - level_size(level), level);
 		if (!ret)
 			ret = merge_yield(m, iova);
 		if (ret)

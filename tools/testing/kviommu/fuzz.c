@@ -695,6 +695,31 @@ static void check_devices(bool complete)
 	}
 }
 
+/* What the unit takes a device to go through is what it goes through. */
+static void check_bound(void)
+{
+	struct kviommu_device *dev;
+	unsigned int d;
+
+	list_for_each_entry(dev, &t.unit->devices, entry) {
+		const struct kviommu_group *group = dev->group;
+
+		for (d = 0; t.attached[d] != dev->source_id; d++)
+			never(d == MODEL_DEVICES - 1);
+		switch (group->bound.type) {
+		case KVIOMMU_BIND_BLOCKED:
+			never(model_path(d) != PATH_BLOCKED);
+			break;
+		case KVIOMMU_BIND_IDENTITY:
+			never(model_path(d) != PATH_IOAS);
+			break;
+		case KVIOMMU_BIND_DOMAIN:
+			never(model_domain(d) != group->domain->hw);
+			break;
+		}
+	}
+}
+
 static void check_stats(void)
 {
 	struct kviommu_stats stats = {};
@@ -1437,6 +1462,7 @@ int fuzz_one_input(const u8 *data, size_t size)
 			if (shim_task.killed)
 				break;
 			actions[get8() & 63]();
+			check_bound();
 		}
 		if (!shim_task.killed)
 			check_all();

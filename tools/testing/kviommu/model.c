@@ -734,6 +734,13 @@ bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v)
 	return v->group->iommu == 1;
 }
 
+const void *kviommu_vfio_iommu(struct kviommu_vfio *v)
+{
+	static const char iommus[3];
+
+	return &iommus[v->group->iommu];
+}
+
 struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v)
 {
 	struct hw_domain *d = hw_alloc(v->group->iommu);
@@ -817,6 +824,9 @@ int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
 	int ret;
 
 	g->group = v->group;
+	/* With a narrow width, one more that is of the same kind but not the same. */
+	if (g->group == &groups[0])
+		g->group->iommu = aw_bits < 48 ? 2 : 0;
 	if (g->group->iommu == 1)
 		g->reserved = reserved;
 	g->empty = kviommu_vfio_alloc_domain(v);

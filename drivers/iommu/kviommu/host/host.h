@@ -104,6 +104,7 @@ int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 void kviommu_vfio_put(struct kviommu_vfio *v);
 struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v);
 bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v);
+const void *kviommu_vfio_iommu(struct kviommu_vfio *v);
 
 /* More ranges than any firmware was seen to ask for, for one device */
 #define KVIOMMU_MAX_RESERVED	16

@@ -129,6 +129,17 @@ bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v)
 }
 
 /**
+ * kviommu_vfio_iommu() - Say which physical IOMMU a device is behind
+ * @v: The device
+ *
+ * Return: what tells it from others.
+ */
+const void *kviommu_vfio_iommu(struct kviommu_vfio *v)
+{
+	return v->dev->iommu->iommu_dev;
+}
+
+/**
  * kviommu_vfio_alloc_domain() - Make an empty domain that a device can use
  * @v: The device
  *

@@ -102,6 +102,29 @@ TEST_F(groups, pass_through)
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, PAGE(5), PAGE(5)));
 }
 
+/* After a reset no device goes through what the other one had, not for a moment. */
+TEST_F(groups, reset_while_they_differ)
+{
+	struct kviommu_stats a, b;
+	int i;
+
+	ASSERT_EQ(0, unit_attach(self->u.fd, self->u.dev[1].fd, SID(1)));
+	RUN(g_attach, SID(0), 0);
+	RUN(g_attach, SID(1), 1);
+	/* Takes longer than one step. */
+	for (i = 1; i <= 16; i++)
+		RUN(g_map, 1, IOVA + i * SZ_2M, PAGE(0), 512, MAP_RW);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, IOVA, PAGE(1)));
+	a = unit_stats(&self->u);
+	ASSERT_EQ(0, unit_reset(self->u.fd));
+	b = unit_stats(&self->u);
+	EXPECT_EQ(a.out_maps, b.out_maps);
+	EXPECT_EQ(0, b.out_mapped);
+	EXPECT_EQ(0, b.out_domains);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, IOVA, PAGE(1)));
+}
+
 /* One comes and goes beside the other, which stays as it is if they agree. */
 TEST_F(groups, one_leaves)
 {

@@ -421,4 +421,34 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	close(fd);
 }
 
+/* As map_wide() of 1 GiB, but there is nothing yet in the second table. */
+static __u64 map_wide_empty(struct guest *g)
+{
+	__u64 *table, i;
+
+	g_map_quiet(g, 0, WIDE, PAGE(1), 1, MAP_RW);
+	WRITE_ONCE(*g_entry(g, 0, WIDE, LEAF_4K), 0);
+	table = g_entry(g, 0, WIDE, LEAF_2M);
+	for (i = 1; i < 512; i++)
+		WRITE_ONCE(table[i], table[0]);
+	return g_flush_domain(g, 0);
+}
+
+/* Tables of the host count as the VM's memory, whoever makes them. */
+TEST_F_TIMEOUT(cgroup, iommu_tables, 120)
+{
+	unsigned long before;
+
+	RUN(map_wide_empty);
+	unit_poll(&self->u);
+	before = cgroup_read(GROUP "/memory.stat", "sec_pagetables %lu");
+	RUN(g_map, 0, WIDE, PAGE(1), 1, MAP_RW);
+	RUN(g_flush_domain, 0);
+	EXPECT_EQ(513, unit_stats(&self->u).out_mapped);
+	/* Which takes a moment to be counted. */
+	while (cgroup_read(GROUP "/memory.stat", "sec_pagetables %lu") <
+	       before + 512 * PAGE_SIZE)
+		;
+}
+
 TEST_HARNESS_MAIN

@@ -174,4 +174,47 @@ TEST_F(reserved, large_leaf)
 	EXPECT_LT(0, leaves);
 }
 
+/*
+ * 1 GiB with a hole, of which little can be pinned: to try each of its pieces takes many
+ * steps, and comes to an end.
+ */
+TEST_F_TIMEOUT(reserved, large_leaf_at_limit, 300)
+{
+	struct unit *u = &self->u;
+	struct kviommu_stats before, after;
+	struct kviommu_policy p;
+	__u64 iova = 0, off;
+	void *mem;
+	int i;
+
+	for (i = 0; i < self->nr && !iova; i++)
+		if (self->region[i].last < 4 * SZ_1G)
+			iova = self->region[i].first & ~(SZ_1G - 1);
+	ASSERT_LT(0, iova);
+	/* Memory is not what it is about. */
+	mem = mmap(NULL, SZ_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	for (off = 0; off < SZ_1G; off += SZ_2M)
+		ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HIGH + off, mem, SZ_2M,
+				      IOAS_RW));
+	before = unit_stats(u);
+	p = unit_policy(u);
+	/* For the pages beside the hole, and a part of a piece more */
+	p.max_pins = before.out_pinned + 256 + 200;
+	p.max_idle_pins = 0;
+	ASSERT_EQ(0, unit_set_policy(u, &p));
+	RUN(g_map, 0, iova, GPA_HIGH, 1, MAP_RW | MAP_LEAF(LEAF_1G));
+	after = unit_stats(u);
+	EXPECT_GE(p.max_pins, after.out_pinned);
+	EXPECT_GT(before.out_mapped + 512, after.out_mapped);
+	EXPECT_LT(before.out_mapped, after.out_mapped);
+	EXPECT_LE(500, after.out_limits - before.out_limits);
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
+	EXPECT_LE(500, unit_stats(u).out_limits - after.out_limits);
+	RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_1G));
+	EXPECT_EQ(before.out_mapped, unit_stats(u).out_mapped);
+	munmap(mem, SZ_2M);
+}
+
 TEST_HARNESS_MAIN
