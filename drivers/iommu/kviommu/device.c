@@ -315,6 +315,8 @@ int kviommu_device_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 	list_add_tail(&dev->entry, &unit->devices);
 	kviommu_count(unit, devices, 1);
 	device_resolve(dev);
+	/* At once: what the others of its group go through may not be for it. */
+	group_update(dev->group);
 	return 0;
 
 put:

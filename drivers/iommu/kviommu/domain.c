@@ -233,28 +233,35 @@ static bool domain_is(const struct kviommu_domain *domain,
 	       domain->levels == b->levels;
 }
 
-/* What the group goes through, until what it is to go through is there. */
-static int attach_bound(struct kviommu_group *group)
+/*
+ * It was tried in vain, and what the group is to go through is not there yet: so it
+ * goes on with what it had, if that can be.
+ */
+static void attach_bound(struct kviommu_group *group)
 {
-	switch (group->bound.type) {
-	case KVIOMMU_BIND_DOMAIN:
-		return kviommu_hwgroup_set_domain(&group->hw, group->domain->hw);
-	case KVIOMMU_BIND_IDENTITY:
-		return kviommu_hwgroup_set_ioas(&group->hw,
-						group->unit->access.ioas_id);
-	default:
-		return 0;
-	}
+	int ret = 0;
+
+	if (group->bound.type == KVIOMMU_BIND_DOMAIN)
+		ret = kviommu_hwgroup_set_domain(&group->hw, group->domain->hw);
+	else if (group->bound.type == KVIOMMU_BIND_IDENTITY)
+		ret = kviommu_hwgroup_set_ioas(&group->hw,
+					       group->unit->access.ioas_id);
+	if (!ret)
+		return;
+	if (group->domain)
+		kviommu_domain_put(group->domain);
+	group->domain = NULL;
+	group->bound = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
 }
 
 /* Attach the group to a shadow that there is. */
 static struct kviommu_domain *attach_existing(struct kviommu_group *group,
 					      struct kviommu_device *dev,
-					      const struct kviommu_binding *b)
+					      const struct kviommu_binding *b,
+					      bool *refused)
 {
 	const void *iommu = kviommu_vfio_iommu(&dev->host);
 	struct kviommu_domain *domain;
-	bool refused = false;
 	int ret;
 
 	/* Domains come and go under both locks. */
@@ -274,9 +281,9 @@ static struct kviommu_domain *attach_existing(struct kviommu_group *group,
 		if (ret != -EINVAL)
 			return ERR_PTR(ret);
 		domain->refused_by = iommu;
-		refused = true;
+		*refused = true;
 	}
-	return refused ? ERR_PTR(attach_bound(group)) : NULL;
+	return NULL;
 }
 
 /* Make one for the group, which goes on with the old one until it is whole. */
@@ -331,11 +338,17 @@ struct kviommu_domain *kviommu_domain_attach(struct kviommu_group *group,
 						      struct kviommu_device,
 						      group_entry);
 	struct kviommu_domain *domain;
+	bool refused = false;
 
 	lockdep_assert_held(&group->unit->lock);
 
-	domain = attach_existing(group, dev, b);
-	return domain ?: attach_new(group, dev, b);
+	domain = attach_existing(group, dev, b, &refused);
+	if (domain)
+		return domain;
+	domain = attach_new(group, dev, b);
+	if (refused && (domain == ERR_PTR(-EAGAIN) || domain == ERR_PTR(-EINTR)))
+		attach_bound(group);
+	return domain;
 }
 
 /**

@@ -477,7 +477,7 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 		 */
 		iova += level_size(level);
 		if (node->slots[i] == (piece | SLOT_MAPPED) ||
-		    (node->slots[i] == piece && iova <= m->first))
+		    ((node->slots[i] & ~SLOT_SPLIT) == piece && iova <= m->first))
 			continue;
 		ret = merge_leaf(m, &node->slots[i], piece,
 				 iova - level_size(level), level);

@@ -681,7 +681,7 @@ int kviommu_unit_change_policy(struct kviommu_unit *unit, unsigned int offset,
 int kviommu_unit_refresh(struct kviommu_unit *unit)
 {
 	struct kviommu_progress p = {};
-	bool bound = false;
+	bool asked = false, bound = false;
 	int ret;
 
 	do {
@@ -689,7 +689,10 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 		if (mutex_lock_killable(&unit->lock))
 			return -EINTR;
 		begin_step(unit);
-		ret = bound ? 0 : kviommu_rebind(unit, 0, U16_MAX);
+		/* Once: what cannot be bound would be tried again for ever. */
+		ret = bound ? 0 : asked ? kviommu_device_settle(unit) :
+		      kviommu_rebind(unit, 0, U16_MAX);
+		asked = true;
 		bound = !ret;
 		if (!ret)
 			ret = kviommu_refresh(unit, &p);
