@@ -200,7 +200,7 @@ TEST_F_TIMEOUT(reserved, large_leaf_at_limit, 300)
 	before = unit_stats(u);
 	p = unit_policy(u);
 	/* For the pages beside the hole, and a part of a piece more */
-	p.max_pins = before.out_pinned + 256 + 200;
+	p.max_pins = before.out_pinned + 256 + 16;
 	p.max_idle_pins = 0;
 	ASSERT_EQ(0, unit_set_policy(u, &p));
 	RUN(g_map, 0, iova, GPA_HIGH, 1, MAP_RW | MAP_LEAF(LEAF_1G));
