@@ -60,13 +60,18 @@ static void set_cpu(unsigned int cpu, bool online)
 	REQUIRE(!put(path, online ? "1" : "0"));
 }
 
-static void run_on(unsigned int cpu)
+static void move_thread(pid_t pid, unsigned int cpu)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	REQUIRE(!sched_setaffinity(0, sizeof(set), &set));
+	REQUIRE(!sched_setaffinity(pid, sizeof(set), &set));
+}
+
+static void run_on(unsigned int cpu)
+{
+	move_thread(0, cpu);
 }
 
 /* Returns 0 or an errno. */
@@ -609,14 +614,13 @@ TEST_F_TIMEOUT(sidecore, busy_idle_busy, 600)
 TEST_F_TIMEOUT(sidecore, suspend, 600)
 {
 	static const char * const events[] = {
-		"events/power/suspend_resume/enable",
-		"events/sched/sched_switch/enable",
+		TRACEFS "events/power/suspend_resume/enable",
+		TRACEFS "events/sched/sched_switch/enable",
 	};
 	struct unit *u = self->u;
 	static char trace[1 << 20];
 	char *frozen, *thawed, *last, *p;
 	pthread_t guest;
-	char path[128];
 	int i, n;
 
 	reload("poll_cpus=1 poll_wait=100 " LONG);
@@ -631,15 +635,11 @@ TEST_F_TIMEOUT(sidecore, suspend, 600)
 			sched_yield();
 		wait_for_guest(u, 3);
 		REQUIRE(!put(TRACEFS "trace", ""));
-		for (n = 0; n < 2; n++) {
-			snprintf(path, sizeof(path), TRACEFS "%s", events[n]);
-			REQUIRE(!put(path, "1"));
-		}
+		for (n = 0; n < 2; n++)
+			REQUIRE(!put(events[n], "1"));
 		ASSERT_EQ(0, put("/sys/power/state", "freeze"));
-		for (n = 0; n < 2; n++) {
-			snprintf(path, sizeof(path), TRACEFS "%s", events[n]);
-			REQUIRE(!put(path, "0"));
-		}
+		for (n = 0; n < 2; n++)
+			REQUIRE(!put(events[n], "0"));
 		get(TRACEFS "trace", trace, sizeof(trace));
 		frozen = strstr(trace, "freeze_processes[0] end");
 		thawed = strstr(trace, "thaw_processes[0] begin");
@@ -726,10 +726,7 @@ TEST_F_TIMEOUT(sidecore, nodes, 600)
 		EXPECT_TRUE(on_node(wait_until_polled(u), n));
 		/* It moves, and is polled there the next time. */
 		run_on(cpu_of(!n));
-		CPU_ZERO(&set);
-		CPU_SET(cpu_of(!n), &set);
-		REQUIRE(!sched_setaffinity(find_thread("/proc/self/task", "kviommu"),
-					   sizeof(set), &set));
+		move_thread(find_thread("/proc/self/task", "kviommu"), cpu_of(!n));
 		p = unit_policy(u);
 		p.mode = KVIOMMU_MODE_TRAP;
 		REQUIRE(!unit_set_policy(u, &p));
