@@ -196,6 +196,7 @@ static struct kviommu_domain *domain_create(struct kviommu_device *dev,
 		return ERR_PTR(ret);
 	}
 	domain->coherent = kviommu_vfio_enforces_coherency(&dev->host);
+	domain->splits = kviommu_vfio_domain_splits(domain->hw);
 	xa_init_flags(&domain->hw_tables, XA_FLAGS_ACCOUNT);
 	gather_init(domain);
 	domain->unbuilt.last = U64_MAX;

@@ -61,7 +61,7 @@ struct kviommu_binding {
  * @poll: From now on that may be so; or, it is over. In between what cannot be
  *        told by state is not shown, and its events wait.
  * @pending: There is work left
- * @run: Do a bounded piece of it: see kviommu_time_up()
+ * @run: Do a bounded piece of it: see kviommu_time_up(). Return: there is more.
  * @reset: Put the registers into their initial state
  * @resolve: Say what the guest wants for the device @source_id
  * @fault: An entry of the guest's tables is invalid, for the @reason that
@@ -78,7 +78,7 @@ struct kviommu_frontend_ops {
 	bool (*pollable)(const struct kviommu_frontend *fe);
 	void (*poll)(struct kviommu_frontend *fe, bool on);
 	bool (*pending)(struct kviommu_frontend *fe);
-	void (*run)(struct kviommu_frontend *fe);
+	bool (*run)(struct kviommu_frontend *fe);
 	void (*reset)(struct kviommu_frontend *fe);
 	void (*resolve)(struct kviommu_frontend *fe, u16 source_id,
 			struct kviommu_binding *b);

@@ -232,8 +232,8 @@ enum kviommu_poll_why {
  *             Changed under @lock.
  * @busy_since: When what the guest asked for was seen first, in ns; 0 if all is
  *              done; under @lock
- * @deadline: When, in jiffies, the piece of work under way should end; under
- *            @lock
+ * @step_ns: When the piece of work under way began, in ns; under @lock
+ * @deadline: When, in jiffies, it should end; under @lock
  * @closing: The unit is going away: stop work
  * @limited: A limit was hit, of which the VMM is to be told; under @lock
  * @events_lock: Protects @events
@@ -287,6 +287,7 @@ struct kviommu_unit {
 	bool poll_asked;
 	bool in_poller;
 	u64 busy_since;
+	u64 step_ns;
 	unsigned long deadline;
 	bool closing;
 	bool limited;
@@ -351,6 +352,7 @@ struct kviommu_walk {
  * @hw_tables: Where @hw may have tables, see kviommu_domain_count_tables()
  * @nr_hw_tables: How many
  * @coherent: @hw forces DMA to be coherent
+ * @splits: Pages of @hw that were mapped by one call can be unmapped one by one
  * @refused_by: The physical IOMMU that was the last one not to take @hw
  * @reserved: What is not translated, whatever the guest says
  * @unbuilt: What the first merge has not come to yet, while @building; under
@@ -378,6 +380,7 @@ struct kviommu_domain {
 	struct xarray hw_tables;
 	unsigned long nr_hw_tables;
 	bool coherent;
+	bool splits;
 	const void *refused_by;
 	struct kviommu_reserved reserved;
 	struct kviommu_range unbuilt;

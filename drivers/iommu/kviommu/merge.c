@@ -27,6 +27,7 @@
 #define ENTRIES		512
 #define ENTRY_BITS	9
 #define NO_GFN		(~0ULL)
+#define NO_IOVA		(~0ULL)
 
 /*
  * A slot holds nothing (0), an entry that is invalid, a leaf, or a pointer to a
@@ -56,6 +57,11 @@ struct kviommu_node {
 static struct kviommu_node *slot_node(u64 slot)
 {
 	return slot & (SLOT_PROT | SLOT_MAPPED) ? NULL : (struct kviommu_node *)slot;
+}
+
+static u64 slot_gfn(u64 slot)
+{
+	return (slot & SLOT_ADDR) >> PAGE_SHIFT;
 }
 
 static bool slot_mapped(u64 slot)
@@ -190,7 +196,7 @@ static void unmap_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 	if (slot_stale(slot))
 		kviommu_stale_dropped(domain->unit);
 	if (unmap_range(domain, iova, size))
-		kviommu_domain_release(domain, (slot & SLOT_ADDR) >> PAGE_SHIFT,
+		kviommu_domain_release(domain, slot_gfn(slot),
 				       size >> PAGE_SHIFT);
 	kviommu_count(domain->unit, unmaps, 1);
 	kviommu_count(domain->unit, mapped, -(size >> PAGE_SHIFT));
@@ -256,6 +262,30 @@ static noinline int map_run(struct kviommu_domain *domain,
 }
 ALLOW_ERROR_INJECTION(map_run, ERRNO);
 
+/* May @nr more pages be mapped? */
+static int check_limits(struct kviommu_domain *domain, u64 iova, u64 nr)
+{
+	struct kviommu_unit *unit = domain->unit;
+
+	if (iova + (nr << PAGE_SHIFT) - 1 > domain->hw->geometry.aperture_end)
+		return -ERANGE;
+	if (likely(unit->stats.out_mapped + nr <= unit->policy.max_mapped))
+		return 0;
+	if (unit->in_poller && kviommu_stale_pages(unit))
+		return -EAGAIN;
+	kviommu_stale_end(unit);
+	return unit->stats.out_mapped + nr <= unit->policy.max_mapped ?
+	       0 : -EDQUOT;
+}
+
+/* The physical IOTLB may still have what was there before. */
+static void note_mapped(struct kviommu_domain *domain, u64 iova, u64 size)
+{
+	if (domain->dirty && iova <= domain->gather.end &&
+	    iova + size - 1 >= domain->gather.start)
+		domain->unit->stale.hurry = true;
+}
+
 /*
  * Pin and map what a leaf covers, in runs as long as the host's memory allows,
  * so that the host uses its largest pages.
@@ -264,22 +294,16 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 		    unsigned int level)
 {
 	struct kviommu_unit *unit = domain->unit;
-	u64 gfn = (slot & SLOT_ADDR) >> PAGE_SHIFT;
+	u64 gfn = slot_gfn(slot);
 	u64 nr = level_size(level) >> PAGE_SHIFT;
 	unsigned int prot = slot & SLOT_PROT;
 	struct run run = { .iova = iova };
 	u64 i, pfn;
 	int ret;
 
-	if (iova + level_size(level) - 1 > domain->hw->geometry.aperture_end)
-		return -ERANGE;
-	if (unit->stats.out_mapped + nr > unit->policy.max_mapped) {
-		if (unit->in_poller && kviommu_stale_pages(unit))
-			return -EAGAIN;
-		kviommu_stale_end(unit);
-		if (unit->stats.out_mapped + nr > unit->policy.max_mapped)
-			return -EDQUOT;
-	}
+	ret = check_limits(domain, iova, nr);
+	if (ret)
+		return ret;
 	for (i = 0; i < nr; i++) {
 		/* Not every host has write-only pages. */
 		ret = get_frame(unit, gfn + i, prot | KVIOMMU_READ, &pfn);
@@ -303,10 +327,7 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 	ret = map_run(domain, &run, level, prot);
 	if (ret)
 		goto undo;
-	/* The physical IOTLB may still have what was there before. */
-	if (domain->dirty && iova <= domain->gather.end &&
-	    iova + level_size(level) - 1 >= domain->gather.start)
-		unit->stale.hurry = true;
+	note_mapped(domain, iova, level_size(level));
 	trace_kviommu_map(unit->id, domain->did, iova, gfn, nr, prot);
 	kviommu_count(unit, maps, 1);
 	kviommu_count(unit, mapped, nr);
@@ -326,6 +347,26 @@ undo:
 #define MERGE_SLICE	4096
 /* Pages to try again in vain, in one merge */
 #define MAX_FAILED	1024
+/* Pages to map at once: so few that the host makes no large page of them */
+#define MAX_BATCH	(ENTRIES / 2)
+
+/**
+ * struct batch - Pages of one node that one call is to map, or to unmap
+ * @nr: How many
+ * @prot: Their rights; 0: they are to be unmapped
+ * @slots: The slot of the first one; those of the others follow
+ * @iova: Its I/O virtual address
+ * @pfn: Its host frame, if they are to be mapped; the others are its neighbours
+ *
+ * Those to be mapped are pinned, and counted as mapped.
+ */
+struct batch {
+	unsigned int nr;
+	unsigned int prot;
+	u64 *slots;
+	u64 iova;
+	u64 pfn;
+};
 
 /**
  * struct merge - A merge under way
@@ -338,7 +379,11 @@ undo:
  * @failed: How many pages could not be, again
  * @slice: Work done since map_lock was taken: entries and pages
  * @next: After -EAGAIN, where to go on
+ * @collect: Pages that are to be replaced are only unmapped, all of a node's by one
+ *           call; another pass maps what takes their place
+ * @replaced: The first of them, or NO_IOVA
  * @way: Where it is in the guest's tables, to be remembered; or NULL
+ * @batch: Empty when others may have map_lock, and at the end of its node
  */
 struct merge {
 	struct kviommu_domain *domain;
@@ -350,7 +395,10 @@ struct merge {
 	unsigned int failed;
 	unsigned int slice;
 	u64 next;
+	bool collect;
+	u64 replaced;
 	struct kviommu_walk *way;
+	struct batch batch;
 };
 
 static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
@@ -363,6 +411,164 @@ static void merge_error(struct merge *m, u64 iova, int err, u8 reason)
 		kviommu_device_fault(m->domain, iova, reason);
 }
 
+/* A leaf was to be mapped: @ret says what became of that. */
+static int merge_mapped(struct merge *m, u64 *slot, u64 want, u64 iova,
+			bool again, int ret)
+{
+	struct kviommu_frontend *fe = m->domain->unit->fe;
+
+	if (!ret) {
+		*slot |= SLOT_MAPPED;
+		return 0;
+	}
+	if (ret == -EINTR || ret == -EAGAIN) {
+		*slot = again ? want : 0;
+		m->next = iova;
+		return ret;
+	}
+	m->failed += again;
+	/*
+	 * No fault for what is not memory: the guest may map registers of
+	 * other devices, which only a request to them shows not to work.
+	 */
+	merge_error(m, iova, ret,
+		    again || ret == -ENOENT || ret == -EPERM ? 0 :
+		    want & KVIOMMU_WRITE ? fe->fault_write : fe->fault_read);
+	return 0;
+}
+
+static void unmap_batch(struct kviommu_domain *domain, const struct batch *b)
+{
+	bool gone = unmap_range(domain, b->iova, (u64)b->nr << PAGE_SHIFT);
+	unsigned int i;
+
+	for (i = 0; i < b->nr; i++) {
+		if (gone)
+			kviommu_domain_release(domain, slot_gfn(b->slots[i]), 1);
+		b->slots[i] = 0;
+	}
+	kviommu_count(domain->unit, unmaps, b->nr);
+	kviommu_count(domain->unit, mapped, -(u64)b->nr);
+}
+
+/* If it does not work with all at once, then one by one. */
+static int map_batch(struct merge *m, const struct batch *b)
+{
+	struct run run = { .iova = b->iova, .pfn = b->pfn, .nr = b->nr };
+	struct kviommu_domain *domain = m->domain;
+	u64 iova = b->iova;
+	unsigned int i;
+	int ret;
+
+	ret = map_run(domain, &run, 1, b->prot);
+	if (likely(!ret)) {
+		for (i = 0; i < b->nr; i++, iova += PAGE_SIZE) {
+			trace_kviommu_map(domain->unit->id, domain->did, iova,
+					  slot_gfn(b->slots[i]), 1, b->prot);
+			b->slots[i] |= SLOT_MAPPED;
+		}
+		note_mapped(domain, b->iova, (u64)b->nr << PAGE_SHIFT);
+		kviommu_count(domain->unit, maps, b->nr);
+		return 0;
+	}
+	kviommu_count(domain->unit, mapped, -(u64)b->nr);
+	for (i = 0; i < b->nr; i++)
+		kviommu_domain_release(domain, slot_gfn(b->slots[i]), 1);
+	if (b->nr == 1)
+		return merge_mapped(m, b->slots, *b->slots, iova, false, ret);
+	ret = 0;
+	for (i = 0; i < b->nr && !ret; i++, iova += PAGE_SIZE)
+		ret = merge_mapped(m, b->slots + i, b->slots[i], iova, false,
+				   map_leaf(domain, b->slots[i], iova, 1));
+	/* Those that are left are for the next step. */
+	for (; i < b->nr; i++)
+		b->slots[i] = 0;
+	return ret;
+}
+
+/* Return: 0, or -EAGAIN or -EINTR if some are left, from m->next on. */
+static int end_batch(struct merge *m)
+{
+	struct batch b = m->batch;
+
+	if (!b.nr)
+		return 0;
+	m->batch.nr = 0;
+	if (b.prot)
+		return map_batch(m, &b);
+	unmap_batch(m->domain, &b);
+	return 0;
+}
+
+/* Let the batch be one that the page at @iova can join. Return: as end_batch(). */
+static int begin_batch(struct merge *m, u64 *slot, u64 iova, unsigned int prot)
+{
+	struct batch *b = &m->batch;
+	int ret = 0;
+
+	if (b->nr && (b->prot != prot || b->slots + b->nr != slot ||
+		      (prot && b->nr >= (m->domain->splits ? MAX_BATCH : 1))))
+		ret = end_batch(m);
+	if (!b->nr) {
+		b->prot = prot;
+		b->slots = slot;
+		b->iova = iova;
+	}
+	return ret;
+}
+
+static int batch_unmap(struct merge *m, u64 *slot, u64 iova)
+{
+	struct kviommu_domain *domain = m->domain;
+	int ret = begin_batch(m, slot, iova, 0);
+
+	if (ret)
+		return ret;
+	trace_kviommu_unmap(domain->unit->id, domain->did, iova, PAGE_SIZE);
+	/* Before it may be flushed */
+	if (slot_stale(*slot)) {
+		kviommu_stale_dropped(domain->unit);
+		*slot &= ~SLOT_STALE;
+	}
+	m->batch.nr++;
+	return 0;
+}
+
+/* What was there is unmapped. */
+static int batch_map(struct merge *m, u64 *slot, u64 want, u64 iova)
+{
+	struct kviommu_unit *unit = m->domain->unit;
+	unsigned int prot = want & SLOT_PROT;
+	struct batch *b = &m->batch;
+	int ret, err;
+	u64 pfn;
+
+	*slot = 0;
+	ret = begin_batch(m, slot, iova, prot);
+	if (ret)
+		return ret;
+	ret = check_limits(m->domain, iova, 1);
+	if (!ret)
+		ret = get_frame(unit, slot_gfn(want), prot | KVIOMMU_READ, &pfn);
+	if (ret || (b->nr && pfn != b->pfn + b->nr)) {
+		err = end_batch(m);
+		if (err && !ret)
+			kviommu_pin_put(unit, slot_gfn(want));
+		if (err)
+			return err;
+		*slot = want;
+		if (ret)
+			return merge_mapped(m, slot, want, iova, false, ret);
+		/* There is none now. */
+		begin_batch(m, slot, iova, prot);
+	}
+	*slot = want;
+	if (!b->nr++)
+		b->pfn = pfn;
+	kviommu_count(unit, mapped, 1);
+	return 0;
+}
+
 /*
  * All before @next is done. Let others have map_lock: memory may be revoked
  * meanwhile, so tables and SLOT_MAPPED have to be looked at anew; nodes are
@@ -373,6 +579,9 @@ static noinline int merge_pause(struct merge *m, u64 next)
 	struct kviommu_unit *unit = m->domain->unit;
 	int ret;
 
+	ret = end_batch(m);
+	if (ret)
+		return ret;
 	m->slice = 0;
 	/* Tables of the way may be gone. */
 	m->way = NULL;
@@ -420,16 +629,22 @@ static int drop_node(struct merge *m, struct kviommu_node *node, u64 base,
 			return ret;
 		slot = node->slots[i];
 		child = slot_node(slot);
+		if (slot_mapped(slot))
+			m->slice += level_size(level) >> PAGE_SHIFT;
+		if (level == 1 && slot_mapped(slot)) {
+			/* It cannot fail: all of the batch is to be unmapped. */
+			batch_unmap(m, &node->slots[i], iova);
+			continue;
+		}
 		ret = child ? drop_node(m, child, iova, level - 1) :
 			      too_large(m, slot, level);
 		if (ret)
 			return ret;
 		if (!child)
 			unmap_leaf(m->domain, slot, iova, level);
-		if (slot_mapped(slot))
-			m->slice += level_size(level) >> PAGE_SHIFT;
 		node->slots[i] = 0;
 	}
+	end_batch(m);
 	node_free(m->domain, node);
 	return 0;
 }
@@ -465,10 +680,10 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 			u64 iova, unsigned int level)
 {
 	unsigned int i;
-	int ret;
+	int ret = 0;
 
 	node_drop_table(m->domain, node);
-	for (i = 0; i < ENTRIES; i++) {
+	for (i = 0; i < ENTRIES && !ret; i++) {
 		u64 piece = leaf_piece(want, i, level);
 
 		/*
@@ -483,10 +698,8 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 				 iova - level_size(level), level);
 		if (!ret)
 			ret = merge_yield(m, iova);
-		if (ret)
-			return ret;
 	}
-	return 0;
+	return end_batch(m) ?: ret;
 }
 
 /* A leaf of which the host reserves a part: its pieces can be mapped. */
@@ -529,7 +742,6 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		      unsigned int level)
 {
 	struct kviommu_node *node = slot_node(*slot);
-	struct kviommu_frontend *fe = m->domain->unit->fe;
 	bool again, told;
 	int reserved, ret;
 
@@ -567,31 +779,26 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		return ret;
 	}
 	m->slice += level_size(level) >> PAGE_SHIFT;
+	if (level == 1 && slot_mapped(*slot)) {
+		ret = batch_unmap(m, slot, iova);
+		if (ret || !want)
+			return ret;
+		if (m->collect) {
+			m->replaced = min(m->replaced, iova);
+			return 0;
+		}
+		end_batch(m);
+	}
 	unmap_leaf(m->domain, *slot, iova, level);
+	if (level == 1 && want && !again && !reserved)
+		return batch_map(m, slot, want, iova);
 	*slot = want;
 	if (!want)
 		return 0;
 	if (reserved > 0)
 		return merge_around(m, slot, want, iova, level, told);
-	ret = reserved ?: map_leaf(m->domain, want, iova, level);
-	if (!ret) {
-		*slot |= SLOT_MAPPED;
-		return 0;
-	}
-	if (ret == -EINTR || ret == -EAGAIN) {
-		*slot = again ? want : 0;
-		m->next = iova;
-		return ret;
-	}
-	m->failed += again;
-	/*
-	 * No fault for what is not memory: the guest may map registers of
-	 * other devices, which only a request to them shows not to work.
-	 */
-	merge_error(m, iova, ret,
-		    again || ret == -ENOENT || ret == -EPERM ? 0 :
-		    want & KVIOMMU_WRITE ? fe->fault_write : fe->fault_read);
-	return 0;
+	return merge_mapped(m, slot, want, iova, again, reserved ?:
+			    map_leaf(m->domain, want, iova, level));
 }
 
 /*
@@ -693,7 +900,7 @@ static int merge_invalid(struct merge *m, u64 *slot, u64 iova,
 
 	if (*slot == SLOT_INVALID)
 		return 0;
-	ret = merge_leaf(m, slot, 0, iova, level);
+	ret = merge_leaf(m, slot, 0, iova, level) ?: end_batch(m);
 	if (ret)
 		return ret;
 	unmap_leaf(m->domain, *slot, iova, level);
@@ -753,6 +960,7 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 {
 	unsigned int shift = level_shift(level);
 	unsigned int i = 0, end = ENTRIES - 1;
+	u64 replaced;
 	int ret = 0;
 
 	if (level == 1 && m->way && node->table) {
@@ -765,13 +973,25 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 		i = (m->first - base) >> shift;
 	if ((m->last - base) >> shift < end)
 		end = (m->last - base) >> shift;
-	for (; i <= end && !ret; i++) {
-		u64 iova = base + ((u64)i << shift);
+	m->collect = level == 1;
+	for (;;) {
+		for (; i <= end && !ret; i++) {
+			u64 iova = base + ((u64)i << shift);
 
-		ret = merge_entry(m, node, i, iova, level, prot);
-		if (!ret)
-			ret = merge_yield(m, iova + level_size(level));
+			ret = merge_entry(m, node, i, iova, level, prot);
+			if (!ret)
+				ret = merge_yield(m, iova + level_size(level));
+		}
+		/* What that leaves comes before m->next. */
+		ret = end_batch(m) ?: ret;
+		replaced = m->replaced;
+		m->replaced = NO_IOVA;
+		m->collect = false;
+		if (ret || replaced == NO_IOVA)
+			break;
+		i = (replaced - base) >> shift;
 	}
+	m->next = min(m->next, replaced);
 	return ret;
 }
 
@@ -799,6 +1019,7 @@ int kviommu_merge(struct kviommu_domain *domain, struct kviommu_range *range,
 		.last = min3(range->last, level_size(domain->levels + 1) - 1,
 			     (1ULL << domain->unit->aw_bits) - 1),
 		.refresh = refresh,
+		.replaced = NO_IOVA,
 	};
 	struct kviommu_walk *walk, way;
 	bool again;
@@ -856,7 +1077,7 @@ static void revoke_node(struct kviommu_domain *domain,
 		u64 iova = base + ((u64)i << level_shift(level));
 		u64 slot = node->slots[i];
 		struct kviommu_node *child = slot_node(slot);
-		u64 gfn = (slot & SLOT_ADDR) >> PAGE_SHIFT;
+		u64 gfn = slot_gfn(slot);
 
 		if (child) {
 			revoke_node(domain, child, iova, level - 1, first, last);

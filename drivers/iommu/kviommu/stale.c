@@ -123,7 +123,7 @@ static void take_down(struct kviommu_unit *unit, u32 n, u64 before)
  * At the limit it takes the place of others. These are to be flushed before the
  * guest hears of it.
  *
- * Context: under map_lock, may sleep.
+ * Context: under unit->lock and map_lock, may sleep.
  * Return: a tag, of which kviommu_merge_end_stale() gets the lowest bits; -1 if it
  * is not to be kept.
  */
@@ -140,10 +140,12 @@ int kviommu_stale_keep(struct kviommu_domain *domain, u64 iova)
 		take_down(unit, BATCH, U64_MAX);
 	i = stale->head++ & (stale->size - 1);
 	stale->ring[i] = (struct kviommu_stale_entry){
-		domain->serial, iova, ktime_get_ns()
+		domain->serial, iova, unit->step_ns
 	};
+	/* Those that follow are younger. */
+	if (!stale->kept)
+		kviommu_unit_wake(unit, unit->policy.stale_us);
 	WRITE_ONCE(stale->kept, stale->kept + 1);
-	kviommu_unit_wake(unit, unit->policy.stale_us);
 	trace_kviommu_stale(unit->id, domain->did, iova, true);
 	return i;
 }

@@ -33,6 +33,7 @@ static DEFINE_IDA(unit_ids);
 /* Time begins for one piece of work. */
 static void begin_step(struct kviommu_unit *unit)
 {
+	unit->step_ns = ktime_get_ns();
 	unit->deadline = jiffies + (unit->in_poller ? 1 : STEP_TIME);
 }
 
@@ -50,11 +51,10 @@ static bool unit_step(struct kviommu_unit *unit)
 
 	if (READ_ONCE(unit->closing) || !fe->ops->pending(fe))
 		return false;
-	if (!unit->busy_since)
-		unit->busy_since = ktime_get_ns();
 	begin_step(unit);
-	fe->ops->run(fe);
-	if (fe->ops->pending(fe))
+	if (!unit->busy_since)
+		unit->busy_since = unit->step_ns;
+	if (fe->ops->run(fe))
 		return true;
 	count_latency(unit, ktime_get_ns() - unit->busy_since);
 	unit->busy_since = 0;

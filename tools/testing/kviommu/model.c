@@ -729,6 +729,11 @@ void kviommu_vfio_put(struct kviommu_vfio *v)
 	v->vdev->refs--;
 }
 
+bool kviommu_vfio_domain_splits(struct iommu_domain *domain)
+{
+	return to_hw(domain)->iommu != 1;
+}
+
 bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v)
 {
 	return v->group->iommu == 1;

@@ -103,6 +103,7 @@ int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 		     const struct kviommu_access *a);
 void kviommu_vfio_put(struct kviommu_vfio *v);
 struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v);
+bool kviommu_vfio_domain_splits(struct iommu_domain *domain);
 bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v);
 const void *kviommu_vfio_iommu(struct kviommu_vfio *v);
 

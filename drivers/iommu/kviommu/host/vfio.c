@@ -162,6 +162,45 @@ struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v)
 }
 ALLOW_ERROR_INJECTION(kviommu_vfio_alloc_domain, ERRNO);
 
+/**
+ * kviommu_vfio_domain_splits() - See if pages that were mapped at once can be
+ *				  unmapped one by one
+ * @domain: A domain without translations, to which nothing is attached
+ *
+ * iommu_unmap() does not promise that. Drivers with page tables can do it as long as
+ * they made no larger page of them, which between 4 KiB and 2 MiB the domain says;
+ * others keep what they were given as it was.
+ *
+ * Context: process context, may sleep.
+ * Return: true if so, for fewer pages than make 2 MiB.
+ */
+bool kviommu_vfio_domain_splits(struct iommu_domain *domain)
+{
+	unsigned long iova = ALIGN(domain->geometry.aperture_start, SZ_8K);
+	struct page *pages;
+	phys_addr_t phys;
+	bool splits = false;
+	size_t left;
+
+	if (!domain->pgsize_bitmap || domain->pgsize_bitmap & (SZ_2M - SZ_8K))
+		return false;
+	pages = alloc_pages(GFP_KERNEL_ACCOUNT | __GFP_NOWARN, 1);
+	if (!pages)
+		return false;
+	phys = page_to_phys(pages);
+	if (iommu_map(domain, iova, phys, SZ_8K, IOMMU_READ | IOMMU_CACHE,
+		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN))
+		goto free;
+	left = SZ_8K - iommu_unmap(domain, iova, SZ_4K);
+	splits = left == SZ_4K &&
+		 iommu_iova_to_phys(domain, iova + SZ_4K) == phys + SZ_4K;
+	if (left)
+		iommu_unmap(domain, iova + SZ_8K - left, left);
+free:
+	__free_pages(pages, 1);
+	return splits;
+}
+
 static noinline int attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
 {
 	int ret = -EBUSY;

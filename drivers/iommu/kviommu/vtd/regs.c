@@ -385,14 +385,17 @@ static bool vtd_pending(struct kviommu_frontend *fe)
 	       vtd_queue_pending(vtd);
 }
 
-static void vtd_run(struct kviommu_frontend *fe)
+static bool vtd_run(struct kviommu_frontend *fe)
 {
 	struct vtd *vtd = to_vtd(fe);
 
 	if (vtd->te_changed && !te_run(vtd))
-		return;
-	if (vtd_inval_run(vtd) && vtd_queue_pending(vtd))
+		return true;
+	if (!vtd_inval_run(vtd))
+		return true;
+	if (vtd_queue_pending(vtd))
 		vtd_queue_run(vtd);
+	return vtd_queue_pending(vtd);
 }
 
 static u64 vtd_cap(const struct vtd *vtd, unsigned int aw_bits)

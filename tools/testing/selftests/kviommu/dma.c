@@ -4,9 +4,15 @@
  * judged by memory contents; the faults of the physical IOMMU in the host's
  * log are those that the tests mean to provoke.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "require.h"
@@ -480,6 +486,137 @@ TEST_F_TIMEOUT(dma, huge_1g, 400)
 	for (i = 0; i < ARRAY_SIZE(at); i++)
 		EXPECT_EQ(DMA_BLOCKED, dma_write_to(&self->u, 0, iova + at[i],
 						    mem + at[i], DMA_LEN));
+}
+
+/*
+ * 2 MiB that the host may have in one piece, mapped as pages by one invalidation: they
+ * come together, and go and change one by one.
+ */
+TEST_F_TIMEOUT(dma, pages_at_once, 60)
+{
+	const __u64 iova = 0x40000000, n = SZ_2M / PAGE_SIZE;
+	const __u64 at[] = { 0, 1, 254, 255, 256, 257, n - 1 };
+	struct kviommu_stats a, b;
+	unsigned int i;
+	__u8 *mem;
+
+	mem = mmap(NULL, 3 * SZ_2M, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	mem = (void *)(((unsigned long)mem + SZ_2M - 1) & -SZ_2M);
+	madvise(mem, 2 * SZ_2M, MADV_HUGEPAGE);
+	ASSERT_EQ(0, vm_set_slot(&self->u.vm, VM_SLOT_HIGH, GPA_HIGH, mem, 2 * SZ_2M, 0));
+	ASSERT_EQ(0, ioas_map(self->u.iommufd, self->u.ioas, GPA_HIGH, mem,
+			      2 * SZ_2M, IOAS_RW));
+	a = unit_stats(&self->u);
+	RUN(g_map, 0, iova, GPA_HIGH, n, MAP_RW);
+	b = unit_stats(&self->u);
+	EXPECT_EQ(n, MAPS(b) - MAPS(a));
+	EXPECT_EQ(n, b.out_mapped - a.out_mapped);
+#define REACHES(i, m)							\
+	dma_write_to(&self->u, 0, iova + (i) * PAGE_SIZE, mem + (m) * PAGE_SIZE, DMA_LEN)
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		EXPECT_EQ(DMA_REACHED, REACHES(at[i], at[i]));
+	/* One of them goes. */
+	RUN(g_unmap, 0, iova + 255 * PAGE_SIZE, 1, 0);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		EXPECT_EQ(at[i] == 255 ? DMA_BLOCKED : DMA_REACHED,
+			  REACHES(at[i], at[i]));
+	EXPECT_EQ(n - 1, unit_stats(&self->u).out_mapped - a.out_mapped);
+	/* And comes back, among some that change in the same step */
+	RUN(g_map, 0, iova + 254 * PAGE_SIZE, GPA_HIGH + SZ_2M, 3, MAP_RW);
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		bool changed = at[i] >= 254 && at[i] <= 256;
+
+		EXPECT_EQ(changed ? DMA_BLOCKED : DMA_REACHED, REACHES(at[i], at[i]));
+		if (changed)
+			EXPECT_EQ(DMA_REACHED, REACHES(at[i], at[i] - 254 + n));
+	}
+	/* Every second one, then the rest */
+	for (i = 0; i < n; i += 2)
+		RUN(g_unmap_quiet, 0, iova + i * PAGE_SIZE, 1, 0);
+	RUN(g_flush_pages, 0, iova, 9);
+	EXPECT_EQ(DMA_BLOCKED, REACHES(0, 0));
+	EXPECT_EQ(DMA_REACHED, REACHES(1, 1));
+	EXPECT_EQ(n / 2, unit_stats(&self->u).out_mapped - a.out_mapped);
+	RUN(g_unmap, 0, iova, n, 0);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		EXPECT_EQ(DMA_BLOCKED, REACHES(at[i], at[i]));
+	b = unit_stats(&self->u);
+	EXPECT_EQ(a.out_mapped, b.out_mapped);
+	EXPECT_EQ(0, b.out_errors);
+#undef REACHES
+}
+
+#define TRACE "/sys/kernel/tracing/instances/kviommu-dma/"
+
+static void trace_put(const char *name, const char *text)
+{
+	int fd = open(name, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	REQUIRE(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+/* How often a word stands in the trace */
+static unsigned int trace_count(const char *word)
+{
+	FILE *f = fopen(TRACE "trace", "r");
+	char line[1024];
+	unsigned int n = 0;
+
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, word))
+			n++;
+	fclose(f);
+	return n;
+}
+
+/* How many pieces of the host's memory the n pages of the guest at gpa are */
+static unsigned int pieces(struct unit *u, __u64 gpa, unsigned int n)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	unsigned long va = (unsigned long)vm_hva(&u->vm, gpa);
+	__u64 entry, last = 0;
+	unsigned int i, count = 0;
+
+	REQUIRE(fd >= 0);
+	for (i = 0; i < n; i++, va += PAGE_SIZE) {
+		REQUIRE(pread(fd, &entry, 8, va / PAGE_SIZE * 8) == 8);
+		/* The frame's number; it is pinned */
+		entry &= BIT(55) - 1;
+		REQUIRE(entry);
+		count += entry != last + 1;
+		last = entry;
+	}
+	close(fd);
+	return count;
+}
+
+/* Pages that come, change and go together cost the host few calls. */
+TEST_F(dma, few_calls)
+{
+	const __u64 iova = 0x40000000, n = 64;
+	unsigned int maps;
+
+	memset(vm_hva(&self->u.vm, HUGE(1)), 1, 2 * SZ_2M);
+	REQUIRE(!mkdir(TRACE, 0700));
+	trace_put(TRACE "events/iommu/map/enable", "1");
+	trace_put(TRACE "events/iommu/unmap/enable", "1");
+	RUN(g_map, 0, iova, HUGE(1), n, MAP_RW);
+	/* Hosts of 57 bits do not let go of a part of what came at once. */
+	maps = MAX_BITS > 48 ? n : pieces(&self->u, HUGE(1), n);
+	EXPECT_EQ(maps, trace_count(" map: IOMMU"));
+	RUN(g_map, 0, iova, HUGE(2), n, MAP_RW);
+	EXPECT_EQ(1, trace_count(" unmap: IOMMU"));
+	RUN(g_unmap, 0, iova, n, 0);
+	unit_wait_stale(&self->u);
+	/* Those that are kept have ends of their own. */
+	EXPECT_EQ(variant->config.strategy == KVIOMMU_STRATEGY_OPTIMISTIC ? 1 + n : 2,
+		  trace_count(" unmap: IOMMU"));
+	trace_put(TRACE "events/iommu/enable", "0");
+	REQUIRE(!rmdir(TRACE));
 }
 
 TEST_F(dma, invalidations)
