@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * pairs trap|sidecore|adaptive N: a guest of the selftests' VMM maps and unmaps a page N times, and
- * marks where each begins for plugin.c. Leaves the host's symbols in ./symbols, and
- * prints how long a pair took.
+ * pairs trap|sidecore|adaptive N PAGES: a guest of the selftests' VMM maps and unmaps so
+ * many pages, at once, N times, and marks where each begins for plugin.c. Leaves the
+ * host's symbols in ./symbols, and prints how long a pair took.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +17,13 @@
 
 #define MARK(n)	({ asm volatile("nopl 0x6b766d00+%c0(%%rax)" : : "i" (n) : "memory"); })
 
-static __u64 g_pairs(struct guest *g, __u64 n)
+static __u64 g_pairs(struct guest *g, __u64 n, __u64 pages)
 {
 	for (; n; n--) {
 		MARK(1);
-		g_map(g, 0, IOVA, PAGE(0), 1, MAP_RW);
+		g_map(g, 0, IOVA, PAGE(0), pages, MAP_RW);
 		MARK(2);
-		g_unmap(g, 0, IOVA, 1, 0);
+		g_unmap(g, 0, IOVA, pages, 0);
 		MARK(0);
 	}
 	return 0;
@@ -51,13 +51,13 @@ static double now(void)
 
 int main(int argc, char **argv)
 {
-	unsigned long n;
+	unsigned long n, pages;
 	double begin;
 	struct unit_config config = { .mode = UNIT_MODE_TRAP };
 	struct unit u;
 
-	if (argc != 3)
-		FATAL("pairs trap|sidecore|adaptive N");
+	if (argc != 4)
+		FATAL("pairs trap|sidecore|adaptive N PAGES");
 	if (!strcmp(argv[1], "sidecore"))
 		config.mode = UNIT_MODE_SIDECORE;
 	if (!strcmp(argv[1], "adaptive"))
@@ -68,8 +68,9 @@ int main(int argc, char **argv)
 	unit_poll(&u);
 	save_symbols();
 	n = strtoul(argv[2], NULL, 0);
+	pages = strtoul(argv[3], NULL, 0);
 	begin = now();
-	guest_run(&u.vm, g_pairs, n);
+	guest_run(&u.vm, g_pairs, n, pages);
 	printf("%s: %.0f ns\n", argv[1], (now() - begin) / n);
 	unit_close(&u);
 	return 0;

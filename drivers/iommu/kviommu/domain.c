@@ -32,7 +32,6 @@ void kviommu_unit_flush(struct kviommu_unit *unit)
 {
 	struct kviommu_domain *domain;
 	unsigned int i;
-	u64 n;
 
 	lockdep_assert_held(&unit->map_lock);
 
@@ -45,13 +44,9 @@ void kviommu_unit_flush(struct kviommu_unit *unit)
 		gather_init(domain);
 		kviommu_count(unit, syncs, 1);
 	}
-	for (i = 0; i < unit->nr_release; i++) {
-		for (n = 0; n < unit->release[i].nr; n++) {
-			kviommu_pin_put(unit, unit->release[i].gfn + n);
-			if (n % SZ_1K == SZ_1K - 1)
-				cond_resched();
-		}
-	}
+	for (i = 0; i < unit->nr_release; i++)
+		kviommu_pin_put_range(unit, unit->release[i].gfn,
+				      unit->release[i].nr);
 	WRITE_ONCE(unit->nr_release, 0);
 	unit->frames = 0;
 	kviommu_stale_flushed(unit);

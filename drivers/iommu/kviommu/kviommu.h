@@ -462,7 +462,7 @@ struct kviommu_leaf {
 int kviommu_map_lock(struct kviommu_unit *unit);
 int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 		    u64 *pfn);
-void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn);
+void kviommu_pin_put_range(struct kviommu_unit *unit, u64 gfn, u64 nr);
 bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last);
 int kviommu_pin_release(struct kviommu_unit *unit, struct kviommu_range *range,
 			u64 *in_use);
@@ -471,6 +471,11 @@ void kviommu_pin_tidy(struct kviommu_unit *unit);
 int kviommu_pin_start(struct kviommu_unit *unit);
 void kviommu_pin_stop(struct kviommu_unit *unit);
 u64 kviommu_pin_bytes(const struct kviommu_unit *unit);
+
+static inline void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn)
+{
+	kviommu_pin_put_range(unit, gfn, 1);
+}
 
 /* domain.c, merge.c */
 

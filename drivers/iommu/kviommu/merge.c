@@ -116,11 +116,13 @@ free:
 }
 
 /* As kviommu_pin_get(). At a limit, what waits for a flush makes room. */
-static int get_frame(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
-		     u64 *pfn)
+static inline int get_frame(struct kviommu_unit *unit, u64 gfn,
+			    unsigned int prot, u64 *pfn)
 {
 	int ret = kviommu_pin_get(unit, gfn, prot, pfn);
 
+	if (likely(!ret))
+		return 0;
 	if ((ret != -ENOMEM && ret != -EDQUOT && ret != -EOVERFLOW) ||
 	    !kviommu_stale_end(unit))
 		return ret;
@@ -263,7 +265,7 @@ static noinline int map_run(struct kviommu_domain *domain,
 ALLOW_ERROR_INJECTION(map_run, ERRNO);
 
 /* May @nr more pages be mapped? */
-static int check_limits(struct kviommu_domain *domain, u64 iova, u64 nr)
+static inline int check_limits(struct kviommu_domain *domain, u64 iova, u64 nr)
 {
 	struct kviommu_unit *unit = domain->unit;
 
@@ -379,6 +381,7 @@ struct batch {
  * @failed: How many pages could not be, again
  * @slice: Work done since map_lock was taken: entries and pages
  * @next: After -EAGAIN, where to go on
+ * @unreserved: The host reserves none of the node's addresses
  * @collect: Pages that are to be replaced are only unmapped, all of a node's by one
  *           call; another pass maps what takes their place
  * @replaced: The first of them, or NO_IOVA
@@ -395,6 +398,7 @@ struct merge {
 	unsigned int failed;
 	unsigned int slice;
 	u64 next;
+	bool unreserved;
 	bool collect;
 	u64 replaced;
 	struct kviommu_walk *way;
@@ -501,19 +505,21 @@ static int end_batch(struct merge *m)
 }
 
 /* Let the batch be one that the page at @iova can join. Return: as end_batch(). */
-static int begin_batch(struct merge *m, u64 *slot, u64 iova, unsigned int prot)
+static inline int begin_batch(struct merge *m, u64 *slot, u64 iova,
+			      unsigned int prot)
 {
 	struct batch *b = &m->batch;
 	int ret = 0;
 
-	if (b->nr && (b->prot != prot || b->slots + b->nr != slot ||
-		      (prot && b->nr >= (m->domain->splits ? MAX_BATCH : 1))))
+	if (b->nr) {
+		if (b->prot == prot && b->slots + b->nr == slot &&
+		    (!prot || b->nr < (m->domain->splits ? MAX_BATCH : 1)))
+			return 0;
 		ret = end_batch(m);
-	if (!b->nr) {
-		b->prot = prot;
-		b->slots = slot;
-		b->iova = iova;
 	}
+	b->prot = prot;
+	b->slots = slot;
+	b->iova = iova;
 	return ret;
 }
 
@@ -723,6 +729,8 @@ static bool merge_stale(struct merge *m, u64 *slot, u64 want, u64 iova)
 {
 	int tag;
 
+	if (!m->domain->unit->stale.size)
+		return false;
 	if (!want && !slot_stale(*slot)) {
 		tag = kviommu_stale_keep(m->domain, iova);
 		if (tag < 0)
@@ -738,6 +746,46 @@ static bool merge_stale(struct merge *m, u64 *slot, u64 want, u64 iova)
 	return !want;
 }
 
+/* A leaf of 4 KiB. */
+static int merge_page(struct merge *m, u64 *slot, u64 want, u64 iova)
+{
+	int ret, reserved;
+	bool again;
+
+	if (*slot == (want ? want | SLOT_MAPPED : 0))
+		return 0;
+	if (slot_mapped(*slot)) {
+		if (merge_stale(m, slot, want, iova))
+			return 0;
+		m->slice++;
+		ret = batch_unmap(m, slot, iova);
+		if (ret || !want)
+			return ret;
+		if (m->collect) {
+			m->replaced = min(m->replaced, iova);
+			return 0;
+		}
+		end_batch(m);
+	}
+	/*
+	 * What could not be mapped is tried again, but not much of it: the
+	 * guest may ask for it as often as it likes.
+	 */
+	again = *slot == want;
+	if (again && !m->refresh && m->failed >= MAX_FAILED)
+		return 0;
+	m->slice++;
+	*slot = want;
+	if (!want)
+		return 0;
+	reserved = m->unreserved ? 0 :
+		   kviommu_domain_reserved(m->domain, iova, iova + PAGE_SIZE - 1);
+	if (!again && !reserved)
+		return batch_map(m, slot, want, iova);
+	return merge_mapped(m, slot, want, iova, again, reserved ?:
+			    map_leaf(m->domain, want, iova, 1));
+}
+
 static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		      unsigned int level)
 {
@@ -745,6 +793,8 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	bool again, told;
 	int reserved, ret;
 
+	if (level == 1)
+		return merge_page(m, slot, want, iova);
 	if (*slot == (want ? want | SLOT_MAPPED : 0))
 		return 0;
 	reserved = kviommu_domain_reserved(m->domain, iova,
@@ -763,15 +813,10 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		if (!want)
 			return 0;
 	}
-	if (level == 1 && slot_mapped(*slot) && merge_stale(m, slot, want, iova))
-		return 0;
-	/*
-	 * What could not be mapped is tried again, but not much of it: the
-	 * guest may ask for it as often as it likes.
-	 */
+	/* What could not be mapped is tried again by a refresh. */
 	again = *slot == want;
 	told = (*slot & ~SLOT_SPLIT) == want;
-	if (again && !m->refresh && (level > 1 || m->failed >= MAX_FAILED))
+	if (again && !m->refresh)
 		return 0;
 	ret = too_large(m, *slot | want, reserved > 0 ? 3 : level);
 	if (ret) {
@@ -779,19 +824,7 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		return ret;
 	}
 	m->slice += level_size(level) >> PAGE_SHIFT;
-	if (level == 1 && slot_mapped(*slot)) {
-		ret = batch_unmap(m, slot, iova);
-		if (ret || !want)
-			return ret;
-		if (m->collect) {
-			m->replaced = min(m->replaced, iova);
-			return 0;
-		}
-		end_batch(m);
-	}
 	unmap_leaf(m->domain, *slot, iova, level);
-	if (level == 1 && want && !again && !reserved)
-		return batch_map(m, slot, want, iova);
 	*slot = want;
 	if (!want)
 		return 0;
@@ -973,7 +1006,11 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 		i = (m->first - base) >> shift;
 	if ((m->last - base) >> shift < end)
 		end = (m->last - base) >> shift;
-	m->collect = level == 1;
+	if (level == 1) {
+		m->collect = true;
+		m->unreserved = !kviommu_domain_reserved(m->domain, base,
+							 base + level_size(2) - 1);
+	}
 	for (;;) {
 		for (; i <= end && !ret; i++) {
 			u64 iova = base + ((u64)i << shift);
@@ -991,6 +1028,7 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 			break;
 		i = (replaced - base) >> shift;
 	}
+	m->unreserved = false;
 	m->next = min(m->next, replaced);
 	return ret;
 }

@@ -215,7 +215,8 @@ static u32 stamp(const struct kviommu_pins *pins)
 	       FIELD_PREP(STAMP_TICK, pins->tick & 15);
 }
 
-static void make_idle(struct kviommu_unit *unit, struct pin *p, u64 gfn)
+/* note_idle() has to follow. */
+static void become_idle(struct kviommu_unit *unit, struct pin *p)
 {
 	struct kviommu_pins *pins = &unit->pins;
 
@@ -226,10 +227,21 @@ static void make_idle(struct kviommu_unit *unit, struct pin *p, u64 gfn)
 	pins->newest++;
 	p->idle = 1;
 	p->uses = stamp(pins);
-	mark_idle(pins, gfn >> CHUNK_SHIFT);
 	pins->idle++;
-	if (!pins->ticking)
+}
+
+/* Some pins of a chunk have become idle. */
+static void note_idle(struct kviommu_unit *unit, unsigned long index)
+{
+	mark_idle(&unit->pins, index);
+	if (!unit->pins.ticking)
 		next_tick(unit);
+}
+
+static void make_idle(struct kviommu_unit *unit, struct pin *p, u64 gfn)
+{
+	become_idle(unit, p);
+	note_idle(unit, gfn >> CHUNK_SHIFT);
 }
 
 /* Ask iommufd for one of the rights; a frame not pinned yet becomes so. */
@@ -266,8 +278,23 @@ static int ask(struct kviommu_unit *unit, struct pin *p, u64 gfn, bool write)
 	return 0;
 }
 
-static int pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
-		   u64 *pfn)
+/* Of a pinned frame that can be used once more. */
+static u64 use(struct kviommu_unit *unit, struct pin *p)
+{
+	if (p->idle)
+		end_idle(unit, p);
+	p->uses++;
+	return p->pfn;
+}
+
+static bool knows(const struct pin *p, unsigned int prot)
+{
+	return p->pinned && (!(prot & KVIOMMU_WRITE) || p->writable) &&
+	       (!(prot & KVIOMMU_READ) || p->readable);
+}
+
+static noinline int pin_get(struct kviommu_unit *unit, u64 gfn,
+			    unsigned int prot, u64 *pfn)
 {
 	struct chunk *chunk;
 	struct pin *p;
@@ -291,10 +318,7 @@ static int pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 		return ret;
 	}
 
-	if (p->idle)
-		end_idle(unit, p);
-	p->uses++;
-	*pfn = p->pfn;
+	*pfn = use(unit, p);
 	return 0;
 }
 
@@ -314,12 +338,21 @@ static int pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 		    u64 *pfn)
 {
+	struct chunk *chunk;
+	struct pin *p;
 	int ret;
 
 	lockdep_assert_held(&unit->map_lock);
 
 	if (gfn > ULONG_MAX >> PAGE_SHIFT)
 		return -ENOENT;
+	chunk = chunk_find(unit, gfn);
+	p = chunk ? &chunk->pins[gfn % CHUNK_GFNS] : NULL;
+	if (likely(p && knows(p, prot) && (p->idle || p->uses < MAX_USES))) {
+		kviommu_count(unit, pin_hits, 1);
+		*pfn = use(unit, p);
+		return 0;
+	}
 	for (;;) {
 		ret = pin_get(unit, gfn, prot, pfn);
 		/* At a limit idle pins make room. */
@@ -330,27 +363,40 @@ int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 }
 
 /**
- * kviommu_pin_put() - Use a guest frame no longer
+ * kviommu_pin_put_range() - Use guest frames no longer
  * @unit: The unit
- * @gfn: Guest frame number, of a kviommu_pin_get()
+ * @gfn: Number of the first one
+ * @nr: How many; each is of a kviommu_pin_get()
  *
- * No device may reach the frame through that use any more. The pin stays in
+ * No device may reach the frames through these uses any more. The pins stay in
  * the cache.
  *
  * Context: under map_lock, may sleep.
  */
-void kviommu_pin_put(struct kviommu_unit *unit, u64 gfn)
+void kviommu_pin_put_range(struct kviommu_unit *unit, u64 gfn, u64 nr)
 {
-	struct chunk *chunk = chunk_find(unit, gfn);
-	struct pin *p = &chunk->pins[gfn % CHUNK_GFNS];
-
 	lockdep_assert_held(&unit->map_lock);
 
-	if (--p->uses)
-		return;
-	make_idle(unit, p, gfn);
-	if (unit->pins.idle > unit->policy.max_idle_pins && !unit->in_poller)
-		kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
+	while (nr) {
+		struct pin *p = &chunk_find(unit, gfn)->pins[gfn % CHUNK_GFNS];
+		unsigned long index = gfn >> CHUNK_SHIFT;
+		bool idle = false;
+
+		do {
+			if (!--p->uses) {
+				become_idle(unit, p);
+				idle = true;
+			}
+			p++;
+			gfn++;
+		} while (--nr && gfn % CHUNK_GFNS);
+		if (idle)
+			note_idle(unit, index);
+		if (unit->pins.idle > unit->policy.max_idle_pins && !unit->in_poller)
+			kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
+		if (nr)
+			cond_resched();
+	}
 }
 
 /**
@@ -647,7 +693,7 @@ static void *guest_page(struct kviommu_unit *unit, u64 gfn, bool write)
 	if (!chunk)
 		return NULL;
 	p = &chunk->pins[gfn % CHUNK_GFNS];
-	if (!p->pinned || !(write ? p->writable : p->readable))
+	if (!knows(p, write ? KVIOMMU_WRITE : KVIOMMU_READ))
 		return NULL;
 	kviommu_count(unit, pin_hits, 1);
 	if (p->idle && p->uses != stamp(&unit->pins)) {
