@@ -7,7 +7,7 @@
 # make coverage		what of the module the tests reach
 # make bench		what all of it costs, beside other virtual IOMMUs;
 #			BENCH="-c qemu-intel ..." are options of tools/bench/run
-# make bench-icount	how many instructions a map and an unmap cost the host
+# make bench-icount	how many instructions a map and an unmap cost
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
@@ -60,3 +60,5 @@ bench:
 
 bench-icount:
 	tools/icount/run
+	tools/icount/run -g 16
+	tools/bench/run -i

@@ -86,9 +86,10 @@ void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr)
  * @iova: An address that it translates
  * @level: Level of its entries
  *
- * The host's driver keeps a table, once made, for the life of its domain, even
- * if it is empty: without a limit a guest that wanders through its addresses
- * would collect them.
+ * The host's driver keeps a table, once made, even if it is empty: mostly for the
+ * life of its domain, or until all that it translates is unmapped by one call.
+ * Without a limit a guest that wanders through its addresses would collect them. The
+ * few that kviommu_vfio_domain_splits() may leave are not counted.
  *
  * Context: under map_lock, may sleep.
  * Return: 0, -EDQUOT or -ENOMEM.

@@ -146,6 +146,9 @@ struct kviommu_release {
  * @head: Where the next one comes, modulo @size
  * @tail: The oldest one, modulo @size
  * @kept: How many translations are kept now
+ * @reused: How many were reused, of those whose end decides whether to go on
+ * @ended: How many were not
+ * @pause: How many more are not to be kept
  * @since: Since when there is something to be flushed that the guest takes to
  *         be gone, in ns; 0 if there is nothing
  * @hurry: The guest put something new where there was a translation before, so
@@ -159,6 +162,9 @@ struct kviommu_stale {
 	u32 head;
 	u32 tail;
 	u32 kept;
+	u32 reused;
+	u32 ended;
+	u32 pause;
 	u64 since;
 	bool hurry;
 };

@@ -349,7 +349,10 @@ undo:
 #define MERGE_SLICE	4096
 /* Pages to try again in vain, in one merge */
 #define MAX_FAILED	1024
-/* Pages to map at once: so few that the host makes no large page of them */
+/*
+ * Pages to map at once, or to unmap: so few that the host makes no large page of them,
+ * and does not free their table to need it again soon
+ */
 #define MAX_BATCH	(ENTRIES / 2)
 
 /**
@@ -385,6 +388,7 @@ struct batch {
  * @collect: Pages that are to be replaced are only unmapped, all of a node's by one
  *           call; another pass maps what takes their place
  * @replaced: The first of them, or NO_IOVA
+ * @second: That is the other pass, which tries nothing again
  * @way: Where it is in the guest's tables, to be remembered; or NULL
  * @batch: Empty when others may have map_lock, and at the end of its node
  */
@@ -401,6 +405,7 @@ struct merge {
 	bool unreserved;
 	bool collect;
 	u64 replaced;
+	bool second;
 	struct kviommu_walk *way;
 	struct batch batch;
 };
@@ -513,7 +518,7 @@ static inline int begin_batch(struct merge *m, u64 *slot, u64 iova,
 
 	if (b->nr) {
 		if (b->prot == prot && b->slots + b->nr == slot &&
-		    (!prot || b->nr < (m->domain->splits ? MAX_BATCH : 1)))
+		    b->nr < (!prot || m->domain->splits ? MAX_BATCH : 1))
 			return 0;
 		ret = end_batch(m);
 	}
@@ -732,6 +737,9 @@ static bool merge_stale(struct merge *m, u64 *slot, u64 want, u64 iova)
 	if (!m->domain->unit->stale.size)
 		return false;
 	if (!want && !slot_stale(*slot)) {
+		/* It may flush: not without what was stale and waits. */
+		if (!m->batch.prot)
+			end_batch(m);
 		tag = kviommu_stale_keep(m->domain, iova);
 		if (tag < 0)
 			return false;
@@ -772,7 +780,7 @@ static int merge_page(struct merge *m, u64 *slot, u64 want, u64 iova)
 	 * guest may ask for it as often as it likes.
 	 */
 	again = *slot == want;
-	if (again && !m->refresh && m->failed >= MAX_FAILED)
+	if (again && (m->second || (!m->refresh && m->failed >= MAX_FAILED)))
 		return 0;
 	m->slice++;
 	*slot = want;
@@ -782,6 +790,10 @@ static int merge_page(struct merge *m, u64 *slot, u64 want, u64 iova)
 		   kviommu_domain_reserved(m->domain, iova, iova + PAGE_SIZE - 1);
 	if (!again && !reserved)
 		return batch_map(m, slot, want, iova);
+	/* What is to be unmapped makes room at a limit. */
+	ret = end_batch(m);
+	if (ret)
+		return ret;
 	return merge_mapped(m, slot, want, iova, again, reserved ?:
 			    map_leaf(m->domain, want, iova, 1));
 }
@@ -1026,8 +1038,10 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 		m->collect = false;
 		if (ret || replaced == NO_IOVA)
 			break;
+		m->second = true;
 		i = (replaced - base) >> shift;
 	}
+	m->second = false;
 	m->unreserved = false;
 	m->next = min(m->next, replaced);
 	return ret;

@@ -26,6 +26,14 @@
 #define BATCH	64
 #define RING_MAX	SZ_64K
 
+/*
+ * To keep what the guest does not ask for again costs more than it saves: if of WINDOW
+ * that were kept fewer than ENOUGH are reused, the next PAUSE are not kept.
+ */
+#define WINDOW	1024
+#define ENOUGH	(WINDOW / 8)
+#define PAUSE	(32 * WINDOW)
+
 /**
  * struct kviommu_stale_entry - A translation that was kept
  * @serial: Of its domain
@@ -115,6 +123,20 @@ static void take_down(struct kviommu_unit *unit, u32 n, u64 before)
 	}
 }
 
+static void note_outcome(struct kviommu_stale *stale, bool reused)
+{
+	if (reused)
+		stale->reused++;
+	else
+		stale->ended++;
+	if (stale->reused + stale->ended < WINDOW)
+		return;
+	if (stale->reused < ENOUGH)
+		stale->pause = PAUSE;
+	stale->reused = 0;
+	stale->ended = 0;
+}
+
 /**
  * kviommu_stale_keep() - Keep a translation of 4 KiB that the guest removed
  * @domain: Its domain
@@ -135,6 +157,10 @@ int kviommu_stale_keep(struct kviommu_domain *domain, u64 iova)
 
 	if (!stale->size)
 		return -1;
+	if (stale->pause) {
+		stale->pause--;
+		return -1;
+	}
 	if (stale->kept >= unit->policy.max_stale ||
 	    stale->head - stale->tail == stale->size)
 		take_down(unit, BATCH, U64_MAX);
@@ -165,6 +191,7 @@ void kviommu_stale_dropped(struct kviommu_unit *unit)
 	if (since != U64_MAX)
 		note_since(&unit->stale, since);
 	WRITE_ONCE(unit->stale.kept, unit->stale.kept - 1);
+	note_outcome(&unit->stale, false);
 }
 
 /**
@@ -179,6 +206,7 @@ void kviommu_stale_reuse(struct kviommu_domain *domain, u64 iova)
 	struct kviommu_unit *unit = domain->unit;
 
 	WRITE_ONCE(unit->stale.kept, unit->stale.kept - 1);
+	note_outcome(&unit->stale, true);
 	kviommu_count(unit, reuses, 1);
 	trace_kviommu_stale(unit->id, domain->did, iova, false);
 }

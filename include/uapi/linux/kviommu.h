@@ -432,7 +432,8 @@ enum kviommu_mode {
  * @KVIOMMU_STRATEGY_OPTIMISTIC: When the guest said so: a translation of 4 KiB is
  *                          kept for kviommu_policy.stale_us in the hope that the
  *                          guest asks for the same again, but no more than
- *                          kviommu_policy.max_stale of them
+ *                          kviommu_policy.max_stale of them; none for a while if
+ *                          it seldom does
  *
  * All but the first weaken the protection of the guest from its own devices, for
  * the time and the number of pages that the policy says, and no other. Memory

@@ -392,6 +392,7 @@ void *page_address(const struct page *page)
  * @leaf: For each entry, host address and rights if it is a leaf
  * @was: The leaf that was taken down last
  * @when: In which batch that was
+ * @call: By which call of iommu_map() the leaf came
  * @sub: Tables of the next level
  * @live: Leaves in this table and below
  */
@@ -399,6 +400,7 @@ struct hw_table {
 	u64 leaf[512];
 	u64 was[512];
 	u32 when[512];
+	u32 call[512];
 	struct hw_table *sub[512];
 	u64 live;
 };
@@ -468,6 +470,19 @@ static void hw_free_table(struct hw_table *t)
 	free(t);
 }
 
+/* Of each call of iommu_map() in this run, how many of its pages are mapped */
+static u32 *hw_calls, nr_hw_calls, max_hw_calls;
+
+static u32 hw_new_call(void)
+{
+	if (nr_hw_calls == max_hw_calls) {
+		max_hw_calls = 2 * max_hw_calls + 1024;
+		hw_calls = realloc(hw_calls, max_hw_calls * sizeof(*hw_calls));
+	}
+	hw_calls[nr_hw_calls] = 0;
+	return nr_hw_calls++;
+}
+
 static u64 hw_entry(u64 pfn, unsigned int prot)
 {
 	return PFN_PHYS(pfn) | prot;
@@ -504,7 +519,7 @@ static void hw_check_part(struct hw_domain *d, struct hw_table *t, u64 iova,
 }
 
 static void hw_map(struct hw_domain *d, u64 iova, u64 pfn, unsigned int level,
-		   unsigned int prot)
+		   unsigned int prot, u32 call)
 {
 	u64 i, nr = 1ULL << (hw_shift(level) - PAGE_SHIFT);
 	struct hw_table *t = d->root;
@@ -528,6 +543,8 @@ static void hw_map(struct hw_domain *d, u64 iova, u64 pfn, unsigned int level,
 		hw_free_table(t->sub[n]);
 	t->sub[n] = NULL;
 	t->leaf[n] = hw_entry(pfn, prot);
+	t->call[n] = call;
+	hw_calls[call] += nr;
 	t->live++;
 	for (i = pfn; i < pfn + nr; i++) {
 		/* Only what is pinned, with rights that the IOAS gives. */
@@ -558,7 +575,7 @@ static void hw_add_stale(struct hw_domain *d, u64 iova, u64 pfn, u64 nr)
 }
 
 /* Remove the leaf at @iova of at most @size. Return: its size. */
-static u64 hw_unmap(struct hw_domain *d, u64 iova, u64 size, u64 call)
+static u64 hw_unmap(struct hw_domain *d, u64 iova, u64 size, u64 call, u32 *last)
 {
 	struct hw_table *t = d->root, *path[HW_LEVELS + 1];
 	unsigned int l, n;
@@ -582,6 +599,12 @@ static u64 hw_unmap(struct hw_domain *d, u64 iova, u64 size, u64 call)
 		    FIELD_PREP(HW_CALL, __builtin_ctzll(call) - PAGE_SHIFT);
 	t->when[n] = model_unchecked ? 0 : batch;
 	t->leaf[n] = 0;
+	/* What one call mapped, not all can let go of by several. */
+	if (d->iommu == 1 && t->call[n] != *last) {
+		never(hw_calls[*last]);
+		*last = t->call[n];
+	}
+	hw_calls[t->call[n]] -= nr;
 	for (; l <= HW_LEVELS; l++)
 		path[l]->live--;
 	for (i = pfn; i < pfn + nr; i++) {
@@ -597,6 +620,7 @@ int iommu_map(struct iommu_domain *domain, unsigned long iova,
 	      phys_addr_t paddr, size_t size, int prot, gfp_t gfp)
 {
 	struct hw_domain *d = to_hw(domain);
+	u32 call = hw_new_call();
 	unsigned int level;
 	u64 piece;
 
@@ -614,7 +638,7 @@ int iommu_map(struct iommu_domain *domain, unsigned long iova,
 		}
 		piece = 1ULL << hw_shift(level);
 		model_spend(1);
-		hw_map(d, iova, paddr >> PAGE_SHIFT, level, prot & HW_PROT);
+		hw_map(d, iova, paddr >> PAGE_SHIFT, level, prot & HW_PROT, call);
 	}
 	return 0;
 }
@@ -623,17 +647,19 @@ size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova,
 			size_t size, struct iommu_iotlb_gather *gather)
 {
 	struct hw_domain *d = to_hw(domain);
+	u32 last = hw_new_call();
 	u64 done = 0, n;
 
 	never(!unit->map_lock.held);
 	never(!gather->queued);
 	while (done < size) {
-		n = hw_unmap(d, iova + done, size - done, size);
+		n = hw_unmap(d, iova + done, size - done, size, &last);
 		if (!n)
 			break;
 		model_spend(1);
 		done += n;
 	}
+	never(hw_calls[last]);
 	return done;
 }
 
@@ -1091,6 +1117,7 @@ void model_begin(struct kviommu_unit *u)
 
 	unit = u;
 	budget = MODEL_BUDGET;
+	nr_hw_calls = 0;
 	batch = 1;
 	jiffies = 0;
 	shim_jiffies_step = 0;

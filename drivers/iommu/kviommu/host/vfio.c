@@ -169,34 +169,38 @@ ALLOW_ERROR_INJECTION(kviommu_vfio_alloc_domain, ERRNO);
  *
  * iommu_unmap() does not promise that. Drivers with page tables can do it as long as
  * they made no larger page of them, which between 4 KiB and 2 MiB the domain says;
- * others keep what they were given as it was.
+ * others keep what they were given as it was. (If these have pages of 4 KiB and 2 MiB
+ * alone, a kernel with iommu.debug_pagealloc notices what is done here.)
  *
  * Context: process context, may sleep.
  * Return: true if so, for fewer pages than make 2 MiB.
  */
 bool kviommu_vfio_domain_splits(struct iommu_domain *domain)
 {
+	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	unsigned long iova = ALIGN(domain->geometry.aperture_start, SZ_8K);
 	struct page *pages;
-	phys_addr_t phys;
 	bool splits = false;
-	size_t left;
+	phys_addr_t phys;
+	size_t unmapped;
 
 	if (!domain->pgsize_bitmap || domain->pgsize_bitmap & (SZ_2M - SZ_8K))
 		return false;
-	pages = alloc_pages(GFP_KERNEL_ACCOUNT | __GFP_NOWARN, 1);
+	pages = alloc_pages(gfp, 1);
 	if (!pages)
 		return false;
 	phys = page_to_phys(pages);
-	if (iommu_map(domain, iova, phys, SZ_8K, IOMMU_READ | IOMMU_CACHE,
-		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN))
-		goto free;
-	left = SZ_8K - iommu_unmap(domain, iova, SZ_4K);
-	splits = left == SZ_4K &&
-		 iommu_iova_to_phys(domain, iova + SZ_4K) == phys + SZ_4K;
-	if (left)
-		iommu_unmap(domain, iova + SZ_8K - left, left);
-free:
+	if (!iommu_map(domain, iova, phys, SZ_8K, IOMMU_READ | IOMMU_CACHE, gfp)) {
+		unmapped = iommu_unmap(domain, iova, SZ_4K);
+		splits = unmapped == SZ_4K &&
+			 iommu_iova_to_phys(domain, iova + SZ_4K) == phys + SZ_4K;
+		if (unmapped < SZ_8K)
+			unmapped += iommu_unmap(domain, iova + unmapped,
+						SZ_8K - unmapped);
+		/* Devices will reach them, if that driver does not let go of them. */
+		if (unmapped < SZ_8K)
+			return false;
+	}
 	__free_pages(pages, 1);
 	return splits;
 }

@@ -234,6 +234,40 @@ TEST_F(strategy, reuse)
 	EXPECT_EQ(DMA_REACHED, NOW(IOVA, PAGE(0)));
 }
 
+/* Pages at IOVA and behind it in turns: what is kept is never asked for again. */
+static __u64 in_turns(struct guest *g, __u64 pages, __u64 n)
+{
+	__u64 i;
+
+	for (i = 0; i < n; i++) {
+		g_map(g, 0, SPARE, PAGE(8 + i % 2), pages, MAP_RW);
+		g_unmap(g, 0, SPARE, pages, 0);
+	}
+	return i;
+}
+
+/* A unit that keeps translations in vain stops to do so, for a while. */
+TEST_F_TIMEOUT(strategy, in_vain, 300)
+{
+	struct kviommu_stats a, b;
+
+	RUN(again, 10);
+	a = settled(self);
+	EXPECT_EQ(self->keeps ? 10 : 0, a.out_reuses);
+	RUN(in_turns, 64, 20);
+	a = settled(self);
+	RUN(again, 10);
+	b = settled(self);
+	EXPECT_EQ(0, b.out_reuses - a.out_reuses);
+	RUN(in_turns, 64, 512);
+	a = settled(self);
+	RUN(again, 10);
+	b = settled(self);
+	EXPECT_EQ(self->keeps ? 10 : 0, b.out_reuses - a.out_reuses);
+	EXPECT_EQ(DMA_REACHED, NOW(IOVA, PAGE(0)));
+	EXPECT_EQ(0, b.out_errors);
+}
+
 /* Another page at that address: the old one is out of reach when the guest goes on. */
 TEST_F(strategy, change)
 {
