@@ -21,7 +21,7 @@ static __u64 g_pairs(struct guest *g, __u64 n, __u64 pages)
 {
 	for (; n; n--) {
 		MARK(1);
-		g_map(g, 0, IOVA, PAGE(0), pages, MAP_RW);
+		g_map(g, 0, IOVA, GPA_HIGH, pages, MAP_RW);
 		MARK(2);
 		g_unmap(g, 0, IOVA, pages, 0);
 		MARK(0);
@@ -66,6 +66,8 @@ int main(int argc, char **argv)
 	guest_run(&u.vm, g_enable, true);
 	guest_run(&u.vm, g_unmap, 0, IOVA, 1, 0);
 	unit_poll(&u);
+	/* Pages are as many calls as they are pieces of the host's memory. */
+	unit_high_memory(&u, SZ_2M);
 	save_symbols();
 	n = strtoul(argv[2], NULL, 0);
 	pages = strtoul(argv[3], NULL, 0);

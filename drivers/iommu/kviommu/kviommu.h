@@ -95,7 +95,7 @@ struct kviommu_recent {
 	bool marked;
 };
 
-#define KVIOMMU_NR_RECENT	16
+#define KVIOMMU_RECENT_BITS	6
 
 /**
  * struct kviommu_pins - The pin cache of a unit (pin.c)
@@ -116,7 +116,7 @@ struct kviommu_recent {
  */
 struct kviommu_pins {
 	struct xarray chunks;
-	struct kviommu_recent recent[KVIOMMU_NR_RECENT];
+	struct kviommu_recent recent[1 << KVIOMMU_RECENT_BITS];
 	unsigned long pinned;
 	unsigned long idle;
 	unsigned long newest;

@@ -732,13 +732,14 @@ static int merge_around(struct merge *m, u64 *slot, u64 want, u64 iova,
 /* Can that be done by a mark? */
 static bool merge_stale(struct merge *m, u64 *slot, u64 want, u64 iova)
 {
+	const struct kviommu_stale *stale = &m->domain->unit->stale;
 	int tag;
 
-	if (!m->domain->unit->stale.size)
+	if (!stale->size)
 		return false;
 	if (!want && !slot_stale(*slot)) {
-		/* It may flush: not without what was stale and waits. */
-		if (!m->batch.prot)
+		/* To keep one may flush: not without what was stale and waits. */
+		if (!m->batch.prot && !stale->pause)
 			end_batch(m);
 		tag = kviommu_stale_keep(m->domain, iova);
 		if (tag < 0)
@@ -792,8 +793,10 @@ static int merge_page(struct merge *m, u64 *slot, u64 want, u64 iova)
 		return batch_map(m, slot, want, iova);
 	/* What is to be unmapped makes room at a limit. */
 	ret = end_batch(m);
-	if (ret)
+	if (ret) {
+		*slot = again ? want : 0;
 		return ret;
+	}
 	return merge_mapped(m, slot, want, iova, again, reserved ?:
 			    map_leaf(m->domain, want, iova, 1));
 }

@@ -17,6 +17,7 @@
  */
 #include <linux/atomic.h>
 #include <linux/bitfield.h>
+#include <linux/hash.h>
 #include <linux/jiffies.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
@@ -86,8 +87,7 @@ static struct kviommu_recent *recent_of(struct kviommu_pins *pins,
 					unsigned long index)
 {
 	/* Queue, status and buffers are rarely neighbours. */
-	return &pins->recent[(index ^ index >> 4 ^ index >> 8) %
-			     KVIOMMU_NR_RECENT];
+	return &pins->recent[hash_long(index, KVIOMMU_RECENT_BITS)];
 }
 
 /* What a guest uses it uses again: the queue, the status, a buffer. */

@@ -303,6 +303,9 @@ bool kviommu_stale_end(struct kviommu_unit *unit)
 
 	take_down(unit, U32_MAX, U64_MAX);
 	kviommu_unit_flush(unit);
+	/* This end of theirs says nothing of the guest. */
+	unit->stale.reused = 0;
+	unit->stale.ended = 0;
 	return any;
 }
 

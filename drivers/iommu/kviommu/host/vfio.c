@@ -177,7 +177,7 @@ ALLOW_ERROR_INJECTION(kviommu_vfio_alloc_domain, ERRNO);
  */
 bool kviommu_vfio_domain_splits(struct iommu_domain *domain)
 {
-	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	unsigned long iova = ALIGN(domain->geometry.aperture_start, SZ_8K);
 	struct page *pages;
 	bool splits = false;
@@ -186,7 +186,7 @@ bool kviommu_vfio_domain_splits(struct iommu_domain *domain)
 
 	if (!domain->pgsize_bitmap || domain->pgsize_bitmap & (SZ_2M - SZ_8K))
 		return false;
-	pages = alloc_pages(gfp, 1);
+	pages = alloc_pages(gfp | __GFP_ZERO, 1);
 	if (!pages)
 		return false;
 	phys = page_to_phys(pages);

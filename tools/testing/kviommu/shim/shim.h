@@ -91,6 +91,8 @@ bool shim_should_fail(void);
 #define SZ_1M			0x00100000
 #define SZ_256M			0x10000000
 
+/* A poor one: so that some are the same */
+#define hash_long(x, bits)	((x) & ((1UL << (bits)) - 1))
 #define fls64(x)	((x) ? 64 - __builtin_clzll(x) : 0)
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define check_add_overflow(a, b, d)	__builtin_add_overflow(a, b, d)

@@ -488,47 +488,6 @@ TEST_F_TIMEOUT(dma, huge_1g, 400)
 						    mem + at[i], DMA_LEN));
 }
 
-/* How many pieces of the host's memory these pages are */
-static unsigned int pieces(const __u8 *mem, unsigned int n)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	unsigned long page = (unsigned long)mem / PAGE_SIZE;
-	__u64 entry, last = 0;
-	unsigned int i, count = 0;
-
-	REQUIRE(fd >= 0);
-	for (i = 0; i < n; i++, page++) {
-		REQUIRE(pread(fd, &entry, 8, page * 8) == 8);
-		/* The frame's number */
-		entry &= BIT(55) - 1;
-		REQUIRE(entry);
-		count += entry != last + 1;
-		last = entry;
-	}
-	close(fd);
-	return count;
-}
-
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-
-/* Guest memory at GPA_HIGH, of which the host has each 2 MiB in one piece */
-static __u8 *high_memory(struct unit *u, size_t size)
-{
-	__u8 *mem = mmap(NULL, size + SZ_2M, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	REQUIRE(mem != MAP_FAILED);
-	mem = (void *)(((unsigned long)mem + SZ_2M - 1) & -SZ_2M);
-	memset(mem, 1, size);
-	REQUIRE(!madvise(mem, size, MADV_COLLAPSE));
-	REQUIRE(pieces(mem, size / PAGE_SIZE) <= size / SZ_2M);
-	REQUIRE(!vm_set_slot(&u->vm, VM_SLOT_HIGH, GPA_HIGH, mem, size, 0));
-	REQUIRE(!ioas_map(u->iommufd, u->ioas, GPA_HIGH, mem, size, IOAS_RW));
-	return mem;
-}
-
 /*
  * 2 MiB that the host has in one piece, mapped as pages by one invalidation: they come
  * together, and go and change one by one.
@@ -541,7 +500,7 @@ TEST_F_TIMEOUT(dma, pages_at_once, 60)
 	unsigned int i;
 	__u8 *mem;
 
-	mem = high_memory(&self->u, 2 * SZ_2M);
+	mem = unit_high_memory(&self->u, 2 * SZ_2M);
 	a = unit_stats(&self->u);
 	RUN(g_map, 0, iova, GPA_HIGH, n, MAP_RW);
 	b = unit_stats(&self->u);
@@ -616,7 +575,7 @@ TEST_F(dma, few_calls)
 	const bool splits = !access("/sys/class/iommu/dmar0", F_OK);
 	const __u64 iova = 0x40000000, n = 64;
 
-	high_memory(&self->u, 2 * SZ_2M);
+	unit_high_memory(&self->u, 2 * SZ_2M);
 	rmdir(TRACE);
 	REQUIRE(!mkdir(TRACE, 0700));
 	trace_put(TRACE "events/iommu/map/enable", "1");

@@ -336,6 +336,8 @@ static void cgroup_enter(void)
 	REQUIRE(!mount("cgroup2", CGROUP, "cgroup2", 0, NULL) || errno == EBUSY);
 	cgroup_write(CGROUP "/cgroup.subtree_control", "+memory");
 	REQUIRE(!mkdir(GROUP, 0755) || errno == EEXIST);
+	/* Another test may have left it in the middle. */
+	cgroup_write(GROUP "/memory.max", "max");
 	cgroup_write(GROUP "/cgroup.procs", "0");
 }
 
@@ -394,6 +396,7 @@ FIXTURE_TEARDOWN(cgroup)
 TEST_F_TIMEOUT(cgroup, memory_max, 120)
 {
 	struct kviommu_stats s;
+	unsigned int i;
 	char max[32];
 	int fd;
 
@@ -413,8 +416,9 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	 * what might want some: to open a file can be its end. The guest may go on a
 	 * moment before the VMM is told.
 	 */
-	while (!signals(&self->u, self->event))
-		;
+	for (i = 0; i < 5000 && !signals(&self->u, self->event); i++)
+		usleep(1000);
+	EXPECT_GT(5000, i);
 	EXPECT_NE(0, take_fault(&self->u));
 	s = unit_stats(&self->u);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));

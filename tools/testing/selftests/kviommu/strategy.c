@@ -246,7 +246,10 @@ static __u64 in_turns(struct guest *g, __u64 pages, __u64 n)
 	return i;
 }
 
-/* A unit that keeps translations in vain stops to do so, for a while. */
+/*
+ * A unit that keeps translations in vain stops to do so, for a while: the module's WINDOW
+ * is 1024, its PAUSE 32768.
+ */
 TEST_F_TIMEOUT(strategy, in_vain, 300)
 {
 	struct kviommu_stats a, b;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -90,6 +91,49 @@ void unit_map_regs(struct unit *u)
 {
 	REQUIRE(!vm_set_slot(&u->vm, VM_SLOT_REGS, GPA_REGS, u->regs, PAGE_SIZE, 0));
 	REQUIRE(!unit_arm(u->fd, GPA_REGS));
+}
+
+/* How many pieces of the host's memory these pages are */
+static unsigned int pieces(const __u8 *mem, unsigned int n)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	unsigned long page = (unsigned long)mem / PAGE_SIZE;
+	__u64 entry, last = 0;
+	unsigned int i, count = 0;
+
+	REQUIRE(fd >= 0);
+	for (i = 0; i < n; i++, page++) {
+		REQUIRE(pread(fd, &entry, 8, page * 8) == 8);
+		/* The frame's number */
+		entry &= BIT(55) - 1;
+		REQUIRE(entry);
+		count += entry != last + 1;
+		last = entry;
+	}
+	close(fd);
+	return count;
+}
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+void *unit_high_memory(struct unit *u, size_t size)
+{
+	unsigned int i;
+	__u8 *mem = mmap(NULL, size + SZ_2M, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	REQUIRE(mem != MAP_FAILED);
+	mem = (void *)(((unsigned long)mem + SZ_2M - 1) & -SZ_2M);
+	memset(mem, 1, size);
+	/* Memory may be in pieces that somebody uses just now. */
+	for (i = 0; i < 100 && madvise(mem, size, MADV_COLLAPSE); i++)
+		usleep(10000);
+	REQUIRE(pieces(mem, size / PAGE_SIZE) <= size / SZ_2M);
+	REQUIRE(!vm_set_slot(&u->vm, VM_SLOT_HIGH, GPA_HIGH, mem, size, 0));
+	REQUIRE(!ioas_map(u->iommufd, u->ioas, GPA_HIGH, mem, size, IOAS_RW));
+	return mem;
 }
 
 void unit_open(struct unit *u, const struct unit_config *config)

@@ -157,6 +157,12 @@ void unit_ready(void);
 /* The register page as a slot of the guest, and handled */
 void unit_map_regs(struct unit *u);
 
+/*
+ * Guest memory at GPA_HIGH, of which the host has each 2 MiB in one piece; it stays for
+ * as long as the process does. Returns where we have it.
+ */
+void *unit_high_memory(struct unit *u, size_t size);
+
 /**
  * enum dma_result - What became of a DMA
  * @DMA_REACHED: All of it arrived
