@@ -225,7 +225,8 @@ static struct kviommu_group *group_new(struct kviommu_device *dev)
 		return ERR_PTR(-ENOMEM);
 	group->unit = dev->unit;
 	INIT_LIST_HEAD(&group->devices);
-	ret = kviommu_hwgroup_init(&group->hw, &dev->host, dev->unit->aw_bits);
+	ret = kviommu_hwgroup_init(&group->hw, &dev->host, &dev->unit->map_lock,
+				   dev->unit->aw_bits);
 	if (ret) {
 		kfree(group);
 		return ERR_PTR(ret);

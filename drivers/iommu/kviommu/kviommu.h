@@ -19,10 +19,11 @@
  *		in vCPU context with kvm->srcu read-held, so nothing under it
  *		may wait for a grace period of that.
  * unit->map_lock (mutex) protects the pin cache, the list of domains, shadow
- *		copies and the contents of the host's iommu_domains. The only
- *		lock that iommufd's unmap callback takes, which runs with locks
- *		of the IOAS held: so an IOAS must not be attached to a device
- *		or detached from it under map_lock.
+ *		copies and the contents of the host's iommu_domains: so it is
+ *		held, too, while one is attached to a group or detached from it.
+ *		The only lock that iommufd's unmap callback takes, which runs
+ *		with locks of the IOAS held: so an IOAS must not be attached to
+ *		a device or detached from it under map_lock.
  *
  * unit->poll_lock is outside of these, and of KVM's slots_lock. The spinlocks of
  * the polling threads (sidecore.c) are innermost.
@@ -47,6 +48,7 @@
 
 #include <linux/types.h>
 #include <linux/atomic.h>
+#include <linux/cache.h>
 #include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -213,15 +215,17 @@ enum kviommu_poll_why {
  * @access: The IOAS that maps guest physical addresses
  * @aw_bits: Width of the I/O virtual addresses
  * @page: The register page. A view for the guest: never read for decisions.
- * @fe: What the guest sees
  * @devices: Devices attached, by kviommu_device.entry; under @lock
  * @groups: Their IOMMU groups, by kviommu_group.entry; under @lock
- * @policy: What is in force; changed under both locks
  * @worker: A thread of the VMM, which goes on with what a vCPU left because it
  *          took too long
  * @timer: Wakes it
  * @deferred: There is something for it to do
- * @abandoned: That was killed
+ * @fe: What the guest sees
+ * @poll_busy: When it last had something to do while polled, in ns
+ * @poll_ns: How long it is polled in vain
+ * @abandoned: The worker was killed
+ * @policy: What is in force; changed under both locks
  * @poll_lock: Held while it goes from trapping to polling, and back
  * @polled: Writes to the register page are not trapped; under @poll_lock and
  *          @lock
@@ -231,8 +235,6 @@ enum kviommu_poll_why {
  * @poll_node: The NUMA node from where that was asked for
  * @poll_why: Why the thread let go of it
  * @poll_since: Since when it is @polled, in ns; under @lock
- * @poll_busy: When it last had something to do, in ns
- * @poll_ns: How long it waits in vain
  * @poll_asked: The guest wrote to a register since; under @lock
  * @in_poller: A polling thread is at work, which must neither wait nor allocate.
  *             Changed under @lock.
@@ -260,6 +262,9 @@ enum kviommu_poll_why {
  * @dev: Its device in sysfs
  * @vmm: The process that created it
  * @debugfs: Its directory there
+ *
+ * From @fe to the mode of @policy is all that a polling thread reads of this while
+ * it looks for work in vain: one cache line, which nobody else writes to meanwhile.
  */
 struct kviommu_unit {
 	struct mutex lock;	/* see above */
@@ -272,14 +277,16 @@ struct kviommu_unit {
 	struct kviommu_access access;
 	unsigned int aw_bits;
 	struct page *page;
-	struct kviommu_frontend *fe;
 	struct list_head devices;
 	struct list_head groups;
-	struct kviommu_policy policy;
 	struct vhost_task *worker;
 	struct timer_list timer;
 	bool deferred;
+	struct kviommu_frontend *fe ____cacheline_aligned_in_smp;
+	u64 poll_busy;
+	u64 poll_ns;
 	bool abandoned;
+	struct kviommu_policy policy;
 	struct mutex poll_lock;	/* see above */
 	bool polled;
 	struct kviommu_poller *poller;
@@ -288,8 +295,6 @@ struct kviommu_unit {
 	int poll_node;
 	enum kviommu_poll_why poll_why;
 	u64 poll_since;
-	u64 poll_busy;
-	u64 poll_ns;
 	bool poll_asked;
 	bool in_poller;
 	u64 busy_since;

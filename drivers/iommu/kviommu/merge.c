@@ -211,6 +211,26 @@ struct run {
 	u64 nr;
 };
 
+/* Can the host use pages of 2 MiB for it, but for what is left at both ends? */
+static bool fits_2m(const struct kviommu_domain *domain, const struct run *run)
+{
+	return domain->hw->pgsize_bitmap & SZ_2M &&
+	       !((run->iova ^ PFN_PHYS(run->pfn)) & (SZ_2M - 1));
+}
+
+/*
+ * Does a page that leads to @pfn belong to the run? Where the host uses small pages a
+ * run ends with their table: drivers may leave behind what they did in one table when
+ * there is no memory for the next.
+ */
+static bool run_takes(const struct kviommu_domain *domain, const struct run *run,
+		      u64 pfn)
+{
+	return pfn == run->pfn + run->nr &&
+	       ((run->iova + (run->nr << PAGE_SHIFT)) & (SZ_2M - 1) ||
+		fits_2m(domain, run));
+}
+
 /*
  * Where the host cannot use a page of 2 MiB it needs a table that the guest,
  * with its large leaf, has not.
@@ -219,8 +239,7 @@ static int count_tables(struct kviommu_domain *domain, const struct run *run,
 			unsigned int level)
 {
 	u64 end = run->iova + (run->nr << PAGE_SHIFT);
-	bool fits = domain->hw->pgsize_bitmap & SZ_2M &&
-		    !((run->iova ^ PFN_PHYS(run->pfn)) & (SZ_2M - 1));
+	bool fits = fits_2m(domain, run);
 	u64 iova = ALIGN_DOWN(run->iova, SZ_2M);
 	int ret = 0;
 
@@ -311,7 +330,7 @@ static int map_leaf(struct kviommu_domain *domain, u64 slot, u64 iova,
 		ret = get_frame(unit, gfn + i, prot | KVIOMMU_READ, &pfn);
 		if (ret)
 			goto undo;
-		if (run.nr && pfn != run.pfn + run.nr) {
+		if (run.nr && !run_takes(domain, &run, pfn)) {
 			ret = map_run(domain, &run, level, prot);
 			if (ret)
 				goto undo_pin;
@@ -685,7 +704,8 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 
 /*
  * The guest replaced a table by a leaf. What did not change for the device
- * must not be taken down, so the node stays and gets the pieces.
+ * must not be taken down, so the node stays and gets the pieces: all of them, though
+ * the guest may have invalidated less.
  */
 static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 			u64 iova, unsigned int level)
@@ -693,6 +713,7 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 	unsigned int i;
 	int ret = 0;
 
+	m->end = max(m->end, iova + level_size(level + 1) - 1);
 	node_drop_table(m->domain, node);
 	for (i = 0; i < ENTRIES && !ret; i++) {
 		u64 piece = leaf_piece(want, i, level);
@@ -907,8 +928,8 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 		unmap_leaf(m->domain, *slot, iova, level);
 		split = *slot & SLOT_SPLIT;
 		/* No leaf that the guest may come back to is like this. */
-		if (*slot & SLOT_PROT)
-			*slot = (*slot & ~SLOT_MAPPED) | SLOT_SPLIT;
+		*slot = *slot & SLOT_PROT ?
+			(*slot & ~SLOT_MAPPED) | SLOT_SPLIT : 0;
 		node = node_alloc(m->domain, iova, level - 1);
 		if (IS_ERR(node)) {
 			merge_error(m, iova, PTR_ERR(node),

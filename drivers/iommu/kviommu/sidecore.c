@@ -16,6 +16,8 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/build_bug.h>
+#include <linux/cache.h>
 #include <linux/cpuhotplug.h>
 #include <linux/cpumask.h>
 #include <linux/jiffies.h>
@@ -30,6 +32,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/stddef.h>
 #include <linux/string.h>
 #include <linux/suspend.h>
 #include <linux/time64.h>
@@ -217,6 +220,9 @@ static bool may_stay(struct kviommu_unit *unit)
 	       READ_ONCE(unit->policy.mode) != KVIOMMU_MODE_TRAP &&
 	       !READ_ONCE(unit->abandoned);
 }
+
+static_assert(offsetofend(struct kviommu_unit, policy.mode) -
+	      offsetof(struct kviommu_unit, fe) <= SMP_CACHE_BYTES);
 
 /* Looks without the lock; with it, they count. */
 static bool seen(struct kviommu_unit *unit, bool all, unsigned int looks)

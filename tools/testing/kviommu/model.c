@@ -806,11 +806,13 @@ static void detach(struct kviommu_hwgroup *g)
 
 	list_for_each_entry(v, &g->devices, entry)
 		detach_ioas(v);
+	mutex_lock(g->map_lock);
 	never(g->group->in_ioas);
 	never(g->group->domain != (g->domain ? to_hw(g->domain) : NULL));
 	if (g->domain)
 		g->group->domain->attached--;
 	g->group->domain = NULL;
+	mutex_unlock(g->map_lock);
 	g->domain = NULL;
 }
 
@@ -821,8 +823,10 @@ static int attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
 		return -EINVAL;
 	if (shim_should_fail())
 		return -ENOMEM;
+	mutex_lock(g->map_lock);
 	to_hw(domain)->attached++;
 	g->group->domain = to_hw(domain);
+	mutex_unlock(g->map_lock);
 	g->domain = domain;
 	return 0;
 }
@@ -850,11 +854,12 @@ bool model_reserved(struct iommu_domain *domain, u64 iova)
 }
 
 int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
-			 unsigned int aw_bits)
+			 struct mutex *map_lock, unsigned int aw_bits)
 {
 	int ret;
 
 	g->group = v->group;
+	g->map_lock = map_lock;
 	/* With a narrow width, one more that is of the same kind but not the same. */
 	if (g->group == &groups[0])
 		g->group->iommu = aw_bits < 48 ? 2 : 0;

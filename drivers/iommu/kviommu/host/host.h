@@ -134,6 +134,9 @@ struct kviommu_reserved {
  * struct kviommu_hwgroup - An IOMMU group: devices that the physical IOMMU
  *                          cannot tell apart, so they share what they go through
  * @group: The group
+ * @map_lock: That of the unit, for @domain. Held while @group comes to it or leaves
+ *            it: drivers then change the tables, and who is flushed with them, and take
+ *            nothing against who maps or unmaps meanwhile.
  * @devices: Those of its devices that the unit has, by kviommu_vfio.entry
  * @empty: A domain without translations, for while it is blocked
  * @domain: The domain it is attached to, NULL while devices are in an IOAS
@@ -143,6 +146,7 @@ struct kviommu_reserved {
  */
 struct kviommu_hwgroup {
 	struct iommu_group *group;
+	struct mutex *map_lock;
 	struct list_head devices;
 	struct iommu_domain *empty;
 	struct iommu_domain *domain;
@@ -150,7 +154,7 @@ struct kviommu_hwgroup {
 };
 
 int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
-			 unsigned int aw_bits);
+			 struct mutex *map_lock, unsigned int aw_bits);
 int kviommu_hwgroup_add(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
 			u32 ioas_id);
 void kviommu_hwgroup_del(struct kviommu_hwgroup *g, struct kviommu_vfio *v);

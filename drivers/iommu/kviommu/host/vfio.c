@@ -243,16 +243,21 @@ static void detach(struct kviommu_hwgroup *g)
 	list_for_each_entry(v, &g->devices, entry)
 		detach_ioas(v);
 	/* Only what is ours: a group whose owner changed has moved on. */
+	mutex_lock(g->map_lock);
 	if (g->domain && iommu_get_domain_for_dev(first_of(g)->dev) == g->domain)
 		iommu_detach_group(g->domain, g->group);
+	mutex_unlock(g->map_lock);
 	g->domain = NULL;
 }
 
 static noinline int attach(struct kviommu_hwgroup *g,
 			   struct iommu_domain *domain)
 {
-	int ret = iommu_attach_group(domain, g->group);
+	int ret;
 
+	mutex_lock(g->map_lock);
+	ret = iommu_attach_group(domain, g->group);
+	mutex_unlock(g->map_lock);
 	if (!ret)
 		g->domain = domain;
 	return ret;
@@ -312,6 +317,7 @@ static int map_last_page(struct iommu_domain *domain, unsigned int aw_bits)
  * kviommu_hwgroup_init() - Take the IOMMU group of a device, blocked
  * @g: Where to
  * @v: The device, which becomes its first
+ * @map_lock: What protects the domains that it will be attached to
  * @aw_bits: Width of the I/O virtual addresses to translate
  *
  * The group is attached to an empty domain of our own: that blocks its DMA,
@@ -323,11 +329,12 @@ static int map_last_page(struct iommu_domain *domain, unsigned int aw_bits)
  * IOMMU cannot do it; -ENOMEM.
  */
 int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
-			 unsigned int aw_bits)
+			 struct mutex *map_lock, unsigned int aw_bits)
 {
 	int ret;
 
 	g->group = v->group;
+	g->map_lock = map_lock;
 	g->empty = kviommu_vfio_alloc_domain(v);
 	if (IS_ERR(g->empty))
 		return PTR_ERR(g->empty);

@@ -4,9 +4,11 @@
  */
 #include <linux/bitfield.h>
 #include <linux/bitmap.h>
+#include <linux/build_bug.h>
 #include <linux/err.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/stddef.h>
 #include <linux/string.h>
 
 #include "../compat.h"
@@ -333,6 +335,8 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 		if (vtd_regs[first + i].written)
 			vtd_regs[first + i].written(vtd);
 }
+
+static_assert(offsetof(struct vtd, regs) <= 64);
 
 static bool vtd_peek(const struct kviommu_frontend *fe, bool all)
 {

@@ -21,13 +21,13 @@
 /**
  * struct vtd - State of a VT-d unit
  * @fe: What the unit knows of it
- * @unit_id: For traces
  * @page: The register page, a copy of @regs for the guest to read
- * @regs: The registers
+ * @held: Events, by &enum kviommu_signal, that wait for the end of @polled
+ * @unit_id: For traces
  * @polled: Writes are not seen, see vtd_poll()
- * @held: Events, by &enum kviommu_signal, that wait for the end of that
  * @te: Translation is to be on; GSTS.TES says when that is done
  * @te_changed: It is not done yet
+ * @regs: The registers
  * @root: RTADDR as SRTP latched it
  * @iq_base: Guest physical address of the queue, as QIE latched it
  * @iq_size: Entries of the queue
@@ -38,16 +38,19 @@
  * @mgaw: Width in bits of the I/O virtual addresses
  * @levels_max: Levels of tables supported: 3 to this
  * @boot_identity: DMA reaches all memory while translation is off
+ *
+ * A polling thread that looks for work in vain reads three cache lines of this: what
+ * comes before @regs, and those of @regs with GCMD and with IQT.
  */
 struct vtd {
 	struct kviommu_frontend fe;
-	int unit_id;
 	u32 *page;
-	u32 regs[VTD_REGS_SIZE / sizeof(u32)];
-	bool polled;
 	unsigned long held;
+	int unit_id;
+	bool polled;
 	bool te;
 	bool te_changed;
+	u32 regs[VTD_REGS_SIZE / sizeof(u32)] __aligned(64);
 	u64 root;
 	u64 iq_base;
 	unsigned int iq_size;

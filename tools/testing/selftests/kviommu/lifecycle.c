@@ -196,12 +196,17 @@ static void *run_busy(void *arg)
 	return NULL;
 }
 
-static void wait_for_progress(struct guest *g)
+static void wait_for_steps(struct guest *g, unsigned int n)
 {
 	__u64 seen = READ_ONCE(g->count);
 
-	while (READ_ONCE(g->count) < seen + 20)
+	while (READ_ONCE(g->count) < seen + n)
 		usleep(1000);
+}
+
+static void wait_for_progress(struct guest *g)
+{
+	wait_for_steps(g, 20);
 }
 
 TEST_F(order, unit_closed_while_guest_works)
@@ -445,6 +450,65 @@ TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_works, 300)
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	guest_run(&u->vm, g_flush_global);
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+}
+
+/* Beyond the first GiB, where tables of all levels are needed */
+#define FAR	0xc0000000
+#define NR_FAR	256
+
+/* A domain that no device is in is gone; so each time there is a new one. */
+static __u64 attach_again(struct guest *g)
+{
+	while (!READ_ONCE(g->stop)) {
+		g_detach(g, SID(0), DID);
+		g_attach(g, SID(0), 0);
+		WRITE_ONCE(g->count, g->count + 1);
+	}
+	return 0;
+}
+
+static void *run_attach_again(void *arg)
+{
+	struct unit *u = arg;
+
+	guest_run(&u->vm, attach_again);
+	return NULL;
+}
+
+/*
+ * The VMM takes memory away just as a device is attached to a domain that leads there:
+ * drivers of the host may then rearrange its tables, or flush for devices that it has.
+ */
+TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_attaches, 300)
+{
+	struct unit *u = &self->u;
+	pthread_t thread;
+	int i;
+
+	unit_close(u);
+	open_bare(u, &variant->config);
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_DATA, IOAS_RW));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_DATA, vm_hva(&u->vm, GPA_DATA),
+			      GPA_RAM_END - GPA_DATA, IOAS_RW));
+	unit_add_device(u, 0, SID(0));
+	start_guest(u);
+	guest_run(&u->vm, g_map, 0, FAR, PAGE(0), NR_FAR, MAP_RW);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_attach_again, u));
+	for (i = 0; i < 300; i++) {
+		ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_DATA,
+					GPA_RAM_END - GPA_DATA));
+		ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_DATA,
+				      vm_hva(&u->vm, GPA_DATA),
+				      GPA_RAM_END - GPA_DATA, IOAS_RW));
+		wait_for_steps(u->vm.g, 1);
+	}
+	WRITE_ONCE(u->vm.g->stop, 1);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	guest_run(&u->vm, g_flush_global);
+	EXPECT_EQ(1 + NR_FAR, unit_stats(u).out_mapped);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, FAR, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, FAR + (NR_FAR - 1) * PAGE_SIZE,
+					 PAGE(NR_FAR - 1)));
 }
 
 /* The VMM rebuilds its memory map, as QEMU does when a PCI BAR moves. */
