@@ -29,6 +29,9 @@ typedef u64 gfn_t;
 #define gfp_t		unsigned int
 
 #define __aligned_u64	__u64
+/* There are no cache lines here. */
+#define __aligned(bytes)
+#define ____cacheline_aligned_in_smp
 #define U16_MAX		((u16)~0U)
 #define U64_MAX		((u64)~0ULL)
 #define U32_MAX			((u32)~0U)
