@@ -25,6 +25,8 @@
  *		with locks of the IOAS held: so an IOAS must not be attached to
  *		a device or detached from it under map_lock.
  *
+ * The mutex of an IOMMU group and the locks of IOMMU drivers are inside of map_lock.
+ *
  * unit->poll_lock is outside of these, and of KVM's slots_lock. The spinlocks of
  * the polling threads (sidecore.c) are innermost.
  *
@@ -263,8 +265,9 @@ enum kviommu_poll_why {
  * @vmm: The process that created it
  * @debugfs: Its directory there
  *
- * From @fe to the mode of @policy is all that a polling thread reads of this while
- * it looks for work in vain: one cache line, which nobody else writes to meanwhile.
+ * From @fe to the mode of @policy is all that a look of a polling thread reads of
+ * this: one cache line, which nobody else writes to meanwhile. Once in a round the
+ * thread also looks at @poller and @poll_entry.
  */
 struct kviommu_unit {
 	struct mutex lock;	/* see above */

@@ -219,16 +219,19 @@ static bool fits_2m(const struct kviommu_domain *domain, const struct run *run)
 }
 
 /*
- * Does a page that leads to @pfn belong to the run? Where the host uses small pages a
- * run ends with their table: drivers may leave behind what they did in one table when
- * there is no memory for the next.
+ * Does a page that leads to @pfn belong to the run? Drivers may leave behind what they
+ * did in one table of small pages when there is no memory for the next. So a run ends
+ * with such a table, unless all that it has in it so far are pages of 2 MiB.
  */
 static bool run_takes(const struct kviommu_domain *domain, const struct run *run,
 		      u64 pfn)
 {
-	return pfn == run->pfn + run->nr &&
-	       ((run->iova + (run->nr << PAGE_SHIFT)) & (SZ_2M - 1) ||
-		fits_2m(domain, run));
+	u64 next = run->iova + (run->nr << PAGE_SHIFT);
+
+	if (pfn != run->pfn + run->nr)
+		return false;
+	return next & (SZ_2M - 1) ||
+	       (!(run->iova & (SZ_2M - 1)) && fits_2m(domain, run));
 }
 
 /*

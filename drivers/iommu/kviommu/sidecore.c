@@ -345,7 +345,8 @@ static void poll_round(struct kviommu_poller *p, bool all)
 	looks = ROUND_LOOKS / max(p->nr, 1U);
 	for (n = p->nr; n && p->nr; n--) {
 		unit = list_first_entry(&p->units, struct kviommu_unit, poll_entry);
-		list_move_tail(&unit->poll_entry, &p->units);
+		if (p->nr > 1)
+			list_move_tail(&unit->poll_entry, &p->units);
 		/* Until this is NULL again the unit is not freed. */
 		p->current_unit = unit;
 		spin_unlock(&p->lock);

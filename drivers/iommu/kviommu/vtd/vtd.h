@@ -39,8 +39,8 @@
  * @levels_max: Levels of tables supported: 3 to this
  * @boot_identity: DMA reaches all memory while translation is off
  *
- * A polling thread that looks for work in vain reads three cache lines of this: what
- * comes before @regs, and those of @regs with GCMD and with IQT.
+ * A look of a polling thread reads three cache lines of this: what comes before
+ * @regs, and those of @regs with GCMD and with IQT.
  */
 struct vtd {
 	struct kviommu_frontend fe;

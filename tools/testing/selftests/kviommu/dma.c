@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "kselftest_harness.h"
 #include "require.h"
 #include "variants.h"
@@ -541,31 +541,6 @@ TEST_F_TIMEOUT(dma, pages_at_once, 60)
 #undef REACHES
 }
 
-#define TRACE "/sys/kernel/tracing/instances/kviommu-dma/"
-
-static void trace_put(const char *name, const char *text)
-{
-	int fd = open(name, O_WRONLY | O_TRUNC | O_CLOEXEC);
-
-	REQUIRE(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
-/* How many lines of the trace have both words */
-static unsigned int trace_count(const char *one, const char *other)
-{
-	FILE *f = fopen(TRACE "trace", "r");
-	char line[1024];
-	unsigned int n = 0;
-
-	REQUIRE(f);
-	while (fgets(line, sizeof(line), f))
-		if (strstr(line, one) && strstr(line, other))
-			n++;
-	fclose(f);
-	return n;
-}
-
 /*
  * Pages that come, change and go together cost the host few calls. VT-d's driver lets
  * go of a part of what came at once; those of the other hosts here do not.
@@ -576,22 +551,18 @@ TEST_F(dma, few_calls)
 	const __u64 iova = 0x40000000, n = 64;
 
 	unit_high_memory(&self->u, 2 * SZ_2M);
-	rmdir(TRACE);
-	REQUIRE(!mkdir(TRACE, 0700));
-	trace_put(TRACE "events/iommu/map/enable", "1");
-	trace_put(TRACE "events/iommu/unmap/enable", "1");
+	calls_begin();
 	RUN(g_map, 0, iova, GPA_HIGH, n, MAP_RW);
-	EXPECT_EQ(splits ? 1 : n, trace_count(" map: ", "iova=0x0000000040"));
+	EXPECT_EQ(splits ? 1 : n, calls_map(iova));
 	RUN(g_map, 0, iova, GPA_HIGH + SZ_2M, n, MAP_RW);
-	EXPECT_EQ(1, trace_count(" unmap: ", "iova=0x0000000040"));
-	EXPECT_EQ(splits ? 2 : 2 * n, trace_count(" map: ", "iova=0x0000000040"));
+	EXPECT_EQ(1, calls_unmap(iova));
+	EXPECT_EQ(splits ? 2 : 2 * n, calls_map(iova));
 	RUN(g_unmap, 0, iova, n, 0);
 	unit_wait_stale(&self->u);
 	/* Those that are kept have ends of their own. */
 	EXPECT_EQ(variant->config.strategy == KVIOMMU_STRATEGY_OPTIMISTIC ? 1 + n : 2,
-		  trace_count(" unmap: ", "iova=0x0000000040"));
-	trace_put(TRACE "events/iommu/enable", "0");
-	REQUIRE(!rmdir(TRACE));
+		  calls_unmap(iova));
+	calls_end();
 }
 
 /*

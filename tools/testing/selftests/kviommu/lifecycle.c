@@ -482,7 +482,9 @@ static void *run_attach_again(void *arg)
 TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_attaches, 300)
 {
 	struct unit *u = &self->u;
+	unsigned int revoked = 0;
 	pthread_t thread;
+	__u64 mapped;
 	int i;
 
 	unit_close(u);
@@ -495,15 +497,19 @@ TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_attaches, 300)
 	guest_run(&u->vm, g_map, 0, FAR, PAGE(0), NR_FAR, MAP_RW);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, run_attach_again, u));
 	for (i = 0; i < 300; i++) {
+		mapped = unit_stats_now(u).out_mapped;
 		ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_DATA,
 					GPA_RAM_END - GPA_DATA));
+		revoked += unit_stats_now(u).out_mapped < mapped;
 		ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_DATA,
 				      vm_hva(&u->vm, GPA_DATA),
 				      GPA_RAM_END - GPA_DATA, IOAS_RW));
-		wait_for_steps(u->vm.g, 1);
+		wait_for_steps(u->vm.g, 1 + i % 2);
 	}
 	WRITE_ONCE(u->vm.g->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
+	ksft_print_msg("%u times of %d there was something to be revoked\n", revoked, i);
+	EXPECT_LT(10, revoked);
 	guest_run(&u->vm, g_flush_global);
 	EXPECT_EQ(1 + NR_FAR, unit_stats(u).out_mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, FAR, PAGE(0)));

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "calls.h"
 #include "kselftest_harness.h"
 #include "require.h"
 #include "variants.h"
@@ -262,6 +263,14 @@ TEST_F_TIMEOUT(strategy, in_vain, 300)
 	RUN(again, 10);
 	b = settled(self);
 	EXPECT_EQ(0, b.out_reuses - a.out_reuses);
+	/* And what goes meanwhile goes by one call, as if it were not kept at all. */
+	if (self->keeps) {
+		calls_begin();
+		RUN(in_turns, 64, 1);
+		settled(self);
+		EXPECT_EQ(1, calls_unmap(SPARE));
+		calls_end();
+	}
 	RUN(in_turns, 64, 512);
 	a = settled(self);
 	RUN(again, 10);
