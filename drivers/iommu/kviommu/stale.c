@@ -246,7 +246,8 @@ void kviommu_stale_flush(struct kviommu_unit *unit)
 	u32 strategy = unit->policy.strategy;
 	u64 now;
 
-	if (strategy == KVIOMMU_STRATEGY_STRICT || stale->hurry ||
+	/* If it does not pay to keep, then neither to have the next map wait instead. */
+	if (strategy == KVIOMMU_STRATEGY_STRICT || stale->hurry || stale->pause ||
 	    kviommu_stale_pages(unit) > unit->policy.max_stale)
 		kviommu_unit_flush(unit);
 	if (!unit->nr_release && !stale->kept)
