@@ -39,9 +39,11 @@ modules: config-check
 modules_install: config-check
 	$(MAKE) -C $(KDIR) M=$(CURDIR) CONFIG_KVIOMMU=m modules_install
 
+# Not by the kernel's own rule, which would look into build/, too.
 clean:
-	$(MAKE) -C $(KDIR) M=$(CURDIR) CONFIG_KVIOMMU=m clean
-	rm -f kviommu.ko
+	find drivers \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o \
+		-name '.*.cmd' -o -name 'modules.order' \) -type f -delete
+	rm -f kviommu.ko Module.symvers modules.order .module-common.o .*.cmd
 
 demo:
 	tools/lab/demo

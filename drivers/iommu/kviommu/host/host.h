@@ -146,7 +146,7 @@ struct kviommu_reserved {
  */
 struct kviommu_hwgroup {
 	struct iommu_group *group;
-	struct mutex *map_lock;
+	struct mutex *map_lock;	/* see above */
 	struct list_head devices;
 	struct iommu_domain *empty;
 	struct iommu_domain *domain;
