@@ -423,6 +423,27 @@ TEST_F(order, ioas_unmapped_under_tables)
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 }
 
+/* All of the guest's RAM but its tables and queue: the VMM can take that by itself. */
+static int map_data(struct unit *u)
+{
+	return ioas_map(u->iommufd, u->ioas, GPA_DATA, vm_hva(&u->vm, GPA_DATA),
+			GPA_RAM_END - GPA_DATA, IOAS_RW);
+}
+
+static int unmap_data(struct unit *u)
+{
+	return ioas_unmap(u->iommufd, u->ioas, GPA_DATA, GPA_RAM_END - GPA_DATA);
+}
+
+static void open_with_data(struct unit *u, const struct unit_config *config)
+{
+	open_bare(u, config);
+	REQUIRE(!ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_DATA, IOAS_RW));
+	REQUIRE(!map_data(u));
+	unit_add_device(u, 0, SID(0));
+	start_guest(u);
+}
+
 /* The VMM takes memory away and gives it back while the guest maps there. */
 TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_works, 300)
 {
@@ -431,19 +452,11 @@ TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_works, 300)
 	int i;
 
 	unit_close(u);
-	open_bare(u, &variant->config);
-	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_DATA, IOAS_RW));
-	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_DATA, vm_hva(&u->vm, GPA_DATA),
-			      GPA_RAM_END - GPA_DATA, IOAS_RW));
-	unit_add_device(u, 0, SID(0));
-	start_guest(u);
+	open_with_data(u, &variant->config);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, u));
 	for (i = 0; i < 50; i++) {
-		ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_DATA,
-					GPA_RAM_END - GPA_DATA));
-		ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_DATA,
-				      vm_hva(&u->vm, GPA_DATA),
-				      GPA_RAM_END - GPA_DATA, IOAS_RW));
+		ASSERT_EQ(0, unmap_data(u));
+		ASSERT_EQ(0, map_data(u));
 		wait_for_progress(u->vm.g);
 	}
 	WRITE_ONCE(u->vm.g->stop, 1);
@@ -488,22 +501,14 @@ TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_attaches, 300)
 	int i;
 
 	unit_close(u);
-	open_bare(u, &variant->config);
-	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_DATA, IOAS_RW));
-	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_DATA, vm_hva(&u->vm, GPA_DATA),
-			      GPA_RAM_END - GPA_DATA, IOAS_RW));
-	unit_add_device(u, 0, SID(0));
-	start_guest(u);
+	open_with_data(u, &variant->config);
 	guest_run(&u->vm, g_map, 0, FAR, PAGE(0), NR_FAR, MAP_RW);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, run_attach_again, u));
 	for (i = 0; i < 300; i++) {
 		mapped = unit_stats_now(u).out_mapped;
-		ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_DATA,
-					GPA_RAM_END - GPA_DATA));
+		ASSERT_EQ(0, unmap_data(u));
 		revoked += unit_stats_now(u).out_mapped < mapped;
-		ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_DATA,
-				      vm_hva(&u->vm, GPA_DATA),
-				      GPA_RAM_END - GPA_DATA, IOAS_RW));
+		ASSERT_EQ(0, map_data(u));
 		wait_for_steps(u->vm.g, 1 + i % 2);
 	}
 	WRITE_ONCE(u->vm.g->stop, 1);
