@@ -498,6 +498,7 @@ TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_attaches, 300)
 	unsigned int revoked = 0;
 	pthread_t thread;
 	__u64 mapped;
+	bool look;
 	int i;
 
 	unit_close(u);
@@ -505,15 +506,17 @@ TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_attaches, 300)
 	guest_run(&u->vm, g_map, 0, FAR, PAGE(0), NR_FAR, MAP_RW);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, run_attach_again, u));
 	for (i = 0; i < 300; i++) {
-		mapped = unit_stats_now(u).out_mapped;
+		/* To look takes time: not each time, or the phase is never right. */
+		look = i % 2;
+		mapped = look ? unit_stats_now(u).out_mapped : 0;
 		ASSERT_EQ(0, unmap_data(u));
-		revoked += unit_stats_now(u).out_mapped < mapped;
+		revoked += look && unit_stats_now(u).out_mapped < mapped;
 		ASSERT_EQ(0, map_data(u));
-		wait_for_steps(u->vm.g, 1 + i % 2);
+		wait_for_steps(u->vm.g, 1);
 	}
 	WRITE_ONCE(u->vm.g->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
-	ksft_print_msg("%u times of %d there was something to be revoked\n", revoked, i);
+	ksft_print_msg("%u times of %d there was something to be revoked\n", revoked, i / 2);
 	EXPECT_LT(10, revoked);
 	guest_run(&u->vm, g_flush_global);
 	EXPECT_EQ(1 + NR_FAR, unit_stats(u).out_mapped);
