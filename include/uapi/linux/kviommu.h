@@ -349,7 +349,7 @@ struct kviommu_reset {
  *                    they are kept until a domain goes away
  * @out_polls: How often the unit went from trapping to polling
  * @out_polled: 1 while the guest's register writes are polled, 0 while they are
- *              trapped
+ *              trapped; the first of those that are polled may be trapped besides
  * @out_polled_ns: How long it was polled, in ns
  * @out_overcommits: How often that ended because the CPU of the polling thread had
  *                   other things to do

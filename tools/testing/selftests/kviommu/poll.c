@@ -46,9 +46,8 @@ FIXTURE_TEARDOWN(poll)
 static void wait_until_polled(struct unit *u)
 {
 	/* Whatever it does first is trapped. */
-	do
-		guest_run(&u->vm, g_churn, SPARE, PAGE(9), 1);
-	while (!unit_stats(u).out_polled);
+	while (!unit_flush_polled(u))
+		;
 }
 
 static void wait_until_trapped(struct unit *u)

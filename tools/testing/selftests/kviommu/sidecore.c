@@ -581,8 +581,7 @@ TEST_F_TIMEOUT(sidecore, busy_idle_busy, 600)
 	reload("poll_cpus=1 poll_wait=100 poll_us_max=1000000");
 	open_units(u, 1, variant->mode);
 	/* Changing the mode may have it polled any moment; after once it is done. */
-	while (!unit_stats_now(u).out_polled)
-		guest_run(&u->vm, g_churn, SPARE, PAGE(9), 1);
+	unit_poll(u);
 	while (adaptive && unit_stats_now(u).out_polled)
 		;
 	REQUIRE(!put(TRACEFS "trace", ""));

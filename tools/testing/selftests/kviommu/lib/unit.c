@@ -80,11 +80,21 @@ void unit_show(struct unit *u)
 	REQUIRE(!unit_arm(u->fd, u->vm.g->regs));
 }
 
+bool unit_flush_polled(struct unit *u)
+{
+	struct kviommu_stats a, b;
+
+	a = unit_stats_now(u);
+	guest_run(&u->vm, g_flush_global);
+	b = unit_stats_now(u);
+	return b.out_polled && a.out_reg_writes == b.out_reg_writes;
+}
+
 void unit_poll(struct unit *u)
 {
 	while (u->vm.g->polls && guest_run(&u->vm, g_pollable) &&
-	       !unit_stats_now(u).out_polled)
-		guest_run(&u->vm, g_flush_global);
+	       !unit_flush_polled(u))
+		;
 }
 
 void unit_map_regs(struct unit *u)

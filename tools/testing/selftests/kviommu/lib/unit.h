@@ -144,6 +144,11 @@ void unit_wait_stale(struct unit *u);
  * shown when this returns, and the events for it were signalled.
  */
 void unit_show(struct unit *u);
+/*
+ * The guest flushes. Returns: whether the unit is polled, and that was not trapped,
+ * as it is until the page is not tracked any more.
+ */
+bool unit_flush_polled(struct unit *u);
 /* The unit is polled, if that is its mode and what the guest has done lets it. */
 void unit_poll(struct unit *u);
 
