@@ -86,6 +86,7 @@ struct vhost_task;
 #define KVIOMMU_NR_EVENTS	4
 #define KVIOMMU_RELEASE_BATCH	256
 #define KVIOMMU_RELEASE_FRAMES	SZ_64K
+#define KVIOMMU_SPARE_NODES	32
 
 /**
  * struct kviommu_recent - A part of the pin cache that was looked up lately
@@ -257,7 +258,9 @@ enum kviommu_poll_why {
  * @frames: How many frames they are
  * @stale: What is, or was, to be kept
  * @serial: Of the domain made last
- * @nr_nodes: Nodes of all shadow copies
+ * @nr_nodes: Nodes of all shadow copies; under @map_lock
+ * @spare: Nodes that are kept for the next use; under @map_lock
+ * @nr_spare: How many entries of @spare are used
  * @nr_chunks: Chunks of the pin cache
  * @stats: As in the UAPI. Each counter is changed under one of the two locks
  *         and read without.
@@ -316,6 +319,8 @@ struct kviommu_unit {
 	struct kviommu_stale stale;
 	u64 serial;
 	unsigned long nr_nodes;
+	struct kviommu_node *spare[KVIOMMU_SPARE_NODES];
+	unsigned int nr_spare;
 	unsigned long nr_chunks;
 	struct kviommu_stats stats;
 	struct device *dev;
@@ -512,6 +517,7 @@ void kviommu_merge_revoke(struct kviommu_domain *domain, u64 first, u64 last);
 bool kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova, u32 tag);
 int kviommu_merge_drop(struct kviommu_domain *domain, bool whole);
 u64 kviommu_merge_bytes(const struct kviommu_unit *unit);
+void kviommu_merge_free(struct kviommu_unit *unit);
 int kviommu_merge_next(const struct kviommu_domain *domain,
 		       struct kviommu_leaf *leaf);
 

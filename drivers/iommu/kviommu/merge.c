@@ -84,6 +84,26 @@ static u64 level_size(unsigned int level)
 	return 1ULL << level_shift(level);
 }
 
+/* One that is not used, with slots that hold nothing. */
+static struct kviommu_node *node_take(struct kviommu_unit *unit)
+{
+	struct kviommu_node *node;
+
+	if (unit->nr_spare)
+		return unit->spare[--unit->nr_spare];
+	if (unit->in_poller)
+		return ERR_PTR(-EAGAIN);
+	node = kzalloc_obj(*node, KVIOMMU_GFP);
+	if (!node)
+		return ERR_PTR(-ENOMEM);
+	node->slots = (u64 *)get_zeroed_page(KVIOMMU_GFP);
+	if (!node->slots) {
+		kfree(node);
+		return ERR_PTR(-ENOMEM);
+	}
+	return node;
+}
+
 static struct kviommu_node *node_alloc(struct kviommu_domain *domain, u64 iova,
 				       unsigned int level)
 {
@@ -91,28 +111,17 @@ static struct kviommu_node *node_alloc(struct kviommu_domain *domain, u64 iova,
 	struct kviommu_node *node;
 	int ret;
 
-	if (unit->in_poller)
-		return ERR_PTR(-EAGAIN);
 	if (unit->nr_nodes >= unit->policy.max_tables)
 		return ERR_PTR(-EDQUOT);
-	node = kzalloc_obj(*node, KVIOMMU_GFP);
-	if (!node)
-		return ERR_PTR(-ENOMEM);
-	ret = -ENOMEM;
-	node->slots = (u64 *)get_zeroed_page(KVIOMMU_GFP);
-	if (!node->slots)
-		goto free;
 	ret = kviommu_domain_count_tables(domain, iova, level);
 	if (ret)
-		goto free;
+		return ERR_PTR(ret);
+	node = node_take(unit);
+	if (IS_ERR(node))
+		return node;
 	node->gfn = NO_GFN;
 	unit->nr_nodes++;
 	return node;
-
-free:
-	free_page((unsigned long)node->slots);
-	kfree(node);
-	return ERR_PTR(ret);
 }
 
 /* As kviommu_pin_get(). At a limit, what waits for a flush makes room. */
@@ -143,12 +152,26 @@ static void node_drop_table(struct kviommu_domain *domain,
 	kviommu_pin_put(domain->unit, node->gfn);
 }
 
-static void node_free(struct kviommu_domain *domain, struct kviommu_node *node)
+static void node_release(struct kviommu_node *node)
 {
-	node_drop_table(domain, node);
 	free_page((unsigned long)node->slots);
 	kfree(node);
-	domain->unit->nr_nodes--;
+}
+
+/*
+ * All slots of the node hold nothing. A guest whose tables come and go, as with each
+ * buffer of 2 MiB, needs another one soon.
+ */
+static void node_free(struct kviommu_domain *domain, struct kviommu_node *node)
+{
+	struct kviommu_unit *unit = domain->unit;
+
+	node_drop_table(domain, node);
+	unit->nr_nodes--;
+	if (unit->nr_spare < KVIOMMU_SPARE_NODES)
+		unit->spare[unit->nr_spare++] = node;
+	else
+		node_release(node);
 }
 
 /*
@@ -919,8 +942,8 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 		m->end = max(end, m->last);
 	}
 	if (!node) {
-		/* It needs memory, and a table that is not pinned yet. */
-		if (unit->in_poller)
+		/* It is not often that a leaf becomes a table. */
+		if (unit->in_poller && *slot)
 			ret = -EAGAIN;
 		else if (slot_mapped(*slot))
 			ret = table_is_leaf(m, gfn, *slot, level - 1, prot);
@@ -934,6 +957,10 @@ static int merge_table(struct merge *m, u64 *slot, u64 gfn, u64 iova,
 		*slot = *slot & SLOT_PROT ?
 			(*slot & ~SLOT_MAPPED) | SLOT_SPLIT : 0;
 		node = node_alloc(m->domain, iova, level - 1);
+		if (node == ERR_PTR(-EAGAIN)) {
+			ret = -EAGAIN;
+			goto later;
+		}
 		if (IS_ERR(node)) {
 			merge_error(m, iova, PTR_ERR(node),
 				    split ? 0 : unit->fe->fault_table);
@@ -1252,7 +1279,20 @@ int kviommu_merge_drop(struct kviommu_domain *domain, bool whole)
  */
 u64 kviommu_merge_bytes(const struct kviommu_unit *unit)
 {
-	return unit->nr_nodes * (PAGE_SIZE + sizeof(struct kviommu_node));
+	return (unit->nr_nodes + unit->nr_spare) *
+	       (PAGE_SIZE + sizeof(struct kviommu_node));
+}
+
+/**
+ * kviommu_merge_free() - Free what is kept for shadow copies to come
+ * @unit: The unit, which has none any more
+ *
+ * Context: process context; nobody uses the unit.
+ */
+void kviommu_merge_free(struct kviommu_unit *unit)
+{
+	while (unit->nr_spare)
+		node_release(unit->spare[--unit->nr_spare]);
 }
 
 /*

@@ -73,7 +73,7 @@ static unsigned long max_pins = SZ_256M;
 module_param(max_pins, ulong, 0644);
 MODULE_PARM_DESC(max_pins, "Guest pages that one unit may have pinned");
 
-static unsigned long max_idle_pins = 1024;
+static unsigned long max_idle_pins = 4096;
 module_param(max_idle_pins, ulong, 0644);
 MODULE_PARM_DESC(max_idle_pins, "Pages of those that may be unused");
 

@@ -261,10 +261,10 @@ void kviommu_stale_flush(struct kviommu_unit *unit)
 		kviommu_unit_flush(unit);
 	}
 	note_peak(unit);
-	if (strategy == KVIOMMU_STRATEGY_ASYNC)
-		kviommu_unit_defer(unit);
-	else
+	if (strategy != KVIOMMU_STRATEGY_ASYNC)
 		kviommu_unit_wake(unit, unit->policy.stale_us);
+	else if (!unit->in_poller)
+		kviommu_unit_defer(unit);
 }
 
 /**

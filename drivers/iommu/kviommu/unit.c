@@ -192,6 +192,22 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 	unit_run(unit, more);
 }
 
+/*
+ * A guest that is polled does not wait for this, so that no other thread has to be
+ * woken for it. Return: it is left to the worker.
+ */
+static bool poll_async(struct kviommu_unit *unit)
+{
+	if (unit->policy.strategy != KVIOMMU_STRATEGY_ASYNC ||
+	    !READ_ONCE(unit->nr_release))
+		return false;
+	if (!mutex_trylock(&unit->map_lock))
+		return true;
+	kviommu_unit_flush(unit);
+	mutex_unlock(&unit->map_lock);
+	return false;
+}
+
 /**
  * kviommu_unit_poll() - Do what a guest asked for whose writes are not trapped
  * @unit: The unit
@@ -210,6 +226,7 @@ bool kviommu_unit_poll(struct kviommu_unit *unit, bool all)
 	/* Messages that were changed are announced well before an event. */
 	if (!all && !unit->fe->ops->pollable(unit->fe))
 		unit->fe->ops->sync(unit->fe, true);
+	more |= poll_async(unit);
 	unit->in_poller = false;
 	return more || unit_untidy(unit);
 }
@@ -361,6 +378,7 @@ static void unit_release(struct kviommu_unit *unit)
 	kviommu_access_put(&unit->access);
 	xa_destroy(&unit->pins.chunks);
 	kviommu_stale_free(&unit->stale);
+	kviommu_merge_free(unit);
 	if (unit->fe)
 		unit->fe->ops->destroy(unit->fe);
 	unit->fe = NULL;

@@ -365,48 +365,6 @@ TEST_F(pins, release_identity)
 	EXPECT_EQ(0, release(&self->u, PAGE(0), 16 * PAGE_SIZE));
 }
 
-/* The threads of this process that are workers of units */
-static unsigned int find_workers(pid_t tid[], unsigned int max)
-{
-	char path[64], name[32];
-	struct dirent *e;
-	unsigned int n = 0;
-	DIR *dir = opendir("/proc/self/task");
-	FILE *f;
-
-	REQUIRE(dir);
-	while ((e = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/self/task/%.20s/comm", e->d_name);
-		f = fopen(path, "r");
-		if (!f)
-			continue;
-		if (fgets(name, sizeof(name), f) && !strcmp(name, "kviommu\n")) {
-			REQUIRE(n < max);
-			tid[n++] = atoi(e->d_name);
-		}
-		fclose(f);
-	}
-	closedir(dir);
-	return n;
-}
-
-static unsigned long wakeups(pid_t tid)
-{
-	unsigned long n = ~0UL;
-	char line[128];
-	FILE *f;
-
-	snprintf(line, sizeof(line), "/proc/self/task/%d/status", tid);
-	f = fopen(line, "r");
-	REQUIRE(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "voluntary_ctxt_switches: %lu", &n) == 1)
-			break;
-	fclose(f);
-	REQUIRE(n != ~0UL);
-	return n;
-}
-
 /* There is a timer as long as there are pins that grow old, and not longer. */
 TEST_F(pins, no_wakeups)
 {
@@ -414,7 +372,7 @@ TEST_F(pins, no_wakeups)
 	unsigned long n;
 	pid_t worker;
 
-	ASSERT_EQ(1, find_workers(&worker, 1));
+	ASSERT_EQ(1, unit_workers(&worker, 1));
 	open_other(&other, 100);
 	/* With pins that do not */
 	use_pages(&self->u, 0, 10);
@@ -422,18 +380,18 @@ TEST_F(pins, no_wakeups)
 	       variant->config.mode != UNIT_MODE_SIDECORE)
 		;
 	let_pins_grow_old(&other, 1);
-	n = wakeups(worker);
+	n = unit_wakeups(worker);
 	let_pins_grow_old(&other, 5);
-	EXPECT_EQ(n, wakeups(worker));
+	EXPECT_EQ(n, unit_wakeups(worker));
 	/* With some that do */
 	set_idle(&self->u, &self->policy, self->policy.max_idle_pins, 20);
 	wait_until_none_idle(&self->u);
-	EXPECT_LT(n, wakeups(worker));
+	EXPECT_LT(n, unit_wakeups(worker));
 	/* Without */
 	let_pins_grow_old(&other, 1);
-	n = wakeups(worker);
+	n = unit_wakeups(worker);
 	let_pins_grow_old(&other, 5);
-	EXPECT_EQ(n, wakeups(worker));
+	EXPECT_EQ(n, unit_wakeups(worker));
 	unit_close(&other);
 }
 

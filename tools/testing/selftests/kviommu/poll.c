@@ -25,6 +25,7 @@ FIXTURE_VARIANT(poll) {
 
 UNIT_VARIANT(poll, sidecore, SIDECORE, STRICT);
 UNIT_VARIANT(poll, adaptive, ADAPTIVE, STRICT);
+UNIT_VARIANT(poll, async, SIDECORE, ASYNC);
 UNIT_VARIANT(poll, optimistic, SIDECORE, OPTIMISTIC);
 
 static void open_unit(struct unit *u, const struct unit_config *config)
@@ -76,6 +77,55 @@ TEST_F_TIMEOUT(poll, no_exits, 600)
 	EXPECT_EQ(0, b.out_errors);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, SPARE, PAGE(9)));
+}
+
+/* A buffer whose table comes and goes with it */
+static __u64 g_churn_table(struct guest *g, __u64 iova, __u64 gpa, __u64 n)
+{
+	__u64 *e = g_entry(g, 0, iova, LEAF_2M), table;
+
+	g_map_quiet(g, 0, iova, gpa, 64, MAP_RW);
+	table = *e;
+	for (; n; n--) {
+		g_map_quiet(g, 0, iova, gpa, 64, MAP_RW);
+		g_flush_pages(g, 0, iova, 9);
+		g_unmap_quiet(g, 0, iova, 64, 0);
+		WRITE_ONCE(*e, 0);
+		g_flush_pages(g, 0, iova, 9);
+		WRITE_ONCE(*e, table);
+	}
+	WRITE_ONCE(*e, 0);
+	return 0;
+}
+
+/* Where nothing is new the polling thread does all, and nobody else is woken. */
+TEST_F_TIMEOUT(poll, worker_sleeps, 600)
+{
+	const bool quiet = variant->config.mode == UNIT_MODE_SIDECORE &&
+			   variant->config.strategy != KVIOMMU_STRATEGY_OPTIMISTIC;
+	struct kviommu_stats a, b;
+	unsigned long n;
+	pid_t worker;
+
+	ASSERT_EQ(1, unit_workers(&worker, 1));
+	wait_until_polled(&self->u);
+	RUN(g_churn_table, SPARE, PAGE(9), 2);
+	RUN(g_churn, IOVA + PAGE_SIZE, PAGE(9), 2);
+	a = unit_stats(&self->u);
+	n = unit_wakeups(worker);
+	RUN(g_churn_table, SPARE, PAGE(9), 100);
+	RUN(g_churn, IOVA + PAGE_SIZE, PAGE(9), 100);
+	b = unit_stats(&self->u);
+	EXPECT_EQ(100 * 65, MAPS(b) - MAPS(a));
+	EXPECT_EQ(100 * 65, UNMAPS(b) - UNMAPS(a));
+	if (quiet) {
+		EXPECT_GT(n + 20, unit_wakeups(worker));
+		EXPECT_EQ(200, b.out_syncs - a.out_syncs);
+	}
+	EXPECT_EQ(0, b.out_errors);
+	EXPECT_EQ(1, b.out_mapped);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, SPARE, PAGE(9)));
+	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 }
 
 TEST_F_TIMEOUT(poll, idle, 600)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -95,6 +96,47 @@ void unit_poll(struct unit *u)
 	while (u->vm.g->polls && guest_run(&u->vm, g_pollable) &&
 	       !unit_flush_polled(u))
 		;
+}
+
+unsigned int unit_workers(pid_t tid[], unsigned int max)
+{
+	char path[64], name[32];
+	struct dirent *e;
+	unsigned int n = 0;
+	DIR *dir = opendir("/proc/self/task");
+	FILE *f;
+
+	REQUIRE(dir);
+	while ((e = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%.20s/comm", e->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		if (fgets(name, sizeof(name), f) && !strcmp(name, "kviommu\n")) {
+			REQUIRE(n < max);
+			tid[n++] = atoi(e->d_name);
+		}
+		fclose(f);
+	}
+	closedir(dir);
+	return n;
+}
+
+unsigned long unit_wakeups(pid_t tid)
+{
+	unsigned long n = ~0UL;
+	char line[128];
+	FILE *f;
+
+	snprintf(line, sizeof(line), "/proc/self/task/%d/status", tid);
+	f = fopen(line, "r");
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "voluntary_ctxt_switches: %lu", &n) == 1)
+			break;
+	fclose(f);
+	REQUIRE(n != ~0UL);
+	return n;
 }
 
 void unit_map_regs(struct unit *u)

@@ -149,6 +149,10 @@ void unit_show(struct unit *u);
  * as it is until the page is not tracked any more.
  */
 bool unit_flush_polled(struct unit *u);
+/* The threads of this process that are workers of units. Returns: how many. */
+unsigned int unit_workers(pid_t tid[], unsigned int max);
+/* How often such a thread went to sleep */
+unsigned long unit_wakeups(pid_t tid);
 /* The unit is polled, if that is its mode and what the guest has done lets it. */
 void unit_poll(struct unit *u);
 
