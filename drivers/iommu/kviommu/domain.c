@@ -398,11 +398,9 @@ static int invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
 			continue;
 		range.first = domain->serial == p->serial ? p->first : first;
 		range.last = domain->serial == p->serial ? p->last : last;
-		ret = kviommu_map_lock(unit);
-		if (!ret) {
-			ret = kviommu_merge(domain, &range, refresh);
-			mutex_unlock(&unit->map_lock);
-		}
+		kviommu_map_lock(unit);
+		ret = kviommu_merge(domain, &range, refresh);
+		kviommu_map_unlock(unit);
 		if (ret) {
 			*p = (struct kviommu_progress){ domain->serial,
 							range.first, range.last };
@@ -442,29 +440,23 @@ int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first,
  * kviommu_flush() - End a batch of kviommu_invalidate()
  * @unit: The unit
  *
- * When this succeeds no device reaches memory through an old translation, or for
+ * When this returns no device reaches memory through an old translation, or for
  * no longer than the strategy of the unit allows.
  *
  * Context: process context, under unit->lock.
- * Return: 0, or -EAGAIN as kviommu_invalidate().
  */
-int kviommu_flush(struct kviommu_unit *unit)
+void kviommu_flush(struct kviommu_unit *unit)
 {
-	int ret;
-
 	/*
 	 * What was unmapped under unit->lock is not seen as flushed too early; what
 	 * others take down meanwhile is theirs to flush.
 	 */
 	if (!smp_load_acquire(&unit->dirty) && !READ_ONCE(unit->nr_release) &&
 	    !READ_ONCE(unit->stale.kept))
-		return 0;
-	ret = kviommu_map_lock(unit);
-	if (ret)
-		return ret;
+		return;
+	kviommu_map_lock(unit);
 	kviommu_stale_flush(unit);
-	mutex_unlock(&unit->map_lock);
-	return 0;
+	kviommu_map_unlock(unit);
 }
 
 /**

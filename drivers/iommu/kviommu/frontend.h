@@ -163,7 +163,7 @@ struct kviommu_progress {
 int kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask);
 int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first,
 		       u64 last, struct kviommu_progress *p);
-int kviommu_flush(struct kviommu_unit *unit);
+void kviommu_flush(struct kviommu_unit *unit);
 bool kviommu_time_up(struct kviommu_unit *unit);
 int kviommu_resched(struct kviommu_unit *unit);
 

@@ -239,8 +239,8 @@ enum kviommu_poll_why {
  * @poll_why: Why the thread let go of it
  * @poll_since: Since when it is @polled, in ns; under @lock
  * @poll_asked: The guest wrote to a register since; under @lock
- * @in_poller: A polling thread is at work, which must neither wait nor allocate.
- *             Changed under @lock.
+ * @in_poller: A polling thread is at work, which must neither wait nor allocate, and
+ *             has @map_lock. Changed under @lock.
  * @busy_since: When what the guest asked for was seen first, in ns; 0 if all is
  *              done; under @lock
  * @step_ns: When the piece of work under way began, in ns; under @lock
@@ -478,7 +478,8 @@ struct kviommu_leaf {
 
 /* pin.c */
 
-int kviommu_map_lock(struct kviommu_unit *unit);
+void kviommu_map_lock(struct kviommu_unit *unit);
+void kviommu_map_unlock(struct kviommu_unit *unit);
 int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 		    u64 *pfn);
 void kviommu_pin_put_range(struct kviommu_unit *unit, u64 gfn, u64 nr);
@@ -559,7 +560,7 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 int kviommu_unit_settle(struct kviommu_unit *unit);
 void kviommu_unit_defer(struct kviommu_unit *unit);
 void kviommu_unit_wake(struct kviommu_unit *unit, u64 us);
-bool kviommu_unit_poll(struct kviommu_unit *unit, bool all);
+bool kviommu_unit_poll(struct kviommu_unit *unit, bool all, u64 now);
 void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 		   int err);
 void kviommu_unlock(struct kviommu_unit *unit);

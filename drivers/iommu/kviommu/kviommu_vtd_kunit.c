@@ -111,10 +111,9 @@ bool kviommu_time_up(struct kviommu_unit *unit)
 	return false;
 }
 
-int kviommu_flush(struct kviommu_unit *unit)
+void kviommu_flush(struct kviommu_unit *unit)
 {
 	note(unit, FLUSH, 0, 0, 0);
-	return 0;
 }
 
 void kviommu_count_descriptors(struct kviommu_unit *unit, unsigned int n)

@@ -66,21 +66,28 @@ struct chunk {
 };
 
 /**
- * kviommu_map_lock() - Take map_lock
+ * kviommu_map_lock() - Take map_lock, unless a polling thread has it for all it does
  * @unit: The unit
  *
- * A polling thread only tries: others hold it while they wait for the VMM.
- *
  * Context: under unit->lock.
- * Return: 0, or -EAGAIN if the worker has to go on.
  */
-int kviommu_map_lock(struct kviommu_unit *unit)
+void kviommu_map_lock(struct kviommu_unit *unit)
 {
 	if (!unit->in_poller)
 		mutex_lock(&unit->map_lock);
-	else if (!mutex_trylock(&unit->map_lock))
-		return -EAGAIN;
-	return 0;
+	lockdep_assert_held(&unit->map_lock);
+}
+
+/**
+ * kviommu_map_unlock() - Undo kviommu_map_lock()
+ * @unit: The unit
+ *
+ * Context: under unit->lock.
+ */
+void kviommu_map_unlock(struct kviommu_unit *unit)
+{
+	if (!unit->in_poller)
+		mutex_unlock(&unit->map_lock);
 }
 
 static struct kviommu_recent *recent_of(struct kviommu_pins *pins,
@@ -746,14 +753,12 @@ static int guest_rw(struct kviommu_unit *unit, u64 gpa, void *buf,
 	unsigned int n;
 	int ret = 0;
 
-	ret = kviommu_map_lock(unit);
-	if (ret)
-		return ret;
+	kviommu_map_lock(unit);
 	for (; len && !ret; gpa += n, buf += n, len -= n) {
 		n = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(gpa));
 		ret = guest_rw_page(unit, gpa, buf, n, write);
 	}
-	mutex_unlock(&unit->map_lock);
+	kviommu_map_unlock(unit);
 	if (ret && ret != -EAGAIN)
 		kviommu_error(unit, "guest memory", gpa, ret);
 	return ret;
@@ -766,7 +771,7 @@ static int guest_rw(struct kviommu_unit *unit, u64 gpa, void *buf,
  * @buf: Where to
  * @len: How many bytes
  *
- * Context: process context, not under map_lock.
+ * Context: process context, under unit->lock.
  * Return: 0, or an error of kviommu_pin_get().
  */
 int kviommu_guest_read(struct kviommu_unit *unit, u64 gpa, void *buf,
@@ -784,7 +789,7 @@ int kviommu_guest_read(struct kviommu_unit *unit, u64 gpa, void *buf,
  *
  * A store of 4 aligned bytes is seen whole, after all earlier stores.
  *
- * Context: process context, not under map_lock.
+ * Context: process context, under unit->lock.
  * Return: 0, or an error of kviommu_pin_get().
  */
 int kviommu_guest_write(struct kviommu_unit *unit, u64 gpa, const void *buf,

@@ -31,9 +31,9 @@ static DEFINE_IDA(unit_ids);
 #define STEP_TIME	msecs_to_jiffies(10)
 
 /* Time begins for one piece of work. */
-static void begin_step(struct kviommu_unit *unit)
+static void begin_step(struct kviommu_unit *unit, u64 now)
 {
-	unit->step_ns = ktime_get_ns();
+	unit->step_ns = now;
 	unit->deadline = jiffies + (unit->in_poller ? 1 : STEP_TIME);
 }
 
@@ -45,13 +45,13 @@ static void count_latency(struct kviommu_unit *unit, u64 ns)
 }
 
 /* One piece of work. Return: there is more. */
-static bool unit_step(struct kviommu_unit *unit)
+static bool unit_step(struct kviommu_unit *unit, u64 now)
 {
 	struct kviommu_frontend *fe = unit->fe;
 
 	if (READ_ONCE(unit->closing) || !fe->ops->pending(fe))
 		return false;
-	begin_step(unit);
+	begin_step(unit, now);
 	if (!unit->busy_since)
 		unit->busy_since = unit->step_ns;
 	if (fe->ops->run(fe))
@@ -129,7 +129,7 @@ static bool unit_work(void *data)
 	kviommu_poll_end(unit);
 	if (mutex_lock_killable(&unit->lock))
 		return true;
-	if (unit_step(unit))
+	if (unit_step(unit, ktime_get_ns()))
 		WRITE_ONCE(unit->deferred, true);
 	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);
@@ -162,7 +162,7 @@ static void unit_run(struct kviommu_unit *unit, bool more)
 			kviommu_unit_defer(unit);
 			return;
 		}
-		more = unit_step(unit);
+		more = unit_step(unit, ktime_get_ns());
 		kviommu_unlock(unit);
 	}
 }
@@ -183,7 +183,7 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 		return;
 	kviommu_count(unit, reg_writes, 1);
 	fe->ops->write(fe, offset, data, len);
-	more = unit_step(unit);
+	more = unit_step(unit, ktime_get_ns());
 	unit->poll_asked = true;
 	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);
@@ -192,41 +192,28 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 	unit_run(unit, more);
 }
 
-/*
- * A guest that is polled does not wait for this, so that no other thread has to be
- * woken for it. Return: it is left to the worker.
- */
-static bool poll_async(struct kviommu_unit *unit)
-{
-	if (unit->policy.strategy != KVIOMMU_STRATEGY_ASYNC ||
-	    !READ_ONCE(unit->nr_release))
-		return false;
-	if (!mutex_trylock(&unit->map_lock))
-		return true;
-	kviommu_unit_flush(unit);
-	mutex_unlock(&unit->map_lock);
-	return false;
-}
-
 /**
  * kviommu_unit_poll() - Do what a guest asked for whose writes are not trapped
  * @unit: The unit
  * @all: See to all registers, also if there is no command
+ * @now: The time in ns, or a moment ago
  *
- * Context: a polling thread, under unit->lock.
+ * Context: a polling thread, under unit->lock and map_lock.
  * Return: there is more to do, by the worker.
  */
-bool kviommu_unit_poll(struct kviommu_unit *unit, bool all)
+bool kviommu_unit_poll(struct kviommu_unit *unit, bool all, u64 now)
 {
 	bool more;
 
 	unit->in_poller = true;
 	unit->fe->ops->sync(unit->fe, all);
-	more = unit_step(unit);
+	more = unit_step(unit, now);
 	/* Messages that were changed are announced well before an event. */
 	if (!all && !unit->fe->ops->pollable(unit->fe))
 		unit->fe->ops->sync(unit->fe, true);
-	more |= poll_async(unit);
+	/* The guest does not wait any more, and no other thread has to be woken. */
+	if (unit->policy.strategy == KVIOMMU_STRATEGY_ASYNC)
+		kviommu_unit_flush(unit);
 	unit->in_poller = false;
 	return more || unit_untidy(unit);
 }
@@ -565,7 +552,7 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->fe->ops->sync(unit->fe, true);
-	more = unit_step(unit);
+	more = unit_step(unit, ktime_get_ns());
 	kviommu_unlock(unit);
 	unit_run(unit, more);
 	return 0;
@@ -618,7 +605,7 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->fe->ops->reset(unit->fe);
-	begin_step(unit);
+	begin_step(unit, ktime_get_ns());
 	kviommu_rebind(unit, 0, U16_MAX);
 	kviommu_unlock(unit);
 
@@ -706,7 +693,7 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 		cond_resched();
 		if (mutex_lock_killable(&unit->lock))
 			return -EINTR;
-		begin_step(unit);
+		begin_step(unit, ktime_get_ns());
 		/* Once: what cannot be bound would be tried again for ever. */
 		ret = bound ? 0 : asked ? kviommu_device_settle(unit) :
 		      kviommu_rebind(unit, 0, U16_MAX);
@@ -756,7 +743,7 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 		cond_resched();
 		if (mutex_lock_killable(&unit->lock))
 			return -EINTR;
-		begin_step(unit);
+		begin_step(unit, ktime_get_ns());
 		mutex_lock(&unit->map_lock);
 		kviommu_stale_end(unit);
 		ret = kviommu_pin_release(unit, &range, &cmd->out_in_use);
@@ -787,7 +774,7 @@ int kviommu_unit_settle(struct kviommu_unit *unit)
 		cond_resched();
 		if (mutex_lock_killable(&unit->lock))
 			return -EINTR;
-		begin_step(unit);
+		begin_step(unit, ktime_get_ns());
 		ret = kviommu_device_settle(unit);
 		kviommu_unlock(unit);
 	} while (ret == -EAGAIN);

@@ -80,12 +80,12 @@ static int desc_wait(struct vtd *vtd, u64 lo, u64 hi)
 	/* Address bits from HAW on are ignored. */
 	u64 addr = hi & (BIT_ULL(vtd->haw) - 1);
 	u32 data = FIELD_GET(VTD_WAIT_DATA, lo);
-	int ret;
+	int ret = 0;
 
 	if (lo & VTD_WAIT_RSVD_LO || hi & VTD_WAIT_RSVD_HI)
 		return -EINVAL;
-	ret = kviommu_flush(vtd->fe.unit);
-	if (!ret && lo & VTD_WAIT_SW)
+	kviommu_flush(vtd->fe.unit);
+	if (lo & VTD_WAIT_SW)
 		ret = kviommu_guest_write(vtd->fe.unit, addr, &data,
 					  sizeof(data));
 	if (ret)
@@ -269,7 +269,8 @@ static bool iotlb_run(struct vtd *vtd)
 	if (!registers_refused(vtd))
 		ret = inval_iotlb(vtd, gran, FIELD_GET(VTD_IOTLB_DID, iotlb),
 				  vtd_get64(vtd, VTD_IVA));
-	if (kviommu_flush(vtd->fe.unit) || ret == -EAGAIN || ret == -EINTR)
+	kviommu_flush(vtd->fe.unit);
+	if (ret == -EAGAIN || ret == -EINTR)
 		return false;
 	vtd->progress = (struct kviommu_progress){};
 	iotlb &= ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);

@@ -252,7 +252,7 @@ static bool sync_one(struct vtd *vtd, unsigned int i)
 		return true;
 	}
 	store(vtd, i, val);
-	if (vtd->polled)
+	if (vtd->polled && shown(vtd, i) != val)
 		cmpxchg(&vtd->page[i], val, shown(vtd, i));
 	return true;
 }
@@ -274,8 +274,10 @@ static void vtd_sync(struct kviommu_frontend *fe, bool all)
 	 */
 	if (!all && vtd->polled) {
 		sync_one(vtd, VTD_IQT / 4);
-		sync_one(vtd, VTD_ICS / 4);
-		sync_one(vtd, VTD_FSTS / 4);
+		if (READ_ONCE(vtd->page[VTD_ICS / 4]))
+			sync_one(vtd, VTD_ICS / 4);
+		if (READ_ONCE(vtd->page[VTD_FSTS / 4]))
+			sync_one(vtd, VTD_FSTS / 4);
 		if (READ_ONCE(vtd->page[VTD_GCMD / 4]) == GCMD_TAKEN)
 			return;
 	}
