@@ -92,7 +92,7 @@ void kviommu_domain_release(struct kviommu_domain *domain, u64 gfn, u64 nr)
  * few that kviommu_vfio_domain_splits() may leave are not counted.
  *
  * Context: under map_lock, may sleep.
- * Return: 0, -EDQUOT or -ENOMEM.
+ * Return: 0, -EDQUOT, -ENOMEM, or -EAGAIN if that is for the worker.
  */
 int kviommu_domain_count_tables(struct kviommu_domain *domain, u64 iova,
 				unsigned int level)

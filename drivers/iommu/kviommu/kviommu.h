@@ -43,7 +43,7 @@
  *
  * unit->lock is taken killable in vCPU and ioctl context, and let go between
  * pieces of work, of some milliseconds each (unit->deadline). So is map_lock,
- * in a merge: but not within one leaf.
+ * in a merge: but not within one leaf. A polling thread has it for a piece of work.
  */
 #ifndef _KVIOMMU_H
 #define _KVIOMMU_H
@@ -240,7 +240,7 @@ enum kviommu_poll_why {
  * @poll_since: Since when it is @polled, in ns; under @lock
  * @poll_asked: The guest wrote to a register since; under @lock
  * @in_poller: A polling thread is at work, which must neither wait nor allocate, and
- *             has @map_lock. Changed under @lock.
+ *             has @map_lock. Changed under both, and read under one of them.
  * @busy_since: When what the guest asked for was seen first, in ns; 0 if all is
  *              done; under @lock
  * @step_ns: When the piece of work under way began, in ns; under @lock
@@ -560,7 +560,7 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 int kviommu_unit_settle(struct kviommu_unit *unit);
 void kviommu_unit_defer(struct kviommu_unit *unit);
 void kviommu_unit_wake(struct kviommu_unit *unit, u64 us);
-bool kviommu_unit_poll(struct kviommu_unit *unit, bool all, u64 now);
+bool kviommu_unit_poll(struct kviommu_unit *unit, bool all);
 void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 		   int err);
 void kviommu_unlock(struct kviommu_unit *unit);

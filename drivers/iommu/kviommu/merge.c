@@ -104,6 +104,24 @@ static struct kviommu_node *node_take(struct kviommu_unit *unit)
 	return node;
 }
 
+static void node_release(struct kviommu_node *node)
+{
+	free_page((unsigned long)node->slots);
+	kfree(node);
+}
+
+/*
+ * Undo node_take(); all slots hold nothing. A guest whose tables come and go, as with
+ * each buffer of 2 MiB, needs another one soon.
+ */
+static void node_put(struct kviommu_unit *unit, struct kviommu_node *node)
+{
+	if (unit->nr_spare < KVIOMMU_SPARE_NODES)
+		unit->spare[unit->nr_spare++] = node;
+	else
+		node_release(node);
+}
+
 static struct kviommu_node *node_alloc(struct kviommu_domain *domain, u64 iova,
 				       unsigned int level)
 {
@@ -113,12 +131,14 @@ static struct kviommu_node *node_alloc(struct kviommu_domain *domain, u64 iova,
 
 	if (unit->nr_nodes >= unit->policy.max_tables)
 		return ERR_PTR(-EDQUOT);
-	ret = kviommu_domain_count_tables(domain, iova, level);
-	if (ret)
-		return ERR_PTR(ret);
 	node = node_take(unit);
 	if (IS_ERR(node))
 		return node;
+	ret = kviommu_domain_count_tables(domain, iova, level);
+	if (ret) {
+		node_put(unit, node);
+		return ERR_PTR(ret);
+	}
 	node->gfn = NO_GFN;
 	unit->nr_nodes++;
 	return node;
@@ -152,26 +172,12 @@ static void node_drop_table(struct kviommu_domain *domain,
 	kviommu_pin_put(domain->unit, node->gfn);
 }
 
-static void node_release(struct kviommu_node *node)
-{
-	free_page((unsigned long)node->slots);
-	kfree(node);
-}
-
-/*
- * All slots of the node hold nothing. A guest whose tables come and go, as with each
- * buffer of 2 MiB, needs another one soon.
- */
+/* All slots of the node hold nothing. */
 static void node_free(struct kviommu_domain *domain, struct kviommu_node *node)
 {
-	struct kviommu_unit *unit = domain->unit;
-
 	node_drop_table(domain, node);
-	unit->nr_nodes--;
-	if (unit->nr_spare < KVIOMMU_SPARE_NODES)
-		unit->spare[unit->nr_spare++] = node;
-	else
-		node_release(node);
+	domain->unit->nr_nodes--;
+	node_put(domain->unit, node);
 }
 
 /*
@@ -1285,9 +1291,9 @@ u64 kviommu_merge_bytes(const struct kviommu_unit *unit)
 
 /**
  * kviommu_merge_free() - Free what is kept for shadow copies to come
- * @unit: The unit, which has none any more
+ * @unit: The unit
  *
- * Context: process context; nobody uses the unit.
+ * Context: under map_lock, or nobody uses the unit.
  */
 void kviommu_merge_free(struct kviommu_unit *unit)
 {

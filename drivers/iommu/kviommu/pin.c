@@ -40,6 +40,7 @@
 #define MAX_TICKS	5	/* the first one may come at once */
 #define NR_SHARES	16
 #define NR_AGES		32	/* in generations; the last one is for all older */
+#define TRIM_MORE	256UL
 
 /**
  * struct pin - State of one guest frame, in 8 bytes: there are many
@@ -369,6 +370,15 @@ int kviommu_pin_get(struct kviommu_unit *unit, u64 gfn, unsigned int prot,
 	}
 }
 
+/* More at once than what is too much, so that it is not soon done again. */
+static void trim_excess(struct kviommu_unit *unit)
+{
+	unsigned long max = unit->policy.max_idle_pins;
+
+	if (unit->pins.idle > max)
+		kviommu_pin_trim(unit, max - min(max / 4, TRIM_MORE));
+}
+
 /**
  * kviommu_pin_put_range() - Use guest frames no longer
  * @unit: The unit
@@ -399,8 +409,8 @@ void kviommu_pin_put_range(struct kviommu_unit *unit, u64 gfn, u64 nr)
 		} while (--nr && gfn % CHUNK_GFNS);
 		if (idle)
 			note_idle(unit, index);
-		if (unit->pins.idle > unit->policy.max_idle_pins && !unit->in_poller)
-			kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
+		if (!unit->in_poller)
+			trim_excess(unit);
 		if (nr)
 			cond_resched();
 	}
@@ -514,9 +524,7 @@ void kviommu_pin_tidy(struct kviommu_unit *unit)
 
 	lockdep_assert_held(&unit->map_lock);
 
-	if (pins->idle > unit->policy.max_idle_pins)
-		kviommu_pin_trim(unit, unit->policy.max_idle_pins / 4 * 3);
-
+	trim_excess(unit);
 	idle = pins->idle;
 	wanted = atomic_long_xchg(&pins->wanted, 0);
 	kviommu_pin_trim(unit, idle - min(wanted, idle));

@@ -245,15 +245,10 @@ static enum kviommu_poll_why poll_unit(struct kviommu_poller *p,
 	if (likely(!seen(unit, all, looks) && may_stay(unit)))
 		return idle_too_long(unit, p->now) ? KVIOMMU_POLL_IDLE :
 		       KVIOMMU_POLL_ASKED;
-	/* Another holder of a lock may take its time, or wait for the VMM. */
+	/* Another holder of the lock may take its time. */
 	if (!mutex_trylock(&unit->lock))
 		return KVIOMMU_POLL_ASKED;
-	if (!mutex_trylock(&unit->map_lock)) {
-		kviommu_unlock(unit);
-		return KVIOMMU_POLL_ASKED;
-	}
-	more = kviommu_unit_poll(unit, all, p->now);
-	mutex_unlock(&unit->map_lock);
+	more = kviommu_unit_poll(unit, all);
 	stay = may_stay(unit);
 	unit->poll_busy = ktime_get_ns();
 	kviommu_unlock(unit);

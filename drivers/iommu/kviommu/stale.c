@@ -236,7 +236,8 @@ void kviommu_stale_flushed(struct kviommu_unit *unit)
  * @unit: The unit
  *
  * Flushes, if the strategy or what was done asks for it: the guest must not meet
- * an old translation where it has put a new one.
+ * an old translation where it has put a new one. What is left to do at once, under
+ * async, is for the worker, or for kviommu_unit_poll() in a polling thread.
  *
  * Context: under map_lock, may sleep.
  */

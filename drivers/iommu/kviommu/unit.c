@@ -31,9 +31,9 @@ static DEFINE_IDA(unit_ids);
 #define STEP_TIME	msecs_to_jiffies(10)
 
 /* Time begins for one piece of work. */
-static void begin_step(struct kviommu_unit *unit, u64 now)
+static void begin_step(struct kviommu_unit *unit)
 {
-	unit->step_ns = now;
+	unit->step_ns = ktime_get_ns();
 	unit->deadline = jiffies + (unit->in_poller ? 1 : STEP_TIME);
 }
 
@@ -45,13 +45,13 @@ static void count_latency(struct kviommu_unit *unit, u64 ns)
 }
 
 /* One piece of work. Return: there is more. */
-static bool unit_step(struct kviommu_unit *unit, u64 now)
+static bool unit_step(struct kviommu_unit *unit)
 {
 	struct kviommu_frontend *fe = unit->fe;
 
 	if (READ_ONCE(unit->closing) || !fe->ops->pending(fe))
 		return false;
-	begin_step(unit, now);
+	begin_step(unit);
 	if (!unit->busy_since)
 		unit->busy_since = unit->step_ns;
 	if (fe->ops->run(fe))
@@ -129,7 +129,7 @@ static bool unit_work(void *data)
 	kviommu_poll_end(unit);
 	if (mutex_lock_killable(&unit->lock))
 		return true;
-	if (unit_step(unit, ktime_get_ns()))
+	if (unit_step(unit))
 		WRITE_ONCE(unit->deferred, true);
 	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);
@@ -162,7 +162,7 @@ static void unit_run(struct kviommu_unit *unit, bool more)
 			kviommu_unit_defer(unit);
 			return;
 		}
-		more = unit_step(unit, ktime_get_ns());
+		more = unit_step(unit);
 		kviommu_unlock(unit);
 	}
 }
@@ -183,7 +183,7 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
 		return;
 	kviommu_count(unit, reg_writes, 1);
 	fe->ops->write(fe, offset, data, len);
-	more = unit_step(unit, ktime_get_ns());
+	more = unit_step(unit);
 	unit->poll_asked = true;
 	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);
@@ -196,25 +196,33 @@ static void unit_write(struct kviommu_kvm *k, unsigned int offset,
  * kviommu_unit_poll() - Do what a guest asked for whose writes are not trapped
  * @unit: The unit
  * @all: See to all registers, also if there is no command
- * @now: The time in ns, or a moment ago
  *
- * Context: a polling thread, under unit->lock and map_lock.
+ * Context: a polling thread, under unit->lock.
  * Return: there is more to do, by the worker.
  */
-bool kviommu_unit_poll(struct kviommu_unit *unit, bool all, u64 now)
+bool kviommu_unit_poll(struct kviommu_unit *unit, bool all)
 {
+	struct kviommu_frontend *fe = unit->fe;
 	bool more;
 
+	/* Others hold it while they wait for the VMM: so does the worker for them. */
+	if (!mutex_trylock(&unit->map_lock)) {
+		fe->ops->sync(fe, all);
+		if (!unit->busy_since && fe->ops->pending(fe))
+			unit->busy_since = ktime_get_ns();
+		return true;
+	}
 	unit->in_poller = true;
-	unit->fe->ops->sync(unit->fe, all);
-	more = unit_step(unit, now);
+	fe->ops->sync(fe, all);
+	more = unit_step(unit);
 	/* Messages that were changed are announced well before an event. */
-	if (!all && !unit->fe->ops->pollable(unit->fe))
-		unit->fe->ops->sync(unit->fe, true);
-	/* The guest does not wait any more, and no other thread has to be woken. */
-	if (unit->policy.strategy == KVIOMMU_STRATEGY_ASYNC)
+	if (!all && !fe->ops->pollable(fe))
+		fe->ops->sync(fe, true);
+	/* Here the guest has its status, and no other thread has to be woken for it. */
+	if (!more && unit->policy.strategy == KVIOMMU_STRATEGY_ASYNC)
 		kviommu_unit_flush(unit);
 	unit->in_poller = false;
+	mutex_unlock(&unit->map_lock);
 	return more || unit_untidy(unit);
 }
 
@@ -552,7 +560,7 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->fe->ops->sync(unit->fe, true);
-	more = unit_step(unit, ktime_get_ns());
+	more = unit_step(unit);
 	kviommu_unlock(unit);
 	unit_run(unit, more);
 	return 0;
@@ -605,12 +613,13 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->fe->ops->reset(unit->fe);
-	begin_step(unit, ktime_get_ns());
+	begin_step(unit);
 	kviommu_rebind(unit, 0, U16_MAX);
 	kviommu_unlock(unit);
 
 	ret = kviommu_unit_settle(unit);
 	mutex_lock(&unit->map_lock);
+	kviommu_merge_free(unit);
 	kviommu_pin_trim(unit, 0);
 	mutex_unlock(&unit->map_lock);
 	return ret;
@@ -693,7 +702,7 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 		cond_resched();
 		if (mutex_lock_killable(&unit->lock))
 			return -EINTR;
-		begin_step(unit, ktime_get_ns());
+		begin_step(unit);
 		/* Once: what cannot be bound would be tried again for ever. */
 		ret = bound ? 0 : asked ? kviommu_device_settle(unit) :
 		      kviommu_rebind(unit, 0, U16_MAX);
@@ -743,7 +752,7 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 		cond_resched();
 		if (mutex_lock_killable(&unit->lock))
 			return -EINTR;
-		begin_step(unit, ktime_get_ns());
+		begin_step(unit);
 		mutex_lock(&unit->map_lock);
 		kviommu_stale_end(unit);
 		ret = kviommu_pin_release(unit, &range, &cmd->out_in_use);
@@ -774,7 +783,7 @@ int kviommu_unit_settle(struct kviommu_unit *unit)
 		cond_resched();
 		if (mutex_lock_killable(&unit->lock))
 			return -EINTR;
-		begin_step(unit, ktime_get_ns());
+		begin_step(unit);
 		ret = kviommu_device_settle(unit);
 		kviommu_unlock(unit);
 	} while (ret == -EAGAIN);

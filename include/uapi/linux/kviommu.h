@@ -343,7 +343,8 @@ struct kviommu_reset {
  * @out_identity_devices: Devices of those that reach the whole IOAS, because
  *                        the guest uses pass-through. The IOAS is pinned by
  *                        iommufd then; that is not part of @out_pinned.
- * @out_table_bytes: Memory of the host used for shadow copies and pin cache
+ * @out_table_bytes: Memory of the host used for shadow copies, spare tables of
+ *                   such, and pin cache
  * @out_limits: Those of @out_errors that a limit or lack of memory caused
  * @out_iommu_tables: Tables that the physical IOMMU's domains may have by now;
  *                    they are kept until a domain goes away

@@ -235,7 +235,8 @@ static const u8 sync_first[] = {
  */
 static bool sync_one(struct vtd *vtd, unsigned int i)
 {
-	u32 old = shown(vtd, i), val = READ_ONCE(vtd->page[i]);
+	/* IQT: the guest's descriptors come before it. */
+	u32 old = shown(vtd, i), val = smp_load_acquire(&vtd->page[i]);
 
 	if (val == old)
 		return false;

@@ -3,7 +3,6 @@
  * What becomes of pins that nothing uses any more: how many are kept, which, how
  * long, and who can have them back.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 

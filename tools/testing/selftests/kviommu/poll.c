@@ -119,7 +119,7 @@ TEST_F_TIMEOUT(poll, worker_sleeps, 600)
 	EXPECT_EQ(100 * 65, MAPS(b) - MAPS(a));
 	EXPECT_EQ(100 * 65, UNMAPS(b) - UNMAPS(a));
 	if (quiet) {
-		EXPECT_GT(n + 20, unit_wakeups(worker));
+		EXPECT_GT(n + 60, unit_wakeups(worker));
 		EXPECT_EQ(200, b.out_syncs - a.out_syncs);
 	}
 	EXPECT_EQ(0, b.out_errors);

@@ -145,11 +145,12 @@ void unit_wait_stale(struct unit *u);
  */
 void unit_show(struct unit *u);
 /*
- * The guest flushes. Returns: whether the unit is polled, and that was not trapped,
- * as it is until the page is not tracked any more.
+ * The guest waits for nothing. Returns: whether the unit is polled, and that was not
+ * trapped, as it is until the page is not tracked any more; an adaptive one may be
+ * trapped again soon.
  */
 bool unit_flush_polled(struct unit *u);
-/* The threads of this process that are workers of units. Returns: how many. */
+/* The threads of this process that are workers of units. Returns: how many there are. */
 unsigned int unit_workers(pid_t tid[], unsigned int max);
 /* How often such a thread went to sleep */
 unsigned long unit_wakeups(pid_t tid);
