@@ -560,6 +560,7 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 int kviommu_unit_settle(struct kviommu_unit *unit);
 void kviommu_unit_defer(struct kviommu_unit *unit);
 void kviommu_unit_wake(struct kviommu_unit *unit, u64 us);
+int kviommu_unit_adopt(struct kviommu_unit *unit);
 bool kviommu_unit_poll(struct kviommu_unit *unit, bool all);
 void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 		   int err);

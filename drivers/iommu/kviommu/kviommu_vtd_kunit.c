@@ -968,6 +968,14 @@ static void regs_steps_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pending(ctx->fe));
 }
 
+/* As when writes are trapped again, and none is under way */
+static void adopt(struct ctx *ctx)
+{
+	while (!ctx->fe->ops->settled(ctx->fe))
+		;
+	ctx->fe->ops->adopt(ctx->fe);
+}
+
 /* What was stored unseen is found as if it had been written. */
 static void regs_sync_test(struct kunit *test)
 {
@@ -978,7 +986,7 @@ static void regs_sync_test(struct kunit *test)
 	ctx->page[0x08 / 4] = 0;
 	ctx->page[0x1c / 4] = 0;
 	ctx->page[0x800 / 4] = 1;
-	ctx->fe->ops->sync(ctx->fe, true);
+	adopt(ctx);
 	ctx->fe->ops->run(ctx->fe);
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
 	KUNIT_EXPECT_TRUE(test, ctx->vtd->te);
@@ -1164,24 +1172,30 @@ static void unseen64(struct ctx *ctx, unsigned int offset, u64 val)
 	unseen32(ctx, offset + 4, upper_32_bits(val));
 }
 
-/* The polling thread looks. Return: there was something new. */
-static bool look(struct ctx *ctx)
+static void run_all(struct ctx *ctx)
 {
 	unsigned int i;
 
+	for (i = 0; i < MAX_STEPS && ctx->fe->ops->pending(ctx->fe); i++)
+		ctx->fe->ops->run(ctx->fe);
+}
+
+/* The polling thread looks. Return: there was something new. */
+static bool look(struct ctx *ctx)
+{
 	if (!ctx->fe->ops->peek(ctx->fe, true))
 		return false;
 	ctx->fe->ops->sync(ctx->fe, true);
-	for (i = 0; i < MAX_STEPS && ctx->fe->ops->pending(ctx->fe); i++)
-		ctx->fe->ops->run(ctx->fe);
+	run_all(ctx);
 	return true;
 }
 
 /* As when the page is tracked again: look once more, then it is over. */
 static void end_polling(struct ctx *ctx)
 {
-	look(ctx);
+	adopt(ctx);
 	ctx->fe->ops->poll(ctx->fe, false);
+	run_all(ctx);
 }
 
 static int polled_init(struct kunit *test)
@@ -1219,6 +1233,35 @@ static void polled_tail_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, look(ctx));
 	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 3);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x80), 48);
+}
+
+/* KVM stores byte by byte, and tells of it then: a part of a tail is none. */
+static void polled_torn_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	const u32 tail = 0x100;
+	unsigned int i;
+
+	for (i = 0; i < 16; i++)
+		put128(ctx, QUEUE + 16 * i, 2 | 1 << 4, 0);
+	unseen32(ctx, 0x88, 0xf0);
+	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 15);
+	unseen32(ctx, 0x88, 0);
+	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->settled(ctx->fe));
+	unseen32(ctx, 0x88, tail);
+	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->settled(ctx->fe));
+	/* Nor is it over if somebody else's is left there. */
+	ctx->fe->ops->write(ctx->fe, 0x88, &tail, sizeof(tail));
+	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->settled(ctx->fe));
+	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->settled(ctx->fe));
+	/* What comes now is told of later. */
+	unseen32(ctx, 0x88, 0);
+	ctx->fe->ops->adopt(ctx->fe);
+	ctx->fe->ops->poll(ctx->fe, false);
+	run_all(ctx);
+	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 16);
+	KUNIT_EXPECT_EQ(test, vtd_get32(ctx->vtd, 0x88), tail);
 }
 
 /* A look that is for the queue alone leaves the rest for later, but no command. */
@@ -1330,9 +1373,10 @@ static void polled_hidden_test(struct kunit *test)
 		unseen32(ctx, 0x18, commands[i]);
 		ctx->fe->ops->poll(ctx->fe, true);
 		ctx->fe->ops->write(ctx->fe, 0x18, &commands[i], sizeof(u32));
+		/* It is left to who looks at the page. */
+		KUNIT_EXPECT_TRUE(test, ctx->fe->ops->pollable(ctx->fe));
+		KUNIT_EXPECT_TRUE(test, look(ctx));
 		KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pollable(ctx->fe));
-		while (ctx->fe->ops->pending(ctx->fe))
-			ctx->fe->ops->run(ctx->fe);
 		KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), commands[i] | BIT(30));
 	}
 }
@@ -1406,6 +1450,7 @@ static void polled_clear_test(struct kunit *test)
 
 static struct kunit_case polled_cases[] = {
 	KUNIT_CASE(polled_tail_test),
+	KUNIT_CASE(polled_torn_test),
 	KUNIT_CASE(polled_short_look_test),
 	KUNIT_CASE(polled_command_test),
 	KUNIT_CASE(polled_root_test),

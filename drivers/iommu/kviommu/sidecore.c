@@ -12,7 +12,9 @@
  *	(a polling thread lets go of it) -> (its worker tracks the page, then
  *	looks at it once more) -> trapped
  *
- * and in between it has no polling thread, but its page is looked at in the end.
+ * and in between it has no polling thread, but its page is looked at in the end. What
+ * is trapped then is left in the page; and since KVM stores such a write byte by byte,
+ * nobody looks at the page before those under way are done.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -589,8 +591,11 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 	kviommu_unlock(unit);
 
 	ret = kviommu_kvm_track(&unit->kvm, false);
-	if (!ret)
+	if (!ret) {
+		/* The thread is to find no part of what was trapped. */
+		kviommu_kvm_settle(&unit->kvm);
 		ret = add_to_poller(unit);
+	}
 	trace_kviommu_poll(unit->id, true, KVIOMMU_POLL_ASKED, ret);
 	/* Back again, then */
 	if (ret)
@@ -636,11 +641,10 @@ int kviommu_poll_end(struct kviommu_unit *unit)
 	ret = kviommu_kvm_track(&unit->kvm, true);
 	if (ret && ret != -EINTR && ret != -ENODEV)
 		kviommu_unit_wake(unit, 10 * USEC_PER_MSEC);
-	if ((ret && ret != -ENODEV) || mutex_lock_killable(&unit->lock)) {
+	if ((ret && ret != -ENODEV) || kviommu_unit_adopt(unit)) {
 		ret = -EINTR;
 		goto unlock;
 	}
-	unit->fe->ops->sync(unit->fe, true);
 	unit->polled = false;
 	why = unit->poll_why;
 	/* It was not the guest who had enough of it. */

@@ -226,6 +226,37 @@ bool kviommu_unit_poll(struct kviommu_unit *unit, bool all)
 	return more || unit_untidy(unit);
 }
 
+/* How often to wait until nobody writes any more; a guest that goes on harms itself. */
+#define SETTLE_MAX	16
+
+/**
+ * kviommu_unit_adopt() - Take what was written while writes were not trapped
+ * @unit: The unit, whose writes are trapped now
+ *
+ * They stand in the page, and so do parts of what is being trapped at the moment:
+ * see kviommu_kvm_settle(). So what is taken is what the page shows before and after
+ * that. What is written later is told of, as soon as unit->lock is let go.
+ *
+ * Context: process context, no locks but poll_lock.
+ * Return: 0 with unit->lock held, or -EINTR.
+ */
+int kviommu_unit_adopt(struct kviommu_unit *unit)
+{
+	struct kviommu_frontend *fe = unit->fe;
+	unsigned int n;
+
+	for (n = 0; ; n++) {
+		if (mutex_lock_killable(&unit->lock))
+			return -EINTR;
+		if ((fe->ops->settled(fe) && n) || n == SETTLE_MAX)
+			break;
+		kviommu_unlock(unit);
+		kviommu_kvm_settle(&unit->kvm);
+	}
+	fe->ops->adopt(fe);
+	return 0;
+}
+
 /* Under the VM's slots_lock. */
 static void unit_slot_removed(struct kviommu_kvm *k)
 {
@@ -557,9 +588,9 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 	if (ret)
 		return ret;
 	/* From here on no write is missed: see what was before. */
-	if (mutex_lock_killable(&unit->lock))
-		return -EINTR;
-	unit->fe->ops->sync(unit->fe, true);
+	ret = kviommu_unit_adopt(unit);
+	if (ret)
+		return ret;
 	more = unit_step(unit);
 	kviommu_unlock(unit);
 	unit_run(unit, more);

@@ -65,6 +65,8 @@ static struct {
 	u64 cap;
 	u64 ecap;
 	bool armed;
+	/* Writes to IQT are polled (1), while others may have map_lock (2) */
+	u8 polled;
 	/* The source-id of a device, or -1 */
 	int attached[MODEL_DEVICES];
 	/* The IOAS or a limit changed, or something failed, since a refresh */
@@ -333,6 +335,47 @@ static void check_registers(void)
 	check_reserved();
 }
 
+static void work(void)
+{
+	struct vhost_task *worker = t.unit->worker;
+
+	while (!shim_task.killed && worker->fn(worker->data))
+		;
+}
+
+/*
+ * A polling thread has the unit for a moment, and sees what the guest has written.
+ * @busy: another one has map_lock.
+ */
+static void poll_once(bool busy)
+{
+	struct kviommu_unit *unit = t.unit;
+	struct kviommu_frontend *fe = unit->fe;
+	bool more;
+
+	mutex_lock(&unit->lock);
+	fe->ops->poll(fe, true);
+	unit->map_lock.held = busy;
+	shim_atomic = true;
+	more = kviommu_unit_poll(unit, false);
+	shim_atomic = false;
+	if (busy)
+		unit->map_lock.held = false;
+	kviommu_unlock(unit);
+	if (more) {
+		kviommu_unit_defer(unit);
+		work();
+	}
+	never(kviommu_unit_adopt(unit));
+	fe->ops->poll(fe, false);
+	more = fe->ops->pending(fe);
+	kviommu_unlock(unit);
+	if (more) {
+		kviommu_unit_defer(unit);
+		work();
+	}
+}
+
 static void reg_write(unsigned int offset, u64 val, unsigned int len)
 {
 	bool frozen = t.qie && reg32(REG_FSTS) & IQE;
@@ -355,7 +398,10 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 			if (offset + i == REG_GCMD)
 				ref_gcmd(val >> (8 * i));
 	}
-	unit->kvm.write(&unit->kvm, offset, &val, len);
+	if (offset == REG_IQT && t.polled && unit->fe->ops->pollable(unit->fe))
+		poll_once(t.polled & 2 && val & 0x40);
+	else
+		unit->kvm.write(&unit->kvm, offset, &val, len);
 	check_registers();
 	if (frozen && reg32(REG_FSTS) & IQE && offset > REG_GSTS)
 		never(reg64(REG_IQH) != head);
@@ -377,12 +423,9 @@ static void arm(void)
 
 static void run_worker(void)
 {
-	struct vhost_task *worker = t.unit->worker;
-
 	model_new_batch();
 	do {
-		while (!shim_task.killed && worker->fn(worker->data))
-			;
+		work();
 	} while (!shim_task.killed && shim_timer_expire(&t.unit->timer));
 	/* What is stale ends by itself. */
 	never(!shim_task.killed && t.unit->stale.kept);
@@ -1163,11 +1206,15 @@ static void inval_pages(unsigned int did, u64 iova, unsigned int am)
 {
 	struct kviommu_domain *domain = find_domain(did);
 	struct sample samples[NR_SAMPLES];
+	unsigned int unlock_in = t.unlock_in;
 	u64 size = PAGE_SIZE << am;
 
 	if (domain)
 		take_samples(domain, iova, samples);
 	inval_iotlb(3, did, (iova & PAGE_MASK) | am);
+	/* A table may go when it was looked at: what is there then is for the next one. */
+	if (unlock_in && !t.unlock_in)
+		return;
 	if (domain && domain == find_domain(did) && am <= 18)
 		check_invalidated(domain, iova & ~(size - 1), size, samples);
 }
@@ -1377,12 +1424,14 @@ static void do_time(void)
 		release_pins(b & 0x80 ? 0x40 : 0, b & 0x80 ? 64 : BIT(52) - 1);
 }
 
-static void do_kill(void)
+static void do_kill_or_poll(void)
 {
 	u8 b = get8();
 
 	if (b & 0x80)
 		model_kill_after((b & 0x7f) + 1);
+	else
+		t.polled = b & 3;
 }
 
 static void (* const actions[])(void) = {
@@ -1392,7 +1441,7 @@ static void (* const actions[])(void) = {
 	do_tail, do_descriptor, do_submit, do_psi, do_psi, do_psi, do_iotlb,
 	do_iotlb, do_inval_context, do_inval_context, do_wait, do_wait, do_ioas,
 	do_ioas, do_device, do_device, do_policy, do_refresh, do_reset, do_fail,
-	do_unlock, do_disarm, do_arm, do_event, do_time, do_kill, run_worker,
+	do_unlock, do_disarm, do_arm, do_event, do_time, do_kill_or_poll, run_worker,
 	check_all, check_all, check_all, do_burst, do_burst, do_split, do_split,
 	do_split, do_split, do_mask, do_entry, do_entry, do_entry, do_psi,
 	do_iotlb, do_context, do_wait, do_fail, do_ioas,

@@ -297,6 +297,7 @@ int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 	u64 pfn;
 	int ret;
 
+	never(shim_atomic);
 	model_spend(1);
 	ret = check_access(gfn, write, &pfn);
 	if (ret)
@@ -950,6 +951,12 @@ int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 	never(unit->lock.held);
 	k->gfn = gfn;
 	return 0;
+}
+
+/* Nobody writes meanwhile. */
+void kviommu_kvm_settle(struct kviommu_kvm *k)
+{
+	never(unit->lock.held || unit->map_lock.held);
 }
 
 void kviommu_kvm_put(struct kviommu_kvm *k)

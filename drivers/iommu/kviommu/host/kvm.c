@@ -248,6 +248,22 @@ unlock:
 }
 
 /**
+ * kviommu_kvm_settle() - Wait for the trapped writes that are under way
+ * @k: The virtual machine
+ *
+ * KVM stores what a vCPU writes, byte by byte, before it tells us; whoever looks at
+ * the page meanwhile may find a part of it. When this returns all writes that a vCPU
+ * had exited for before are in the page, and were told of.
+ *
+ * Context: process context, with no lock held that @k->write takes.
+ */
+void kviommu_kvm_settle(struct kviommu_kvm *k)
+{
+	/* A vCPU is a reader from the exit to the next entry. */
+	synchronize_srcu_expedited(&k->kvm->srcu);
+}
+
+/**
  * kviommu_kvm_stop() - End the tracking of a virtual machine's writes
  * @k: The virtual machine
  *

@@ -228,15 +228,23 @@ static const u8 sync_first[] = {
 	VTD_IQT / 4, VTD_GCMD / 4, VTD_CCMD / 4 + 1, VTD_IOTLB / 4 + 1,
 };
 
-/*
- * Take what the page shows at index @i. The guest may write again at any moment:
- * what it writes is replaced only if it is still what was taken. Return: that is
- * new.
- */
-static bool sync_one(struct vtd *vtd, unsigned int i)
+/* What the page shows now; or showed, where the guest may have written. */
+static u32 look_at(const struct vtd *vtd, unsigned int i, bool noted)
 {
+	if (noted && writable(i))
+		return vtd->noted[i];
 	/* IQT: the guest's descriptors come before it. */
-	u32 old = shown(vtd, i), val = smp_load_acquire(&vtd->page[i]);
+	return smp_load_acquire(&vtd->page[i]);
+}
+
+/*
+ * Take what the page shows at index @i, or @noted. The guest may write again at any
+ * moment: what it writes is replaced only if it is still what was taken. Return: that
+ * is new.
+ */
+static bool sync_one(struct vtd *vtd, unsigned int i, bool noted)
+{
+	u32 old = shown(vtd, i), val = look_at(vtd, i, noted);
 
 	if (val == old)
 		return false;
@@ -244,7 +252,7 @@ static bool sync_one(struct vtd *vtd, unsigned int i)
 		WRITE_ONCE(vtd->page[i], old);
 		return false;
 	}
-	if (vtd->polled && i == VTD_GCMD / 4) {
+	if (vtd->polled && !noted && i == VTD_GCMD / 4) {
 		/* Not to miss the same command again */
 		val = xchg(&vtd->page[i], old);
 		if (val == old)
@@ -258,47 +266,76 @@ static bool sync_one(struct vtd *vtd, unsigned int i)
 	return true;
 }
 
-/*
- * Writes were not seen for a while: what the page shows is what was written
- * last.
- */
-static void vtd_sync(struct kviommu_frontend *fe, bool all)
+/* What the page shows, or @noted, is what was written last. */
+static void sync_all(struct vtd *vtd, bool noted)
 {
 	DECLARE_BITMAP(changed, VTD_REGS_SIZE / sizeof(u32));
 	DECLARE_BITMAP(seen, VTD_REGS_SIZE / sizeof(u32));
-	struct vtd *vtd = to_vtd(fe);
 	unsigned int i;
 
-	/*
-	 * The order of sync_first. What else was written means nothing to the queue; but
-	 * a guest that waits for a bit is not to find its own 1 there.
-	 */
-	if (!all && vtd->polled) {
-		sync_one(vtd, VTD_IQT / 4);
-		if (READ_ONCE(vtd->page[VTD_ICS / 4]))
-			sync_one(vtd, VTD_ICS / 4);
-		if (READ_ONCE(vtd->page[VTD_FSTS / 4]))
-			sync_one(vtd, VTD_FSTS / 4);
-		if (READ_ONCE(vtd->page[VTD_GCMD / 4]) == GCMD_TAKEN)
-			return;
-	}
-	if (!vtd->polled)
-		memset(vtd->page + ARRAY_SIZE(vtd->regs), 0,
-		       SZ_4K - sizeof(vtd->regs));
 	bitmap_zero(changed, VTD_REGS_SIZE / sizeof(u32));
 	bitmap_zero(seen, VTD_REGS_SIZE / sizeof(u32));
 	for (i = 0; i < ARRAY_SIZE(sync_first); i++) {
 		__set_bit(sync_first[i], seen);
-		if (sync_one(vtd, sync_first[i]))
+		if (sync_one(vtd, sync_first[i], noted))
 			__set_bit(sync_first[i], changed);
 	}
 	for (i = 0; i < VTD_REGS_SIZE / sizeof(u32); i++)
-		if (!test_bit(i, seen) && sync_one(vtd, i))
+		if (!test_bit(i, seen) && sync_one(vtd, i, noted))
 			__set_bit(i, changed);
 	/* GCMD comes first of those that do something. */
 	for_each_set_bit(i, changed, VTD_REGS_SIZE / sizeof(u32))
 		if (vtd_regs[i].written)
 			vtd_regs[i].written(vtd);
+}
+
+/* Nobody tells us of writes: they are stores of the guest, each of them whole. */
+static void vtd_sync(struct kviommu_frontend *fe, bool all)
+{
+	struct vtd *vtd = to_vtd(fe);
+
+	/*
+	 * The order of sync_first. What else was written means nothing to the queue; but
+	 * a guest that waits for a bit is not to find its own 1 there.
+	 */
+	if (!all) {
+		sync_one(vtd, VTD_IQT / 4, false);
+		if (READ_ONCE(vtd->page[VTD_ICS / 4]))
+			sync_one(vtd, VTD_ICS / 4, false);
+		if (READ_ONCE(vtd->page[VTD_FSTS / 4]))
+			sync_one(vtd, VTD_FSTS / 4, false);
+		if (READ_ONCE(vtd->page[VTD_GCMD / 4]) == GCMD_TAKEN)
+			return;
+	}
+	sync_all(vtd, false);
+}
+
+static bool vtd_settled(struct kviommu_frontend *fe)
+{
+	struct vtd *vtd = to_vtd(fe);
+	bool settled = !vtd->written;
+	unsigned int i;
+
+	for (i = 0; i < VTD_REGS_SIZE / sizeof(u32); i++) {
+		u32 val = READ_ONCE(vtd->page[i]);
+
+		if (!writable(i))
+			continue;
+		settled &= val == vtd->noted[i];
+		vtd->noted[i] = val;
+	}
+	vtd->written = false;
+	return settled;
+}
+
+static void vtd_adopt(struct kviommu_frontend *fe)
+{
+	struct vtd *vtd = to_vtd(fe);
+
+	if (!vtd->polled)
+		memset(vtd->page + ARRAY_SIZE(vtd->regs), 0,
+		       SZ_4K - sizeof(vtd->regs));
+	sync_all(vtd, true);
 }
 
 static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
@@ -319,17 +356,17 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 	}
 	memcpy(val, data, len);
 	/*
-	 * It went polled since: what was written stands in the page behind others
-	 * that were not trapped, as a command behind what it is about. But where
-	 * the page was made to show something else meanwhile it has to be put
-	 * there again.
+	 * It went polled since, or does not end to be yet: what was written stands in
+	 * the page behind others that were not trapped, as a command behind what it is
+	 * about, and is taken with them. But where the page was made to show something
+	 * else meanwhile it has to be put there again.
 	 */
 	if (vtd->polled) {
 		for (i = first; i < first + nr; i++)
 			if (vtd_regs[i].rw)
 				cmpxchg(&vtd->page[i], shown(vtd, i),
 					val[i - first]);
-		vtd_sync(fe, true);
+		vtd->written = true;
 		return;
 	}
 	for (i = 0; i < nr; i++)
@@ -448,6 +485,8 @@ static void vtd_destroy(struct kviommu_frontend *fe)
 static const struct kviommu_frontend_ops vtd_ops = {
 	.write = vtd_write,
 	.sync = vtd_sync,
+	.settled = vtd_settled,
+	.adopt = vtd_adopt,
 	.peek = vtd_peek,
 	.pollable = vtd_pollable,
 	.poll = vtd_poll,

@@ -38,6 +38,8 @@
  * @mgaw: Width in bits of the I/O virtual addresses
  * @levels_max: Levels of tables supported: 3 to this
  * @boot_identity: DMA reaches all memory while translation is off
+ * @noted: What @page showed, see vtd_settled()
+ * @written: What was written since stands in @page, and only there
  *
  * A look of a polling thread reads three cache lines of this: what comes before
  * @regs, and those of @regs with GCMD and with IQT.
@@ -61,6 +63,8 @@ struct vtd {
 	unsigned int mgaw;
 	unsigned int levels_max;
 	bool boot_identity;
+	u32 noted[VTD_REGS_SIZE / sizeof(u32)];
+	bool written;
 };
 
 static inline struct vtd *to_vtd(struct kviommu_frontend *fe)

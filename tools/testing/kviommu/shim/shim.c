@@ -40,10 +40,13 @@ unsigned long shim_allocations(void)
 	return allocations;
 }
 
+bool shim_atomic;
+
 void *kzalloc(size_t size, gfp_t gfp)
 {
 	void *p = shim_should_fail() ? NULL : calloc(1, size);
 
+	never(shim_atomic);
 	if (p)
 		allocations++;
 	return p;
@@ -60,6 +63,7 @@ unsigned long get_zeroed_page(gfp_t gfp)
 {
 	void *p = shim_should_fail() ? NULL : aligned_alloc(PAGE_SIZE, PAGE_SIZE);
 
+	never(shim_atomic);
 	if (!p)
 		return 0;
 	allocations++;

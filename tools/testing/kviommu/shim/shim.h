@@ -439,6 +439,9 @@ struct shrinker {
 struct page;
 struct mem_cgroup;
 
+/* Nobody may allocate now, or wait. */
+extern bool shim_atomic;
+
 void *kzalloc(size_t size, gfp_t gfp);
 void kfree(const void *p);
 unsigned long get_zeroed_page(gfp_t gfp);

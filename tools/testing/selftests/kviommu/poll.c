@@ -170,13 +170,19 @@ static void *change_modes(void *arg)
 
 TEST_F_TIMEOUT(poll, changes_while_busy, 600)
 {
+	struct kviommu_stats a;
 	pthread_t thread;
+	__u64 n;
 
 	RUN(g_churn, SPARE, PAGE(9), 1);
+	a = unit_stats(&self->u);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, change_modes, &self->u));
-	EXPECT_LT(0, RUN(g_churn, SPARE, PAGE(9), ~0UL));
+	n = RUN(g_churn, SPARE, PAGE(9), ~0UL);
+	EXPECT_LT(0, n);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	WRITE_ONCE(self->u.vm.g->stop, 0);
+	/* Each one once: a tail that is not the guest's has others done again. */
+	EXPECT_EQ(4 * n, unit_stats(&self->u).out_descriptors - a.out_descriptors);
 	EXPECT_LT(0, unit_stats(&self->u).out_polls);
 	wait_until_polled(&self->u);
 	EXPECT_EQ(1, unit_stats(&self->u).out_mapped);
