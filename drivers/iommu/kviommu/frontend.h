@@ -52,12 +52,11 @@ struct kviommu_binding {
  * @write: The guest wrote @len bytes at @offset of the register page, where they
  *         stand already. What that asks for is left to @run, if it can take long; if
  *         that is polled, or not yet over (see @poll), to @sync or @adopt.
- * @sync: The guest may have written anything that the register page now shows, while
- *        nothing is trapped. Unless @all, and if there is no command, only the tail of
- *        the queue is taken, and the rest is left for later.
- * @settled: Note what the page shows. Return: that is as it was the last time, and
- *           @write has left nothing there since
- * @adopt: Take what was noted as what the guest wrote
+ * @sync: The guest may have written anything that the register page now shows, and
+ *        nothing is being trapped. Unless @all, and if there is no command, only the
+ *        tail of the queue is taken, and the rest is left for later.
+ * @note: Note what the page shows, and from then on what @write is told
+ * @adopt: Take what was noted as what the guest wrote, if there was no @reset
  * @peek: May be called without a lock: the page is not as it was left. Unless
  *        @all, only where a guest asks for something is looked at.
  * @pollable: Nothing is lost if writes are not seen but for what the page shows
@@ -78,7 +77,7 @@ struct kviommu_frontend_ops {
 	void (*write)(struct kviommu_frontend *fe, unsigned int offset,
 		      const void *data, unsigned int len);
 	void (*sync)(struct kviommu_frontend *fe, bool all);
-	bool (*settled)(struct kviommu_frontend *fe);
+	void (*note)(struct kviommu_frontend *fe);
 	void (*adopt)(struct kviommu_frontend *fe);
 	bool (*peek)(const struct kviommu_frontend *fe, bool all);
 	bool (*pollable)(const struct kviommu_frontend *fe);

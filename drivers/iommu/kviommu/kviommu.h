@@ -560,7 +560,6 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 int kviommu_unit_settle(struct kviommu_unit *unit);
 void kviommu_unit_defer(struct kviommu_unit *unit);
 void kviommu_unit_wake(struct kviommu_unit *unit, u64 us);
-int kviommu_unit_adopt(struct kviommu_unit *unit);
 bool kviommu_unit_poll(struct kviommu_unit *unit, bool all);
 void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 		   int err);
@@ -582,6 +581,8 @@ extern const char *const kviommu_strategy_names[];
 bool kviommu_poll_wanted(struct kviommu_unit *unit);
 void kviommu_poll_begin(struct kviommu_unit *unit);
 int kviommu_poll_end(struct kviommu_unit *unit);
+int kviommu_poll_trap(struct kviommu_unit *unit);
+int kviommu_poll_arm(struct kviommu_unit *unit, u64 gfn);
 void kviommu_poll_stop(struct kviommu_unit *unit);
 int kviommu_poll_cpu(struct kviommu_unit *unit);
 u64 kviommu_poll_time(const struct kviommu_unit *unit);

@@ -520,11 +520,12 @@ static int add_to_poller(struct kviommu_unit *unit)
 	p = choose(unit->poll_node);
 	if (!p)
 		return -EAGAIN;
-	unit->last_poller = p;
+	WRITE_ONCE(unit->last_poller, p);
 	scoped_guard(spinlock, &p->lock) {
 		if (!p->online || READ_ONCE(suspended))
 			return -EAGAIN;
 		unit->poller = p;
+		unit->poll_busy = ktime_get_ns();
 		list_add_tail(&unit->poll_entry, &p->units);
 		WRITE_ONCE(p->nr, p->nr + 1);
 	}
@@ -585,7 +586,6 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 	unit->fe->ops->poll(unit->fe, true);
 	unit->polled = true;
 	unit->poll_since = now;
-	unit->poll_busy = now;
 	unit->poll_why = KVIOMMU_POLL_STOPPED;
 	kviommu_count(unit, polls, 1);
 	kviommu_unlock(unit);
@@ -593,7 +593,7 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 	ret = kviommu_kvm_track(&unit->kvm, false);
 	if (!ret) {
 		/* The thread is to find no part of what was trapped. */
-		kviommu_kvm_settle(&unit->kvm);
+		kviommu_kvm_wait_writes(&unit->kvm);
 		ret = add_to_poller(unit);
 	}
 	trace_kviommu_poll(unit->id, true, KVIOMMU_POLL_ASKED, ret);
@@ -618,6 +618,48 @@ static bool has_poller(struct kviommu_unit *unit)
 	return has;
 }
 
+/*
+ * Writes are trapped from here on, and what was written before is taken. A part of one
+ * that is being trapped may stand in the page already: when that is told of it is put
+ * down, and so is whatever comes while we wait for it.
+ */
+static int take_back(struct kviommu_unit *unit)
+{
+	struct kviommu_frontend *fe = unit->fe;
+	enum kviommu_poll_why why;
+	int ret;
+
+	lockdep_assert_held(&unit->poll_lock);
+
+	/* -ENODEV: there is no slot, and so nothing to be missed. */
+	ret = kviommu_kvm_track(&unit->kvm, true);
+	if (ret && ret != -EINTR && ret != -ENODEV)
+		kviommu_unit_wake(unit, 10 * USEC_PER_MSEC);
+	if ((ret && ret != -ENODEV) || mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	fe->ops->note(fe);
+	kviommu_unlock(unit);
+	kviommu_kvm_wait_writes(&unit->kvm);
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	fe->ops->adopt(fe);
+	if (!unit->polled) {
+		kviommu_unlock(unit);
+		return 0;
+	}
+	unit->polled = false;
+	why = unit->poll_why;
+	/* It was not the guest who had enough of it. */
+	unit->poll_asked = why >= KVIOMMU_POLL_MOVED;
+	fe->ops->poll(fe, false);
+	kviommu_count(unit, polled_ns, ktime_get_ns() - unit->poll_since);
+	if (why == KVIOMMU_POLL_OVERCOMMITTED)
+		kviommu_count(unit, overcommits, 1);
+	kviommu_unlock(unit);
+	trace_kviommu_poll(unit->id, false, why, ret);
+	return 0;
+}
+
 /**
  * kviommu_poll_end() - Go from polling a unit to trapping its register writes
  * @unit: The unit
@@ -625,56 +667,29 @@ static bool has_poller(struct kviommu_unit *unit)
  * Does nothing if a thread still polls it, or if it is trapped. What was
  * written before is taken; from here on no write is missed.
  *
- * Context: the unit's worker or an ioctl, no locks.
+ * Context: the unit's worker, no locks.
  * Return: 0 or -EINTR.
  */
 int kviommu_poll_end(struct kviommu_unit *unit)
 {
-	enum kviommu_poll_why why;
 	int ret = 0;
 
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
-	if (READ_ONCE(unit->closing) || has_poller(unit) || !unit->polled)
-		goto unlock;
-	/* -ENODEV: there is no slot, and so nothing to be missed. */
-	ret = kviommu_kvm_track(&unit->kvm, true);
-	if (ret && ret != -EINTR && ret != -ENODEV)
-		kviommu_unit_wake(unit, 10 * USEC_PER_MSEC);
-	if ((ret && ret != -ENODEV) || kviommu_unit_adopt(unit)) {
-		ret = -EINTR;
-		goto unlock;
-	}
-	unit->polled = false;
-	why = unit->poll_why;
-	/* It was not the guest who had enough of it. */
-	unit->poll_asked = why >= KVIOMMU_POLL_MOVED;
-	unit->fe->ops->poll(unit->fe, false);
-	kviommu_count(unit, polled_ns, ktime_get_ns() - unit->poll_since);
-	if (why == KVIOMMU_POLL_OVERCOMMITTED)
-		kviommu_count(unit, overcommits, 1);
-	kviommu_unlock(unit);
-	trace_kviommu_poll(unit->id, false, why, ret);
-	ret = 0;
-unlock:
+	if (!READ_ONCE(unit->closing) && !has_poller(unit) && unit->polled)
+		ret = take_back(unit);
 	mutex_unlock(&unit->poll_lock);
 	return ret;
 }
 
-/**
- * kviommu_poll_stop() - Let no thread poll a unit any more
- * @unit: The unit; its worker has to call kviommu_poll_end() if it goes on
- *
- * Context: process context, not under unit->lock.
- */
-void kviommu_poll_stop(struct kviommu_unit *unit)
+/* Let no thread poll it any more. */
+static void stop(struct kviommu_unit *unit)
 {
-	struct kviommu_poller *p;
-
+	struct kviommu_poller *p = unit->last_poller;
 	bool busy;
 
-	guard(mutex)(&unit->poll_lock);
-	p = unit->last_poller;
+	lockdep_assert_held(&unit->poll_lock);
+
 	if (!p)
 		return;
 	for (;;) {
@@ -691,23 +706,80 @@ void kviommu_poll_stop(struct kviommu_unit *unit)
 }
 
 /**
+ * kviommu_poll_trap() - Have a unit's register writes trapped, if they are polled
+ * @unit: The unit
+ *
+ * Context: an ioctl, no locks.
+ * Return: 0 or -EINTR.
+ */
+int kviommu_poll_trap(struct kviommu_unit *unit)
+{
+	int ret = 0;
+
+	if (mutex_lock_killable(&unit->poll_lock))
+		return -EINTR;
+	stop(unit);
+	if (unit->polled)
+		ret = take_back(unit);
+	mutex_unlock(&unit->poll_lock);
+	return ret;
+}
+
+/**
+ * kviommu_poll_arm() - Have a unit's register writes trapped at an address
+ * @unit: The unit
+ * @gfn: Guest frame number of the register page
+ *
+ * What was written before is taken; from here on no write is missed.
+ *
+ * Context: an ioctl, no locks.
+ * Return: 0 or an error of kviommu_kvm_arm().
+ */
+int kviommu_poll_arm(struct kviommu_unit *unit, u64 gfn)
+{
+	int ret;
+
+	if (mutex_lock_killable(&unit->poll_lock))
+		return -EINTR;
+	/* No thread may look at what KVM is to store by then. */
+	stop(unit);
+	ret = kviommu_kvm_arm(&unit->kvm, gfn);
+	if (!ret || (ret > 0 && unit->polled))
+		ret = take_back(unit);
+	else if (ret < 0 && unit->polled)
+		kviommu_unit_defer(unit);
+	mutex_unlock(&unit->poll_lock);
+	return min(ret, 0);
+}
+
+/**
+ * kviommu_poll_stop() - Let no thread poll a unit any more
+ * @unit: The unit, which is going away
+ *
+ * Context: process context, no locks.
+ */
+void kviommu_poll_stop(struct kviommu_unit *unit)
+{
+	guard(mutex)(&unit->poll_lock);
+	stop(unit);
+}
+
+/**
  * kviommu_poll_cpu() - Say where a unit is polled
  * @unit: The unit
  *
- * Context: process context, not under unit->lock.
+ * Context: process context.
  * Return: the CPU that the thread that polls it runs on, or -1 if none does.
  */
 int kviommu_poll_cpu(struct kviommu_unit *unit)
 {
-	struct kviommu_poller *p;
+	struct kviommu_poller *p = READ_ONCE(unit->last_poller);
 	int cpu;
 
-	guard(mutex)(&unit->poll_lock);
-	p = unit->last_poller;
 	if (!p)
 		return -1;
 	spin_lock(&p->lock);
-	cpu = unit->poller ? task_cpu(p->task) : -1;
+	cpu = unit->poller == p ? task_cpu(p->task) : -1;
 	spin_unlock(&p->lock);
 	return cpu;
 }

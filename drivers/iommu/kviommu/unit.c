@@ -226,37 +226,6 @@ bool kviommu_unit_poll(struct kviommu_unit *unit, bool all)
 	return more || unit_untidy(unit);
 }
 
-/* How often to wait until nobody writes any more; a guest that goes on harms itself. */
-#define SETTLE_MAX	16
-
-/**
- * kviommu_unit_adopt() - Take what was written while writes were not trapped
- * @unit: The unit, whose writes are trapped now
- *
- * They stand in the page, and so do parts of what is being trapped at the moment:
- * see kviommu_kvm_settle(). So what is taken is what the page shows before and after
- * that. What is written later is told of, as soon as unit->lock is let go.
- *
- * Context: process context, no locks but poll_lock.
- * Return: 0 with unit->lock held, or -EINTR.
- */
-int kviommu_unit_adopt(struct kviommu_unit *unit)
-{
-	struct kviommu_frontend *fe = unit->fe;
-	unsigned int n;
-
-	for (n = 0; ; n++) {
-		if (mutex_lock_killable(&unit->lock))
-			return -EINTR;
-		if ((fe->ops->settled(fe) && n) || n == SETTLE_MAX)
-			break;
-		kviommu_unlock(unit);
-		kviommu_kvm_settle(&unit->kvm);
-	}
-	fe->ops->adopt(fe);
-	return 0;
-}
-
 /* Under the VM's slots_lock. */
 static void unit_slot_removed(struct kviommu_kvm *k)
 {
@@ -559,13 +528,6 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	return 0;
 }
 
-/* Register writes are trapped again, if they were polled. No locks. */
-static int unit_trap(struct kviommu_unit *unit)
-{
-	kviommu_poll_stop(unit);
-	return kviommu_poll_end(unit);
-}
-
 /**
  * kviommu_unit_arm() - KVIOMMU_ARM
  * @unit: The unit
@@ -581,16 +543,11 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 
 	if (!PAGE_ALIGNED(gpa))
 		return -EINVAL;
-	ret = kviommu_kvm_arm(&unit->kvm, gpa >> PAGE_SHIFT);
+	ret = kviommu_poll_arm(unit, gpa >> PAGE_SHIFT);
 	if (ret)
 		return ret;
-	ret = unit_trap(unit);
-	if (ret)
-		return ret;
-	/* From here on no write is missed: see what was before. */
-	ret = kviommu_unit_adopt(unit);
-	if (ret)
-		return ret;
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
 	more = unit_step(unit);
 	kviommu_unlock(unit);
 	unit_run(unit, more);
@@ -638,7 +595,7 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 {
 	int ret;
 
-	ret = unit_trap(unit);
+	ret = kviommu_poll_trap(unit);
 	if (ret)
 		return ret;
 	if (mutex_lock_killable(&unit->lock))
@@ -707,7 +664,7 @@ int kviommu_unit_change_policy(struct kviommu_unit *unit, unsigned int offset,
 	if (ret)
 		return ret;
 	/* In the new mode it begins trapped. */
-	ret = unit_trap(unit);
+	ret = kviommu_poll_trap(unit);
 	if (ret || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->poll_asked = true;

@@ -366,7 +366,12 @@ static void poll_once(bool busy)
 		kviommu_unit_defer(unit);
 		work();
 	}
-	never(kviommu_unit_adopt(unit));
+	mutex_lock(&unit->lock);
+	fe->ops->note(fe);
+	kviommu_unlock(unit);
+	kviommu_kvm_wait_writes(&unit->kvm);
+	mutex_lock(&unit->lock);
+	fe->ops->adopt(fe);
 	fe->ops->poll(fe, false);
 	more = fe->ops->pending(fe);
 	kviommu_unlock(unit);

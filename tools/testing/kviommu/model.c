@@ -953,8 +953,7 @@ int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 	return 0;
 }
 
-/* Nobody writes meanwhile. */
-void kviommu_kvm_settle(struct kviommu_kvm *k)
+void kviommu_kvm_wait_writes(struct kviommu_kvm *k)
 {
 	never(unit->lock.held || unit->map_lock.held);
 }
@@ -988,6 +987,27 @@ u64 kviommu_poll_time(const struct kviommu_unit *u)
 int kviommu_poll_end(struct kviommu_unit *u)
 {
 	never(unit->lock.held);
+	return 0;
+}
+
+int kviommu_poll_trap(struct kviommu_unit *u)
+{
+	never(unit->lock.held);
+	return 0;
+}
+
+int kviommu_poll_arm(struct kviommu_unit *u, u64 gfn)
+{
+	int ret;
+
+	never(unit->lock.held);
+	ret = kviommu_kvm_arm(&u->kvm, gfn);
+	if (ret)
+		return ret;
+	mutex_lock(&u->lock);
+	u->fe->ops->note(u->fe);
+	u->fe->ops->adopt(u->fe);
+	kviommu_unlock(u);
 	return 0;
 }
 

@@ -55,7 +55,7 @@ struct kviommu_kvm {
 int kviommu_kvm_get(struct kviommu_kvm *k, int fd);
 int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn);
 int kviommu_kvm_track(struct kviommu_kvm *k, bool on);
-void kviommu_kvm_settle(struct kviommu_kvm *k);
+void kviommu_kvm_wait_writes(struct kviommu_kvm *k);
 void kviommu_kvm_stop(struct kviommu_kvm *k);
 void kviommu_kvm_put(struct kviommu_kvm *k);
 

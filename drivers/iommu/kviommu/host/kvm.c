@@ -189,8 +189,8 @@ static void disarm(struct kviommu_kvm *k)
  *
  * Context: process context, not under unit->lock: a vCPU may wait for that while
  * who holds the VM's slots_lock waits for the vCPU.
- * Return: 0; -EINVAL if there is no memory slot, or a read-only one; -EBUSY if
- * another unit has its registers there; -EINTR.
+ * Return: 0; 1 if that is tracked already; -EINVAL if there is no memory slot, or a
+ * read-only one; -EBUSY if another unit has its registers there; -EINTR.
  */
 int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 {
@@ -199,8 +199,10 @@ int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 
 	if (mutex_lock_killable(&k->kvm->slots_lock))
 		return -EINTR;
-	if (k->gfn == gfn)
+	if (k->gfn == gfn) {
+		ret = k->tracked;
 		goto unlock;
+	}
 	ret = -EINVAL;
 	slot = live_slot(k->kvm, gfn);
 	if (!slot || slot->flags & KVM_MEM_READONLY)
@@ -248,18 +250,18 @@ unlock:
 }
 
 /**
- * kviommu_kvm_settle() - Wait for the trapped writes that are under way
+ * kviommu_kvm_wait_writes() - Wait for the trapped writes that are under way
  * @k: The virtual machine
  *
  * KVM stores what a vCPU writes, byte by byte, before it tells us; whoever looks at
- * the page meanwhile may find a part of it. When this returns all writes that a vCPU
- * had exited for before are in the page, and were told of.
+ * the page meanwhile may find a part of it. When this returns all writes that KVM had
+ * begun to emulate before are in the page, and were told of.
  *
- * Context: process context, with no lock held that @k->write takes.
+ * Context: process context, with no lock held that an exit of a vCPU may wait for.
  */
-void kviommu_kvm_settle(struct kviommu_kvm *k)
+void kviommu_kvm_wait_writes(struct kviommu_kvm *k)
 {
-	/* A vCPU is a reader from the exit to the next entry. */
+	/* To emulate, a vCPU looks at what is tracked, stores, and tells: a reader. */
 	synchronize_srcu_expedited(&k->kvm->srcu);
 }
 

@@ -178,14 +178,17 @@ static bool writable(unsigned int i)
 void vtd_set32(struct vtd *vtd, unsigned int offset, u32 val)
 {
 	unsigned int i = offset / sizeof(u32);
-	u32 old = shown(vtd, i);
+	u32 old = shown(vtd, i), now;
 
 	WRITE_ONCE(vtd->regs[i], val);
+	now = shown(vtd, i);
 	if (likely(!vtd->polled || !writable(i)))
-		WRITE_ONCE(vtd->page[i], shown(vtd, i));
-	else if (shown(vtd, i) != old)
+		WRITE_ONCE(vtd->page[i], now);
+	else if (now != old)
 		/* Unless the guest has written meanwhile: see sync_one(). */
-		cmpxchg(&vtd->page[i], old, shown(vtd, i));
+		cmpxchg(&vtd->page[i], old, now);
+	if (unlikely(vtd->noting) && vtd->noted[i] == old)
+		vtd->noted[i] = now;
 }
 
 /* The guest's store is in the page already: put there what is true. */
@@ -193,9 +196,12 @@ static void repair(struct vtd *vtd, unsigned int offset, unsigned int len)
 {
 	unsigned int i;
 
-	for (i = offset / 4; i <= (offset + len - 1) / 4; i++)
+	for (i = offset / 4; i <= (offset + len - 1) / 4; i++) {
+		if (i < ARRAY_SIZE(vtd->regs))
+			vtd->noted[i] = shown(vtd, i);
 		WRITE_ONCE(vtd->page[i],
 			   i < ARRAY_SIZE(vtd->regs) ? shown(vtd, i) : 0);
+	}
 }
 
 /*
@@ -228,10 +234,9 @@ static const u8 sync_first[] = {
 	VTD_IQT / 4, VTD_GCMD / 4, VTD_CCMD / 4 + 1, VTD_IOTLB / 4 + 1,
 };
 
-/* What the page shows now; or showed, where the guest may have written. */
 static u32 look_at(const struct vtd *vtd, unsigned int i, bool noted)
 {
-	if (noted && writable(i))
+	if (noted)
 		return vtd->noted[i];
 	/* IQT: the guest's descriptors come before it. */
 	return smp_load_acquire(&vtd->page[i]);
@@ -252,7 +257,7 @@ static bool sync_one(struct vtd *vtd, unsigned int i, bool noted)
 		WRITE_ONCE(vtd->page[i], old);
 		return false;
 	}
-	if (vtd->polled && !noted && i == VTD_GCMD / 4) {
+	if (!noted && i == VTD_GCMD / 4) {
 		/* Not to miss the same command again */
 		val = xchg(&vtd->page[i], old);
 		if (val == old)
@@ -289,7 +294,7 @@ static void sync_all(struct vtd *vtd, bool noted)
 			vtd_regs[i].written(vtd);
 }
 
-/* Nobody tells us of writes: they are stores of the guest, each of them whole. */
+/* No write is being trapped: what the page shows is whole. */
 static void vtd_sync(struct kviommu_frontend *fe, bool all)
 {
 	struct vtd *vtd = to_vtd(fe);
@@ -310,31 +315,29 @@ static void vtd_sync(struct kviommu_frontend *fe, bool all)
 	sync_all(vtd, false);
 }
 
-static bool vtd_settled(struct kviommu_frontend *fe)
+/*
+ * What the page shows may be a part of what is being trapped: but then vtd_write()
+ * will put down all of it.
+ */
+static void vtd_note(struct kviommu_frontend *fe)
 {
 	struct vtd *vtd = to_vtd(fe);
-	bool settled = !vtd->written;
 	unsigned int i;
 
-	for (i = 0; i < VTD_REGS_SIZE / sizeof(u32); i++) {
-		u32 val = READ_ONCE(vtd->page[i]);
-
-		if (!writable(i))
-			continue;
-		settled &= val == vtd->noted[i];
-		vtd->noted[i] = val;
-	}
-	vtd->written = false;
-	return settled;
+	for (i = 0; i < ARRAY_SIZE(vtd->noted); i++)
+		vtd->noted[i] = READ_ONCE(vtd->page[i]);
+	vtd->noting = true;
 }
 
 static void vtd_adopt(struct kviommu_frontend *fe)
 {
 	struct vtd *vtd = to_vtd(fe);
 
-	if (!vtd->polled)
-		memset(vtd->page + ARRAY_SIZE(vtd->regs), 0,
-		       SZ_4K - sizeof(vtd->regs));
+	/* Not if there was a reset. */
+	if (!vtd->noting)
+		return;
+	vtd->noting = false;
+	memset(vtd->page + ARRAY_SIZE(vtd->regs), 0, SZ_4K - sizeof(vtd->regs));
 	sync_all(vtd, true);
 }
 
@@ -362,15 +365,18 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 	 * else meanwhile it has to be put there again.
 	 */
 	if (vtd->polled) {
-		for (i = first; i < first + nr; i++)
+		for (i = first; i < first + nr; i++) {
 			if (vtd_regs[i].rw)
 				cmpxchg(&vtd->page[i], shown(vtd, i),
 					val[i - first]);
-		vtd->written = true;
+			vtd->noted[i] = val[i - first];
+		}
 		return;
 	}
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
 		store(vtd, first + i, val[i]);
+		vtd->noted[first + i] = shown(vtd, first + i);
+	}
 	for (i = 0; i < nr; i++)
 		if (vtd_regs[first + i].written)
 			vtd_regs[first + i].written(vtd);
@@ -471,6 +477,7 @@ static void vtd_reset(struct kviommu_frontend *fe)
 	vtd->te = false;
 	vtd->te_changed = false;
 	vtd->held = 0;
+	vtd->noting = false;
 	vtd->root = 0;
 	vtd->iq_head = 0;
 	vtd->progress = (struct kviommu_progress){};
@@ -485,7 +492,7 @@ static void vtd_destroy(struct kviommu_frontend *fe)
 static const struct kviommu_frontend_ops vtd_ops = {
 	.write = vtd_write,
 	.sync = vtd_sync,
-	.settled = vtd_settled,
+	.note = vtd_note,
 	.adopt = vtd_adopt,
 	.peek = vtd_peek,
 	.pollable = vtd_pollable,

@@ -25,6 +25,7 @@
  * @held: Events, by &enum kviommu_signal, that wait for the end of @polled
  * @unit_id: For traces
  * @polled: Writes are not seen, see vtd_poll()
+ * @noting: What is written is put down in @noted
  * @te: Translation is to be on; GSTS.TES says when that is done
  * @te_changed: It is not done yet
  * @regs: The registers
@@ -38,8 +39,7 @@
  * @mgaw: Width in bits of the I/O virtual addresses
  * @levels_max: Levels of tables supported: 3 to this
  * @boot_identity: DMA reaches all memory while translation is off
- * @noted: What @page showed, see vtd_settled()
- * @written: What was written since stands in @page, and only there
+ * @noted: What is to be taken from @page, see vtd_note()
  *
  * A look of a polling thread reads three cache lines of this: what comes before
  * @regs, and those of @regs with GCMD and with IQT.
@@ -50,6 +50,7 @@ struct vtd {
 	unsigned long held;
 	int unit_id;
 	bool polled;
+	bool noting;
 	bool te;
 	bool te_changed;
 	u32 regs[VTD_REGS_SIZE / sizeof(u32)] __aligned(64);
@@ -64,7 +65,6 @@ struct vtd {
 	unsigned int levels_max;
 	bool boot_identity;
 	u32 noted[VTD_REGS_SIZE / sizeof(u32)];
-	bool written;
 };
 
 static inline struct vtd *to_vtd(struct kviommu_frontend *fe)

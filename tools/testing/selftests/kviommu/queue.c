@@ -108,7 +108,7 @@ TEST_F(queue, wraps)
 static __u64 fill_at(struct guest *g, __u64 base, __u64 slots, __u64 tail,
 		     __u64 n)
 {
-	__u64 *desc = NULL, i, patience = 20000000;
+	__u64 *desc = NULL, i, patience = PATIENCE;
 
 	g->seq++;
 	for (i = 0; i < n; i++) {
