@@ -55,8 +55,9 @@ struct kviommu_binding {
  * @sync: The guest may have written anything that the register page now shows, and
  *        nothing is being trapped. Unless @all, and if there is no command, only the
  *        tail of the queue is taken, and the rest is left for later.
- * @note: Note what the page shows, and from then on what @write is told
- * @adopt: Take what was noted as what the guest wrote, if there was no @reset
+ * @note: Note what the page shows; and what @write is told from then on, which is left
+ *        to @adopt
+ * @adopt: Take what was noted as what the guest wrote
  * @peek: May be called without a lock: the page is not as it was left. Unless
  *        @all, only where a guest asks for something is looked at.
  * @pollable: Nothing is lost if writes are not seen but for what the page shows

@@ -233,7 +233,9 @@ enum kviommu_poll_why {
  * @polled: Writes to the register page are not trapped; under @poll_lock and
  *          @lock
  * @poller: The thread that polls it, or NULL; under @last_poller's lock
- * @last_poller: The one that did last; under @poll_lock
+ * @last_poller: The one that did last; changed under @poll_lock
+ * @arming: What is trapped is left in the register page until all of that is taken;
+ *          under @poll_lock
  * @poll_entry: In its list
  * @poll_node: The NUMA node from where that was asked for
  * @poll_why: Why the thread let go of it
@@ -297,6 +299,7 @@ struct kviommu_unit {
 	bool polled;
 	struct kviommu_poller *poller;
 	struct kviommu_poller *last_poller;
+	bool arming;
 	struct list_head poll_entry;
 	int poll_node;
 	enum kviommu_poll_why poll_why;

@@ -968,6 +968,34 @@ static void regs_steps_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pending(ctx->fe));
 }
 
+/* A command that is trapped comes behind what it is about, which was not. */
+static void regs_armed_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	ctx->page[0x20 / 4] = ROOT;
+	ctx->fe->ops->note(ctx->fe);
+	wr32(ctx, 0x18, BIT(30));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), 0);
+	ctx->fe->ops->note(ctx->fe);
+	ctx->fe->ops->adopt(ctx->fe);
+	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30));
+	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x18), 0);
+
+	/* Of before a reset nothing is left, and nothing after it is lost. */
+	ctx->page[0x3c / 4] = 0x1234;
+	ctx->fe->ops->note(ctx->fe);
+	wr64(ctx, 0xb8, 0x5000);
+	ctx->fe->ops->reset(ctx->fe);
+	wr64(ctx, 0x20, 0x6000);
+	ctx->fe->ops->adopt(ctx->fe);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x3c), 0);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0xb8), 0);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x20), 0x6000);
+}
+
 /* As when writes are trapped again, and none is under way */
 static void adopt(struct ctx *ctx)
 {
@@ -1004,6 +1032,7 @@ static struct kunit_case regs_cases[] = {
 	KUNIT_CASE(regs_invalidate_test),
 	KUNIT_CASE(regs_steps_test),
 	KUNIT_CASE(regs_sync_test),
+	KUNIT_CASE(regs_armed_test),
 	{}
 };
 

@@ -201,7 +201,7 @@ static void let_go(struct kviommu_poller *p, struct kviommu_unit *unit,
 	list_del_init(&unit->poll_entry);
 	WRITE_ONCE(p->nr, p->nr - 1);
 	unit->poll_why = why;
-	unit->poller = NULL;
+	WRITE_ONCE(unit->poller, NULL);
 	kviommu_unit_defer(unit);
 }
 
@@ -524,7 +524,7 @@ static int add_to_poller(struct kviommu_unit *unit)
 	scoped_guard(spinlock, &p->lock) {
 		if (!p->online || READ_ONCE(suspended))
 			return -EAGAIN;
-		unit->poller = p;
+		WRITE_ONCE(unit->poller, p);
 		unit->poll_busy = ktime_get_ns();
 		list_add_tail(&unit->poll_entry, &p->units);
 		WRITE_ONCE(p->nr, p->nr + 1);
@@ -640,9 +640,9 @@ static int take_back(struct kviommu_unit *unit)
 	fe->ops->note(fe);
 	kviommu_unlock(unit);
 	kviommu_kvm_wait_writes(&unit->kvm);
-	if (mutex_lock_killable(&unit->lock))
-		return -EINTR;
+	mutex_lock(&unit->lock);
 	fe->ops->adopt(fe);
+	unit->arming = false;
 	if (!unit->polled) {
 		kviommu_unlock(unit);
 		return 0;
@@ -676,14 +676,15 @@ int kviommu_poll_end(struct kviommu_unit *unit)
 
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
-	if (!READ_ONCE(unit->closing) && !has_poller(unit) && unit->polled)
+	if (!READ_ONCE(unit->closing) && !has_poller(unit) &&
+	    (unit->polled || unit->arming))
 		ret = take_back(unit);
 	mutex_unlock(&unit->poll_lock);
 	return ret;
 }
 
 /* Let no thread poll it any more. */
-static void stop(struct kviommu_unit *unit)
+static void stop_poller(struct kviommu_unit *unit)
 {
 	struct kviommu_poller *p = unit->last_poller;
 	bool busy;
@@ -718,7 +719,7 @@ int kviommu_poll_trap(struct kviommu_unit *unit)
 
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
-	stop(unit);
+	stop_poller(unit);
 	if (unit->polled)
 		ret = take_back(unit);
 	mutex_unlock(&unit->poll_lock);
@@ -737,19 +738,29 @@ int kviommu_poll_trap(struct kviommu_unit *unit)
  */
 int kviommu_poll_arm(struct kviommu_unit *unit, u64 gfn)
 {
-	int ret;
+	int ret, err;
 
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
 	/* No thread may look at what KVM is to store by then. */
-	stop(unit);
+	stop_poller(unit);
+	ret = -EINTR;
+	if (mutex_lock_killable(&unit->lock))
+		goto unlock;
+	/* What is trapped from now on comes behind what was not. */
+	unit->fe->ops->note(unit->fe);
+	unit->arming = true;
+	kviommu_unlock(unit);
 	ret = kviommu_kvm_arm(&unit->kvm, gfn);
-	if (!ret || (ret > 0 && unit->polled))
-		ret = take_back(unit);
-	else if (ret < 0 && unit->polled)
+	/* Of what is being stored at another address nobody will tell us. */
+	kviommu_kvm_wait_writes(&unit->kvm);
+	err = take_back(unit);
+	if (err)
 		kviommu_unit_defer(unit);
+	ret = ret ?: err;
+unlock:
 	mutex_unlock(&unit->poll_lock);
-	return min(ret, 0);
+	return ret;
 }
 
 /**
@@ -761,7 +772,7 @@ int kviommu_poll_arm(struct kviommu_unit *unit, u64 gfn)
 void kviommu_poll_stop(struct kviommu_unit *unit)
 {
 	guard(mutex)(&unit->poll_lock);
-	stop(unit);
+	stop_poller(unit);
 }
 
 /**
@@ -779,7 +790,7 @@ int kviommu_poll_cpu(struct kviommu_unit *unit)
 	if (!p)
 		return -1;
 	spin_lock(&p->lock);
-	cpu = unit->poller == p ? task_cpu(p->task) : -1;
+	cpu = READ_ONCE(unit->poller) == p ? task_cpu(p->task) : -1;
 	spin_unlock(&p->lock);
 	return cpu;
 }

@@ -546,8 +546,10 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 	ret = kviommu_poll_arm(unit, gpa >> PAGE_SHIFT);
 	if (ret)
 		return ret;
-	if (mutex_lock_killable(&unit->lock))
+	if (mutex_lock_killable(&unit->lock)) {
+		kviommu_unit_defer(unit);
 		return -EINTR;
+	}
 	more = unit_step(unit);
 	kviommu_unlock(unit);
 	unit_run(unit, more);

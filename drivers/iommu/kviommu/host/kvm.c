@@ -189,8 +189,9 @@ static void disarm(struct kviommu_kvm *k)
  *
  * Context: process context, not under unit->lock: a vCPU may wait for that while
  * who holds the VM's slots_lock waits for the vCPU.
- * Return: 0; 1 if that is tracked already; -EINVAL if there is no memory slot, or a
- * read-only one; -EBUSY if another unit has its registers there; -EINTR.
+ * Return: 0, also if that is armed already, and tracked or not; -EINVAL if there is no
+ * memory slot, or a read-only one; -EBUSY if another unit has its registers there;
+ * -EINTR.
  */
 int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 {
@@ -199,10 +200,8 @@ int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 
 	if (mutex_lock_killable(&k->kvm->slots_lock))
 		return -EINTR;
-	if (k->gfn == gfn) {
-		ret = k->tracked;
+	if (k->gfn == gfn)
 		goto unlock;
-	}
 	ret = -EINVAL;
 	slot = live_slot(k->kvm, gfn);
 	if (!slot || slot->flags & KVM_MEM_READONLY)

@@ -182,7 +182,7 @@ void vtd_set32(struct vtd *vtd, unsigned int offset, u32 val)
 
 	WRITE_ONCE(vtd->regs[i], val);
 	now = shown(vtd, i);
-	if (likely(!vtd->polled || !writable(i)))
+	if (likely(!(vtd->polled || vtd->noting) || !writable(i)))
 		WRITE_ONCE(vtd->page[i], now);
 	else if (now != old)
 		/* Unless the guest has written meanwhile: see sync_one(). */
@@ -333,9 +333,6 @@ static void vtd_adopt(struct kviommu_frontend *fe)
 {
 	struct vtd *vtd = to_vtd(fe);
 
-	/* Not if there was a reset. */
-	if (!vtd->noting)
-		return;
 	vtd->noting = false;
 	memset(vtd->page + ARRAY_SIZE(vtd->regs), 0, SZ_4K - sizeof(vtd->regs));
 	sync_all(vtd, true);
@@ -359,12 +356,12 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 	}
 	memcpy(val, data, len);
 	/*
-	 * It went polled since, or does not end to be yet: what was written stands in
-	 * the page behind others that were not trapped, as a command behind what it is
+	 * It went polled since, or the page is about to be taken: what was written stands
+	 * there behind others that were not trapped, as a command behind what it is
 	 * about, and is taken with them. But where the page was made to show something
 	 * else meanwhile it has to be put there again.
 	 */
-	if (vtd->polled) {
+	if (vtd->polled || vtd->noting) {
 		for (i = first; i < first + nr; i++) {
 			if (vtd_regs[i].rw)
 				cmpxchg(&vtd->page[i], shown(vtd, i),
@@ -373,10 +370,8 @@ static void vtd_write(struct kviommu_frontend *fe, unsigned int offset,
 		}
 		return;
 	}
-	for (i = 0; i < nr; i++) {
+	for (i = 0; i < nr; i++)
 		store(vtd, first + i, val[i]);
-		vtd->noted[first + i] = shown(vtd, first + i);
-	}
 	for (i = 0; i < nr; i++)
 		if (vtd_regs[first + i].written)
 			vtd_regs[first + i].written(vtd);
@@ -466,6 +461,7 @@ static void vtd_reset(struct kviommu_frontend *fe)
 {
 	struct vtd *vtd = to_vtd(fe);
 	u64 cap = vtd_get64(vtd, VTD_CAP), ecap = vtd_get64(vtd, VTD_ECAP);
+	unsigned int i;
 
 	memset(vtd->regs, 0, sizeof(vtd->regs));
 	memset(vtd->page, 0, SZ_4K);
@@ -477,11 +473,15 @@ static void vtd_reset(struct kviommu_frontend *fe)
 	vtd->te = false;
 	vtd->te_changed = false;
 	vtd->held = 0;
-	vtd->noting = false;
 	vtd->root = 0;
 	vtd->iq_head = 0;
 	vtd->progress = (struct kviommu_progress){};
 	vtd->next_frcd = 0;
+	/* Also while it is polled, or the page is about to be taken */
+	for (i = 0; i < ARRAY_SIZE(vtd->regs); i++) {
+		WRITE_ONCE(vtd->page[i], shown(vtd, i));
+		vtd->noted[i] = shown(vtd, i);
+	}
 }
 
 static void vtd_destroy(struct kviommu_frontend *fe)

@@ -25,7 +25,7 @@
  * @held: Events, by &enum kviommu_signal, that wait for the end of @polled
  * @unit_id: For traces
  * @polled: Writes are not seen, see vtd_poll()
- * @noting: What is written is put down in @noted
+ * @noting: What is written is left in @page, and in @noted, until vtd_adopt()
  * @te: Translation is to be on; GSTS.TES says when that is done
  * @te_changed: It is not done yet
  * @regs: The registers
