@@ -627,6 +627,7 @@ static int take_back(struct kviommu_unit *unit)
 {
 	struct kviommu_frontend *fe = unit->fe;
 	enum kviommu_poll_why why;
+	u64 begin = ktime_get_ns();
 	int ret;
 
 	lockdep_assert_held(&unit->poll_lock);
@@ -638,6 +639,10 @@ static int take_back(struct kviommu_unit *unit)
 	if ((ret && ret != -ENODEV) || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	fe->ops->note(fe);
+	why = unit->poll_why;
+	/* It was not the guest who had enough of it; or it comes back while we wait. */
+	if (unit->polled)
+		unit->poll_asked = why >= KVIOMMU_POLL_MOVED;
 	kviommu_unlock(unit);
 	kviommu_kvm_wait_writes(&unit->kvm);
 	mutex_lock(&unit->lock);
@@ -648,10 +653,9 @@ static int take_back(struct kviommu_unit *unit)
 		return 0;
 	}
 	unit->polled = false;
-	why = unit->poll_why;
-	/* It was not the guest who had enough of it. */
-	unit->poll_asked = why >= KVIOMMU_POLL_MOVED;
 	fe->ops->poll(fe, false);
+	/* All this time the guest could not do anything: see adapt(). */
+	unit->poll_busy += ktime_get_ns() - begin;
 	kviommu_count(unit, polled_ns, ktime_get_ns() - unit->poll_since);
 	if (why == KVIOMMU_POLL_OVERCOMMITTED)
 		kviommu_count(unit, overcommits, 1);
