@@ -422,23 +422,23 @@ static const struct decode_case decode_cases[] = {
 	{ "4 KiB, ignored bits", 1,
 	  0x123000 | R | W | BIT_ULL(2) | GENMASK_ULL(10, 8) |
 	  GENMASK_ULL(61, 52) | BIT_ULL(63), { RD | WR, true, 0, 0x123000 } },
-	{ "4 KiB, beyond the width", 1, BEYOND_HAW | R, { .leaf = true, .fault = 0xc } },
-	{ "4 KiB, bit 51", 1, BIT_ULL(51) | R, { .leaf = true, .fault = 0xc } },
-	{ "4 KiB, SNP", 1, 0x123000 | R | SNP, { .leaf = true, .fault = 0xc } },
-	{ "4 KiB, TM", 1, 0x123000 | R | TM, { .leaf = true, .fault = 0xc } },
+	{ "4 KiB, beyond the width", 1, BEYOND_HAW | R, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "4 KiB, bit 51", 1, BIT_ULL(51) | R, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "4 KiB, SNP", 1, 0x123000 | R | SNP, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "4 KiB, TM", 1, 0x123000 | R | TM, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
 	{ "2 MiB", 2, 0x40200000 | R | W | PS, { RD | WR, true, 0, 0x40200000 } },
-	{ "2 MiB, bit 12", 2, 0x40201000 | R | PS, { .leaf = true, .fault = 0xc } },
-	{ "2 MiB, bit 20", 2, 0x40300000 | R | PS, { .leaf = true, .fault = 0xc } },
+	{ "2 MiB, bit 12", 2, 0x40201000 | R | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "2 MiB, bit 20", 2, 0x40300000 | R | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
 	{ "1 GiB", 3, 0x8040000000 | W | PS, { WR, true, 0, 0x8040000000 } },
-	{ "1 GiB, bit 12", 3, 0x8040001000 | W | PS, { .leaf = true, .fault = 0xc } },
-	{ "1 GiB, bit 29", 3, 0x8060000000 | W | PS, { .leaf = true, .fault = 0xc } },
-	{ "512 GiB are not offered", 4, R | W | PS, { .leaf = true, .fault = 0xc } },
+	{ "1 GiB, bit 12", 3, 0x8040001000 | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "1 GiB, bit 29", 3, 0x8060000000 | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "512 GiB are not offered", 4, R | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
 	{ "table of level 1", 2, 0x123000 | R | W, { RD | WR, false, 0, 0x123000 } },
 	{ "table of level 2", 3, 0x123000 | R, { RD, false, 0, 0x123000 } },
 	{ "table of level 3", 4, 0x123000 | W, { WR, false, 0, 0x123000 } },
 	{ "table of level 4", 5, 0x123000 | R | W, { RD | WR, false, 0, 0x123000 } },
-	{ "256 TiB are not offered", 5, R | W | PS, { .leaf = true, .fault = 0xc } },
-	{ "table beyond the width", 3, BEYOND_HAW | R | W, { .fault = 0xc } },
+	{ "256 TiB are not offered", 5, R | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "table beyond the width", 3, BEYOND_HAW | R | W, { .fault = KVIOMMU_FAULT_ENTRY } },
 };
 
 KUNIT_ARRAY_PARAM_DESC(decode, decode_cases, name);
@@ -1181,7 +1181,28 @@ static void completion_event_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 2);
 }
 
+/* What cannot be had for no reason of VT-d's is reported for one of its reasons. */
+static void fault_reasons_test(struct kunit *test)
+{
+	static const u8 reasons[][2] = {
+		{ KVIOMMU_FAULT_ROOT, 0x3 }, { KVIOMMU_FAULT_TABLE, 0x7 },
+		{ KVIOMMU_FAULT_ENTRY, 0xc }, { KVIOMMU_FAULT_READ, 0x6 },
+		{ KVIOMMU_FAULT_WRITE, 0x5 },
+	};
+	struct ctx *ctx = test->priv;
+	unsigned int i;
+	u64 frcd;
+
+	for (i = 0; i < ARRAY_SIZE(reasons); i++) {
+		ctx->model->ops->fault(ctx->model, i, 0x1000, reasons[i][0]);
+		frcd = rd64(ctx, 0x220 + 16 * i + 8);
+		KUNIT_EXPECT_EQ(test, (frcd >> 32) & 0xff, reasons[i][1]);
+		KUNIT_EXPECT_EQ(test, frcd & 0xffff, i);
+	}
+}
+
 static struct kunit_case fault_cases[] = {
+	KUNIT_CASE(fault_reasons_test),
 	KUNIT_CASE(fault_record_test),
 	KUNIT_CASE(fault_collapse_test),
 	KUNIT_CASE(fault_overflow_test),
