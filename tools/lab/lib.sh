@@ -112,3 +112,25 @@ tap_end()
 	echo "$((tap_n - tap_failed)) passed, $tap_failed failed"
 	[ "$tap_failed" = 0 ]
 }
+
+# part NAME COMMAND...: one of several that print TAP and, as last line, "N passed, N
+# failed", which they are added up by. What it prints is kept in build/part-NAME.log.
+parts_passed=0 parts_failed=0
+part()
+{
+	local log=$BUILD/part-$1.log line rc=0
+	shift
+	mkdir -p "$BUILD"
+	"$@" | tee "$log" | sed '/^[0-9]* passed, [0-9]* failed$/d' || rc=$?
+	line=$(tail -n 1 "$log" | grep -E '^[0-9]+ passed, [0-9]+ failed$') ||
+		line="0 passed, 1 failed"
+	parts_passed=$((parts_passed + ${line%% *}))
+	line=${line#*, }
+	parts_failed=$((parts_failed + ${line%% *}))
+	[ "$rc" = 0 ] || [ "${line%% *}" != 0 ] || parts_failed=$((parts_failed + 1))
+}
+parts_end()
+{
+	echo "$parts_passed passed, $parts_failed failed"
+	[ "$parts_failed" = 0 ]
+}
