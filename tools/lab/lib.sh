@@ -56,7 +56,9 @@ debian_archive()
 }
 
 # in_root COMMAND...: run in the build root, which sees this tree at the same
-# path, in the tree's top directory.
+# path, in the tree's top directory. The compilers' cache goes by the dependencies that
+# the compiler writes: for a file that it does not have yet, to preprocess it first would
+# take four tenths of the time to compile it.
 in_root()
 {
 	unshare --mount --propagation private bash -ec '
@@ -70,7 +72,7 @@ in_root()
 		exec chroot "$root" /usr/bin/env -i \
 			HOME=/root TERM=dumb LC_ALL=C.UTF-8 \
 			PATH=/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin \
-			CCACHE_DIR="$top/build/ccache" \
+			CCACHE_DIR="$top/build/ccache" CCACHE_DEPEND=1 \
 			bash -c '\''cd "$0" && exec "$@"'\'' "$top" "$@"
 	' in_root "$ROOT_BUILD" "$TOP" "$@"
 }

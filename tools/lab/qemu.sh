@@ -20,7 +20,8 @@ qemu_unpack()
 # the source, patched and with each FILES (a file or directory) copied into its directory
 # TARGET, is built and installed as root. Does nothing if nothing has changed. The sources
 # of all NAMEs have the same path as seen from where they are built, and no debug
-# information, so that they share what the compilers' cache has.
+# information, so that they share what the compilers' cache has; which has to look at
+# what is preprocessed, as their configurations differ.
 make_qemu()
 {
 	local name=$1 out=$BUILD/$1 patches=() copies=() targets=() inputs new rom n
@@ -69,7 +70,7 @@ make_qemu()
 		echo "$*" >"$out/build/.configured"
 	fi
 	say "building QEMU for build/$name"
-	logged "$out/log" in_root env CCACHE_BASEDIR="$out" \
+	logged "$out/log" in_root env -u CCACHE_DEPEND CCACHE_BASEDIR="$out" \
 		ninja -C "build/$name/build" -j "$JOBS" qemu-system-x86_64
 
 	# The boot programs are not in Debian's source: they come from its packages.
