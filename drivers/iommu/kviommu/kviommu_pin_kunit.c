@@ -10,7 +10,9 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 
-#include "pin.c"
+#include "mem/guestmem.c"
+#include "mem/idle.c"
+#include "mem/pin.c"
 
 #define NR_GFNS		512
 #define NR_PAGES	4	/* behind all the frames, in turn */
@@ -97,17 +99,15 @@ void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 	container_of(unit, struct ctx, unit)->errors++;
 }
 
-void kviommu_unit_wake(struct kviommu_unit *unit, u64 us)
+static void wake(struct kviommu_unit *unit, u64 us)
 {
 	container_of(unit, struct ctx, unit)->wakes++;
 }
 
-void kviommu_unit_defer(struct kviommu_unit *unit)
-{
-	container_of(unit, struct ctx, unit)->wakes++;
-}
+static const struct kviommu_upcalls upcalls = { .wake = wake };
+static const struct kviommu_work may_wait = { .whole = true, .may_wait = true };
 
-int kviommu_resched(struct kviommu_unit *unit)
+int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	struct ctx *ctx = container_of(unit, struct ctx, unit);
 
@@ -131,6 +131,7 @@ static int pin_kunit_init(struct kunit *test)
 							   ctx->pages));
 	ctx->test = test;
 	ctx->limit = UINT_MAX;
+	ctx->unit.up = &upcalls;
 	mutex_init(&ctx->unit.map_lock);
 	xa_init_flags(&ctx->unit.pins.chunks, XA_FLAGS_ACCOUNT);
 	ctx->unit.policy.max_pins = 1000;
@@ -145,7 +146,7 @@ static int get(struct ctx *ctx, u64 gfn, unsigned int prot)
 	int ret;
 
 	guard(mutex)(&ctx->unit.map_lock);
-	ret = kviommu_pin_get(&ctx->unit, gfn, prot, &pfn);
+	ret = kviommu_pin_get(&ctx->unit, &may_wait, gfn, prot, &pfn);
 	if (!ret && pfn != page_to_pfn(ctx->pages + gfn % NR_PAGES))
 		return -EFAULT;
 	return ret;
@@ -154,7 +155,7 @@ static int get(struct ctx *ctx, u64 gfn, unsigned int prot)
 static void put(struct ctx *ctx, u64 gfn)
 {
 	guard(mutex)(&ctx->unit.map_lock);
-	kviommu_pin_put(&ctx->unit, gfn);
+	kviommu_pin_put(&ctx->unit, &may_wait, gfn);
 }
 
 static void trim(struct ctx *ctx, unsigned long max_idle)
@@ -227,7 +228,7 @@ static void pin_rights_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, WR), -EPERM);
 	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, RD | WR), -EPERM);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 0);
-	KUNIT_EXPECT_EQ(test, ctx->unit.nr_chunks, 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.pins.nr_chunks, 0);
 
 	/* One right does not give the other. */
 	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, RD), 0);
@@ -449,7 +450,7 @@ static void pin_release_test(struct kunit *test)
 	do {
 		ctx->time = 3;
 		scoped_guard(mutex, &ctx->unit.map_lock)
-			ret = kviommu_pin_release(&ctx->unit, &range, &in_use);
+			ret = kviommu_pin_release(&ctx->unit, &may_wait, &range, &in_use);
 		steps++;
 	} while (ret == -EAGAIN);
 	KUNIT_EXPECT_EQ(test, ret, 0);
@@ -542,28 +543,28 @@ static void guest_memory_test(struct kunit *test)
 	char buf[16];
 
 	/* Over the end of a page */
-	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_write(&ctx->unit, PAGE_SIZE - 5,
+	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_write(&ctx->unit, &may_wait, PAGE_SIZE - 5,
 						     "hello, world", 12));
 	KUNIT_EXPECT_MEMEQ(test, memory + PAGE_SIZE - 5, "hello, world", 12);
-	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_read(&ctx->unit, PAGE_SIZE - 5,
+	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_read(&ctx->unit, &may_wait, PAGE_SIZE - 5,
 						    buf, 12));
 	KUNIT_EXPECT_MEMEQ(test, buf, "hello, world", 12);
-	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_write(&ctx->unit, 64, &status, 4));
+	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_write(&ctx->unit, &may_wait, 64, &status, 4));
 	KUNIT_EXPECT_MEMEQ(test, memory + 64, &status, 4);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 2);
 
 	KUNIT_EXPECT_EQ(test, ctx->errors, 0);
 	KUNIT_EXPECT_EQ(test, -EPERM,
-			kviommu_guest_write(&ctx->unit, READ_ONLY * PAGE_SIZE,
+			kviommu_guest_write(&ctx->unit, &may_wait, READ_ONLY * PAGE_SIZE,
 					    &status, 4));
 	KUNIT_EXPECT_EQ(test, -ENOENT,
-			kviommu_guest_read(&ctx->unit, NO_MEMORY * PAGE_SIZE,
+			kviommu_guest_read(&ctx->unit, &may_wait, NO_MEMORY * PAGE_SIZE,
 					   buf, 4));
 	KUNIT_EXPECT_EQ(test, ctx->errors, 2);
 
 	/* Limits of pins are not for the unit's own access. */
 	ctx->unit.policy.max_pins = 0;
-	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_read(&ctx->unit, 9 * PAGE_SIZE,
+	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_read(&ctx->unit, &may_wait, 9 * PAGE_SIZE,
 						    buf, 4));
 	KUNIT_EXPECT_EQ(test, ctx->copies, 1);
 	KUNIT_EXPECT_EQ(test, ctx->errors, 2);

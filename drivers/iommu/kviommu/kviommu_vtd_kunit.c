@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The VT-d front-end against the specification, without a host below it: what
- * frontend.h offers to a front-end stands here, and takes notes.
+ * lower layers offer to a model stands here, and takes notes.
  *
  * Bits are given by their numbers in the specification, not by the names of
  * vtd/spec.h, whose values are under test as well.
@@ -12,10 +12,11 @@
 #include <linux/module.h>
 #include <linux/sizes.h>
 
-#include "vtd/fault.c"
-#include "vtd/qi.c"
-#include "vtd/regs.c"
-#include "vtd/tables.c"
+#include "model/vtd/fault.c"
+#include "model/vtd/page.c"
+#include "model/vtd/qi.c"
+#include "model/vtd/regs.c"
+#include "model/vtd/tables.c"
 
 /* Guest memory. What lies beyond is none. */
 #define ROOT		0x1000
@@ -36,7 +37,7 @@ enum what {
 	INVALIDATE,	/* did, first, last */
 	FLUSH,
 	STORE,		/* gpa, len */
-	SIGNAL,		/* enum kviommu_signal */
+	SIGNAL,		/* enum kviommu_event */
 };
 
 struct note {
@@ -44,108 +45,115 @@ struct note {
 	u64 a, b, c;
 };
 
-/* @again: How often the next things are to be left unfinished */
-struct kviommu_unit {
+/**
+ * struct ctx - A unit with addresses of 48 bits
+ * @unit: The unit
+ * @page: Its register page
+ * @model: The model
+ * @vtd: The same
+ * @cap: Its capabilities
+ * @ecap: And the extended ones
+ * @memory: Guest memory
+ * @notes: What the model asked for
+ * @nr: How many of these
+ * @again: How often the next things are to be left unfinished
+ */
+struct ctx {
+	struct kviommu_unit unit;
+	u32 *page;
+	struct kviommu_model *model;
+	struct vtd *vtd;
+	u64 cap;
+	u64 ecap;
 	u8 memory[MEMORY_END];
 	struct note notes[MAX_NOTES];
 	unsigned int nr;
 	unsigned int again;
-	u64 descriptors;
-	u64 faults;
 };
+
+static const struct kviommu_work any_work = { .whole = true, .may_wait = true };
+
+static struct ctx *ctx_of(struct kviommu_unit *unit)
+{
+	return container_of(unit, struct ctx, unit);
+}
 
 static void note(struct kviommu_unit *unit, enum what what, u64 a, u64 b, u64 c)
 {
-	if (unit->nr < MAX_NOTES)
-		unit->notes[unit->nr++] = (struct note){ what, a, b, c };
+	struct ctx *ctx = ctx_of(unit);
+
+	if (ctx->nr < MAX_NOTES)
+		ctx->notes[ctx->nr++] = (struct note){ what, a, b, c };
 }
 
-int kviommu_guest_read(struct kviommu_unit *unit, u64 gpa, void *buf,
-		       unsigned int len)
+int kviommu_guest_read(struct kviommu_unit *unit, const struct kviommu_work *work,
+		       u64 gpa, void *buf, unsigned int len)
 {
 	if (gpa >= MEMORY_END || len > MEMORY_END - gpa)
 		return -ENOENT;
-	memcpy(buf, unit->memory + gpa, len);
+	memcpy(buf, ctx_of(unit)->memory + gpa, len);
 	return 0;
 }
 
-int kviommu_guest_write(struct kviommu_unit *unit, u64 gpa, const void *buf,
-			unsigned int len)
+int kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,
+			u64 gpa, const void *buf, unsigned int len)
 {
 	if (gpa >= MEMORY_END || len > MEMORY_END - gpa)
 		return -ENOENT;
-	memcpy(unit->memory + gpa, buf, len);
+	memcpy(ctx_of(unit)->memory + gpa, buf, len);
 	note(unit, STORE, gpa, len, 0);
 	return 0;
 }
 
-void kviommu_signal(struct kviommu_unit *unit, enum kviommu_signal what)
+void kviommu_signal(struct kviommu_unit *unit, enum kviommu_event event)
 {
-	note(unit, SIGNAL, what, 0, 0);
+	note(unit, SIGNAL, event, 0, 0);
 }
 
 static int finish(struct kviommu_unit *unit)
 {
-	if (!unit->again)
+	if (!ctx_of(unit)->again)
 		return 0;
-	unit->again--;
+	ctx_of(unit)->again--;
 	return -EAGAIN;
 }
 
-int kviommu_rebind(struct kviommu_unit *unit, u16 sid, u16 mask)
+int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
+		   u16 mask)
 {
 	note(unit, REBIND, sid, mask, 0);
 	return finish(unit);
 }
 
-int kviommu_invalidate(struct kviommu_unit *unit, int did, u64 first, u64 last,
-		       struct kviommu_progress *p)
+int kviommu_invalidate(struct kviommu_unit *unit, const struct kviommu_work *work,
+		       int did, u64 first, u64 last, struct kviommu_progress *p)
 {
 	note(unit, INVALIDATE, did, first, last);
 	p->first++;
 	return finish(unit);
 }
 
-bool kviommu_time_up(struct kviommu_unit *unit)
-{
-	return false;
-}
-
-void kviommu_flush(struct kviommu_unit *unit)
+void kviommu_invalidate_complete(struct kviommu_unit *unit,
+				 const struct kviommu_work *work)
 {
 	note(unit, FLUSH, 0, 0, 0);
 }
 
-void kviommu_count_descriptors(struct kviommu_unit *unit, unsigned int n)
-{
-	unit->descriptors += n;
-}
-
-void kviommu_count_fault(struct kviommu_unit *unit)
-{
-	unit->faults++;
-}
-
-/* A unit with addresses of 48 bits */
-struct ctx {
-	struct kviommu_unit unit;
-	u32 page[SZ_4K / sizeof(u32)];
-	struct kviommu_frontend *fe;
-	struct vtd *vtd;
-	u64 cap;
-	u64 ecap;
-};
+/* The model only names them. */
+const struct kviommu_source_ops kviommu_radix_ops = {};
 
 static int vtd_kunit_init(struct kunit *test)
 {
 	struct ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, ctx);
-	ctx->fe = kviommu_vtd_create(&ctx->unit, 0, ctx->page, 48, false,
-				     &ctx->cap, &ctx->ecap);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->fe));
-	ctx->vtd = to_vtd(ctx->fe);
+	ctx->unit.page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	KUNIT_ASSERT_NOT_NULL(test, ctx->unit.page);
 	test->priv = ctx;
+	ctx->page = page_address(ctx->unit.page);
+	ctx->model = kviommu_vtd_create(&ctx->unit, 48, false, &ctx->cap, &ctx->ecap);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->model));
+	ctx->vtd = to_vtd(ctx->model);
 	return 0;
 }
 
@@ -153,8 +161,11 @@ static void vtd_kunit_exit(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	if (ctx && !IS_ERR_OR_NULL(ctx->fe))
-		ctx->fe->ops->destroy(ctx->fe);
+	if (!ctx)
+		return;
+	if (!IS_ERR_OR_NULL(ctx->model))
+		ctx->model->ops->destroy(ctx->model);
+	__free_page(ctx->unit.page);
 }
 
 /*
@@ -167,10 +178,10 @@ static void guest_store(struct ctx *ctx, unsigned int offset, const void *data,
 	unsigned int i;
 
 	memcpy((u8 *)ctx->page + offset, data, len);
-	ctx->fe->ops->write(ctx->fe, offset, data, len);
-	for (i = 0; i < MAX_STEPS && !ctx->unit.again &&
-	     ctx->fe->ops->pending(ctx->fe); i++)
-		ctx->fe->ops->run(ctx->fe);
+	ctx->model->page_ops->write(ctx->model, offset, data, len);
+	for (i = 0; i < MAX_STEPS && !ctx->again &&
+	     ctx->model->ops->pending(ctx->model); i++)
+		ctx->model->ops->run(ctx->model, &any_work);
 }
 
 static void wr32(struct ctx *ctx, unsigned int offset, u32 val)
@@ -197,16 +208,16 @@ static void put128(struct ctx *ctx, u64 gpa, u64 lo, u64 hi)
 {
 	__le64 entry[2] = { cpu_to_le64(lo), cpu_to_le64(hi) };
 
-	memcpy(ctx->unit.memory + gpa, entry, sizeof(entry));
+	memcpy(ctx->memory + gpa, entry, sizeof(entry));
 }
 
 static unsigned int count(const struct ctx *ctx, enum what what, u64 a)
 {
 	unsigned int i, n = 0;
 
-	for (i = 0; i < ctx->unit.nr; i++)
-		n += ctx->unit.notes[i].what == what &&
-		     ctx->unit.notes[i].a == a;
+	for (i = 0; i < ctx->nr; i++)
+		n += ctx->notes[i].what == what &&
+		     ctx->notes[i].a == a;
 	return n;
 }
 
@@ -216,7 +227,7 @@ struct resolve_case {
 	const char *name;
 	u64 root, root_hi;
 	u64 lo, hi;
-	enum kviommu_bind_type type;
+	enum kviommu_binding_type type;
 	u8 fault;
 	u8 levels;
 	bool quiet;
@@ -286,13 +297,13 @@ static void resolve_test(struct kunit *test)
 {
 	const struct resolve_case *c = test->param_value;
 	struct ctx *ctx = test->priv;
-	struct kviommu_binding b;
+	struct kviommu_binding b = {};
 
 	put128(ctx, ROOT + 16 * 0xab, c->root, c->root_hi);
 	put128(ctx, CONTEXT + 16 * 0xcd, c->lo, c->hi);
 	ctx->vtd->root = ROOT;
 	ctx->vtd->te = true;
-	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
 
 	KUNIT_EXPECT_EQ(test, b.type, c->type);
 	KUNIT_EXPECT_EQ(test, b.fault, c->fault);
@@ -300,18 +311,18 @@ static void resolve_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, b.quiet, c->quiet);
 	if (c->type == KVIOMMU_BIND_DOMAIN) {
 		KUNIT_EXPECT_EQ(test, b.did, 0xfedc);
-		KUNIT_EXPECT_EQ(test, b.pgtbl, TABLE);
+		KUNIT_EXPECT_EQ(test, b.root, TABLE);
 	}
 }
 
 static void resolve_root_table_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
-	struct kviommu_binding b;
+	struct kviommu_binding b = {};
 
 	ctx->vtd->te = true;
 	ctx->vtd->root = NO_MEMORY;
-	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0x8);
 
@@ -319,7 +330,7 @@ static void resolve_root_table_test(struct kunit *test)
 	put128(ctx, ROOT + 16 * 0xab, CONTEXT | P, 0);
 	put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(2));
 	ctx->vtd->root = ROOT | BIT_ULL(10);
-	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0x30);
 }
@@ -327,15 +338,15 @@ static void resolve_root_table_test(struct kunit *test)
 static void resolve_untranslated_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
-	struct kviommu_binding b;
+	struct kviommu_binding b = {};
 
 	ctx->vtd->root = NO_MEMORY;
-	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0);
 
 	ctx->vtd->boot_identity = true;
-	ctx->fe->ops->resolve(ctx->fe, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_IDENTITY);
 	KUNIT_EXPECT_EQ(test, b.fault, 0);
 }
@@ -360,14 +371,14 @@ static void resolve_width_test(struct kunit *test)
 {
 	const struct width_case *c = test->param_value;
 	struct ctx *ctx = test->priv;
-	struct kviommu_binding b;
+	struct kviommu_binding b = {};
 	unsigned int aw;
 
-	ctx->fe->ops->destroy(ctx->fe);
-	ctx->fe = kviommu_vtd_create(&ctx->unit, 0, ctx->page, c->bits, false,
+	ctx->model->ops->destroy(ctx->model);
+	ctx->model = kviommu_vtd_create(&ctx->unit, c->bits, false,
 				     &ctx->cap, &ctx->ecap);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->fe));
-	ctx->vtd = to_vtd(ctx->fe);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->model));
+	ctx->vtd = to_vtd(ctx->model);
 	KUNIT_EXPECT_EQ(test, (ctx->cap >> 8) & 0x1f, c->sagaw);
 	KUNIT_EXPECT_EQ(test, (ctx->cap >> 16) & 0x3f, c->bits - 1);
 
@@ -378,7 +389,7 @@ static void resolve_width_test(struct kunit *test)
 		bool right = aw >= 1 && aw <= c->aw_max;
 
 		put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(aw));
-		ctx->fe->ops->resolve(ctx->fe, SID, &b);
+		ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
 		KUNIT_EXPECT_EQ(test, b.fault, right ? 0 : 0x3);
 		KUNIT_EXPECT_EQ(test, b.levels, right ? aw + 2 : 0);
 	}
@@ -438,7 +449,7 @@ static void decode_test(struct kunit *test)
 	struct ctx *ctx = test->priv;
 	struct kviommu_entry e;
 
-	ctx->fe->decode(ctx->fe, c->val, c->level, &e);
+	ctx->vtd->source.decode(&ctx->vtd->source, c->val, c->level, &e);
 	KUNIT_EXPECT_EQ(test, e.prot, c->e.prot);
 	KUNIT_EXPECT_EQ(test, e.fault, c->e.fault);
 	if (e.prot)
@@ -543,14 +554,14 @@ static void queue_on(struct ctx *ctx, unsigned int size)
 {
 	wr64(ctx, 0x90, QUEUE | size);
 	wr32(ctx, 0x18, GCMD_QIE);
-	ctx->unit.nr = 0;
+	ctx->nr = 0;
 }
 
 static void desc_test(struct kunit *test)
 {
 	const struct desc_case *c = test->param_value;
 	struct ctx *ctx = test->priv;
-	const struct note *n = ctx->unit.notes;
+	const struct note *n = ctx->notes;
 	bool right = c->wanted.what != NOTHING;
 
 	queue_on(ctx, 0);
@@ -560,12 +571,12 @@ static void desc_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), right ? 0 : FSTS_IQE);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), right ? 1 << 4 : 0);
 	if (!right) {
-		KUNIT_EXPECT_EQ(test, ctx->unit.faults, 1);
+		KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_faults, 1);
 		KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 0);
 		KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS | 1), 0);
 		return;
 	}
-	KUNIT_EXPECT_EQ(test, ctx->unit.descriptors, 1);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_descriptors, 1);
 	KUNIT_EXPECT_EQ(test, n->what, c->wanted.what);
 	KUNIT_EXPECT_EQ(test, n->a, c->wanted.a);
 	KUNIT_EXPECT_EQ(test, n->b, c->wanted.b);
@@ -576,7 +587,7 @@ static void desc_test(struct kunit *test)
 static void wait_order_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
-	const struct note *n = ctx->unit.notes;
+	const struct note *n = ctx->notes;
 	u32 status;
 
 	queue_on(ctx, 0);
@@ -590,8 +601,8 @@ static void wait_order_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, n[1].what, FLUSH);
 	KUNIT_EXPECT_EQ(test, n[2].what, STORE);
 	KUNIT_EXPECT_EQ(test, n[3].what, SIGNAL);
-	KUNIT_EXPECT_EQ(test, n[3].a, KVIOMMU_SIGNAL_INVAL);
-	kviommu_guest_read(&ctx->unit, STATUS, &status, sizeof(status));
+	KUNIT_EXPECT_EQ(test, n[3].a, KVIOMMU_EVENT_INVAL_COMPLETION);
+	kviommu_guest_read(&ctx->unit, &any_work, STATUS, &status, sizeof(status));
 	KUNIT_EXPECT_EQ(test, status, 0xc0ffee);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 1);
 }
@@ -606,14 +617,14 @@ static void queue_wrap_test(struct kunit *test)
 		put128(ctx, QUEUE + 16 * i, IOTLB | GRAN(2) | IOTLB_DID(i), 0);
 	wr32(ctx, 0x88, 250 << 4);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 250 << 4);
-	ctx->unit.nr = 0;
+	ctx->nr = 0;
 	wr32(ctx, 0x88, 3 << 4);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 3 << 4);
 	for (i = 0; i < 256; i++)
 		KUNIT_EXPECT_EQ_MSG(test, count(ctx, INVALIDATE, i),
 				    i >= 250 || i < 3, "descriptor %u", i);
-	KUNIT_EXPECT_EQ(test, ctx->unit.descriptors, 259);
-	KUNIT_EXPECT_EQ(test, ctx->unit.faults, 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_descriptors, 259);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_faults, 0);
 }
 
 /* The head stays at what is wrong, until the guest has mended it. */
@@ -649,23 +660,23 @@ static void queue_steps_test(struct kunit *test)
 	queue_on(ctx, 0);
 	put128(ctx, QUEUE, IOTLB | GRAN(2) | IOTLB_DID(1), 0);
 	put128(ctx, QUEUE + 16, WAIT | BIT_ULL(5), STATUS);
-	ctx->unit.again = 2;
+	ctx->again = 2;
 	wr32(ctx, 0x88, 2 << 4);
-	ctx->fe->ops->run(ctx->fe);
-	KUNIT_EXPECT_EQ(test, ctx->unit.again, 1);
+	ctx->model->ops->run(ctx->model, &any_work);
+	KUNIT_EXPECT_EQ(test, ctx->again, 1);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 0);
-	ctx->fe->ops->run(ctx->fe);
-	KUNIT_EXPECT_EQ(test, ctx->unit.again, 0);
+	ctx->model->ops->run(ctx->model, &any_work);
+	KUNIT_EXPECT_EQ(test, ctx->again, 0);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 0);
 	KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS), 0);
-	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->pending(ctx->fe));
-	ctx->fe->ops->run(ctx->fe);
+	KUNIT_EXPECT_TRUE(test, ctx->model->ops->pending(ctx->model));
+	ctx->model->ops->run(ctx->model, &any_work);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 2 << 4);
 	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, 1), 3);
 	KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS), 1);
-	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pending(ctx->fe));
+	KUNIT_EXPECT_FALSE(test, ctx->model->ops->pending(ctx->model));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
-	KUNIT_EXPECT_EQ(test, ctx->unit.descriptors, 2);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_descriptors, 2);
 }
 
 /* Without the mode that the root table asks for no descriptor is right. */
@@ -861,11 +872,11 @@ static void regs_reset_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), GCMD_QIE | BIT(30) | BIT(31));
 	put128(ctx, QUEUE, WAIT | BIT_ULL(4), 0);
 	wr32(ctx, 0x88, 2 << 4);
-	vtd_fault(ctx->fe, SID, 0, 6);
-	ctx->fe->ops->reset(ctx->fe);
+	vtd_record_fault(ctx->vtd, SID, 0, 6);
+	ctx->model->ops->reset(ctx->model);
 	for (i = 0; i < SZ_4K / 4; i++)
 		KUNIT_EXPECT_EQ_MSG(test, ctx->page[i], before[i], "%#x", 4 * i);
-	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pending(ctx->fe));
+	KUNIT_EXPECT_FALSE(test, ctx->model->ops->pending(ctx->model));
 }
 
 /* Commands take effect once, whatever else is written along with them. */
@@ -883,7 +894,7 @@ static void regs_gcmd_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
 
 	/* TE is a level, and SRTP's status stays. */
-	ctx->unit.nr = 0;
+	ctx->nr = 0;
 	wr32(ctx, 0x18, BIT(31));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31) | BIT(30));
 	KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 1);
@@ -902,7 +913,7 @@ static void regs_gcmd_test(struct kunit *test)
 static void regs_invalidate_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
-	const struct note *n = ctx->unit.notes;
+	const struct note *n = ctx->notes;
 
 	wr64(ctx, 0x28, BIT_ULL(63) | 3ULL << 61 | 2ULL << 32 | (u64)SID << 16);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 3 << 2 | 3);
@@ -910,7 +921,7 @@ static void regs_invalidate_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, n[0].a, SID);
 	KUNIT_EXPECT_EQ(test, n[0].b, 6);
 
-	ctx->unit.nr = 0;
+	ctx->nr = 0;
 	wr64(ctx, 0xf0, 0x7fff12345000 | AM(3));
 	wr64(ctx, 0xf8, BIT_ULL(63) | 3ULL << 60 | 5ULL << 32);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 3 << 3 | 3);
@@ -945,27 +956,27 @@ static void regs_steps_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	ctx->unit.again = 1;
+	ctx->again = 1;
 	wr64(ctx, 0x28, BIT_ULL(63) | 1ULL << 61);
-	ctx->fe->ops->run(ctx->fe);
+	ctx->model->ops->run(ctx->model, &any_work);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 1 << 4 | 1 << 2);
-	ctx->fe->ops->run(ctx->fe);
+	ctx->model->ops->run(ctx->model, &any_work);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 1 << 2 | 1);
 
-	ctx->unit.again = 1;
+	ctx->again = 1;
 	wr64(ctx, 0xf8, BIT_ULL(63) | 2ULL << 60 | 5ULL << 32);
-	ctx->fe->ops->run(ctx->fe);
+	ctx->model->ops->run(ctx->model, &any_work);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 1 << 6 | 2 << 3);
-	ctx->fe->ops->run(ctx->fe);
+	ctx->model->ops->run(ctx->model, &any_work);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 2 << 3 | 2);
 
-	ctx->unit.again = 1;
+	ctx->again = 1;
 	wr32(ctx, 0x18, BIT(31));
-	ctx->fe->ops->run(ctx->fe);
+	ctx->model->ops->run(ctx->model, &any_work);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), 0);
-	ctx->fe->ops->run(ctx->fe);
+	ctx->model->ops->run(ctx->model, &any_work);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31));
-	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pending(ctx->fe));
+	KUNIT_EXPECT_FALSE(test, ctx->model->ops->pending(ctx->model));
 }
 
 /* A command that is trapped comes behind what it is about, which was not. */
@@ -974,23 +985,23 @@ static void regs_armed_test(struct kunit *test)
 	struct ctx *ctx = test->priv;
 
 	ctx->page[0x20 / 4] = ROOT;
-	ctx->fe->ops->note(ctx->fe);
+	ctx->model->page_ops->snapshot(ctx->model);
 	wr32(ctx, 0x18, BIT(30));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), 0);
-	ctx->fe->ops->note(ctx->fe);
-	ctx->fe->ops->adopt(ctx->fe);
-	ctx->fe->ops->run(ctx->fe);
+	ctx->model->page_ops->snapshot(ctx->model);
+	ctx->model->page_ops->commit(ctx->model);
+	ctx->model->ops->run(ctx->model, &any_work);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30));
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x18), 0);
 
 	/* Of before a reset nothing is left, and nothing after it is lost. */
 	ctx->page[0x3c / 4] = 0x1234;
-	ctx->fe->ops->note(ctx->fe);
+	ctx->model->page_ops->snapshot(ctx->model);
 	wr64(ctx, 0xb8, 0x5000);
-	ctx->fe->ops->reset(ctx->fe);
+	ctx->model->ops->reset(ctx->model);
 	wr64(ctx, 0x20, 0x6000);
-	ctx->fe->ops->adopt(ctx->fe);
+	ctx->model->page_ops->commit(ctx->model);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x3c), 0);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0xb8), 0);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x20), 0x6000);
@@ -999,8 +1010,8 @@ static void regs_armed_test(struct kunit *test)
 /* As when writes are trapped again, and none is under way */
 static void adopt(struct ctx *ctx)
 {
-	ctx->fe->ops->note(ctx->fe);
-	ctx->fe->ops->adopt(ctx->fe);
+	ctx->model->page_ops->snapshot(ctx->model);
+	ctx->model->page_ops->commit(ctx->model);
 }
 
 /* What was stored unseen is found as if it had been written. */
@@ -1014,7 +1025,7 @@ static void regs_sync_test(struct kunit *test)
 	ctx->page[0x1c / 4] = 0;
 	ctx->page[0x800 / 4] = 1;
 	adopt(ctx);
-	ctx->fe->ops->run(ctx->fe);
+	ctx->model->ops->run(ctx->model, &any_work);
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
 	KUNIT_EXPECT_TRUE(test, ctx->vtd->te);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x18), 0);
@@ -1054,14 +1065,14 @@ static void fault_record_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	vtd_fault(ctx->fe, SID, 0x7fff12345678, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0x7fff12345678, 0x6);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0)), 0x7fff12345000);
 	/* F, read, the reason, the source */
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0) + 8),
 			BIT_ULL(63) | BIT_ULL(62) | 0x6ULL << 32 | SID);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
 
-	vtd_fault(ctx->fe, 0x0008, 0x1000, 0x5);
+	vtd_record_fault(ctx->vtd, 0x0008, 0x1000, 0x5);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(1) + 8),
 			BIT_ULL(63) | 0x5ULL << 32 | 0x0008);
 	/* The index is of the first */
@@ -1079,7 +1090,7 @@ static void fault_record_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
 
 	/* The index is of the record that set PPF. */
-	vtd_fault(ctx->fe, SID, 0, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(2));
 }
 
@@ -1088,12 +1099,12 @@ static void fault_collapse_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	vtd_fault(ctx->fe, SID, 0x1000, 0x6);
-	vtd_fault(ctx->fe, SID, 0x2000, 0x5);
+	vtd_record_fault(ctx->vtd, SID, 0x1000, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0x2000, 0x5);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0)), 0x1000);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(1) + 8), 0);
 	wr32(ctx, frr(0) + 12, BIT(31));
-	vtd_fault(ctx->fe, SID, 0x3000, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0x3000, 0x6);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(1)), 0x3000);
 }
 
@@ -1103,21 +1114,21 @@ static void fault_overflow_test(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 8; i++)
-		vtd_fault(ctx->fe, i, 0, 0x6);
+		vtd_record_fault(ctx->vtd, i, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF);
-	vtd_fault(ctx->fe, 8, 0, 0x6);
+	vtd_record_fault(ctx->vtd, 8, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_PFO);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 15, 0), 0);
 
 	/* Nothing is recorded until the overflow is cleared. */
 	wr32(ctx, frr(0) + 12, BIT(31));
-	vtd_fault(ctx->fe, 9, 0, 0x6);
+	vtd_record_fault(ctx->vtd, 9, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 63, 63), 0);
 	wr32(ctx, 0x34, FSTS_PFO);
-	vtd_fault(ctx->fe, 10, 0, 0x6);
+	vtd_record_fault(ctx->vtd, 10, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 15, 0), 10);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF);
-	KUNIT_EXPECT_EQ(test, ctx->unit.faults, 11);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_faults, 11);
 }
 
 /* A masked event stays pending, and its message is sent with the mask gone. */
@@ -1125,29 +1136,29 @@ static void fault_event_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	vtd_fault(ctx->fe, SID, 0, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), BIT(31) | BIT(30));
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 0);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 0);
 	wr32(ctx, 0x38, 0);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), 0);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 1);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
 
 	/* No event while there is an older condition */
-	vtd_fault(ctx->fe, SID + 1, 0, 0x6);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 1);
+	vtd_record_fault(ctx->vtd, SID + 1, 0, 0x6);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
 	wr32(ctx, frr(0) + 12, BIT(31));
 	wr32(ctx, frr(1) + 12, BIT(31));
-	vtd_fault(ctx->fe, SID, 0, 0x6);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 2);
+	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 2);
 	wr32(ctx, frr(2) + 12, BIT(31));
 
 	/* A condition that goes while it is masked takes the event along. */
 	wr32(ctx, 0x38, BIT(31));
-	vtd_fault(ctx->fe, SID, 0, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
 	wr32(ctx, frr(3) + 12, BIT(31));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), BIT(31));
 	wr32(ctx, 0x38, 0);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 2);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 2);
 }
 
 static void completion_event_test(struct kunit *test)
@@ -1164,10 +1175,10 @@ static void completion_event_test(struct kunit *test)
 	wr32(ctx, 0xa0, 0);
 	vtd_inval_complete(ctx->vtd);
 	vtd_inval_complete(ctx->vtd);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_INVAL), 1);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 1);
 	wr32(ctx, 0x9c, 1);
 	vtd_inval_complete(ctx->vtd);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_INVAL), 2);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 2);
 }
 
 static struct kunit_case fault_cases[] = {
@@ -1204,16 +1215,16 @@ static void run_all(struct ctx *ctx)
 {
 	unsigned int i;
 
-	for (i = 0; i < MAX_STEPS && ctx->fe->ops->pending(ctx->fe); i++)
-		ctx->fe->ops->run(ctx->fe);
+	for (i = 0; i < MAX_STEPS && ctx->model->ops->pending(ctx->model); i++)
+		ctx->model->ops->run(ctx->model, &any_work);
 }
 
 /* The polling thread looks. Return: there was something new. */
 static bool look(struct ctx *ctx)
 {
-	if (!ctx->fe->ops->peek(ctx->fe, true))
+	if (!ctx->model->page_ops->peek(ctx->model, true))
 		return false;
-	ctx->fe->ops->sync(ctx->fe, true);
+	ctx->model->page_ops->sync(ctx->model, true);
 	run_all(ctx);
 	return true;
 }
@@ -1222,7 +1233,7 @@ static bool look(struct ctx *ctx)
 static void end_polling(struct ctx *ctx)
 {
 	adopt(ctx);
-	ctx->fe->ops->poll(ctx->fe, false);
+	ctx->model->page_ops->set_polled(ctx->model, false);
 	run_all(ctx);
 }
 
@@ -1238,10 +1249,10 @@ static int polled_init(struct kunit *test)
 	wr32(ctx, 0x18, BIT(30));
 	queue_on(ctx, 0);
 	wr32(ctx, 0x18, BIT(31) | BIT(26));
-	KUNIT_ASSERT_TRUE(test, ctx->fe->ops->pollable(ctx->fe));
-	ctx->fe->ops->poll(ctx->fe, true);
+	KUNIT_ASSERT_TRUE(test, ctx->model->page_ops->pollable(ctx->model));
+	ctx->model->page_ops->set_polled(ctx->model, true);
 	KUNIT_ASSERT_FALSE(test, look(ctx));
-	ctx->unit.nr = 0;
+	ctx->nr = 0;
 	return 0;
 }
 
@@ -1278,14 +1289,14 @@ static void polled_torn_test(struct kunit *test)
 	/* What was not trapped, and a part of what is */
 	unseen32(ctx, 0x3c, 0x1234);
 	unseen32(ctx, 0x88, 0);
-	ctx->fe->ops->note(ctx->fe);
+	ctx->model->page_ops->snapshot(ctx->model);
 	unseen32(ctx, 0x88, tail);
-	ctx->fe->ops->write(ctx->fe, 0x88, &tail, sizeof(tail));
+	ctx->model->page_ops->write(ctx->model, 0x88, &tail, sizeof(tail));
 	/* What comes now is told of later. */
 	unseen32(ctx, 0x88, 0);
 	unseen32(ctx, 0x3c, 0);
-	ctx->fe->ops->adopt(ctx->fe);
-	ctx->fe->ops->poll(ctx->fe, false);
+	ctx->model->page_ops->commit(ctx->model);
+	ctx->model->page_ops->set_polled(ctx->model, false);
 	run_all(ctx);
 	KUNIT_EXPECT_EQ(test, vtd_get32(ctx->vtd, 0x3c), 0x1234);
 	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 16);
@@ -1299,18 +1310,18 @@ static void polled_short_look_test(struct kunit *test)
 
 	unseen32(ctx, 0x3c, 0x1234);
 	unseen32(ctx, 0x88, 16);
-	ctx->fe->ops->sync(ctx->fe, false);
-	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->pending(ctx->fe));
+	ctx->model->page_ops->sync(ctx->model, false);
+	KUNIT_EXPECT_TRUE(test, ctx->model->ops->pending(ctx->model));
 	KUNIT_EXPECT_EQ(test, vtd_get32(ctx->vtd, 0x3c), 0);
-	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->peek(ctx->fe, false));
-	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->peek(ctx->fe, true));
+	KUNIT_EXPECT_FALSE(test, ctx->model->page_ops->peek(ctx->model, false));
+	KUNIT_EXPECT_TRUE(test, ctx->model->page_ops->peek(ctx->model, true));
 
 	unseen32(ctx, 0x18, BIT(26));
-	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->peek(ctx->fe, false));
-	ctx->fe->ops->sync(ctx->fe, false);
+	KUNIT_EXPECT_TRUE(test, ctx->model->page_ops->peek(ctx->model, false));
+	ctx->model->page_ops->sync(ctx->model, false);
 	KUNIT_EXPECT_FALSE(test, ctx->vtd->te);
 	KUNIT_EXPECT_EQ(test, vtd_get32(ctx->vtd, 0x3c), 0x1234);
-	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->peek(ctx->fe, true));
+	KUNIT_EXPECT_FALSE(test, ctx->model->page_ops->peek(ctx->model, true));
 }
 
 /* The same command again is another one. */
@@ -1323,7 +1334,7 @@ static void polled_command_test(struct kunit *test)
 	for (root = 0x5000; root < 0x8000; root += 0x1000) {
 		unseen64(ctx, 0x20, root);
 		unseen32(ctx, 0x18, srtp);
-		KUNIT_EXPECT_TRUE(test, ctx->fe->ops->peek(ctx->fe, false));
+		KUNIT_EXPECT_TRUE(test, ctx->model->page_ops->peek(ctx->model, false));
 		KUNIT_EXPECT_TRUE(test, look(ctx));
 		KUNIT_EXPECT_EQ(test, ctx->vtd->root, root);
 		KUNIT_EXPECT_FALSE(test, look(ctx));
@@ -1348,7 +1359,7 @@ static void polled_root_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, look(ctx));
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, 0x5000);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30) | BIT(26));
-	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pollable(ctx->fe));
+	KUNIT_EXPECT_FALSE(test, ctx->model->page_ops->pollable(ctx->model));
 }
 
 /* A queue that is turned off and on, at another place */
@@ -1381,7 +1392,7 @@ static void polled_tracked_test(struct kunit *test)
 	end_polling(ctx);
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, 0x5000);
 	/* It was taken: no second time, with another root. */
-	ctx->fe->ops->poll(ctx->fe, true);
+	ctx->model->page_ops->set_polled(ctx->model, true);
 	unseen64(ctx, 0x20, 0x6000);
 	end_polling(ctx);
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, 0x5000);
@@ -1401,12 +1412,12 @@ static void polled_hidden_test(struct kunit *test)
 		end_polling(ctx);
 		wr32(ctx, 0x18, BIT(31) | BIT(26));
 		unseen32(ctx, 0x18, commands[i]);
-		ctx->fe->ops->poll(ctx->fe, true);
-		ctx->fe->ops->write(ctx->fe, 0x18, &commands[i], sizeof(u32));
+		ctx->model->page_ops->set_polled(ctx->model, true);
+		ctx->model->page_ops->write(ctx->model, 0x18, &commands[i], sizeof(u32));
 		/* It is left to who looks at the page. */
-		KUNIT_EXPECT_TRUE(test, ctx->fe->ops->pollable(ctx->fe));
+		KUNIT_EXPECT_TRUE(test, ctx->model->page_ops->pollable(ctx->model));
 		KUNIT_EXPECT_TRUE(test, look(ctx));
-		KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pollable(ctx->fe));
+		KUNIT_EXPECT_FALSE(test, ctx->model->page_ops->pollable(ctx->model));
 		KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), commands[i] | BIT(30));
 	}
 }
@@ -1426,7 +1437,7 @@ static void polled_busy_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, rd64(ctx, 0xf8), 1ULL << 60);
 		KUNIT_EXPECT_FALSE(test, look(ctx));
 	}
-	KUNIT_EXPECT_EQ(test, ctx->unit.nr, 2);
+	KUNIT_EXPECT_EQ(test, ctx->nr, 2);
 }
 
 /* A mask that comes and goes is none; what it is when an event comes counts. */
@@ -1440,22 +1451,22 @@ static void polled_mask_test(struct kunit *test)
 	unseen32(ctx, 0x38, BIT(31));
 	unseen32(ctx, 0x38, 0);
 	unseen32(ctx, 0xa0, BIT(31));
-	vtd_fault(ctx->fe, SID, 0x1000, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0x1000, 0x6);
 	vtd_inval_complete(ctx->vtd);
-	KUNIT_EXPECT_FALSE(test, ctx->fe->ops->pollable(ctx->fe));
+	KUNIT_EXPECT_FALSE(test, ctx->model->page_ops->pollable(ctx->model));
 	look(ctx);
 	/* Not shown, so no event yet */
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 0);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 0);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 0);
 	end_polling(ctx);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 1);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_FAULT), 1);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_INVAL), 0);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 0);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0xa0), BIT(31) | BIT(30));
 	wr32(ctx, 0xa0, 0);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_SIGNAL_INVAL), 1);
+	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 1);
 }
 
 /* A bit that the guest was not shown is not cleared by what it wrote before. */
@@ -1464,7 +1475,7 @@ static void polled_clear_test(struct kunit *test)
 	struct ctx *ctx = test->priv;
 
 	vtd_queue_error(ctx->vtd);
-	vtd_fault(ctx->fe, SID, 0x1000, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0x1000, 0x6);
 	unseen32(ctx, 0x34, 0x7f);
 	unseen32(ctx, frr(0) + 12, BIT(31));
 	KUNIT_EXPECT_TRUE(test, look(ctx));
@@ -1475,7 +1486,7 @@ static void polled_clear_test(struct kunit *test)
 	wr32(ctx, frr(0) + 12, BIT(31));
 	wr32(ctx, 0x34, BIT(4));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
-	KUNIT_EXPECT_TRUE(test, ctx->fe->ops->pollable(ctx->fe));
+	KUNIT_EXPECT_TRUE(test, ctx->model->page_ops->pollable(ctx->model));
 }
 
 static struct kunit_case polled_cases[] = {

@@ -53,12 +53,12 @@ enum {
 };
 
 /**
- * enum kviommu_model - What the guest sees
+ * enum kviommu_model_type - What the guest sees
  * @KVIOMMU_MODEL_VTD: Intel VT-d remapping hardware, legacy mode, with caching
  *                     mode and queued invalidation, without interrupt
  *                     remapping. The register page is one page of 4 KiB.
  */
-enum kviommu_model {
+enum kviommu_model_type {
 	KVIOMMU_MODEL_VTD = 1,
 };
 
@@ -79,7 +79,7 @@ enum kviommu_info_features {
  * @size: sizeof(struct kviommu_info)
  * @flags: Must be 0
  * @out_api_version: KVIOMMU_API_VERSION of this module
- * @out_models: Bit (1 << model) for each &enum kviommu_model supported
+ * @out_models: Bit (1 << model) for each &enum kviommu_model_type supported
  * @out_features: Mask of &enum kviommu_info_features
  * @out_max_devices: How many devices one unit takes
  * @out_page_size: Size in bytes of the register page, for mmap() at offset 0
@@ -119,7 +119,7 @@ enum kviommu_create_flags {
  * @ioas_id: ID of an IOAS of @iommufd that maps guest physical addresses to
  *           the VMM's memory. No device may be attached to it by the VMM:
  *           that would pin all of the guest's memory.
- * @model: One of &enum kviommu_model
+ * @model: One of &enum kviommu_model_type
  * @aw_bits: Width in bits of the I/O virtual addresses, from 39 (tables of 3
  *           levels) to 57; from 40 on tables may have 4 levels too, from 49 on 5
  * @__reserved: Must be 0

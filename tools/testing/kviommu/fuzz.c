@@ -6,7 +6,10 @@
  */
 #include <stdlib.h>
 
-#include "../../../drivers/iommu/kviommu/kviommu.h"
+#include "../../../drivers/iommu/kviommu/core/core.h"
+#include "../../../drivers/iommu/kviommu/device/device.h"
+#include "../../../drivers/iommu/kviommu/run/run.h"
+#include "../../../drivers/iommu/kviommu/xlate/shadow/shadow.h"
 #include "model.h"
 #include "reference.h"
 
@@ -207,35 +210,35 @@ bool ref_read64(uint64_t gpa, uint64_t *val)
 }
 
 /* The only thing that the unit writes is the status of a wait. */
-int __wrap_kviommu_guest_write(struct kviommu_unit *unit, u64 gpa,
-			       const void *buf, unsigned int len)
+int __wrap_kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,
+			       u64 gpa, const void *buf, unsigned int len)
 {
 	int ret;
 
 	/* Complete: nothing of what was taken down is left in a cache, or little. */
 	if (t.unit->policy.strategy == KVIOMMU_STRATEGY_STRICT) {
 		model_check_quiet();
-		never(t.unit->stale.kept);
+		never(t.unit->shadows.stale.kept);
 	} else {
 		model_check_hidden();
 	}
-	never(model_unflushed() + t.unit->stale.kept > t.unit->policy.max_stale);
+	never(model_unflushed() + t.unit->shadows.stale.kept > t.unit->policy.max_stale);
 	/* No age of what is gone is left to count. */
-	never(t.unit->stale.since && !t.unit->dirty && !t.unit->nr_release &&
-	      !t.unit->stale.kept);
-	ret = __real_kviommu_guest_write(unit, gpa, buf, len);
+	never(t.unit->shadows.stale.since && !t.unit->shadows.dirty && !t.unit->shadows.nr_release &&
+	      !t.unit->shadows.stale.kept);
+	ret = __real_kviommu_guest_write(unit, work, gpa, buf, len);
 	model_new_batch();
 	return ret;
 }
 
 /* The guest has removed it, though maybe to ask for it again in this batch. */
-bool __wrap_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
-				    u32 tag)
+bool __wrap_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
+				     const struct kviommu_work *work, u64 iova, u32 tag)
 {
 	bool ret;
 
 	model_unchecked = true;
-	ret = __real_kviommu_merge_end_stale(domain, iova, tag);
+	ret = __real_kviommu_shadow_end_stale(shadow, work, iova, tag);
 	model_unchecked = false;
 	return ret;
 }
@@ -343,21 +346,30 @@ static void work(void)
 		;
 }
 
+/* A thread begins to poll the unit, if it can. */
+static bool poll_begin(void)
+{
+	model_pool_open = true;
+	t.unit->poll_asked = true;
+	kviommu_unit_defer(t.unit);
+	work();
+	model_pool_open = false;
+	return model_pool_has();
+}
+
 /*
- * A polling thread has the unit for a moment, and sees what the guest has written.
+ * It sees what the guest has written, and lets go of it.
  * @busy: another one has map_lock.
  */
 static void poll_once(bool busy)
 {
 	struct kviommu_unit *unit = t.unit;
-	struct kviommu_frontend *fe = unit->fe;
 	bool more;
 
 	mutex_lock(&unit->lock);
-	fe->ops->poll(fe, true);
 	unit->map_lock.held = busy;
 	shim_atomic = true;
-	more = kviommu_unit_poll(unit, false);
+	more = kviommu_poll_step(unit, false);
 	shim_atomic = false;
 	if (busy)
 		unit->map_lock.held = false;
@@ -366,19 +378,10 @@ static void poll_once(bool busy)
 		kviommu_unit_defer(unit);
 		work();
 	}
-	mutex_lock(&unit->lock);
-	fe->ops->note(fe);
-	kviommu_unlock(unit);
-	kviommu_kvm_wait_writes(&unit->kvm);
-	mutex_lock(&unit->lock);
-	fe->ops->adopt(fe);
-	fe->ops->poll(fe, false);
-	more = fe->ops->pending(fe);
-	kviommu_unlock(unit);
-	if (more) {
-		kviommu_unit_defer(unit);
-		work();
-	}
+	never(!unit->polled && !shim_task.killed);
+	model_pool_let_go();
+	work();
+	never(unit->polled && !shim_task.killed);
 }
 
 static void reg_write(unsigned int offset, u64 val, unsigned int len)
@@ -386,10 +389,13 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 	bool frozen = t.qie && reg32(REG_FSTS) & IQE;
 	struct kviommu_unit *unit = t.unit;
 	u64 head = reg64(REG_IQH);
+	bool polled;
 	unsigned int i;
 
 	if (offset + len > PAGE_SIZE)
 		return;
+	polled = t.armed && offset == REG_IQT && t.polled &&
+		 unit->model->page_ops->pollable(unit->model) && poll_begin();
 	model_new_batch();
 	/* The store is in the page first. */
 	memcpy(t.page + offset, &val, len);
@@ -403,7 +409,7 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 			if (offset + i == REG_GCMD)
 				ref_gcmd(val >> (8 * i));
 	}
-	if (offset == REG_IQT && t.polled && unit->fe->ops->pollable(unit->fe))
+	if (polled)
 		poll_once(t.polled & 2 && val & 0x40);
 	else
 		unit->kvm.write(&unit->kvm, offset, &val, len);
@@ -433,7 +439,7 @@ static void run_worker(void)
 		work();
 	} while (!shim_task.killed && shim_timer_expire(&t.unit->timer));
 	/* What is stale ends by itself. */
-	never(!shim_task.killed && t.unit->stale.kept);
+	never(!shim_task.killed && t.unit->shadows.stale.kept);
 	if (!shim_task.killed)
 		model_check_quiet();
 }
@@ -554,16 +560,16 @@ static void wait(u64 addr, u32 data, unsigned int flags)
 
 static bool domain_of(struct iommu_domain *hw, struct ref_context *ctx)
 {
-	struct kviommu_domain *domain;
+	struct kviommu_xlate *xlate;
 
-	list_for_each_entry(domain, &t.unit->domains, entry) {
-		if (domain->hw != hw)
+	list_for_each_entry(xlate, &t.unit->xlates, entry) {
+		if (to_shadow(xlate)->hw != hw)
 			continue;
 		*ctx = (struct ref_context){
 			.type = REF_TABLES,
-			.did = domain->did,
-			.levels = domain->levels,
-			.slptptr = domain->pgtbl,
+			.did = xlate->binding.did,
+			.levels = xlate->binding.levels,
+			.slptptr = xlate->binding.root,
 		};
 		return true;
 	}
@@ -754,7 +760,7 @@ static void check_bound(void)
 
 		for (d = 0; t.attached[d] != dev->source_id; d++)
 			never(d == MODEL_DEVICES - 1);
-		switch (group->bound.type) {
+		switch (group->xlate->binding.type) {
 		case KVIOMMU_BIND_BLOCKED:
 			never(model_path(d) != PATH_BLOCKED);
 			break;
@@ -762,8 +768,10 @@ static void check_bound(void)
 			never(model_path(d) != PATH_IOAS);
 			break;
 		case KVIOMMU_BIND_DOMAIN:
-			never(model_domain(d) != group->domain->hw);
+			never(model_domain(d) != to_shadow(group->xlate)->hw);
 			break;
+		case KVIOMMU_NR_BINDINGS:
+			never(true);
 		}
 	}
 }
@@ -790,6 +798,7 @@ static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains, u8 strategy)
 {
 	static const u64 max_stale[] = { 4096, 8, 0, 100 };
 	struct kviommu_policy policy = {
+		.mode = KVIOMMU_MODE_ADAPTIVE,
 		.strategy = strategy & 3,
 		.max_stale = max_stale[strategy >> 2 & 3],
 		.stale_us = 10000,
@@ -1141,18 +1150,18 @@ struct sample {
 	struct model_piece piece;
 };
 
-static struct kviommu_domain *find_domain(unsigned int did)
+static struct kviommu_shadow *find_shadow(unsigned int did)
 {
-	struct kviommu_domain *domain;
+	struct kviommu_xlate *xlate;
 
-	list_for_each_entry(domain, &t.unit->domains, entry)
-		if (domain->did == did)
-			return domain;
+	list_for_each_entry(xlate, &t.unit->xlates, entry)
+		if (xlate->binding.did == did)
+			return to_shadow(xlate);
 	return NULL;
 }
 
 /* Some of the large page around @iova */
-static void take_samples(struct kviommu_domain *domain, u64 iova,
+static void take_samples(struct kviommu_shadow *shadow, u64 iova,
 			 struct sample *samples)
 {
 	u64 base = ALIGN_DOWN(iova, SZ_2M);
@@ -1162,7 +1171,7 @@ static void take_samples(struct kviommu_domain *domain, u64 iova,
 		struct sample *s = &samples[i];
 
 		s->iova = base + (i < 8 ? i : 504 + i - 8) * PAGE_SIZE;
-		s->there = model_translate(domain->hw, s->iova, &s->piece);
+		s->there = model_translate(shadow->hw, s->iova, &s->piece);
 	}
 }
 
@@ -1187,7 +1196,7 @@ static void check_samples(const struct check *c, const struct sample *samples)
 }
 
 /* What a page-selective invalidation has to have brought in line */
-static void check_invalidated(struct kviommu_domain *domain, u64 first,
+static void check_invalidated(struct kviommu_shadow *shadow, u64 first,
 			      u64 size, const struct sample *samples)
 {
 	struct check c = {};
@@ -1197,9 +1206,9 @@ static void check_invalidated(struct kviommu_domain *domain, u64 first,
 	    (t.qie && (reg64(REG_IQH) != reg64(REG_IQT) ||
 		       reg32(REG_FSTS) & IQE)))
 		return;
-	domain_of(domain->hw, &c.ctx);
+	domain_of(shadow->hw, &c.ctx);
 	c.complete = !t.stale && !shim_fail.failed && limits_hit() == t.limits;
-	c.domain = domain->hw;
+	c.domain = shadow->hw;
 	check_range(&c, first, size);
 	for (n = 1; n < 8; n++)
 		check_iova(&c, first + ((size / 8 * n) & PAGE_MASK));
@@ -1209,19 +1218,19 @@ static void check_invalidated(struct kviommu_domain *domain, u64 first,
 
 static void inval_pages(unsigned int did, u64 iova, unsigned int am)
 {
-	struct kviommu_domain *domain = find_domain(did);
+	struct kviommu_shadow *shadow = find_shadow(did);
 	struct sample samples[NR_SAMPLES];
 	unsigned int unlock_in = t.unlock_in;
 	u64 size = PAGE_SIZE << am;
 
-	if (domain)
-		take_samples(domain, iova, samples);
+	if (shadow)
+		take_samples(shadow, iova, samples);
 	inval_iotlb(3, did, (iova & PAGE_MASK) | am);
 	/* A table may go when it was looked at: what is there then is for the next one. */
 	if (unlock_in && !t.unlock_in)
 		return;
-	if (domain && domain == find_domain(did) && am <= 18)
-		check_invalidated(domain, iova & ~(size - 1), size, samples);
+	if (shadow && shadow == find_shadow(did) && am <= 18)
+		check_invalidated(shadow, iova & ~(size - 1), size, samples);
 }
 
 static void do_psi(void)
@@ -1321,11 +1330,11 @@ static void do_device(void)
 	model_new_batch();
 	mutex_lock(&t.unit->lock);
 	if (b & 0x80) {
-		ret = kviommu_device_attach(t.unit, b & 0x40 ? 99 : d, sids[s]);
+		ret = kviommu_unit_attach(t.unit, b & 0x40 ? 99 : d, sids[s]);
 		if (!ret)
 			t.attached[d] = sids[s];
 	} else {
-		ret = kviommu_device_detach(t.unit, sids[s]);
+		ret = kviommu_unit_detach(t.unit, sids[s]);
 		for (d = 0; d < MODEL_DEVICES && !ret; d++)
 			if (t.attached[d] == sids[s])
 				t.attached[d] = -1;
@@ -1416,7 +1425,7 @@ static void do_event(void)
 	u8 b = get8();
 
 	mutex_lock(&t.unit->lock);
-	kviommu_unit_set_event(t.unit, b & 7, (b >> 3 & 7) - 1);
+	kviommu_set_event(t.unit, b & 7, (b >> 3 & 7) - 1);
 	kviommu_unlock(t.unit);
 }
 
@@ -1492,7 +1501,7 @@ static bool create(void)
 	arm();
 	for (d = 0; b & 0x20 && d < MODEL_DEVICES; d++) {
 		mutex_lock(&t.unit->lock);
-		ret = kviommu_device_attach(t.unit, d, sids[d]);
+		ret = kviommu_unit_attach(t.unit, d, sids[d]);
 		never(ret);
 		kviommu_unlock(t.unit);
 		settle();

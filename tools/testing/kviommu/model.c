@@ -6,7 +6,8 @@
 #include <stdalign.h>
 #include <stdlib.h>
 
-#include "../../../drivers/iommu/kviommu/kviommu.h"
+#include "../../../drivers/iommu/kviommu/run/run.h"
+#include "../../../drivers/iommu/kviommu/xlate/shadow/shadow.h"
 #include "model.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -617,18 +618,22 @@ static u64 hw_unmap(struct hw_domain *d, u64 iova, u64 size, u64 call, u32 *last
 	return PFN_PHYS(nr);
 }
 
-int iommu_map(struct iommu_domain *domain, unsigned long iova,
-	      phys_addr_t paddr, size_t size, int prot, gfp_t gfp)
+/* host/domain.c */
+
+int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr, int prot,
+		   struct mm_struct *payer)
 {
+	u64 size = nr << PAGE_SHIFT, paddr = pfn << PAGE_SHIFT, piece;
 	struct hw_domain *d = to_hw(domain);
 	u32 call = hw_new_call();
 	unsigned int level;
-	u64 piece;
 
 	never(!unit->map_lock.held);
 	never(!size || (iova | paddr | size) & (PAGE_SIZE - 1));
 	never(iova + size - 1 > domain->geometry.aperture_end);
-	never(!(prot & HW_PROT) || !(prot & IOMMU_CACHE));
+	never(!(prot & HW_PROT));
+	/* Whoever may not wait has the VMM pay all the same. */
+	never(shim_atomic != !!payer);
 	if (shim_should_fail())
 		return -ENOMEM;
 	for (; size; size -= piece, iova += piece, paddr += piece) {
@@ -644,8 +649,8 @@ int iommu_map(struct iommu_domain *domain, unsigned long iova,
 	return 0;
 }
 
-size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova,
-			size_t size, struct iommu_iotlb_gather *gather)
+u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
+		     struct iommu_iotlb_gather *gather)
 {
 	struct hw_domain *d = to_hw(domain);
 	u32 last = hw_new_call();
@@ -661,6 +666,7 @@ size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova,
 		done += n;
 	}
 	never(hw_calls[last]);
+	iommu_iotlb_gather_add_range(gather, iova, size);
 	return done;
 }
 
@@ -683,8 +689,7 @@ static void hw_flush(struct hw_domain *d, u64 first, u64 last)
 	d->nr_stale = left;
 }
 
-void iommu_iotlb_sync(struct iommu_domain *domain,
-		      struct iommu_iotlb_gather *gather)
+void kviommu_hw_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather)
 {
 	never(!unit->map_lock.held);
 	hw_flush(to_hw(domain), gather->start, gather->end);
@@ -723,7 +728,7 @@ static void hw_drop(struct hw_table *t, unsigned int level)
 	}
 }
 
-void iommu_domain_free(struct iommu_domain *domain)
+void kviommu_hw_free(struct iommu_domain *domain)
 {
 	struct hw_domain *d = to_hw(domain);
 
@@ -745,6 +750,9 @@ int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 		return -EBADF;
 	v->vdev = &vfio_devices[fd];
 	v->group = &groups[group_of[fd]];
+	/* With a narrow width, one more that is of the same kind but not the same. */
+	if (v->group == &groups[0])
+		v->group->iommu = unit->aw_bits < 48 ? 2 : 0;
 	v->vdev->refs++;
 	return 0;
 }
@@ -756,7 +764,7 @@ void kviommu_vfio_put(struct kviommu_vfio *v)
 	v->vdev->refs--;
 }
 
-bool kviommu_vfio_domain_splits(struct iommu_domain *domain)
+bool kviommu_hw_splits(struct iommu_domain *domain)
 {
 	return to_hw(domain)->iommu != 1;
 }
@@ -773,15 +781,16 @@ const void *kviommu_vfio_iommu(struct kviommu_vfio *v)
 	return &iommus[v->group->iommu];
 }
 
-struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v)
+struct iommu_domain *kviommu_hw_alloc(struct kviommu_vfio *v)
 {
 	struct hw_domain *d = hw_alloc(v->group->iommu);
 
 	return IS_ERR(d) ? (void *)d : &d->domain;
 }
 
-static int attach_ioas(struct kviommu_vfio *v)
+int kviommu_vfio_attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
 {
+	never(!unit->lock.held);
 	/* iommufd's callbacks may wait for it. */
 	never(unit->map_lock.held);
 	never(v->in_ioas || v->group->domain);
@@ -792,7 +801,7 @@ static int attach_ioas(struct kviommu_vfio *v)
 	return 0;
 }
 
-static void detach_ioas(struct kviommu_vfio *v)
+void kviommu_vfio_detach_ioas(struct kviommu_vfio *v)
 {
 	never(unit->map_lock.held);
 	if (!v->in_ioas)
@@ -801,35 +810,27 @@ static void detach_ioas(struct kviommu_vfio *v)
 	v->group->in_ioas--;
 }
 
-static void detach(struct kviommu_hwgroup *g)
+int kviommu_hw_attach(struct iommu_domain *domain, struct iommu_group *group)
 {
-	struct kviommu_vfio *v;
-
-	list_for_each_entry(v, &g->devices, entry)
-		detach_ioas(v);
-	mutex_lock(g->map_lock);
-	never(g->group->in_ioas);
-	never(g->group->domain != (g->domain ? to_hw(g->domain) : NULL));
-	if (g->domain)
-		g->group->domain->attached--;
-	g->group->domain = NULL;
-	mutex_unlock(g->map_lock);
-	g->domain = NULL;
-}
-
-static int attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
-{
-	never(g->group->domain || g->group->in_ioas);
-	if (to_hw(domain)->iommu != g->group->iommu)
+	never(!unit->lock.held || !unit->map_lock.held);
+	never(group->domain || group->in_ioas);
+	if (to_hw(domain)->iommu != group->iommu)
 		return -EINVAL;
 	if (shim_should_fail())
 		return -ENOMEM;
-	mutex_lock(g->map_lock);
 	to_hw(domain)->attached++;
-	g->group->domain = to_hw(domain);
-	mutex_unlock(g->map_lock);
-	g->domain = domain;
+	group->domain = to_hw(domain);
 	return 0;
+}
+
+void kviommu_hw_detach(struct iommu_domain *domain, struct iommu_group *group,
+		       struct kviommu_vfio *v)
+{
+	never(!unit->map_lock.held);
+	never(group->in_ioas || v->group != group);
+	never(group->domain != to_hw(domain));
+	group->domain->attached--;
+	group->domain = NULL;
 }
 
 /* Of the second physical IOMMU: a page, half of a large one, a whole one */
@@ -854,91 +855,25 @@ bool model_reserved(struct iommu_domain *domain, u64 iova)
 	return false;
 }
 
-int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
-			 struct mutex *map_lock, unsigned int aw_bits)
+int kviommu_hw_check(struct iommu_domain *domain, unsigned int aw_bits)
 {
-	int ret;
-
-	g->group = v->group;
-	g->map_lock = map_lock;
-	/* With a narrow width, one more that is of the same kind but not the same. */
-	if (g->group == &groups[0])
-		g->group->iommu = aw_bits < 48 ? 2 : 0;
-	if (g->group->iommu == 1)
-		g->reserved = reserved;
-	g->empty = kviommu_vfio_alloc_domain(v);
-	if (IS_ERR(g->empty))
-		return PTR_ERR(g->empty);
-	INIT_LIST_HEAD(&g->devices);
-	list_add(&v->entry, &g->devices);
-	ret = attach(g, g->empty);
-	if (ret)
-		iommu_domain_free(g->empty);
-	return ret;
-}
-
-static struct kviommu_vfio *first_of(struct kviommu_hwgroup *g)
-{
-	return list_first_entry(&g->devices, struct kviommu_vfio, entry);
-}
-
-int kviommu_hwgroup_add(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
-			u32 ioas_id)
-{
-	int ret = 0;
-
-	if (first_of(g)->in_ioas)
-		ret = attach_ioas(v);
-	if (!ret)
-		list_add_tail(&v->entry, &g->devices);
-	return ret;
-}
-
-void kviommu_hwgroup_del(struct kviommu_hwgroup *g, struct kviommu_vfio *v)
-{
-	if (list_is_singular(&g->devices)) {
-		detach(g);
-		iommu_domain_free(g->empty);
-	} else {
-		detach_ioas(v);
-	}
-	list_del(&v->entry);
-}
-
-int kviommu_hwgroup_set_domain(struct kviommu_hwgroup *g,
-			       struct iommu_domain *domain)
-{
-	int ret;
-
-	never(!unit->lock.held || unit->map_lock.held);
-	/* To itself there is no way but through a moment without. */
-	never(domain && domain == g->domain);
-	detach(g);
-	ret = attach(g, domain ?: g->empty);
-	if (ret)
-		attach(g, g->empty);
-	return ret;
-}
-
-int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id)
-{
-	struct kviommu_vfio *v;
-	int ret;
-
-	never(!unit->lock.held);
-	detach(g);
-	list_for_each_entry(v, &g->devices, entry) {
-		ret = attach_ioas(v);
-		if (ret) {
-			detach(g);
-			attach(g, g->empty);
-			return ret;
-		}
-	}
 	return 0;
 }
 
-/* host/kvm.c, sysfs.c and debugfs.c */
+int kviommu_hw_reserved(struct iommu_group *group, struct kviommu_reserved *r)
+{
+	memset(r, 0, sizeof(*r));
+	if (group->iommu == 1)
+		*r = reserved;
+	return 0;
+}
+
+phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova)
+{
+	return 0;
+}
+
+/* host/kvm.c, core/sysfs.c and core/debugfs.c */
 
 int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 {
@@ -950,6 +885,15 @@ int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 {
 	never(unit->lock.held);
 	k->gfn = gfn;
+	return 0;
+}
+
+int kviommu_kvm_track(struct kviommu_kvm *k, bool on)
+{
+	never(unit->lock.held);
+	if (k->gfn == KVIOMMU_NO_GFN)
+		return -ENODEV;
+	k->tracked = on;
 	return 0;
 }
 
@@ -968,52 +912,47 @@ void kviommu_kvm_stop(struct kviommu_kvm *k)
 	k->gfn = KVIOMMU_NO_GFN;
 }
 
-/* sidecore.c: there are no polling threads here. */
+/* run/pool.c: one thread, which is there while a test says so. */
 
-bool kviommu_poll_wanted(struct kviommu_unit *u)
+bool model_pool_open;
+static bool pool_has;
+
+bool kviommu_pool_usable(void)
 {
-	return false;
+	return model_pool_open;
 }
 
-void kviommu_poll_begin(struct kviommu_unit *u)
+int kviommu_pool_add(struct kviommu_unit *u)
 {
-}
-
-u64 kviommu_poll_time(const struct kviommu_unit *u)
-{
+	never(!u->poll_lock.held || !u->polled || u->kvm.tracked);
+	if (shim_should_fail())
+		return -EAGAIN;
+	pool_has = true;
 	return 0;
 }
 
-int kviommu_poll_end(struct kviommu_unit *u)
+bool kviommu_pool_has(struct kviommu_unit *u)
 {
-	never(unit->lock.held);
-	return 0;
+	never(!u->poll_lock.held);
+	return pool_has;
 }
 
-int kviommu_poll_trap(struct kviommu_unit *u)
+void kviommu_pool_remove(struct kviommu_unit *u)
 {
-	never(unit->lock.held);
-	return 0;
+	never(!u->poll_lock.held || u->lock.held);
+	pool_has = false;
 }
 
-int kviommu_poll_arm(struct kviommu_unit *u, u64 gfn)
+bool model_pool_has(void)
 {
-	int ret;
-
-	never(unit->lock.held);
-	ret = kviommu_kvm_arm(&u->kvm, gfn);
-	if (ret)
-		return ret;
-	mutex_lock(&u->lock);
-	u->fe->ops->note(u->fe);
-	u->fe->ops->adopt(u->fe);
-	kviommu_unlock(u);
-	return 0;
+	return pool_has;
 }
 
-void kviommu_poll_stop(struct kviommu_unit *u)
+void model_pool_let_go(void)
 {
-	never(unit->lock.held);
+	pool_has = false;
+	unit->poll_why = KVIOMMU_POLL_IDLE;
+	kviommu_unit_defer(unit);
 }
 
 int kviommu_sysfs_add(struct kviommu_unit *u)
@@ -1105,17 +1044,18 @@ void model_check_quiet(void)
 /* Whatever was not: there is nothing else in its place, which it would hide. */
 void model_check_hidden(void)
 {
-	struct kviommu_domain *domain;
+	struct kviommu_xlate *xlate;
 	struct model_piece piece;
 	size_t i;
 	u64 n;
 
-	list_for_each_entry(domain, &unit->domains, entry) {
-		struct hw_domain *d = to_hw(domain->hw);
+	list_for_each_entry(xlate, &unit->xlates, entry) {
+		struct kviommu_shadow *shadow = to_shadow(xlate);
+		struct hw_domain *d = to_hw(shadow->hw);
 
 		for (i = 0; i < d->nr_stale; i++)
 			for (n = 0; n < d->stale[i].nr; n++)
-				never(model_translate(domain->hw,
+				never(model_translate(shadow->hw,
 						      d->stale[i].iova +
 						      PFN_PHYS(n), &piece));
 	}

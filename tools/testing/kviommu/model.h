@@ -4,8 +4,8 @@
  * behind two physical IOMMUs, and the IOMMU API. It stands for host/ of the
  * module, and dies when the module does what the host would not forgive.
  */
-#ifndef _KVIOMMU_MODEL_H
-#define _KVIOMMU_MODEL_H
+#ifndef _KVIOMMU_TEST_MODEL_H
+#define _KVIOMMU_TEST_MODEL_H
 
 #include "shim.h"
 
@@ -38,8 +38,9 @@ enum {
 
 extern const struct model_area model_areas[NR_AREAS];
 
-struct kviommu_domain;
+struct kviommu_shadow;
 struct kviommu_unit;
+struct kviommu_work;
 
 /* Each run of a test begins and ends so. */
 void model_begin(struct kviommu_unit *unit);
@@ -110,13 +111,18 @@ extern void (*model_map_lock_free)(void);
 unsigned long shim_allocations(void);
 
 /* The linker's names for a function that a test puts itself in front of */
-int __real_kviommu_guest_write(struct kviommu_unit *unit, u64 gpa,
-			       const void *buf, unsigned int len);
-int __wrap_kviommu_guest_write(struct kviommu_unit *unit, u64 gpa,
-			       const void *buf, unsigned int len);
-bool __real_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
-				    u32 tag);
-bool __wrap_kviommu_merge_end_stale(struct kviommu_domain *domain, u64 iova,
-				    u32 tag);
+int __real_kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,
+			       u64 gpa, const void *buf, unsigned int len);
+int __wrap_kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,
+			       u64 gpa, const void *buf, unsigned int len);
+bool __real_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
+				     const struct kviommu_work *work, u64 iova, u32 tag);
+bool __wrap_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
+				     const struct kviommu_work *work, u64 iova, u32 tag);
 
-#endif /* _KVIOMMU_MODEL_H */
+/* A thread that polls is there; it has the unit; it lets go of it. */
+extern bool model_pool_open;
+bool model_pool_has(void);
+void model_pool_let_go(void);
+
+#endif /* _KVIOMMU_TEST_MODEL_H */

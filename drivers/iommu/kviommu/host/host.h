@@ -11,16 +11,22 @@
 #define _KVIOMMU_HOST_H
 
 #include <linux/list.h>
+#include <linux/mutex.h>
 #include <linux/types.h>
+#include <linux/srcu.h>
 #include <linux/kvm_types.h>
 #include <asm/kvm_page_track.h>
+
+#include "compat.h"
 
 struct device;
 struct file;
 struct iommu_domain;
 struct iommu_group;
+struct iommu_iotlb_gather;
 struct iommufd_access;
 struct iommufd_ctx;
+struct mm_struct;
 struct page;
 struct vfio_device;
 
@@ -103,8 +109,8 @@ struct kviommu_vfio {
 int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 		     const struct kviommu_access *a);
 void kviommu_vfio_put(struct kviommu_vfio *v);
-struct iommu_domain *kviommu_vfio_alloc_domain(struct kviommu_vfio *v);
-bool kviommu_vfio_domain_splits(struct iommu_domain *domain);
+int kviommu_vfio_attach_ioas(struct kviommu_vfio *v, u32 ioas_id);
+void kviommu_vfio_detach_ioas(struct kviommu_vfio *v);
 bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v);
 const void *kviommu_vfio_iommu(struct kviommu_vfio *v);
 
@@ -131,13 +137,28 @@ struct kviommu_reserved {
 	} range[KVIOMMU_MAX_RESERVED];
 };
 
+struct iommu_domain *kviommu_hw_alloc(struct kviommu_vfio *v);
+bool kviommu_hw_splits(struct iommu_domain *domain);
+int kviommu_hw_check(struct iommu_domain *domain, unsigned int aw_bits);
+int kviommu_hw_reserved(struct iommu_group *group, struct kviommu_reserved *r);
+int kviommu_hw_attach(struct iommu_domain *domain, struct iommu_group *group);
+void kviommu_hw_detach(struct iommu_domain *domain, struct iommu_group *group,
+		       struct kviommu_vfio *v);
+void kviommu_hw_free(struct iommu_domain *domain);
+int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr, int prot,
+		   struct mm_struct *payer);
+u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
+		     struct iommu_iotlb_gather *gather);
+void kviommu_hw_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather);
+phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova);
+
 /**
  * struct kviommu_hwgroup - An IOMMU group: devices that the physical IOMMU
  *                          cannot tell apart, so they share what they go through
  * @group: The group
- * @map_lock: That of the unit, for @domain. Held while @group comes to it or leaves
- *            it: drivers then change the tables, and who is flushed with them, and take
- *            nothing against who maps or unmaps meanwhile.
+ * @map_lock: That of the unit, for @domain. Held while @group is attached to it or
+ *            detached: drivers modify the tables and the list of flush targets here,
+ *            without a lock against concurrent map and unmap.
  * @devices: Those of its devices that the unit has, by kviommu_vfio.entry
  * @empty: A domain without translations, for while it is blocked
  * @domain: The domain it is attached to, NULL while devices are in an IOAS
@@ -162,5 +183,8 @@ void kviommu_hwgroup_del(struct kviommu_hwgroup *g, struct kviommu_vfio *v);
 int kviommu_hwgroup_set_domain(struct kviommu_hwgroup *g,
 			       struct iommu_domain *domain);
 int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id);
+const void *kviommu_hwgroup_iommu(struct kviommu_hwgroup *g);
+bool kviommu_hwgroup_enforces_coherency(struct kviommu_hwgroup *g);
+struct iommu_domain *kviommu_hwgroup_alloc(struct kviommu_hwgroup *g);
 
 #endif /* _KVIOMMU_HOST_H */

@@ -7,7 +7,7 @@
 #include <linux/iommufd.h>
 #include <linux/mm.h>
 
-#include "../compat.h"
+#include "compat.h"
 #include "host.h"
 
 KVIOMMU_IMPORT_NS(IOMMUFD);

@@ -129,6 +129,7 @@ bool shim_should_fail(void);
 #define clamp(val, lo, hi)		min(max(val, lo), hi)
 #define min3(x, y, z)		min_t(u64, min_t(u64, x, y), z)
 #define umin(x, y)		min_t(u64, x, y)
+#define umax(x, y)		((u64)(x) > (u64)(y) ? (u64)(x) : (u64)(y))
 #define swap(a, b)							\
 	do {								\
 		__typeof__(a) *_a = &(a), *_b = &(b), _t = *_a;		\
@@ -272,6 +273,10 @@ struct mutex {
 };
 
 #define spinlock_t		struct mutex
+#define guard(kind)		shim_guard_##kind
+#define shim_guard_mutex(lock)						\
+	struct mutex *shim_guarded __attribute__((__cleanup__(shim_unguard), __unused__)) = \
+		shim_guard(lock)
 
 void shim_unlocked(struct mutex *lock);
 
@@ -310,6 +315,17 @@ static inline void mutex_unlock(struct mutex *lock)
 	never(!lock->held);
 	lock->held = false;
 	shim_unlocked(lock);
+}
+
+static inline struct mutex *shim_guard(struct mutex *lock)
+{
+	mutex_lock(lock);
+	return lock;
+}
+
+static inline void shim_unguard(struct mutex **lock)
+{
+	mutex_unlock(*lock);
 }
 
 #define spin_lock_init(lock)		mutex_init(lock)

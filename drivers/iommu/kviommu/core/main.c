@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /dev/kviommu: one open file is one unit. See include/uapi/linux/kviommu.h.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/uaccess.h>
+
+#include "core.h"
+#include "../run/run.h"
+
+static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_info *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	cmd->out_api_version = KVIOMMU_API_VERSION;
+	cmd->out_models = BIT(KVIOMMU_MODEL_VTD);
+	cmd->out_features = KVIOMMU_FEATURE_TRAP | KVIOMMU_FEATURE_POLL;
+	cmd->out_max_devices = KVIOMMU_MAX_DEVICES;
+	cmd->out_page_size = PAGE_SIZE;
+	return 0;
+}
+
+static int ioctl_create(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_create *cmd = arg;
+	int ret;
+
+	if (cmd->flags & ~KVIOMMU_CREATE_BOOT_IDENTITY)
+		return -EOPNOTSUPP;
+	if (cmd->__reserved)
+		return -EINVAL;
+	if (xchg(&unit->creating, true))
+		return -EBUSY;
+	ret = kviommu_unit_create(unit, cmd);
+	if (!ret)
+		return 0;
+	/* The next try finds it as it is left here. */
+	smp_store_release(&unit->creating, false);
+	return ret;
+}
+
+static int ioctl_arm(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_arm *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	return kviommu_unit_arm(unit, cmd->gpa);
+}
+
+static int ioctl_attach_device(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_attach_device *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	return kviommu_unit_attach(unit, cmd->device_fd, cmd->source_id);
+}
+
+static int ioctl_detach_device(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_detach_device *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	if (cmd->__reserved)
+		return -EINVAL;
+	return kviommu_unit_detach(unit, cmd->source_id);
+}
+
+static int ioctl_set_eventfd(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_set_eventfd *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	return kviommu_set_event(unit, cmd->event, cmd->fd);
+}
+
+static int ioctl_reset(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_reset *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	return kviommu_unit_reset(unit);
+}
+
+static int ioctl_get_stats(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_stats *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	kviommu_unit_get_stats(unit, cmd);
+	return 0;
+}
+
+static int ioctl_set_policy(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_policy *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	return kviommu_unit_change_policy(unit, 0, cmd, sizeof(*cmd));
+}
+
+static int ioctl_get_policy(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_policy *cmd = arg;
+	u32 size = cmd->size;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	*cmd = unit->policy;
+	cmd->size = size;
+	return 0;
+}
+
+static int ioctl_refresh(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_refresh *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	return kviommu_unit_refresh(unit);
+}
+
+static int ioctl_release_pins(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_release_pins *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	return kviommu_unit_release_pins(unit, cmd);
+}
+
+union cmd_buffer {
+	struct kviommu_info info;
+	struct kviommu_create create;
+	struct kviommu_arm arm;
+	struct kviommu_attach_device attach_device;
+	struct kviommu_detach_device detach_device;
+	struct kviommu_set_eventfd set_eventfd;
+	struct kviommu_reset reset;
+	struct kviommu_stats stats;
+	struct kviommu_policy policy;
+	struct kviommu_refresh refresh;
+	struct kviommu_release_pins release_pins;
+};
+
+#define OP_EARLY	BIT(0)
+#define OP_UNLOCKED	BIT(1)
+#define OP_SETTLE	BIT(2)
+
+/**
+ * struct ioctl_op - An ioctl
+ * @size: Size of its structure as we know it
+ * @min_size: Size of the first version of it
+ * @flags: OP_EARLY: needs no created unit; OP_UNLOCKED: takes its own locks;
+ *         OP_SETTLE: may leave work to do, in pieces
+ * @execute: Does it, under unit->lock; the argument is copied back if it
+ *           succeeds
+ */
+struct ioctl_op {
+	unsigned int size;
+	unsigned int min_size;
+	unsigned int flags;
+	int (*execute)(struct kviommu_unit *unit, void *arg);
+};
+
+#define IOCTL_OP(_cmd, _fn, _struct, _last, _flags)			\
+	[_IOC_NR(_cmd) - KVIOMMU_CMD_BASE] = {				\
+		.size = sizeof(_struct) +				\
+			BUILD_BUG_ON_ZERO(sizeof(union cmd_buffer) <	\
+					  sizeof(_struct)),		\
+		.min_size = offsetofend(_struct, _last),		\
+		.flags = _flags,					\
+		.execute = _fn,						\
+	}
+
+static const struct ioctl_op ioctl_ops[] = {
+	IOCTL_OP(KVIOMMU_GET_INFO, ioctl_get_info, struct kviommu_info,
+		 out_page_size, OP_EARLY),
+	IOCTL_OP(KVIOMMU_CREATE, ioctl_create, struct kviommu_create,
+		 out_ecap, OP_EARLY | OP_UNLOCKED),
+	IOCTL_OP(KVIOMMU_ARM, ioctl_arm, struct kviommu_arm, gpa,
+		 OP_UNLOCKED),
+	IOCTL_OP(KVIOMMU_ATTACH_DEVICE, ioctl_attach_device,
+		 struct kviommu_attach_device, source_id, OP_SETTLE),
+	IOCTL_OP(KVIOMMU_DETACH_DEVICE, ioctl_detach_device,
+		 struct kviommu_detach_device, __reserved, OP_SETTLE),
+	IOCTL_OP(KVIOMMU_SET_EVENTFD, ioctl_set_eventfd,
+		 struct kviommu_set_eventfd, fd, 0),
+	IOCTL_OP(KVIOMMU_RESET, ioctl_reset, struct kviommu_reset, flags,
+		 OP_UNLOCKED),
+	IOCTL_OP(KVIOMMU_GET_STATS, ioctl_get_stats, struct kviommu_stats,
+		 out_latency, 0),
+	IOCTL_OP(KVIOMMU_SET_POLICY, ioctl_set_policy, struct kviommu_policy,
+		 poll_us_max, OP_UNLOCKED),
+	IOCTL_OP(KVIOMMU_GET_POLICY, ioctl_get_policy, struct kviommu_policy,
+		 poll_us_max, 0),
+	IOCTL_OP(KVIOMMU_REFRESH, ioctl_refresh, struct kviommu_refresh, flags,
+		 OP_UNLOCKED),
+	IOCTL_OP(KVIOMMU_RELEASE_PINS, ioctl_release_pins,
+		 struct kviommu_release_pins, out_in_use, OP_UNLOCKED),
+};
+
+static int execute(struct kviommu_unit *unit, const struct ioctl_op *op,
+		   void *arg)
+{
+	int ret;
+
+	if (!(op->flags & OP_EARLY)) {
+		/* Pairs with the release in kviommu_unit_create(). */
+		if (!smp_load_acquire(&unit->created))
+			return -ENODEV;
+		if (unit->mm != current->mm)
+			return -EPERM;
+	}
+	if (op->flags & OP_UNLOCKED)
+		return op->execute(unit, arg);
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	ret = op->execute(unit, arg);
+	kviommu_unlock(unit);
+	if (!ret && op->flags & OP_SETTLE)
+		ret = kviommu_unit_settle(unit);
+	return ret;
+}
+
+static long kviommu_ioctl(struct file *file, unsigned int cmd,
+			  unsigned long arg)
+{
+	unsigned int nr = _IOC_NR(cmd) - KVIOMMU_CMD_BASE;
+	void __user *uarg = (void __user *)arg;
+	const struct ioctl_op *op;
+	union cmd_buffer buf;
+	u32 usize;
+	int ret;
+
+	if (nr >= ARRAY_SIZE(ioctl_ops) ||
+	    cmd != _IO(KVIOMMU_TYPE, KVIOMMU_CMD_BASE + nr))
+		return -ENOTTY;
+	op = &ioctl_ops[nr];
+	if (get_user(usize, (u32 __user *)uarg))
+		return -EFAULT;
+	if (usize < op->min_size)
+		return -EINVAL;
+	ret = copy_struct_from_user(&buf, op->size, uarg, usize);
+	if (ret)
+		return ret;
+	/* An answer that cannot be given must not have been acted on. */
+	if (copy_to_user(uarg, &buf, min(usize, op->size)))
+		return -EFAULT;
+	ret = execute(file->private_data, op, &buf);
+	if (ret)
+		return ret;
+	if (copy_to_user(uarg, &buf, min(usize, op->size)))
+		return -EFAULT;
+	return 0;
+}
+
+static int kviommu_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct kviommu_unit *unit = file->private_data;
+
+	/* KVM writes through it, and all mappings are to be of the one page. */
+	if (!(vma->vm_flags & VM_SHARED) || vma->vm_pgoff ||
+	    vma_pages(vma) != 1)
+		return -EINVAL;
+	/* Pairs with the release in kviommu_unit_create(). */
+	if (!smp_load_acquire(&unit->created))
+		return -ENODEV;
+	if (unit->mm != current->mm)
+		return -EPERM;
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY);
+	return vm_insert_page(vma, vma->vm_start, unit->page);
+}
+
+static int kviommu_open(struct inode *inode, struct file *file)
+{
+	struct kviommu_unit *unit = kviommu_unit_alloc();
+
+	if (IS_ERR(unit))
+		return PTR_ERR(unit);
+	file->private_data = unit;
+	return 0;
+}
+
+static int kviommu_release(struct inode *inode, struct file *file)
+{
+	kviommu_unit_destroy(file->private_data);
+	return 0;
+}
+
+static const struct file_operations kviommu_fops = {
+	.owner = THIS_MODULE,
+	.open = kviommu_open,
+	.release = kviommu_release,
+	.unlocked_ioctl = kviommu_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = kviommu_mmap,
+};
+
+static struct miscdevice kviommu_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "kviommu",
+	.fops = &kviommu_fops,
+};
+
+static int __init kviommu_init(void)
+{
+	int ret;
+
+	ret = kviommu_poll_init();
+	if (ret)
+		return ret;
+	ret = kviommu_sysfs_init();
+	if (ret)
+		goto poll_exit;
+	kviommu_debugfs_init();
+	ret = misc_register(&kviommu_misc);
+	if (!ret)
+		return 0;
+	kviommu_debugfs_exit();
+	kviommu_sysfs_exit();
+poll_exit:
+	kviommu_poll_exit();
+	return ret;
+}
+module_init(kviommu_init);
+
+static void __exit kviommu_exit(void)
+{
+	misc_deregister(&kviommu_misc);
+	kviommu_poll_exit();
+	kviommu_debugfs_exit();
+	kviommu_sysfs_exit();
+}
+module_exit(kviommu_exit);
+
+MODULE_DESCRIPTION("Virtual IOMMU for KVM guests, emulated in the kernel");
+MODULE_LICENSE("GPL");

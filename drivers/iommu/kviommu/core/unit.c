@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of a unit.
+ */
+#include <linux/eventfd.h>
+#include <linux/gfp.h>
+#include <linux/idr.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "core.h"
+#include "../device/device.h"
+#include "../mem/mem.h"
+#include "../model/model.h"
+#include "../run/run.h"
+#include "../xlate/shadow/api.h"
+
+static DEFINE_IDA(unit_ids);
+
+static const struct kviommu_upcalls upcalls = {
+	.wake = kviommu_unit_wake,
+	.fault = kviommu_device_fault,
+};
+
+/* Under the VM's slots_lock. */
+static void unit_slot_removed(struct kviommu_kvm *k)
+{
+	struct kviommu_unit *unit = container_of(k, struct kviommu_unit, kvm);
+
+	kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
+}
+
+/* Under locks of the IOAS. */
+static void unit_unmap(struct kviommu_access *a, u64 first, u64 last)
+{
+	struct kviommu_unit *unit = container_of(a, struct kviommu_unit, access);
+
+	kviommu_revoke(unit, first >> PAGE_SHIFT, last >> PAGE_SHIFT);
+}
+
+/**
+ * kviommu_unit_alloc() - Make a unit that KVIOMMU_CREATE will fill
+ *
+ * Return: the unit or an error.
+ */
+struct kviommu_unit *kviommu_unit_alloc(void)
+{
+	struct kviommu_unit *unit;
+
+	unit = kzalloc_obj(*unit, GFP_KERNEL_ACCOUNT);
+	if (!unit)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&unit->lock);
+	mutex_init(&unit->map_lock);
+	mutex_init(&unit->poll_lock);
+	spin_lock_init(&unit->events_lock);
+	INIT_LIST_HEAD(&unit->devices);
+	INIT_LIST_HEAD(&unit->groups);
+	INIT_LIST_HEAD(&unit->xlates);
+	INIT_LIST_HEAD(&unit->poll_entry);
+	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
+	unit->up = &upcalls;
+	kviommu_worker_init(unit);
+	return unit;
+}
+
+/* Give back what KVIOMMU_CREATE took, as far as it came. */
+static void unit_release(struct kviommu_unit *unit)
+{
+	/* Unpins everything. */
+	kviommu_access_put(&unit->access);
+	xa_destroy(&unit->pins.chunks);
+	kviommu_stale_free(&unit->shadows.stale);
+	kviommu_shadow_free_spare(unit);
+	kviommu_xlate_exit(unit);
+	if (unit->model)
+		unit->model->ops->destroy(unit->model);
+	unit->model = NULL;
+	if (unit->page)
+		put_page(unit->page);
+	unit->page = NULL;
+	kviommu_pin_shrinker_unregister(unit);
+	kviommu_worker_stop(unit);
+	ida_free(&unit_ids, unit->id);
+}
+
+/**
+ * kviommu_unit_destroy() - Free a unit
+ * @unit: The unit, which nobody uses any more but vCPUs
+ *
+ * Context: process context, no locks.
+ */
+void kviommu_unit_destroy(struct kviommu_unit *unit)
+{
+	struct kviommu_device *dev, *next;
+	unsigned int i;
+
+	if (unit->created) {
+		WRITE_ONCE(unit->closing, true);
+		kviommu_sysfs_remove(unit);
+		kviommu_debugfs_remove(unit);
+		/* Waits for vCPUs that write. */
+		kviommu_kvm_stop(&unit->kvm);
+		kviommu_poll_stop(unit);
+		/* It begins no more. */
+		timer_shutdown_sync(&unit->timer);
+		kviommu_pin_shrinker_unregister(unit);
+		kviommu_worker_stop(unit);
+		kviommu_kvm_put(&unit->kvm);
+		mutex_lock(&unit->lock);
+		list_for_each_entry_safe(dev, next, &unit->devices, entry)
+			kviommu_device_destroy(dev);
+		kviommu_xlate_reap(unit, &kviommu_work_whole);
+		mutex_unlock(&unit->lock);
+		unit_release(unit);
+	}
+	for (i = 0; i < KVIOMMU_NR_EVENTS; i++)
+		if (unit->events[i])
+			eventfd_ctx_put(unit->events[i]);
+	mutex_destroy(&unit->poll_lock);
+	mutex_destroy(&unit->map_lock);
+	mutex_destroy(&unit->lock);
+	kfree(unit);
+}
+
+static int unit_build(struct kviommu_unit *unit, struct kviommu_create *cmd)
+{
+	int ret;
+
+	if (cmd->model != KVIOMMU_MODEL_VTD)
+		return -EOPNOTSUPP;
+	if (cmd->aw_bits < 39 || cmd->aw_bits > 57)
+		return -EINVAL;
+
+	unit->aw_bits = cmd->aw_bits;
+	kviommu_policy_init(&unit->policy);
+	unit->kvm.write = kviommu_unit_write;
+	unit->kvm.removed = unit_slot_removed;
+	unit->access.unmap = unit_unmap;
+
+	unit->id = ida_alloc(&unit_ids, GFP_KERNEL_ACCOUNT);
+	if (unit->id < 0)
+		return unit->id;
+	ret = kviommu_worker_start(unit);
+	if (ret)
+		goto release;
+	ret = kviommu_xlate_init(unit);
+	if (ret)
+		goto release;
+	ret = kviommu_stale_alloc(&unit->shadows.stale, &unit->policy);
+	if (ret)
+		goto release;
+	ret = kviommu_pin_shrinker_register(unit);
+	if (ret)
+		goto release;
+	ret = -ENOMEM;
+	unit->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!unit->page)
+		goto release;
+	unit->model = kviommu_vtd_create(unit, cmd->aw_bits,
+					 cmd->flags & KVIOMMU_CREATE_BOOT_IDENTITY,
+					 &cmd->out_cap, &cmd->out_ecap);
+	if (IS_ERR(unit->model)) {
+		ret = PTR_ERR(unit->model);
+		unit->model = NULL;
+		goto release;
+	}
+	ret = kviommu_access_get(&unit->access, cmd->iommufd, cmd->ioas_id);
+	if (ret)
+		goto release;
+	ret = kviommu_kvm_get(&unit->kvm, cmd->kvm_fd);
+	if (ret)
+		goto release;
+	unit->mm = current->mm;
+	return 0;
+
+release:
+	unit_release(unit);
+	return ret;
+}
+
+/**
+ * kviommu_unit_create() - KVIOMMU_CREATE
+ * @unit: The unit
+ * @cmd: The arguments; out_cap and out_ecap are filled in
+ *
+ * Context: process context of the VMM, no locks; once at a time.
+ * Return: 0 or an error of the ioctl.
+ */
+int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
+{
+	int ret;
+
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	ret = unit_build(unit, cmd);
+	kviommu_unlock(unit);
+	if (ret)
+		return ret;
+	/* Should it fail it waits for readers, who take unit->lock. */
+	ret = kviommu_sysfs_add(unit);
+	if (ret) {
+		kviommu_kvm_stop(&unit->kvm);
+		kviommu_worker_stop(unit);
+		kviommu_kvm_put(&unit->kvm);
+		unit_release(unit);
+		return ret;
+	}
+	kviommu_debugfs_add(unit);
+	/* Pairs with the acquires of the ioctls and of kviommu_mmap(). */
+	smp_store_release(&unit->created, true);
+	return 0;
+}

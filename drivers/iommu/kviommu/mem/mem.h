@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Guest memory: which of its pages are pinned, and access to it.
+ *
+ *	pin.c		the pin cache
+ *	idle.c		pins that nothing uses, and when they go
+ *	guestmem.c	reads and writes
+ */
+#ifndef _KVIOMMU_MEM_H
+#define _KVIOMMU_MEM_H
+
+#include "../base/unit.h"
+
+/* pin.c */
+int kviommu_pin_get(struct kviommu_unit *unit, const struct kviommu_work *work,
+		    u64 gfn, unsigned int prot, u64 *pfn);
+void kviommu_pin_put_range(struct kviommu_unit *unit, const struct kviommu_work *work,
+			   u64 gfn, u64 nr);
+bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last);
+int kviommu_pin_release(struct kviommu_unit *unit, const struct kviommu_work *work,
+			struct kviommu_range *range, u64 *in_use);
+u64 kviommu_pin_bytes(const struct kviommu_unit *unit);
+
+static inline void kviommu_pin_put(struct kviommu_unit *unit,
+				   const struct kviommu_work *work, u64 gfn)
+{
+	kviommu_pin_put_range(unit, work, gfn, 1);
+}
+
+/* idle.c */
+void kviommu_pin_trim(struct kviommu_unit *unit, unsigned long max_idle);
+void kviommu_pin_tidy(struct kviommu_unit *unit);
+int kviommu_pin_shrinker_register(struct kviommu_unit *unit);
+void kviommu_pin_shrinker_unregister(struct kviommu_unit *unit);
+
+/* guestmem.c */
+int kviommu_guest_read(struct kviommu_unit *unit, const struct kviommu_work *work,
+		       u64 gpa, void *buf, unsigned int len);
+int kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,
+			u64 gpa, const void *buf, unsigned int len);
+
+#endif /* _KVIOMMU_MEM_H */

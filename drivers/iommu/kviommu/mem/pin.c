@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The pin cache: which guest frames are pinned, and how often they are used.
+ * A frame is pinned once for the whole unit. When nothing uses it any more the
+ * pin is kept, so that the next use costs no call into iommufd, until there
+ * are too many such idle pins, it is too old, the host lacks memory, the VMM
+ * asks for it (idle.c), or the IOAS takes the frame away.
+ */
+#include <linux/err.h>
+#include <linux/slab.h>
+
+#include "pins.h"
+#include "../base/trace.h"
+
+static struct chunk *chunk_get(struct kviommu_unit *unit,
+			       const struct kviommu_work *work, u64 gfn)
+{
+	unsigned long index = gfn >> CHUNK_SHIFT;
+	struct chunk *chunk = chunk_find(unit, gfn);
+	int ret;
+
+	if (chunk)
+		return chunk;
+	if (!work->may_wait)
+		return ERR_PTR(-EAGAIN);
+	chunk = kzalloc_obj(*chunk, KVIOMMU_GFP);
+	if (!chunk)
+		return ERR_PTR(-ENOMEM);
+	ret = xa_err(xa_store(&unit->pins.chunks, index, chunk,
+			      KVIOMMU_GFP));
+	if (ret) {
+		kfree(chunk);
+		return ERR_PTR(ret);
+	}
+	unit->pins.nr_chunks++;
+	return chunk;
+}
+
+/**
+ * kviommu_chunk_put() - Free a part of the cache if nothing of it is pinned
+ * @unit: The unit
+ * @chunk: The part
+ * @index: Its number
+ *
+ * Context: under map_lock.
+ */
+void kviommu_chunk_put(struct kviommu_unit *unit, struct chunk *chunk,
+		       unsigned long index)
+{
+	unsigned int i;
+
+	for (i = 0; i < CHUNK_GFNS; i++)
+		if (chunk->pins[i].pinned)
+			return;
+	if (recent_of(&unit->pins, index)->chunk == chunk)
+		*recent_of(&unit->pins, index) = (struct kviommu_recent){};
+	xa_erase(&unit->pins.chunks, index);
+	unit->pins.nr_chunks--;
+	kfree(chunk);
+}
+
+/**
+ * kviommu_pin_unpin() - Give the pin of an idle frame back to iommufd
+ * @unit: The unit
+ * @p: Its state
+ * @gfn: The guest frame
+ *
+ * Context: under map_lock, may sleep.
+ */
+void kviommu_pin_unpin(struct kviommu_unit *unit, struct pin *p, u64 gfn)
+{
+	pin_end_idle(unit, p);
+	kviommu_access_unpin(&unit->access, gfn);
+	*p = (struct pin){};
+	unit->pins.pinned--;
+	trace_kviommu_unpin(unit->id, gfn);
+}
+
+/* Ask iommufd for one of the rights; a frame not pinned yet becomes so. */
+static int pin_ask(struct kviommu_unit *unit, const struct kviommu_work *work,
+		   struct pin *p, u64 gfn, bool write)
+{
+	struct page *page;
+	int ret;
+
+	/* It may have to wait for the VMM. */
+	if (!work->may_wait)
+		return -EAGAIN;
+	if (!p->pinned && unit->pins.pinned >= unit->policy.max_pins)
+		return -EDQUOT;
+	ret = kviommu_access_pin(&unit->access, gfn, write, &page);
+	if (ret)
+		return ret;
+	if (p->pinned) {
+		kviommu_access_unpin(&unit->access, gfn);
+	} else {
+		p->pfn = page_to_pfn(page);
+		p->pinned = 1;
+		pin_make_idle(unit, p, gfn);
+		unit->pins.pinned++;
+		if (unit->pins.pinned > unit->stats.out_pinned_peak)
+			WRITE_ONCE(unit->stats.out_pinned_peak,
+				   unit->pins.pinned);
+		kviommu_count(unit, pin_misses, 1);
+		trace_kviommu_pin(unit->id, gfn, p->pfn);
+	}
+	if (write)
+		p->writable = 1;
+	else
+		p->readable = 1;
+	return 0;
+}
+
+static noinline int pin_get_slow(struct kviommu_unit *unit,
+				 const struct kviommu_work *work, u64 gfn,
+				 unsigned int prot, u64 *pfn)
+{
+	struct chunk *chunk;
+	struct pin *p;
+	int ret = 0;
+
+	chunk = chunk_get(unit, work, gfn);
+	if (IS_ERR(chunk))
+		return PTR_ERR(chunk);
+	p = &chunk->pins[gfn % CHUNK_GFNS];
+	if (p->pinned)
+		kviommu_count(unit, pin_hits, 1);
+
+	if ((prot & KVIOMMU_WRITE) && !p->writable)
+		ret = pin_ask(unit, work, p, gfn, true);
+	if (!ret && (prot & KVIOMMU_READ) && !p->readable)
+		ret = pin_ask(unit, work, p, gfn, false);
+	if (!ret && !p->idle && p->uses == MAX_USES)
+		ret = -EOVERFLOW;
+	if (ret) {
+		kviommu_chunk_put(unit, chunk, gfn >> CHUNK_SHIFT);
+		return ret;
+	}
+
+	*pfn = pin_use(unit, p);
+	return 0;
+}
+
+/**
+ * kviommu_pin_get() - Use a guest frame
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ * @gfn: Guest frame number
+ * @prot: KVIOMMU_READ, KVIOMMU_WRITE or both
+ * @pfn: The host frame, pinned until kviommu_pin_put()
+ *
+ * Context: under map_lock, may sleep.
+ * Return: 0; -ENOENT if the IOAS has no such memory; -EPERM if it denies @prot;
+ * -EDQUOT at the limit of pins; -EOVERFLOW if the frame is used too often;
+ * -EAGAIN if it is not pinned yet and @work may not wait;
+ * -ENOMEM, also at the limit of locked memory, or an error of pinning.
+ */
+int kviommu_pin_get(struct kviommu_unit *unit, const struct kviommu_work *work,
+		    u64 gfn, unsigned int prot, u64 *pfn)
+{
+	struct chunk *chunk;
+	struct pin *p;
+	int ret;
+
+	lockdep_assert_held(&unit->map_lock);
+
+	if (gfn > ULONG_MAX >> PAGE_SHIFT)
+		return -ENOENT;
+	chunk = chunk_find(unit, gfn);
+	p = chunk ? &chunk->pins[gfn % CHUNK_GFNS] : NULL;
+	if (likely(p && pin_knows(p, prot) && (p->idle || p->uses < MAX_USES))) {
+		kviommu_count(unit, pin_hits, 1);
+		*pfn = pin_use(unit, p);
+		return 0;
+	}
+	for (;;) {
+		ret = pin_get_slow(unit, work, gfn, prot, pfn);
+		/* At a limit idle pins make room. */
+		if ((ret != -ENOMEM && ret != -EDQUOT) || !unit->pins.idle)
+			return ret;
+		kviommu_pin_trim(unit, unit->pins.idle / 2);
+	}
+}
+
+/**
+ * kviommu_pin_put_range() - Use guest frames no longer
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ * @gfn: Number of the first one
+ * @nr: How many; each is of a kviommu_pin_get()
+ *
+ * No device may reach the frames through these uses any more. The pins stay in
+ * the cache.
+ *
+ * Context: under map_lock, may sleep.
+ */
+void kviommu_pin_put_range(struct kviommu_unit *unit, const struct kviommu_work *work,
+			   u64 gfn, u64 nr)
+{
+	lockdep_assert_held(&unit->map_lock);
+
+	while (nr) {
+		struct pin *p = &chunk_find(unit, gfn)->pins[gfn % CHUNK_GFNS];
+		unsigned long index = gfn >> CHUNK_SHIFT;
+		bool idle = false;
+
+		do {
+			if (!--p->uses) {
+				pin_become_idle(unit, p);
+				idle = true;
+			}
+			p++;
+			gfn++;
+		} while (--nr && gfn % CHUNK_GFNS);
+		if (idle)
+			pin_note_idle(unit, index);
+		if (work->may_wait)
+			kviommu_pin_trim_excess(unit);
+		if (nr)
+			cond_resched();
+	}
+}
+
+/* Unpin what is idle of a chunk's part. Return: how many are in use. */
+static unsigned int revoke_chunk(struct kviommu_unit *unit, struct chunk *chunk,
+				 unsigned long index, u64 first, u64 last)
+{
+	u64 gfn = (u64)index << CHUNK_SHIFT;
+	unsigned int i, in_use = 0;
+
+	for (i = 0; i < CHUNK_GFNS; i++, gfn++) {
+		struct pin *p = &chunk->pins[i];
+
+		if (!p->pinned || gfn < first || gfn > last)
+			continue;
+		if (p->idle)
+			kviommu_pin_unpin(unit, p, gfn);
+		else
+			in_use++;
+	}
+	kviommu_chunk_put(unit, chunk, index);
+	return in_use;
+}
+
+/**
+ * kviommu_pin_revoke() - Give back the idle pins of a range
+ * @unit: The unit
+ * @first: First guest frame number
+ * @last: Last guest frame number, inclusive
+ *
+ * Context: under map_lock, may sleep.
+ * Return: true if some frames are left, because they are in use.
+ */
+bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last)
+{
+	struct chunk *chunk;
+	unsigned long index;
+	bool left = false;
+
+	lockdep_assert_held(&unit->map_lock);
+
+	xa_for_each_range(&unit->pins.chunks, index, chunk,
+			  first >> CHUNK_SHIFT, last >> CHUNK_SHIFT) {
+		if (revoke_chunk(unit, chunk, index, first, last))
+			left = true;
+		cond_resched();
+	}
+	return left;
+}
+
+/**
+ * kviommu_pin_release() - Give back the idle pins of a range, for the VMM
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ * @range: Guest frame numbers; what is done is taken off its beginning
+ * @in_use: The pins of the range that are in use are added to it
+ *
+ * Context: under unit->lock and map_lock, may sleep.
+ * Return: 0, or -EAGAIN or -EINTR as kviommu_resched().
+ */
+int kviommu_pin_release(struct kviommu_unit *unit, const struct kviommu_work *work,
+			struct kviommu_range *range, u64 *in_use)
+{
+	unsigned long idle = unit->pins.idle;
+	struct chunk *chunk;
+	unsigned long index;
+	int ret = 0;
+
+	lockdep_assert_held(&unit->map_lock);
+
+	xa_for_each_range(&unit->pins.chunks, index, chunk,
+			  range->first >> CHUNK_SHIFT,
+			  range->last >> CHUNK_SHIFT) {
+		*in_use += revoke_chunk(unit, chunk, index, range->first,
+					range->last);
+		range->first = ((u64)index + 1) << CHUNK_SHIFT;
+		ret = kviommu_resched(unit, work);
+		if (ret)
+			break;
+	}
+	kviommu_count(unit, reclaims, idle - unit->pins.idle);
+	/* That was the last one. */
+	return range->first > range->last ? 0 : ret;
+}
+
+/**
+ * kviommu_pin_bytes() - Host memory that the pin cache takes
+ * @unit: The unit
+ *
+ * Return: bytes.
+ */
+u64 kviommu_pin_bytes(const struct kviommu_unit *unit)
+{
+	return unit->pins.nr_chunks * sizeof(struct chunk);
+}

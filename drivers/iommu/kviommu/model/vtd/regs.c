@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VT-d registers: what the guest may write, and what that does.
+ */
+#include <linux/bitfield.h>
+#include <linux/build_bug.h>
+#include <linux/err.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "../../host/compat.h"
+#include "vtd.h"
+
+/**
+ * vtd_set64() - Give a register of 64 bits a value, which the guest sees
+ * @vtd: The unit
+ * @offset: Of the register
+ * @val: The value
+ */
+void vtd_set64(struct vtd *vtd, unsigned int offset, u64 val)
+{
+	vtd_set32(vtd, offset, lower_32_bits(val));
+	vtd_set32(vtd, offset + 4, upper_32_bits(val));
+}
+
+static void set_root_table(struct vtd *vtd)
+{
+	vtd->root = vtd_get64(vtd, VTD_RTADDR);
+	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_RTPS);
+}
+
+/* GCMD.TE was changed. Return: false if that has to go on in the next step. */
+static bool te_run(struct vtd *vtd, const struct kviommu_work *work)
+{
+	u32 gsts = vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_TES;
+
+	if (kviommu_rebind(vtd->model.unit, work, 0, U16_MAX))
+		return false;
+	/* Recording begins anew when translation is off. */
+	if (!vtd->te)
+		vtd->next_frcd = 0;
+	vtd->te_changed = false;
+	vtd_set32(vtd, VTD_GSTS, gsts | (vtd->te ? VTD_GSTS_TES : 0));
+	kviommu_signal(vtd->model.unit, KVIOMMU_EVENT_CONTROL);
+	return true;
+}
+
+/*
+ * Commands for what the capabilities deny (fault logs, write buffers,
+ * interrupt remapping) are ignored, and their status stays 0.
+ */
+static void gcmd_written(struct vtd *vtd)
+{
+	u32 gcmd = vtd_get32(vtd, VTD_GCMD);
+	u32 changed = gcmd ^ vtd_get32(vtd, VTD_GSTS);
+
+	/* Reads as 0. */
+	vtd_set32(vtd, VTD_GCMD, 0);
+
+	/*
+	 * After the first time a driver finds RTPS set before the command was
+	 * taken, and may replace that by one that turns something on or off.
+	 */
+	if (gcmd & VTD_GCMD_SRTP ||
+	    (vtd->polled && changed & (VTD_GCMD_TE | VTD_GCMD_QIE) &&
+	     vtd_get64(vtd, VTD_RTADDR) != vtd->root))
+		set_root_table(vtd);
+	if (changed & VTD_GCMD_QIE) {
+		if (gcmd & VTD_GCMD_QIE)
+			vtd_queue_enable(vtd);
+		else
+			vtd_queue_disable(vtd);
+	}
+	if (vtd->te != !!(gcmd & VTD_GCMD_TE))
+		vtd->te_changed = true;
+	vtd->te = gcmd & VTD_GCMD_TE;
+}
+
+static void message_written(struct vtd *vtd)
+{
+	kviommu_signal(vtd->model.unit, KVIOMMU_EVENT_CONTROL);
+}
+
+#define REG(_offset, _rw, _w1c, _written)				\
+	[(_offset) / sizeof(u32)] = {					\
+		.rw = (_rw),						\
+		.w1c = (_w1c),						\
+		.written = (_written),					\
+	}
+#define RW(offset, rw, written)		REG(offset, rw, 0, written)
+#define W1C(offset, w1c, written)	REG(offset, 0, w1c, written)
+#define FRCD(n)								\
+	W1C(VTD_FRCD + 16 * (n) + 12, upper_32_bits(VTD_FRCD_F),	\
+	    vtd_frcd_written)
+
+#define CCMD_RW	(VTD_CCMD_ICC | VTD_CCMD_CIRG | VTD_CCMD_FM | VTD_CCMD_SID | \
+		 VTD_CCMD_DID)
+#define IOTLB_RW (VTD_IOTLB_IVT | VTD_IOTLB_IIRG | VTD_IOTLB_DR | \
+		  VTD_IOTLB_DW | VTD_IOTLB_DID)
+
+const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
+	RW(VTD_GCMD, ~0U, gcmd_written),
+	RW(VTD_RTADDR, lower_32_bits(VTD_RTADDR_RTA | VTD_RTADDR_TTM), NULL),
+	RW(VTD_RTADDR + 4, ~0U, NULL),
+	RW(VTD_CCMD, lower_32_bits(CCMD_RW), NULL),
+	RW(VTD_CCMD + 4, upper_32_bits(CCMD_RW), NULL),
+	W1C(VTD_FSTS, VTD_FSTS_W1C, vtd_fsts_written),
+	RW(VTD_FECTL, VTD_ECTL_IM, vtd_fectl_written),
+	RW(VTD_FEDATA, ~0U, message_written),
+	RW(VTD_FEADDR, ~3U, message_written),
+	RW(VTD_FEUADDR, ~0U, message_written),
+	RW(VTD_IQT, VTD_IQT_QT, NULL),
+	RW(VTD_IQA, lower_32_bits(VTD_IQA_IQA | VTD_IQA_QS), NULL),
+	RW(VTD_IQA + 4, ~0U, NULL),
+	W1C(VTD_ICS, VTD_ICS_IWC, vtd_ics_written),
+	RW(VTD_IECTL, VTD_ECTL_IM, vtd_iectl_written),
+	RW(VTD_IEDATA, ~0U, message_written),
+	RW(VTD_IEADDR, ~3U, message_written),
+	RW(VTD_IEUADDR, ~0U, message_written),
+	RW(VTD_IVA, lower_32_bits(VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM), NULL),
+	RW(VTD_IVA + 4, ~0U, NULL),
+	RW(VTD_IOTLB, lower_32_bits(IOTLB_RW), NULL),
+	RW(VTD_IOTLB + 4, upper_32_bits(IOTLB_RW), NULL),
+	FRCD(0), FRCD(1), FRCD(2), FRCD(3), FRCD(4), FRCD(5), FRCD(6), FRCD(7),
+};
+
+static_assert(VTD_NR_FRCD == 8);
+
+static bool vtd_pending(struct kviommu_model *model)
+{
+	struct vtd *vtd = to_vtd(model);
+
+	return vtd->te_changed || vtd_inval_pending(vtd) ||
+	       vtd_queue_pending(vtd);
+}
+
+static bool vtd_run(struct kviommu_model *model, const struct kviommu_work *work)
+{
+	struct vtd *vtd = to_vtd(model);
+
+	if (vtd->te_changed && !te_run(vtd, work))
+		return true;
+	if (!vtd_inval_run(vtd, work))
+		return true;
+	if (vtd_queue_pending(vtd))
+		vtd_queue_run(vtd, work);
+	return vtd_queue_pending(vtd);
+}
+
+static u64 vtd_cap(const struct vtd *vtd, unsigned int aw_bits)
+{
+	u64 sagaw = VTD_CAP_SAGAW_39;
+
+	if (vtd->levels_max >= 4)
+		sagaw |= VTD_CAP_SAGAW_48;
+	if (vtd->levels_max >= 5)
+		sagaw |= VTD_CAP_SAGAW_57;
+	return VTD_CAP_ND_16BIT | VTD_CAP_CM | sagaw | VTD_CAP_MGAW(aw_bits) |
+	       VTD_CAP_FRO(VTD_FRCD) | VTD_CAP_SLLPS_2M | VTD_CAP_SLLPS_1G |
+	       VTD_CAP_PSI | VTD_CAP_NFR(VTD_NR_FRCD) |
+	       VTD_CAP_MAMV(VTD_MAMV) | VTD_CAP_DWD | VTD_CAP_DRD;
+}
+
+static void vtd_reset(struct kviommu_model *model)
+{
+	struct vtd *vtd = to_vtd(model);
+	u64 cap = vtd_get64(vtd, VTD_CAP), ecap = vtd_get64(vtd, VTD_ECAP);
+
+	memset(vtd->regs, 0, sizeof(vtd->regs));
+	vtd_set32(vtd, VTD_VER, 0x10);
+	vtd_set64(vtd, VTD_CAP, cap);
+	vtd_set64(vtd, VTD_ECAP, ecap);
+	vtd_set32(vtd, VTD_FECTL, VTD_ECTL_IM);
+	vtd_set32(vtd, VTD_IECTL, VTD_ECTL_IM);
+	vtd->te = false;
+	vtd->te_changed = false;
+	vtd->held = 0;
+	vtd->root = 0;
+	vtd->iq_head = 0;
+	vtd->progress = (struct kviommu_progress){};
+	vtd->next_frcd = 0;
+	vtd_page_reset(vtd);
+}
+
+static void vtd_destroy(struct kviommu_model *model)
+{
+	kfree(to_vtd(model));
+}
+
+static const struct kviommu_model_ops vtd_ops = {
+	.pending = vtd_pending,
+	.run = vtd_run,
+	.reset = vtd_reset,
+	.resolve = vtd_resolve,
+	.fault = vtd_fault,
+	.destroy = vtd_destroy,
+};
+
+/**
+ * kviommu_vtd_create() - Make a VT-d model
+ * @unit: Its unit, with a register page
+ * @aw_bits: Width in bits of the I/O virtual addresses, 39 to 57
+ * @boot_identity: DMA reaches all guest memory while translation is off; else
+ *                 it is blocked
+ * @cap: The capability register
+ * @ecap: The extended capability register
+ *
+ * Context: process context.
+ * Return: the model or -ENOMEM.
+ */
+struct kviommu_model *kviommu_vtd_create(struct kviommu_unit *unit,
+					 unsigned int aw_bits, bool boot_identity,
+					 u64 *cap, u64 *ecap)
+{
+	struct vtd *vtd = kzalloc_obj(*vtd, GFP_KERNEL_ACCOUNT);
+
+	if (!vtd)
+		return ERR_PTR(-ENOMEM);
+	vtd->model.ops = &vtd_ops;
+	vtd->model.page_ops = &vtd_page_ops;
+	vtd->model.unit = unit;
+	vtd->source.ops = &kviommu_radix_ops;
+	vtd->source.decode = vtd_decode;
+	vtd->page = page_address(unit->page);
+	vtd->haw = 48;
+	vtd->mgaw = aw_bits;
+	vtd->levels_max = aw_bits > 48 ? 5 : aw_bits > 39 ? 4 : 3;
+	vtd->boot_identity = boot_identity;
+	*cap = vtd_cap(vtd, aw_bits);
+	*ecap = VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_PT | VTD_ECAP_IRO(VTD_IVA);
+	vtd_set64(vtd, VTD_CAP, *cap);
+	vtd_set64(vtd, VTD_ECAP, *ecap);
+	vtd_reset(&vtd->model);
+	return &vtd->model;
+}

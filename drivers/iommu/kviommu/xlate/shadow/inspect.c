@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an operator sees of a shadow, beside the guest's tables.
+ */
+#include <linux/align.h>
+
+#include "shadow.h"
+
+/*
+ * What the guest's tables say now of the @i-th entry of a node, which stands at
+ * @level; @e says it of the node, and then of the entry.
+ */
+static void guest_entry(const struct kviommu_source *source,
+			const struct kviommu_node *node, unsigned int i, u64 iova,
+			unsigned int level, struct kviommu_entry *e)
+{
+	unsigned int prot = e->prot;
+
+	if (e->leaf) {
+		e->addr += (u64)i << level_shift(level);
+		return;
+	}
+	if (!prot || !node->table || node->addr != e->addr) {
+		*e = (struct kviommu_entry){};
+		return;
+	}
+	kviommu_source_entry(source, node->table, i, iova, level, e);
+	e->prot &= prot;
+	if (e->fault || !e->prot)
+		*e = (struct kviommu_entry){};
+}
+
+/* The slot that @leaf->iova belongs to. */
+static void look_up(const struct kviommu_shadow *shadow,
+		    struct kviommu_leaf *leaf)
+{
+	struct kviommu_entry *e = &leaf->guest;
+	struct kviommu_node *node = shadow->root;
+	unsigned int level = shadow->xlate.binding.levels + 1;
+	u64 slot = 0;
+
+	*e = (struct kviommu_entry){
+		.prot = SLOT_PROT, .addr = shadow->xlate.binding.root
+	};
+	while (node) {
+		unsigned int i;
+
+		level--;
+		i = leaf->iova >> level_shift(level) & (ENTRIES - 1);
+		guest_entry(shadow->xlate.binding.source, node, i,
+			    ALIGN_DOWN(leaf->iova, level_size(level)), level, e);
+		slot = node->slots[i];
+		node = slot_node(slot);
+	}
+	if (!e->leaf)
+		*e = (struct kviommu_entry){};
+	leaf->size = level_size(level);
+	leaf->iova = ALIGN_DOWN(leaf->iova, leaf->size);
+	leaf->prot = slot & SLOT_PROT;
+	leaf->gpa = leaf->prot ? slot & SLOT_ADDR : 0;
+	leaf->mapped = slot_mapped(slot);
+	leaf->stale = slot_stale(slot);
+	leaf->host = kviommu_hw_phys(shadow->hw, leaf->iova);
+}
+
+/**
+ * kviommu_shadow_next() - Find the next leaf of the shadow copy
+ * @xlate: The shadow
+ * @leaf: Where to; its iova says where to begin
+ *
+ * Also finds leaves of the guest that the copy should have, but has not.
+ *
+ * Context: under unit->lock and map_lock.
+ * Return: 1; 0 if there is none; -EAGAIN after a while, to be called again with
+ * what stands in @leaf.
+ */
+int kviommu_shadow_next(struct kviommu_xlate *xlate, struct kviommu_leaf *leaf)
+{
+	const struct kviommu_shadow *shadow = to_shadow(xlate);
+	unsigned int n;
+
+	lockdep_assert_held(&shadow->xlate.unit->map_lock);
+
+	for (n = 0; n < MERGE_SLICE; n++) {
+		if (leaf->iova >= level_size(shadow->xlate.binding.levels + 1))
+			return 0;
+		look_up(shadow, leaf);
+		if (leaf->prot || leaf->guest.leaf)
+			return 1;
+		leaf->iova += leaf->size;
+	}
+	return -EAGAIN;
+}

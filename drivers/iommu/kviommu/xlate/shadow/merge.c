@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The merge: guest tables and shadow copy are walked side by side over a range, and
+ * only where they differ there is work to do: so a translation that did not change is
+ * never touched, however wide the range.
+ *
+ * Each table that the guest can reach has a node of its own, though several
+ * entries may point to the same table. So the limits on nodes and on what is
+ * mapped bound the work.
+ */
+#include <linux/bitfield.h>
+#include <linux/err.h>
+
+#include "shadow.h"
+
+/* The piece of a leaf that an entry of the next level would be. */
+static u64 leaf_piece(u64 leaf, unsigned int i, unsigned int level)
+{
+	return (leaf & (SLOT_ADDR | SLOT_PROT)) +
+	       ((u64)i << level_shift(level));
+}
+
+static bool node_has_piece(struct kviommu_node *node, u64 leaf,
+			   unsigned int level)
+{
+	unsigned int i;
+
+	for (i = 0; i < ENTRIES; i++)
+		if (node->slots[i] == (leaf_piece(leaf, i, level) |
+				       SLOT_MAPPED) ||
+		    slot_node(node->slots[i]))
+			return true;
+	return false;
+}
+
+static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
+		      unsigned int level);
+static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
+		      unsigned int level, unsigned int prot);
+
+/*
+ * The guest replaced a table by a leaf. What did not change for the device
+ * must not be taken down, so the node stays and gets the pieces: all of them, though
+ * the guest may have invalidated less.
+ */
+static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
+			u64 iova, unsigned int level)
+{
+	unsigned int i;
+	int ret = 0;
+
+	m->end = max(m->end, iova + level_size(level + 1) - 1);
+	kviommu_node_drop_table(m->shadow, m->work, node);
+	for (i = 0; i < ENTRIES && !ret; i++) {
+		u64 piece = leaf_piece(want, i, level);
+
+		/*
+		 * Is there, or was tried by a step before: that is no work, and no
+		 * end of this step, or it would come no further.
+		 */
+		iova += level_size(level);
+		if (node->slots[i] == (piece | SLOT_MAPPED) ||
+		    ((node->slots[i] & ~SLOT_SPLIT) == piece && iova <= m->first))
+			continue;
+		ret = merge_leaf(m, &node->slots[i], piece,
+				 iova - level_size(level), level);
+		if (!ret)
+			ret = kviommu_merge_yield(m, iova);
+	}
+	return kviommu_batch_end(m) ?: ret;
+}
+
+/* A leaf of which the host reserves a part: its pieces can be mapped. */
+static int merge_around(struct merge *m, u64 *slot, u64 want, u64 iova,
+			unsigned int level, bool told)
+{
+	struct kviommu_node *node = kviommu_node_alloc(m->shadow, m->work, iova, level - 1);
+
+	if (IS_ERR(node)) {
+		*slot |= SLOT_SPLIT;
+		kviommu_merge_error(m, iova, PTR_ERR(node), told ?
+				    KVIOMMU_FAULT_NONE : KVIOMMU_FAULT_TABLE);
+		return 0;
+	}
+	*slot = (u64)node;
+	return merge_pieces(m, node, want, iova, level - 1);
+}
+
+/* Can that be done by a mark? */
+static bool merge_stale(struct merge *m, u64 *slot, u64 want, u64 iova)
+{
+	const struct kviommu_stale *stale = &m->shadow->xlate.unit->shadows.stale;
+	int tag;
+
+	if (!stale->size)
+		return false;
+	if (!want && !slot_stale(*slot)) {
+		/* kviommu_stale_keep() may flush; unmap the pending batch first. */
+		if (!m->batch.prot && !stale->pause)
+			kviommu_batch_end(m);
+		tag = kviommu_stale_keep(m->shadow, m->work, iova);
+		if (tag < 0)
+			return false;
+		*slot |= SLOT_STALE | FIELD_PREP(SLOT_TAG, tag & 127);
+		return true;
+	}
+	if (slot_stale(*slot) && want == (*slot & (SLOT_ADDR | SLOT_PROT))) {
+		kviommu_stale_reuse(m->shadow, iova);
+		*slot = want | SLOT_MAPPED;
+		return true;
+	}
+	return !want;
+}
+
+/* A leaf of 4 KiB. */
+static int merge_page(struct merge *m, u64 *slot, u64 want, u64 iova)
+{
+	int ret, reserved;
+	bool again;
+
+	if (*slot == (want ? want | SLOT_MAPPED : 0))
+		return 0;
+	if (slot_mapped(*slot)) {
+		if (merge_stale(m, slot, want, iova))
+			return 0;
+		m->slice++;
+		ret = kviommu_batch_unmap(m, slot, iova);
+		if (ret || !want)
+			return ret;
+		if (m->collect) {
+			m->replaced = min(m->replaced, iova);
+			return 0;
+		}
+		kviommu_batch_end(m);
+	}
+	/*
+	 * What could not be mapped is tried again, but not much of it: the
+	 * guest may ask for it as often as it likes.
+	 */
+	again = *slot == want;
+	if (again && (m->second || (!m->refresh && m->failed >= MAX_FAILED)))
+		return 0;
+	m->slice++;
+	*slot = want;
+	if (!want)
+		return 0;
+	reserved = m->unreserved ? 0 :
+		   kviommu_shadow_reserved(m->shadow, iova, iova + PAGE_SIZE - 1);
+	if (!again && !reserved)
+		return kviommu_batch_map(m, slot, want, iova);
+	/* What is to be unmapped makes room at a limit. */
+	ret = kviommu_batch_end(m);
+	if (ret) {
+		*slot = again ? want : 0;
+		return ret;
+	}
+	return kviommu_merge_mapped(m, slot, want, iova, again, reserved ?:
+				    kviommu_map_leaf(m->shadow, m->work, want, iova, 1));
+}
+
+static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
+		      unsigned int level)
+{
+	struct kviommu_node *node = slot_node(*slot);
+	bool again, told;
+	int reserved, ret;
+
+	if (level == 1)
+		return merge_page(m, slot, want, iova);
+	if (*slot == (want ? want | SLOT_MAPPED : 0))
+		return 0;
+	reserved = kviommu_shadow_reserved(m->shadow, iova,
+					   iova + level_size(level) - 1);
+	if (node && want &&
+	    (reserved > 0 || node_has_piece(node, want, level - 1)))
+		return merge_pieces(m, node, want, iova, level - 1);
+	if (node) {
+		ret = kviommu_drop_node(m, node, iova, level - 1);
+		if (ret) {
+			/* To be looked at again: what it became is to come. */
+			m->next = iova;
+			return ret;
+		}
+		*slot = 0;
+		if (!want)
+			return 0;
+	}
+	/* What could not be mapped is tried again by a refresh. */
+	again = *slot == want;
+	told = (*slot & ~SLOT_SPLIT) == want;
+	if (again && !m->refresh)
+		return 0;
+	ret = too_large(m, *slot | want, reserved > 0 ? 3 : level);
+	if (ret) {
+		m->next = iova;
+		return ret;
+	}
+	m->slice += level_size(level) >> PAGE_SHIFT;
+	kviommu_unmap_leaf(m->shadow, m->work, *slot, iova, level);
+	*slot = want;
+	if (!want)
+		return 0;
+	if (reserved > 0)
+		return merge_around(m, slot, want, iova, level, told);
+	return kviommu_merge_mapped(m, slot, want, iova, again, reserved ?:
+				    kviommu_map_leaf(m->shadow, m->work, want, iova,
+						     level));
+}
+
+/*
+ * The guest replaced a leaf by a table: does that say the same? Return: 1 if so,
+ * 0, or -EAGAIN as kviommu_merge().
+ */
+static int table_is_leaf(struct merge *m, u64 addr, u64 leaf, u64 iova,
+			 unsigned int level, unsigned int prot)
+{
+	const struct kviommu_source *source = m->shadow->xlate.binding.source;
+	struct kviommu_entry e;
+	const void *table;
+	bool same = true;
+	unsigned int i;
+	int ret;
+
+	ret = kviommu_shadow_get_table(m->shadow, m->work, addr, &table);
+	if (ret)
+		return ret == -EAGAIN ? ret : 0;
+	m->slice += ENTRIES;
+	for (i = 0; same && i < ENTRIES; i++) {
+		kviommu_source_entry(source, table, i,
+				     iova + ((u64)i << level_shift(level)), level, &e);
+		same = e.leaf &&
+		       (e.addr | (e.prot & prot)) == leaf_piece(leaf, i, level);
+	}
+	source->ops->put_table(source, m->shadow->xlate.unit, m->work, addr);
+	return same;
+}
+
+static int merge_table(struct merge *m, u64 *slot, u64 addr, u64 iova,
+		       unsigned int level, unsigned int prot)
+{
+	struct kviommu_node *node = slot_node(*slot);
+	u64 first = m->first, last = m->last, end = m->end;
+	bool again, split;
+	int ret = 0;
+
+	/* What a leaf gave has to come back in pieces, all of it. */
+	if (node ? !node->table : *slot & SLOT_PROT) {
+		m->first = iova;
+		m->last = iova + level_size(level) - 1;
+		m->end = max(end, m->last);
+	}
+	if (!node) {
+		/* It is not often that a leaf becomes a table. */
+		if (!m->work->may_wait && *slot)
+			ret = -EAGAIN;
+		else if (slot_mapped(*slot))
+			ret = table_is_leaf(m, addr, *slot, iova, level - 1, prot);
+		if (ret < 0)
+			goto later;
+		if (ret)
+			goto out;
+		kviommu_unmap_leaf(m->shadow, m->work, *slot, iova, level);
+		split = *slot & SLOT_SPLIT;
+		/* No leaf that the guest may come back to is like this. */
+		*slot = *slot & SLOT_PROT ?
+			(*slot & ~SLOT_MAPPED) | SLOT_SPLIT : 0;
+		node = kviommu_node_alloc(m->shadow, m->work, iova, level - 1);
+		if (node == ERR_PTR(-EAGAIN)) {
+			ret = -EAGAIN;
+			goto later;
+		}
+		if (IS_ERR(node)) {
+			kviommu_merge_error(m, iova, PTR_ERR(node),
+				    split ? KVIOMMU_FAULT_NONE :
+						    KVIOMMU_FAULT_TABLE);
+			goto out;
+		}
+	}
+	again = !node->table && node->addr == addr;
+	ret = kviommu_node_set_table(m->shadow, m->work, node, addr);
+	if (ret == -EAGAIN) {
+		if (!slot_node(*slot))
+			kviommu_node_free(m->shadow, m->work, node);
+		goto later;
+	}
+	*slot = (u64)node;
+	if (ret)
+		kviommu_merge_error(m, iova, ret, again ? KVIOMMU_FAULT_NONE :
+							  KVIOMMU_FAULT_TABLE);
+	ret = merge_node(m, node, iova, level - 1, prot);
+	if (ret)
+		return ret;
+out:
+	m->first = first;
+	m->last = last;
+	m->end = end;
+	return 0;
+
+later:
+	m->next = iova;
+	return ret;
+}
+
+/* An entry that is wrong gets one fault, until the guest changes it. */
+static int merge_invalid(struct merge *m, u64 *slot, u64 iova,
+			 unsigned int level, enum kviommu_fault reason)
+{
+	struct kviommu_unit *unit = m->shadow->xlate.unit;
+	int ret;
+
+	if (*slot == SLOT_INVALID)
+		return 0;
+	ret = merge_leaf(m, slot, 0, iova, level) ?: kviommu_batch_end(m);
+	if (ret)
+		return ret;
+	kviommu_unmap_leaf(m->shadow, m->work, *slot, iova, level);
+	*slot = SLOT_INVALID;
+	unit->up->fault(&m->shadow->xlate, iova, reason);
+	return 0;
+}
+
+static int merge_entry(struct merge *m, struct kviommu_node *node,
+		       unsigned int i, u64 iova, unsigned int level,
+		       unsigned int prot)
+{
+	const struct kviommu_binding *b = &m->shadow->xlate.binding;
+	struct kviommu_entry e = {};
+	u64 val;
+
+	if (node->table) {
+		val = kviommu_source_entry(b->source, node->table, i, iova, level, &e);
+		if (level > 1 && m->way) {
+			m->way->entry[b->levels - level] = (const u64 *)node->table + i;
+			m->way->val[b->levels - level] = val;
+		}
+	}
+	if (e.fault)
+		return merge_invalid(m, &node->slots[i], iova, level, e.fault);
+	prot &= e.prot;
+	if (!prot)
+		return merge_leaf(m, &node->slots[i], 0, iova, level);
+	if (e.leaf)
+		return merge_leaf(m, &node->slots[i], e.addr | prot, iova,
+				  level);
+	return merge_table(m, &node->slots[i], e.addr, iova, level, prot);
+}
+
+static struct leaf_table_cache *cached_way(struct kviommu_shadow *shadow, u64 iova)
+{
+	return &shadow->leaf_tables[(iova >> level_shift(2)) % NR_LEAF_TABLES];
+}
+
+/* The guest's tables have not changed on the way: so all that is known of it holds. */
+static bool way_holds(const struct kviommu_shadow *shadow,
+		      const struct leaf_table_cache *way)
+{
+	unsigned int i;
+
+	for (i = 0; i < shadow->xlate.binding.levels - 1; i++)
+		if (READ_ONCE(*way->entry[i]) != way->val[i])
+			return false;
+	return true;
+}
+
+static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
+		      unsigned int level, unsigned int prot)
+{
+	unsigned int shift = level_shift(level);
+	unsigned int i = 0, end = ENTRIES - 1;
+	u64 replaced;
+	int ret = 0;
+
+	if (level == 1 && m->way && node->table) {
+		m->way->node = node;
+		m->way->base = base;
+		m->way->prot = prot;
+		*cached_way(m->shadow, base) = *m->way;
+	}
+	if (m->first > base)
+		i = (m->first - base) >> shift;
+	if ((m->last - base) >> shift < end)
+		end = (m->last - base) >> shift;
+	if (level == 1) {
+		m->collect = true;
+		m->unreserved = !kviommu_shadow_reserved(m->shadow, base,
+							 base + level_size(2) - 1);
+	}
+	for (;;) {
+		for (; i <= end && !ret; i++) {
+			u64 iova = base + ((u64)i << shift);
+
+			ret = merge_entry(m, node, i, iova, level, prot);
+			if (!ret)
+				ret = kviommu_merge_yield(m, iova + level_size(level));
+		}
+		/* What that leaves comes before m->next. */
+		ret = kviommu_batch_end(m) ?: ret;
+		replaced = m->replaced;
+		m->replaced = NO_IOVA;
+		m->collect = false;
+		if (ret || replaced == NO_IOVA)
+			break;
+		m->second = true;
+		i = (replaced - base) >> shift;
+	}
+	m->second = false;
+	m->unreserved = false;
+	m->next = min(m->next, replaced);
+	return ret;
+}
+
+/**
+ * kviommu_merge() - Bring a shadow in line with the guest's tables
+ * @shadow: The shadow
+ * @work: The piece of work that this is part of
+ * @range: I/O virtual addresses, which may lie beyond the shadow's width
+ * @refresh: Try also those large leaves again that could not be mapped before
+ *
+ * What is taken down is not flushed, and stays pinned, until
+ * kviommu_iotlb_sync(). What cannot be translated is counted and traced.
+ *
+ * Context: under unit->lock and map_lock, may sleep and let map_lock go in
+ * between.
+ * Return: 0; -EAGAIN when the time for this step is up, with what is left in
+ * @range; -EINTR if a fatal signal is pending, and the shadow stays behind the
+ * guest's tables in a part of the range.
+ */
+int kviommu_merge(struct kviommu_shadow *shadow, const struct kviommu_work *work,
+		  struct kviommu_range *range, bool refresh)
+{
+	const struct kviommu_binding *b = &shadow->xlate.binding;
+	struct merge m = {
+		.shadow = shadow,
+		.work = work,
+		.first = range->first,
+		.last = min3(range->last, level_size(b->levels + 1) - 1,
+			     (1ULL << shadow->xlate.unit->aw_bits) - 1),
+		.refresh = refresh,
+		.replaced = NO_IOVA,
+	};
+	struct leaf_table_cache *cached, way;
+	bool again;
+	int ret;
+
+	lockdep_assert_held(&shadow->xlate.unit->map_lock);
+
+	m.end = m.last;
+	if (m.first > m.last)
+		return 0;
+	cached = cached_way(shadow, m.first);
+	if (cached->node && m.first >= cached->base &&
+	    m.last - cached->base < level_size(2) && way_holds(shadow, cached)) {
+		ret = merge_node(&m, cached->node, cached->base, 1, cached->prot);
+		goto out;
+	}
+	if (kviommu_source_is_radix(b->source))
+		m.way = &way;
+	if (!shadow->root) {
+		shadow->root = kviommu_node_alloc(shadow, work, 0, b->levels);
+		if (shadow->root == ERR_PTR(-EAGAIN)) {
+			shadow->root = NULL;
+			return -EAGAIN;
+		}
+		if (IS_ERR(shadow->root)) {
+			kviommu_merge_error(&m, 0, PTR_ERR(shadow->root),
+					    KVIOMMU_FAULT_ROOT);
+			shadow->root = NULL;
+			return 0;
+		}
+	}
+	again = !shadow->root->table && shadow->root->addr != NO_ADDR;
+	ret = kviommu_node_set_table(shadow, work, shadow->root, b->root);
+	if (ret == -EAGAIN)
+		return ret;
+	if (ret)
+		kviommu_merge_error(&m, 0, ret, again ? KVIOMMU_FAULT_NONE :
+							KVIOMMU_FAULT_ROOT);
+	ret = merge_node(&m, shadow->root, 0, b->levels, SLOT_PROT);
+out:
+	if (ret == -EAGAIN)
+		*range = (struct kviommu_range){ m.next, m.end };
+	return ret;
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Shadows as translations: one for each guest domain that devices use, and each
+ * kind of physical IOMMU.
+ */
+#include <linux/err.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "shadow.h"
+
+static struct kviommu_xlate *shadow_create(struct kviommu_unit *unit,
+					   struct kviommu_hwgroup *hw,
+					   const struct kviommu_binding *b)
+{
+	struct kviommu_shadow *shadow;
+	int ret;
+
+	if (unit->stats.out_domains >= unit->policy.max_domains)
+		return ERR_PTR(-EDQUOT);
+	shadow = kzalloc_obj(*shadow, KVIOMMU_GFP);
+	if (!shadow)
+		return ERR_PTR(-ENOMEM);
+	shadow->reserved = hw->reserved;
+	shadow->hw = kviommu_hwgroup_alloc(hw);
+	if (IS_ERR(shadow->hw)) {
+		ret = PTR_ERR(shadow->hw);
+		kfree(shadow);
+		return ERR_PTR(ret);
+	}
+	shadow->coherent = kviommu_hwgroup_enforces_coherency(hw);
+	shadow->splits = kviommu_hw_splits(shadow->hw);
+	xa_init_flags(&shadow->hw_tables, XA_FLAGS_ACCOUNT);
+	kviommu_shadow_gather_init(shadow);
+	mutex_lock(&unit->map_lock);
+	kviommu_count(unit, domains, 1);
+	mutex_unlock(&unit->map_lock);
+	return &shadow->xlate;
+}
+
+static bool shadow_fits(const struct kviommu_xlate *xlate,
+			struct kviommu_hwgroup *hw)
+{
+	const struct kviommu_shadow *shadow =
+		container_of_const(xlate, struct kviommu_shadow, xlate);
+
+	return shadow->coherent == kviommu_hwgroup_enforces_coherency(hw) &&
+	       !memcmp(&shadow->reserved, &hw->reserved, sizeof(hw->reserved));
+}
+
+static int shadow_build(struct kviommu_xlate *xlate, const struct kviommu_work *work)
+{
+	struct kviommu_unit *unit = xlate->unit;
+	int ret;
+
+	mutex_lock(&unit->map_lock);
+	ret = kviommu_merge(to_shadow(xlate), work, &xlate->unbuilt, true);
+	kviommu_iotlb_sync(unit, work);
+	mutex_unlock(&unit->map_lock);
+	return ret;
+}
+
+static int shadow_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
+{
+	return kviommu_hwgroup_set_domain(hw, to_shadow(xlate)->hw);
+}
+
+static int shadow_invalidate(struct kviommu_xlate *xlate,
+			     const struct kviommu_work *work,
+			     struct kviommu_range *range, bool refresh)
+{
+	return kviommu_merge(to_shadow(xlate), work, range, refresh);
+}
+
+static void shadow_complete(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	struct kviommu_shadows *s = &unit->shadows;
+
+	if (s->dirty || s->nr_release || s->stale.kept)
+		kviommu_stale_complete(unit, work);
+}
+
+static void shadow_revoke(struct kviommu_unit *unit, u64 first, u64 last)
+{
+	struct kviommu_xlate *xlate;
+
+	list_for_each_entry(xlate, &unit->xlates, entry)
+		if (xlate->ops == &kviommu_shadow_ops)
+			kviommu_shadow_revoke(to_shadow(xlate), first, last);
+	kviommu_iotlb_sync(unit, &kviommu_work_whole);
+}
+
+static int shadow_drop(struct kviommu_xlate *xlate, const struct kviommu_work *work)
+{
+	struct kviommu_shadow *shadow = to_shadow(xlate);
+	struct kviommu_unit *unit = xlate->unit;
+	int ret;
+
+	mutex_lock(&unit->map_lock);
+	ret = kviommu_shadow_take_down(shadow, work);
+	kviommu_iotlb_sync(unit, work);
+	if (ret) {
+		mutex_unlock(&unit->map_lock);
+		return ret;
+	}
+	list_del(&xlate->entry);
+	kviommu_hw_free(shadow->hw);
+	xa_destroy(&shadow->hw_tables);
+	kviommu_count(unit, iommu_tables, -shadow->nr_hw_tables);
+	kviommu_count(unit, domains, -1);
+	mutex_unlock(&unit->map_lock);
+	kfree(shadow);
+	return 0;
+}
+
+const struct kviommu_xlate_ops kviommu_shadow_ops = {
+	.pins = KVIOMMU_PINS_MAPPED,
+	.create = shadow_create,
+	.fits = shadow_fits,
+	.build = shadow_build,
+	.attach = shadow_attach,
+	.invalidate = shadow_invalidate,
+	.complete = shadow_complete,
+	.revoke = shadow_revoke,
+	.drop = shadow_drop,
+	.next = kviommu_shadow_next,
+};
