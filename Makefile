@@ -4,6 +4,7 @@
 #			headers (default: those of the running kernel)
 # make demo		the whole path in an emulated host, with figures
 # make check		the tests, in the emulated host
+# make check-long	those that take hours, on more kernels
 # make coverage		what of the module the tests reach
 # make bench		what all of it costs, beside other virtual IOMMUs;
 #			BENCH="-c qemu-intel ..." are options of tools/bench/run
@@ -19,8 +20,8 @@ missing = $(foreach n,$(NEEDS),$(if $(shell grep -E '^$(n)=[ym]' $(auto_conf)),,
 
 module = drivers/iommu/kviommu/kviommu.ko
 
-.PHONY: all modules modules_install clean config-check demo check coverage static \
-	bench bench-icount
+.PHONY: all modules modules_install clean config-check demo check check-long coverage \
+	static bench bench-icount
 
 all: modules
 
@@ -50,6 +51,9 @@ demo:
 
 check:
 	tools/lab/check
+
+check-long:
+	tools/lab/check-long
 
 coverage:
 	tools/lab/coverage
