@@ -142,6 +142,25 @@ void kviommu_invalidate_complete(struct kviommu_unit *unit,
 /* The model only names them. */
 const struct kviommu_source_ops kviommu_radix_ops = {};
 
+/* @cap, @ecap: Which of the capabilities that are a choice to have */
+static void make_vtd(struct kunit *test, struct ctx *ctx, unsigned int aw_bits,
+		     u64 cap, u64 ecap)
+{
+	struct kviommu_create_vtd args = { .aw_bits = aw_bits };
+	struct kviommu_vtd_info info = {};
+
+	kviommu_vtd_get_info(&info);
+	args.cap = info.out_cap & cap;
+	args.ecap = info.out_ecap & ecap;
+	if (ctx->model)
+		ctx->model->ops->destroy(ctx->model);
+	ctx->model = kviommu_vtd_create(&ctx->unit, &args);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->model));
+	ctx->vtd = to_vtd(ctx->model);
+	ctx->cap = vtd_get64(ctx->vtd, VTD_CAP);
+	ctx->ecap = vtd_get64(ctx->vtd, VTD_ECAP);
+}
+
 static int vtd_kunit_init(struct kunit *test)
 {
 	struct ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -151,9 +170,7 @@ static int vtd_kunit_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, ctx->unit.page);
 	test->priv = ctx;
 	ctx->page = page_address(ctx->unit.page);
-	ctx->model = kviommu_vtd_create(&ctx->unit, 48, false, &ctx->cap, &ctx->ecap);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->model));
-	ctx->vtd = to_vtd(ctx->model);
+	make_vtd(test, ctx, 48, ~0ULL, ~0ULL);
 	return 0;
 }
 
@@ -374,11 +391,7 @@ static void resolve_width_test(struct kunit *test)
 	struct kviommu_binding b = {};
 	unsigned int aw;
 
-	ctx->model->ops->destroy(ctx->model);
-	ctx->model = kviommu_vtd_create(&ctx->unit, c->bits, false,
-				     &ctx->cap, &ctx->ecap);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->model));
-	ctx->vtd = to_vtd(ctx->model);
+	make_vtd(test, ctx, c->bits, ~0ULL, ~0ULL);
 	KUNIT_EXPECT_EQ(test, (ctx->cap >> 8) & 0x1f, c->sagaw);
 	KUNIT_EXPECT_EQ(test, (ctx->cap >> 16) & 0x3f, c->bits - 1);
 
@@ -571,12 +584,12 @@ static void desc_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), right ? 0 : FSTS_IQE);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), right ? 1 << 4 : 0);
 	if (!right) {
-		KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_faults, 1);
+		KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 1);
 		KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 0);
 		KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS | 1), 0);
 		return;
 	}
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_descriptors, 1);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.descriptors, 1);
 	KUNIT_EXPECT_EQ(test, n->what, c->wanted.what);
 	KUNIT_EXPECT_EQ(test, n->a, c->wanted.a);
 	KUNIT_EXPECT_EQ(test, n->b, c->wanted.b);
@@ -623,8 +636,8 @@ static void queue_wrap_test(struct kunit *test)
 	for (i = 0; i < 256; i++)
 		KUNIT_EXPECT_EQ_MSG(test, count(ctx, INVALIDATE, i),
 				    i >= 250 || i < 3, "descriptor %u", i);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_descriptors, 259);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_faults, 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.descriptors, 259);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 0);
 }
 
 /* The head stays at what is wrong, until the guest has mended it. */
@@ -676,7 +689,7 @@ static void queue_steps_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS), 1);
 	KUNIT_EXPECT_FALSE(test, ctx->model->ops->pending(ctx->model));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_descriptors, 2);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.descriptors, 2);
 }
 
 /* Without the mode that the root table asks for no descriptor is right. */
@@ -1128,7 +1141,7 @@ static void fault_overflow_test(struct kunit *test)
 	vtd_record_fault(ctx->vtd, 10, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 15, 0), 10);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_faults, 11);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 11);
 }
 
 /* A masked event stays pending, and its message is sent with the mask gone. */

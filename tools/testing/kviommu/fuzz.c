@@ -578,7 +578,7 @@ static bool domain_of(struct iommu_domain *hw, struct ref_context *ctx)
 
 static u64 limits_hit(void)
 {
-	return t.unit->stats.out_limits;
+	return t.unit->stats.limits;
 }
 
 static unsigned int leaf_prot(const struct ref_leaf *leaf)
@@ -784,13 +784,13 @@ static void check_stats(void)
 	mutex_lock(&t.unit->lock);
 	kviommu_unit_get_stats(t.unit, &stats);
 	kviommu_unlock(t.unit);
-	never(stats.out_pinned != model_pinned());
-	never(stats.out_mapped != model_mapped());
-	never(stats.out_domains > model_domains());
-	never(stats.out_pinned_peak < stats.out_pinned);
+	never(stats.pinned != model_pinned());
+	never(stats.mapped != model_mapped());
+	never(stats.domains > model_domains());
+	never(stats.pinned_peak < stats.pinned);
 	for (d = 0; d < MODEL_DEVICES; d++)
 		n += t.attached[d] >= 0;
-	never(stats.out_devices != n);
+	never(stats.devices != n);
 }
 
 /* @strategy: with how many may be stale, as one number */

@@ -170,8 +170,8 @@ TEST_F(sysfs, statistics)
 	a = unit_stats(&self->u);
 	ASSERT_EQ(0, kviommu_sysfs_read(self->dir, NULL, &s));
 	b = unit_stats(&self->u);
-	EXPECT_LE(17, s.out_maps);
-	EXPECT_EQ(9, s.out_mapped);
+	EXPECT_LE(17, s.maps);
+	EXPECT_EQ(9, s.mapped);
 	for (f = kviommu_stats_fields; f->name; f++) {
 		snprintf(path, sizeof(path), "statistics/%s", f->name);
 		EXPECT_EQ(0, faccessat(self->dir, path, F_OK, 0)) TH_LOG("%s", path);
@@ -181,8 +181,8 @@ TEST_F(sysfs, statistics)
 		EXPECT_EQ(EACCES, write_file(self->dir, path, "0"));
 	}
 	for (i = 0; i < KVIOMMU_LATENCY_BUCKETS; i++)
-		EXPECT_TRUE(between(a.out_latency[i], s.out_latency[i],
-				    b.out_latency[i]));
+		EXPECT_TRUE(between(a.latency[i], s.latency[i],
+				    b.latency[i]));
 }
 
 /* Whatever else is there can be read, too. */
@@ -234,8 +234,8 @@ TEST_F(sysfs, numbers)
 	EXPECT_EQ(0, write_file(self->dir, "max_mapped", "1"));
 	EXPECT_EQ(1, unit_policy(&self->u).max_mapped);
 	RUN(g_map, 0, SPARE, PAGE(1), 1, MAP_RW);
-	EXPECT_EQ(1, unit_stats(&self->u).out_mapped);
-	EXPECT_EQ(1, unit_stats(&self->u).out_limits);
+	EXPECT_EQ(1, unit_stats(&self->u).mapped);
+	EXPECT_EQ(1, unit_stats(&self->u).limits);
 }
 
 TEST_F(sysfs, names)
@@ -503,19 +503,17 @@ TEST_F_TIMEOUT(sysfs, create_fails, 600)
 {
 	int fd = unit_open_file(), other = self->id + 1, i;
 	const int uevents = listen_for_uevents();
-	struct kviommu_create create;
 	pthread_t thread;
 	char want[64];
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, use_files, &other));
 	for (i = 0; i < 200; i++)
 		EXPECT_EQ(EINVAL, unit_create(fd, self->u.iommufd, self->u.iommufd,
-					      self->u.ioas, &variant->config,
-					      &create));
+					      self->u.ioas, &variant->config));
 	EXPECT_EQ(-ENOENT, kviommu_sysfs_open(KVIOMMU_SYSFS, other));
 	EXPECT_STREQ("", uevent(uevents));
 	EXPECT_EQ(0, unit_create(fd, self->u.vm.fd, self->u.iommufd, self->u.ioas,
-				 &variant->config, &create));
+				 &variant->config));
 	snprintf(want, sizeof(want), "add@/devices/virtual/kviommu/kviommu%d", other);
 	EXPECT_STREQ(want, uevent(uevents));
 	WRITE_ONCE(stop, true);
@@ -542,7 +540,7 @@ static void *make_unit(void *arg)
 	struct maker *m = arg;
 
 	m->err = unit_create(m->fd, m->u->vm.fd, m->u->iommufd, m->u->ioas,
-			     &m->u->config, NULL);
+			     &m->u->config);
 	return NULL;
 }
 

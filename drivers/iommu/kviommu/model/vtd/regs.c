@@ -11,6 +11,7 @@
 
 #include "../../host/compat.h"
 #include "vtd.h"
+#include "../model.h"
 
 /**
  * vtd_set64() - Give a register of 64 bits a value, which the guest sees
@@ -148,7 +149,14 @@ static bool vtd_run(struct kviommu_model *model, const struct kviommu_work *work
 	return vtd_queue_pending(vtd);
 }
 
-static u64 vtd_cap(const struct vtd *vtd, unsigned int aw_bits)
+#define AW_BITS_MIN	39
+#define AW_BITS_MAX	57
+
+/* What a VMM can leave out */
+#define CAP_CHOICE	(VTD_CAP_PSI | VTD_CAP_SLLPS_2M | VTD_CAP_SLLPS_1G)
+#define ECAP_CHOICE	VTD_ECAP_PT
+
+static u64 vtd_cap(const struct vtd *vtd, u64 choice)
 {
 	u64 sagaw = VTD_CAP_SAGAW_39;
 
@@ -156,10 +164,12 @@ static u64 vtd_cap(const struct vtd *vtd, unsigned int aw_bits)
 		sagaw |= VTD_CAP_SAGAW_48;
 	if (vtd->levels_max >= 5)
 		sagaw |= VTD_CAP_SAGAW_57;
-	return VTD_CAP_ND_16BIT | VTD_CAP_CM | sagaw | VTD_CAP_MGAW(aw_bits) |
-	       VTD_CAP_FRO(VTD_FRCD) | VTD_CAP_SLLPS_2M | VTD_CAP_SLLPS_1G |
-	       VTD_CAP_PSI | VTD_CAP_NFR(VTD_NR_FRCD) |
-	       VTD_CAP_MAMV(VTD_MAMV) | VTD_CAP_DWD | VTD_CAP_DRD;
+	/* MAMV is of page-selective invalidation. */
+	if (choice & VTD_CAP_PSI)
+		choice |= VTD_CAP_MAMV(VTD_MAMV);
+	return VTD_CAP_ND_16BIT | VTD_CAP_CM | sagaw | VTD_CAP_MGAW(vtd->mgaw) |
+	       VTD_CAP_FRO(VTD_FRCD) | VTD_CAP_NFR(VTD_NR_FRCD) | VTD_CAP_DWD |
+	       VTD_CAP_DRD | choice;
 }
 
 static void vtd_reset(struct kviommu_model *model)
@@ -198,23 +208,39 @@ static const struct kviommu_model_ops vtd_ops = {
 };
 
 /**
+ * kviommu_vtd_get_info() - Say what a VT-d model can be given
+ * @info: Where to
+ *
+ * Context: any.
+ */
+void kviommu_vtd_get_info(struct kviommu_vtd_info *info)
+{
+	info->out_aw_bits_min = AW_BITS_MIN;
+	info->out_aw_bits_max = AW_BITS_MAX;
+	info->out_flags = KVIOMMU_VTD_BOOT_IDENTITY;
+	info->out_cap = CAP_CHOICE;
+	info->out_ecap = ECAP_CHOICE;
+}
+
+/**
  * kviommu_vtd_create() - Make a VT-d model
  * @unit: Its unit, with a register page
- * @aw_bits: Width in bits of the I/O virtual addresses, 39 to 57
- * @boot_identity: DMA reaches all guest memory while translation is off; else
- *                 it is blocked
- * @cap: The capability register
- * @ecap: The extended capability register
+ * @args: What it is to be like
  *
  * Context: process context.
- * Return: the model or -ENOMEM.
+ * Return: the model; -EINVAL or -EOPNOTSUPP as KVIOMMU_CREATE, or -ENOMEM.
  */
 struct kviommu_model *kviommu_vtd_create(struct kviommu_unit *unit,
-					 unsigned int aw_bits, bool boot_identity,
-					 u64 *cap, u64 *ecap)
+					 const struct kviommu_create_vtd *args)
 {
-	struct vtd *vtd = kzalloc_obj(*vtd, GFP_KERNEL_ACCOUNT);
+	struct vtd *vtd;
 
+	if (args->flags & ~KVIOMMU_VTD_BOOT_IDENTITY || args->cap & ~CAP_CHOICE ||
+	    args->ecap & ~ECAP_CHOICE)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (args->aw_bits < AW_BITS_MIN || args->aw_bits > AW_BITS_MAX)
+		return ERR_PTR(-EINVAL);
+	vtd = kzalloc_obj(*vtd, GFP_KERNEL_ACCOUNT);
 	if (!vtd)
 		return ERR_PTR(-ENOMEM);
 	vtd->model.ops = &vtd_ops;
@@ -224,13 +250,15 @@ struct kviommu_model *kviommu_vtd_create(struct kviommu_unit *unit,
 	vtd->source.decode = vtd_decode;
 	vtd->page = page_address(unit->page);
 	vtd->haw = 48;
-	vtd->mgaw = aw_bits;
-	vtd->levels_max = aw_bits > 48 ? 5 : aw_bits > 39 ? 4 : 3;
-	vtd->boot_identity = boot_identity;
-	*cap = vtd_cap(vtd, aw_bits);
-	*ecap = VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_PT | VTD_ECAP_IRO(VTD_IVA);
-	vtd_set64(vtd, VTD_CAP, *cap);
-	vtd_set64(vtd, VTD_ECAP, *ecap);
+	vtd->mgaw = args->aw_bits;
+	vtd->levels_max = args->aw_bits > 48 ? 5 : args->aw_bits > 39 ? 4 : 3;
+	/* At the last level the bit means nothing. */
+	vtd->large = BIT(1) | (args->cap & VTD_CAP_SLLPS_2M ? BIT(2) : 0) |
+		     (args->cap & VTD_CAP_SLLPS_1G ? BIT(3) : 0);
+	vtd->boot_identity = args->flags & KVIOMMU_VTD_BOOT_IDENTITY;
+	vtd_set64(vtd, VTD_CAP, vtd_cap(vtd, args->cap));
+	vtd_set64(vtd, VTD_ECAP, VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_IRO(VTD_IVA) |
+		  args->ecap);
 	vtd_reset(&vtd->model);
 	return &vtd->model;
 }
