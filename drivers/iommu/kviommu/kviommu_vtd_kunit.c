@@ -149,12 +149,12 @@ static void make_vtd(struct kunit *test, struct ctx *ctx, unsigned int aw_bits,
 	struct kviommu_create_vtd args = { .aw_bits = aw_bits };
 	struct kviommu_vtd_info info = {};
 
-	kviommu_vtd_get_info(&info);
+	vtd_get_info(&info);
 	args.cap = info.out_cap & cap;
 	args.ecap = info.out_ecap & ecap;
 	if (ctx->model)
 		ctx->model->ops->destroy(ctx->model);
-	ctx->model = kviommu_vtd_create(&ctx->unit, &args);
+	ctx->model = vtd_create(&ctx->unit, &args);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->model));
 	ctx->vtd = to_vtd(ctx->model);
 	ctx->cap = vtd_get64(ctx->vtd, VTD_CAP);

@@ -64,6 +64,8 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 	bool more;
 	int ret;
 
+	if (!unit->model->page_ops)
+		return -ENXIO;
 	if (!PAGE_ALIGNED(gpa))
 		return -EINVAL;
 	ret = kviommu_poll_arm(unit, gpa >> PAGE_SHIFT);

@@ -7,13 +7,13 @@
 
 #include "../base/unit.h"
 
-union kviommu_model_args;
+struct kviommu_model_kind;
 
 /* unit.c */
 struct kviommu_unit *kviommu_unit_alloc(void);
 void kviommu_unit_destroy(struct kviommu_unit *unit);
 int kviommu_unit_create(struct kviommu_unit *unit, const struct kviommu_create *cmd,
-			const union kviommu_model_args *args);
+			const struct kviommu_model_kind *kind, const void *args);
 
 /* cmds.c */
 int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa);

@@ -15,19 +15,41 @@
 #include "../model/model.h"
 #include "../run/run.h"
 
+static const struct kviommu_model_kind *find_model(u32 id)
+{
+	unsigned int i;
+
+	for (i = 0; kviommu_models[i]; i++)
+		if (kviommu_models[i]->id == id)
+			return kviommu_models[i];
+	return NULL;
+}
+
+static u32 all_models(void)
+{
+	unsigned int i;
+	u32 mask = 0;
+
+	for (i = 0; kviommu_models[i]; i++)
+		mask |= BIT(kviommu_models[i]->id);
+	return mask;
+}
+
 /* As much as there is room for; what is beyond the end of it becomes zero. */
 static int get_model_info(struct kviommu_info *cmd)
 {
+	const struct kviommu_model_kind *kind = find_model(cmd->model);
 	void __user *data = u64_to_user_ptr(cmd->data_uptr);
-	struct kviommu_vtd_info vtd = {};
-	u32 n = min_t(u32, cmd->data_len, sizeof(vtd));
+	u64 info[KVIOMMU_MODEL_BLOB_MAX / sizeof(u64)] = {};
+	u32 n;
 
-	if (cmd->model != KVIOMMU_MODEL_VTD)
+	if (!kind)
 		return -EOPNOTSUPP;
-	kviommu_vtd_get_info(&vtd);
-	if (copy_to_user(data, &vtd, n) || clear_user(data + n, cmd->data_len - n))
+	kind->get_info(info);
+	n = min(cmd->data_len, kind->info_size);
+	if (copy_to_user(data, info, n) || clear_user(data + n, cmd->data_len - n))
 		return -EFAULT;
-	cmd->data_len = sizeof(vtd);
+	cmd->data_len = kind->info_size;
 	return 0;
 }
 
@@ -40,7 +62,7 @@ static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
 	if (cmd->__reserved)
 		return -EINVAL;
 	cmd->out_api_version = KVIOMMU_API_VERSION;
-	cmd->out_models = BIT(KVIOMMU_MODEL_VTD);
+	cmd->out_models = all_models();
 	cmd->out_features = 0;
 	cmd->out_max_devices = KVIOMMU_MAX_DEVICES;
 	cmd->out_page_size = PAGE_SIZE;
@@ -51,36 +73,31 @@ static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
 	return cmd->model ? get_model_info(cmd) : 0;
 }
 
-/* The blob of the model: as the structures of the ioctls */
-static int get_model_args(const struct kviommu_create *cmd,
-			  union kviommu_model_args *args)
-{
-	if (cmd->model != KVIOMMU_MODEL_VTD)
-		return -EOPNOTSUPP;
-	if (cmd->data_len < offsetofend(struct kviommu_create_vtd, ecap))
-		return -EINVAL;
-	if (cmd->data_len > PAGE_SIZE)
-		return -E2BIG;
-	return copy_struct_from_user(&args->vtd, sizeof(args->vtd),
-				     u64_to_user_ptr(cmd->data_uptr), cmd->data_len);
-}
-
 static int ioctl_create(struct kviommu_unit *unit, void *arg)
 {
 	struct kviommu_create *cmd = arg;
-	union kviommu_model_args args;
+	const struct kviommu_model_kind *kind = find_model(cmd->model);
+	u64 args[KVIOMMU_MODEL_BLOB_MAX / sizeof(u64)];
 	int ret;
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
 	if (cmd->__reserved)
 		return -EINVAL;
-	ret = get_model_args(cmd, &args);
+	if (!kind)
+		return -EOPNOTSUPP;
+	/* The blob is read as the structures of the ioctls. */
+	if (cmd->data_len < kind->args_min)
+		return -EINVAL;
+	if (cmd->data_len > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(args, kind->args_size,
+				    u64_to_user_ptr(cmd->data_uptr), cmd->data_len);
 	if (ret)
 		return ret;
 	if (xchg(&unit->creating, true))
 		return -EBUSY;
-	ret = kviommu_unit_create(unit, cmd, &args);
+	ret = kviommu_unit_create(unit, cmd, kind, args);
 	if (!ret)
 		return 0;
 	/* The next try finds it as it is left here. */
@@ -335,6 +352,8 @@ static int kviommu_mmap(struct file *file, struct vm_area_struct *vma)
 		return -ENODEV;
 	if (unit->mm != current->mm)
 		return -EPERM;
+	if (!unit->page)
+		return -ENXIO;
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY);
 	return vm_insert_page(vma, vma->vm_start, unit->page);
 }

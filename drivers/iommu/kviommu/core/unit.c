@@ -11,7 +11,7 @@
 #include "core.h"
 #include "../device/device.h"
 #include "../mem/mem.h"
-#include "../model/model.h"
+#include "../base/model.h"
 #include "../run/run.h"
 #include "../xlate/shadow/api.h"
 
@@ -128,11 +128,10 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 }
 
 static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cmd,
-		      const union kviommu_model_args *args)
+		      const struct kviommu_model_kind *kind, const void *args)
 {
 	int ret;
 
-	unit->aw_bits = args->vtd.aw_bits;
 	unit->kvm.write = kviommu_unit_write;
 	unit->kvm.removed = unit_slot_removed;
 	unit->access.unmap = unit_unmap;
@@ -153,11 +152,13 @@ static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cm
 	ret = kviommu_pin_shrinker_register(unit);
 	if (ret)
 		goto release;
-	ret = -ENOMEM;
-	unit->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-	if (!unit->page)
-		goto release;
-	unit->model = kviommu_vtd_create(unit, &args->vtd);
+	if (kind->has_page) {
+		ret = -ENOMEM;
+		unit->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		if (!unit->page)
+			goto release;
+	}
+	unit->model = kind->create(unit, args);
 	if (IS_ERR(unit->model)) {
 		ret = PTR_ERR(unit->model);
 		unit->model = NULL;
@@ -180,20 +181,21 @@ release:
 /**
  * kviommu_unit_create() - KVIOMMU_CREATE
  * @unit: The unit
- * @cmd: The arguments; its model is one that there is
- * @args: The blob of that
+ * @cmd: The arguments
+ * @kind: The kind of its model
+ * @args: What the VMM says of that, of the kind's size
  *
  * Context: process context of the VMM, no locks; once at a time.
  * Return: 0 or an error of the ioctl.
  */
 int kviommu_unit_create(struct kviommu_unit *unit, const struct kviommu_create *cmd,
-			const union kviommu_model_args *args)
+			const struct kviommu_model_kind *kind, const void *args)
 {
 	int ret;
 
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
-	ret = unit_build(unit, cmd, args);
+	ret = unit_build(unit, cmd, kind, args);
 	kviommu_unlock(unit);
 	if (ret)
 		return ret;

@@ -207,14 +207,10 @@ static const struct kviommu_model_ops vtd_ops = {
 	.destroy = vtd_destroy,
 };
 
-/**
- * kviommu_vtd_get_info() - Say what a VT-d model can be given
- * @info: Where to
- *
- * Context: any.
- */
-void kviommu_vtd_get_info(struct kviommu_vtd_info *info)
+static void vtd_get_info(void *data)
 {
+	struct kviommu_vtd_info *info = data;
+
 	info->out_aw_bits_min = AW_BITS_MIN;
 	info->out_aw_bits_max = AW_BITS_MAX;
 	info->out_flags = KVIOMMU_VTD_BOOT_IDENTITY;
@@ -222,17 +218,9 @@ void kviommu_vtd_get_info(struct kviommu_vtd_info *info)
 	info->out_ecap = ECAP_CHOICE;
 }
 
-/**
- * kviommu_vtd_create() - Make a VT-d model
- * @unit: Its unit, with a register page
- * @args: What it is to be like
- *
- * Context: process context.
- * Return: the model; -EINVAL or -EOPNOTSUPP as KVIOMMU_CREATE, or -ENOMEM.
- */
-struct kviommu_model *kviommu_vtd_create(struct kviommu_unit *unit,
-					 const struct kviommu_create_vtd *args)
+static struct kviommu_model *vtd_create(struct kviommu_unit *unit, const void *data)
 {
+	const struct kviommu_create_vtd *args = data;
 	struct vtd *vtd;
 
 	if (args->flags & ~KVIOMMU_VTD_BOOT_IDENTITY || args->cap & ~CAP_CHOICE ||
@@ -250,6 +238,7 @@ struct kviommu_model *kviommu_vtd_create(struct kviommu_unit *unit,
 	vtd->source.decode = vtd_decode;
 	vtd->page = page_address(unit->page);
 	vtd->haw = 48;
+	unit->aw_bits = args->aw_bits;
 	vtd->mgaw = args->aw_bits;
 	vtd->levels_max = args->aw_bits > 48 ? 5 : args->aw_bits > 39 ? 4 : 3;
 	/* At the last level the bit means nothing. */
@@ -262,3 +251,16 @@ struct kviommu_model *kviommu_vtd_create(struct kviommu_unit *unit,
 	vtd_reset(&vtd->model);
 	return &vtd->model;
 }
+
+static_assert(sizeof(struct kviommu_create_vtd) <= KVIOMMU_MODEL_BLOB_MAX);
+static_assert(sizeof(struct kviommu_vtd_info) <= KVIOMMU_MODEL_BLOB_MAX);
+
+const struct kviommu_model_kind kviommu_vtd = {
+	.id = KVIOMMU_MODEL_VTD,
+	.has_page = true,
+	.args_min = offsetofend(struct kviommu_create_vtd, ecap),
+	.args_size = sizeof(struct kviommu_create_vtd),
+	.info_size = sizeof(struct kviommu_vtd_info),
+	.get_info = vtd_get_info,
+	.create = vtd_create,
+};
