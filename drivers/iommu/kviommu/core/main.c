@@ -24,6 +24,8 @@ static int get_model_info(struct kviommu_info *cmd)
 
 	if (cmd->model != KVIOMMU_MODEL_VTD)
 		return -EOPNOTSUPP;
+	if (cmd->data_len > PAGE_SIZE)
+		return -E2BIG;
 	kviommu_vtd_get_info(&vtd);
 	if (copy_to_user(data, &vtd, n) || clear_user(data + n, cmd->data_len - n))
 		return -EFAULT;
