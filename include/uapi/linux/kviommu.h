@@ -25,7 +25,7 @@
  *
  * What depends on the model of the unit is in a structure of its own, a blob,
  * which the call's structure points to: data_uptr is its address, data_len its
- * size in bytes as userspace knows it. It grows in the same way.
+ * size in bytes as userspace knows it, at most 4096. It grows in the same way.
  *
  * These errors mean the same in every ioctl:
  *

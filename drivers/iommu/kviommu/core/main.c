@@ -45,6 +45,8 @@ static int get_model_info(struct kviommu_info *cmd)
 
 	if (!kind)
 		return -EOPNOTSUPP;
+	if (cmd->data_len > PAGE_SIZE)
+		return -E2BIG;
 	kind->get_info(info);
 	n = min(cmd->data_len, kind->info_size);
 	if (copy_to_user(data, info, n) || clear_user(data + n, cmd->data_len - n))
