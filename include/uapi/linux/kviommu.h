@@ -257,10 +257,17 @@ struct kviommu_create {
  *
  * Start handling the guest's accesses to the register page. The VMM has
  * mapped the page with mmap() and made that mapping a KVM memory slot (not a
- * read-only one) at @gpa. To be called again whenever the slot was deleted and
- * made anew, at the same or another address; doing so without need is
- * harmless. What the guest wrote meanwhile is handled as far as the page
- * still shows it, but the VMM should not let the guest run then.
+ * read-only one) at @gpa. The call does not check that the slot holds that page; if
+ * it holds something else the guest sees no registers.
+ *
+ * While the unit exists KVM refuses to move a memory slot of its virtual machine:
+ * delete it and make it anew. When the slot of the register page is deleted,
+ * handling ends and KVIOMMU_EVENT_CONTROL is signalled; this is to be called again
+ * when the slot was made, at the same or another address. Doing so without need is
+ * harmless. What the guest wrote meanwhile is handled as far as the page still
+ * differs from the registers: the last value of each register counts, and a write of
+ * the value that is there already is lost. So the VMM should not let the guest run
+ * then.
  *
  * Errors beside the general ones:
  *
@@ -286,11 +293,18 @@ struct kviommu_arm {
  *             bits 15:8, device and function in bits 7:0
  *
  * Put a device behind the unit. From then on its DMA goes through what the
- * guest's tables say for @source_id. Allowed at any time, also while the guest
- * runs. The unit keeps the device open until it is detached or the unit is
- * closed; meanwhile userspace must not attach it to anything else. Devices of
- * one IOMMU group belong to one unit; while the guest wants different things for
- * them, all are blocked.
+ * guest's tables say for @source_id; while the guest has translation disabled, or
+ * has no context entry for the device, it is blocked. Allowed at any time, also
+ * while the guest runs.
+ *
+ * The unit keeps the device open until it is detached or the unit is closed.
+ * Meanwhile VFIO refuses to attach it, or another one of its IOMMU group,
+ * elsewhere (EBUSY). Only while the device is in pass-through does VFIO itself hold
+ * it on the IOAS, and does not stop userspace from changing that.
+ *
+ * Devices of one IOMMU group belong to one unit, each attached by a call. The
+ * physical IOMMU cannot give them different translations: while the guest wants
+ * different ones for them, all are blocked.
  *
  * Success means that the device is behind the unit. If what the guest wants for
  * it cannot be done, its DMA is blocked, KVIOMMU_EVENT_CONTROL is signalled,
@@ -332,9 +346,9 @@ struct kviommu_attach_device {
  * @source_id: Requester ID of the device
  * @__reserved: Must be 0
  *
- * Take a device away from the unit; its DMA is blocked when this returns, unless
- * the unit keeps another device of its IOMMU group: the physical IOMMU cannot
- * tell them apart.
+ * Take a device away from the unit, at any time; its DMA is blocked when this
+ * returns, unless the unit keeps another device of its IOMMU group: the physical
+ * IOMMU cannot tell them apart. So reset such a device before.
  *
  * Errors beside the general ones:
  *
@@ -687,7 +701,13 @@ struct kviommu_policy {
  * or a limit was reached: to be called after memory was added to the IOAS at
  * addresses that the guest may have in use, or a limit was raised. Otherwise
  * such a translation is tried again when the guest changes it or, if it is of
- * 4 KiB, invalidates it; but not many of them at once.
+ * 4 KiB, invalidates it; but not many of them at once. That goes for large leaves,
+ * too, of which the IOAS lost any part and got it back. Translations that exist are
+ * not touched.
+ *
+ * What cannot be translated this time counts as an error again, and signals
+ * KVIOMMU_EVENT_LIMIT again if a limit was the reason: do not call this just because
+ * of that event, but when there is something to be had.
  */
 struct kviommu_refresh {
 	__u32 size;
