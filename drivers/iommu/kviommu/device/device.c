@@ -202,16 +202,16 @@ void kviommu_device_destroy(struct kviommu_device *dev)
 	kfree(dev);
 }
 
-/* The errno (positive) for which a device does not use the wanted binding, or 0 */
+/* Why a device does not use the wanted binding: a negative errno, or 0 */
 static int device_error(const struct kviommu_device *dev)
 {
 	const struct kviommu_group *group = dev->group;
 
 	if (group->conflict)
-		return EXDEV;
+		return -EXDEV;
 	if (group->unsettled || group->next)
-		return EINPROGRESS;
-	return -group->error;
+		return -EINPROGRESS;
+	return group->error;
 }
 
 /**
@@ -239,7 +239,7 @@ int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd
 	xlate = dev->group->xlate;
 	cmd->out_wanted = dma[dev->wanted.type];
 	cmd->out_in_force = dma[xlate->binding.type];
-	cmd->out_error = device_error(dev);
+	cmd->out_error = -device_error(dev);
 	cmd->out_fault = dev->wanted.fault;
 	cmd->out_pins = xlate->ops->pins;
 	cmd->out_pinned = xlate->ops->pinned ? xlate->ops->pinned(xlate) : 0;
