@@ -147,7 +147,7 @@ static __u64 delta(const struct unit *u, size_t offset)
 }
 
 /* The difference to the time before; of all there was if it is the first time */
-#define DELTA(u, name)	delta(u, offsetof(struct kviommu_stats, out_##name))
+#define DELTA(u, name)	delta(u, offsetof(struct kviommu_stats, name))
 
 static void latency_delta(const struct unit *u, __u64 *latency)
 {
@@ -278,7 +278,7 @@ static void record(enum format format, const struct unit *u)
 	emit_double(format, "poll_percent", poll_percent(u));
 	emit_percentile(format, "p50_below_ns", latency, 50);
 	emit_percentile(format, "p99_below_ns", latency, 99);
-	emit_latency(format, u->stats.out_latency);
+	emit_latency(format, u->stats.latency);
 	puts(format == FORMAT_JSON ? "}" : "");
 }
 
@@ -362,11 +362,11 @@ static void traffic_line(FILE *out, const struct unit *u)
 
 static void memory_line(FILE *out, const struct unit *u)
 {
-	fprintf(out, "%4d %9llu %8llu %9llu", u->number, u->stats.out_pinned,
-		u->stats.out_idle, u->stats.out_mapped);
+	fprintf(out, "%4d %9llu %8llu %9llu", u->number, u->stats.pinned,
+		u->stats.idle, u->stats.mapped);
 	rate(out, u, 8, DELTA(u, pin_misses));
 	percent(out, hit_percent(u));
-	fprintf(out, " %8llu", u->stats.out_stale);
+	fprintf(out, " %8llu", u->stats.stale);
 	rate(out, u, 8, DELTA(u, reuses));
 	rate(out, u, 7, DELTA(u, polls));
 	percent(out, poll_percent(u));

@@ -213,9 +213,9 @@ static void pin_once_test(struct kunit *test)
 	ctx->calls = 0;
 	KUNIT_EXPECT_EQ(test, get(ctx, 5, RD | WR), 0);
 	KUNIT_EXPECT_EQ(test, ctx->calls, 0);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_pin_misses, 1);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_pin_hits, 3);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_pinned_peak, 1);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.pin_misses, 1);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.pin_hits, 3);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.pinned_peak, 1);
 }
 
 static void pin_rights_test(struct kunit *test)
@@ -382,9 +382,9 @@ static void pin_age_test(struct kunit *test)
 	put(ctx, 2);
 	for (i = 0; i < 4; i++)
 		KUNIT_EXPECT_EQ(test, tick(ctx), 1);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_reclaims, 1);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.reclaims, 1);
 	KUNIT_EXPECT_EQ(test, tick(ctx), 0);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_reclaims, 2);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.reclaims, 2);
 	/* With the last one the ticks end. */
 	KUNIT_EXPECT_FALSE(test, ctx->unit.pins.ticking);
 	ctx->wakes = 0;
@@ -429,7 +429,7 @@ static void pin_shrinker_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, get(ctx, 19, RD), 0);
 	tick(ctx);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 2);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_reclaims, 18);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.reclaims, 18);
 	KUNIT_EXPECT_EQ(test, ctx->wakes, 3);
 }
 
@@ -460,7 +460,7 @@ static void pin_release_test(struct kunit *test)
 	for (gfn = 50; gfn < 450; gfn++)
 		KUNIT_EXPECT_EQ_MSG(test, ctx->pins[gfn], gfn < 60 || !(gfn % 4),
 				    "frame %u", gfn);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_reclaims, 292);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.reclaims, 292);
 }
 
 /* At a limit idle pins make room, those in use never. */

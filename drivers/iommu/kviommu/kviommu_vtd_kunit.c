@@ -142,6 +142,25 @@ void kviommu_invalidate_complete(struct kviommu_unit *unit,
 /* The model only names them. */
 const struct kviommu_source_ops kviommu_radix_ops = {};
 
+/* @cap, @ecap: Which of the capabilities that are a choice to have */
+static void make_vtd(struct kunit *test, struct ctx *ctx, unsigned int aw_bits,
+		     u64 cap, u64 ecap)
+{
+	struct kviommu_create_vtd args = { .aw_bits = aw_bits };
+	struct kviommu_vtd_info info = {};
+
+	vtd_get_info(&info);
+	args.cap = info.out_cap & cap;
+	args.ecap = info.out_ecap & ecap;
+	if (ctx->model)
+		ctx->model->ops->destroy(ctx->model);
+	ctx->model = vtd_create(&ctx->unit, &args);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->model));
+	ctx->vtd = to_vtd(ctx->model);
+	ctx->cap = vtd_get64(ctx->vtd, VTD_CAP);
+	ctx->ecap = vtd_get64(ctx->vtd, VTD_ECAP);
+}
+
 static int vtd_kunit_init(struct kunit *test)
 {
 	struct ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
@@ -151,9 +170,7 @@ static int vtd_kunit_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, ctx->unit.page);
 	test->priv = ctx;
 	ctx->page = page_address(ctx->unit.page);
-	ctx->model = kviommu_vtd_create(&ctx->unit, 48, false, &ctx->cap, &ctx->ecap);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->model));
-	ctx->vtd = to_vtd(ctx->model);
+	make_vtd(test, ctx, 48, ~0ULL, ~0ULL);
 	return 0;
 }
 
@@ -374,11 +391,7 @@ static void resolve_width_test(struct kunit *test)
 	struct kviommu_binding b = {};
 	unsigned int aw;
 
-	ctx->model->ops->destroy(ctx->model);
-	ctx->model = kviommu_vtd_create(&ctx->unit, c->bits, false,
-				     &ctx->cap, &ctx->ecap);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(ctx->model));
-	ctx->vtd = to_vtd(ctx->model);
+	make_vtd(test, ctx, c->bits, ~0ULL, ~0ULL);
 	KUNIT_EXPECT_EQ(test, (ctx->cap >> 8) & 0x1f, c->sagaw);
 	KUNIT_EXPECT_EQ(test, (ctx->cap >> 16) & 0x3f, c->bits - 1);
 
@@ -422,23 +435,23 @@ static const struct decode_case decode_cases[] = {
 	{ "4 KiB, ignored bits", 1,
 	  0x123000 | R | W | BIT_ULL(2) | GENMASK_ULL(10, 8) |
 	  GENMASK_ULL(61, 52) | BIT_ULL(63), { RD | WR, true, 0, 0x123000 } },
-	{ "4 KiB, beyond the width", 1, BEYOND_HAW | R, { .leaf = true, .fault = 0xc } },
-	{ "4 KiB, bit 51", 1, BIT_ULL(51) | R, { .leaf = true, .fault = 0xc } },
-	{ "4 KiB, SNP", 1, 0x123000 | R | SNP, { .leaf = true, .fault = 0xc } },
-	{ "4 KiB, TM", 1, 0x123000 | R | TM, { .leaf = true, .fault = 0xc } },
+	{ "4 KiB, beyond the width", 1, BEYOND_HAW | R, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "4 KiB, bit 51", 1, BIT_ULL(51) | R, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "4 KiB, SNP", 1, 0x123000 | R | SNP, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "4 KiB, TM", 1, 0x123000 | R | TM, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
 	{ "2 MiB", 2, 0x40200000 | R | W | PS, { RD | WR, true, 0, 0x40200000 } },
-	{ "2 MiB, bit 12", 2, 0x40201000 | R | PS, { .leaf = true, .fault = 0xc } },
-	{ "2 MiB, bit 20", 2, 0x40300000 | R | PS, { .leaf = true, .fault = 0xc } },
+	{ "2 MiB, bit 12", 2, 0x40201000 | R | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "2 MiB, bit 20", 2, 0x40300000 | R | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
 	{ "1 GiB", 3, 0x8040000000 | W | PS, { WR, true, 0, 0x8040000000 } },
-	{ "1 GiB, bit 12", 3, 0x8040001000 | W | PS, { .leaf = true, .fault = 0xc } },
-	{ "1 GiB, bit 29", 3, 0x8060000000 | W | PS, { .leaf = true, .fault = 0xc } },
-	{ "512 GiB are not offered", 4, R | W | PS, { .leaf = true, .fault = 0xc } },
+	{ "1 GiB, bit 12", 3, 0x8040001000 | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "1 GiB, bit 29", 3, 0x8060000000 | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "512 GiB are not offered", 4, R | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
 	{ "table of level 1", 2, 0x123000 | R | W, { RD | WR, false, 0, 0x123000 } },
 	{ "table of level 2", 3, 0x123000 | R, { RD, false, 0, 0x123000 } },
 	{ "table of level 3", 4, 0x123000 | W, { WR, false, 0, 0x123000 } },
 	{ "table of level 4", 5, 0x123000 | R | W, { RD | WR, false, 0, 0x123000 } },
-	{ "256 TiB are not offered", 5, R | W | PS, { .leaf = true, .fault = 0xc } },
-	{ "table beyond the width", 3, BEYOND_HAW | R | W, { .fault = 0xc } },
+	{ "256 TiB are not offered", 5, R | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "table beyond the width", 3, BEYOND_HAW | R | W, { .fault = KVIOMMU_FAULT_ENTRY } },
 };
 
 KUNIT_ARRAY_PARAM_DESC(decode, decode_cases, name);
@@ -571,12 +584,12 @@ static void desc_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), right ? 0 : FSTS_IQE);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), right ? 1 << 4 : 0);
 	if (!right) {
-		KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_faults, 1);
+		KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 1);
 		KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 0);
 		KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS | 1), 0);
 		return;
 	}
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_descriptors, 1);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.descriptors, 1);
 	KUNIT_EXPECT_EQ(test, n->what, c->wanted.what);
 	KUNIT_EXPECT_EQ(test, n->a, c->wanted.a);
 	KUNIT_EXPECT_EQ(test, n->b, c->wanted.b);
@@ -623,8 +636,8 @@ static void queue_wrap_test(struct kunit *test)
 	for (i = 0; i < 256; i++)
 		KUNIT_EXPECT_EQ_MSG(test, count(ctx, INVALIDATE, i),
 				    i >= 250 || i < 3, "descriptor %u", i);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_descriptors, 259);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_faults, 0);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.descriptors, 259);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 0);
 }
 
 /* The head stays at what is wrong, until the guest has mended it. */
@@ -676,7 +689,7 @@ static void queue_steps_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS), 1);
 	KUNIT_EXPECT_FALSE(test, ctx->model->ops->pending(ctx->model));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_descriptors, 2);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.descriptors, 2);
 }
 
 /* Without the mode that the root table asks for no descriptor is right. */
@@ -1128,7 +1141,7 @@ static void fault_overflow_test(struct kunit *test)
 	vtd_record_fault(ctx->vtd, 10, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 15, 0), 10);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF);
-	KUNIT_EXPECT_EQ(test, ctx->unit.stats.out_faults, 11);
+	KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 11);
 }
 
 /* A masked event stays pending, and its message is sent with the mask gone. */
@@ -1181,7 +1194,28 @@ static void completion_event_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 2);
 }
 
+/* What cannot be had for no reason of VT-d's is reported for one of its reasons. */
+static void fault_reasons_test(struct kunit *test)
+{
+	static const u8 reasons[][2] = {
+		{ KVIOMMU_FAULT_ROOT, 0x3 }, { KVIOMMU_FAULT_TABLE, 0x7 },
+		{ KVIOMMU_FAULT_ENTRY, 0xc }, { KVIOMMU_FAULT_READ, 0x6 },
+		{ KVIOMMU_FAULT_WRITE, 0x5 },
+	};
+	struct ctx *ctx = test->priv;
+	unsigned int i;
+	u64 frcd;
+
+	for (i = 0; i < ARRAY_SIZE(reasons); i++) {
+		ctx->model->ops->fault(ctx->model, i, 0x1000, reasons[i][0]);
+		frcd = rd64(ctx, 0x220 + 16 * i + 8);
+		KUNIT_EXPECT_EQ(test, (frcd >> 32) & 0xff, reasons[i][1]);
+		KUNIT_EXPECT_EQ(test, frcd & 0xffff, i);
+	}
+}
+
 static struct kunit_case fault_cases[] = {
+	KUNIT_CASE(fault_reasons_test),
 	KUNIT_CASE(fault_record_test),
 	KUNIT_CASE(fault_collapse_test),
 	KUNIT_CASE(fault_overflow_test),

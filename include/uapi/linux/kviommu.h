@@ -20,21 +20,49 @@
  *
  * Each ioctl takes a pointer to a structure whose first member is its size in
  * bytes as userspace knows it; the structures may grow at their end. Members
- * whose names begin with out_ are written by the kernel.
+ * whose names begin with out_, and others that say so, are written by the kernel
+ * when the call succeeds. A structure without such members is only read.
+ *
+ * What depends on the model of the unit is in a structure of its own, a blob,
+ * which the call's structure points to: data_uptr is its address, data_len its
+ * size in bytes as userspace knows it, at most 4096. It grows in the same way.
  *
  * These errors mean the same in every ioctl:
  *
  *  - ENOTTY: the ioctl is not known.
- *  - E2BIG: the structure is larger than known here and not zero beyond that.
- *  - EINVAL: the structure is too small, a reserved member is not zero, or a
- *    value is outside what is documented.
- *  - EOPNOTSUPP: a flag, or a value of an enumeration, that is not known or
- *    not supported on this host.
- *  - EFAULT: the structure cannot be read or written.
+ *  - E2BIG: the structure or the blob is larger than known here and not zero
+ *    beyond that.
+ *  - EINVAL: the structure or the blob is too small, a reserved member is not
+ *    zero, or a value is outside what is documented.
+ *  - EOPNOTSUPP: a flag, a bit of a mask, or a value of an enumeration, that is
+ *    not known or not supported on this host.
+ *  - EFAULT: the structure or the blob cannot be read or, if it has out_ members,
+ *    written. Nothing was done, unless userspace changed the mapping meanwhile.
  *  - ENODEV: the unit has not been created yet.
  *  - EPERM: the caller's address space is not the one that created the unit.
  *  - ENOMEM: the host's memory, or the caller's memory cgroup, is exhausted.
  *  - EINTR: a fatal signal is pending.
+ */
+
+/**
+ * DOC: Rules for extending
+ *
+ * The version of this interface is KVIOMMU_API_VERSION, for ever. What may differ
+ * between two modules is found by the masks of KVIOMMU_GET_INFO, and whether there
+ * is a call by ENOTTY. What programs rely on is kept by these rules:
+ *
+ *  - A structure grows at its end only, by members for which 0 means what was done
+ *    before there was the member. The kernel takes the structure as it was first
+ *    (the smallest size) and as it will be (if what it does not know is zero).
+ *  - Enumerations get new values and masks new bits, each of which shows in a mask
+ *    of KVIOMMU_GET_INFO, or of its blob. The kernel refuses a value or a bit that
+ *    it does not know with EOPNOTSUPP.
+ *  - A reserved member is refused unless it is 0, until it gets a meaning that 0
+ *    does not change.
+ *  - A number, a bit, a name of a statistic or a member is never used again for
+ *    something else.
+ *  - Userspace ignores what it does not know in what the kernel writes: bits of
+ *    masks, values of enumerations, names of statistics.
  */
 enum {
 	KVIOMMU_CMD_BASE = 0x00,
@@ -45,46 +73,57 @@ enum {
 	KVIOMMU_CMD_DETACH_DEVICE = 0x04,
 	KVIOMMU_CMD_SET_EVENTFD = 0x05,
 	KVIOMMU_CMD_RESET = 0x06,
-	KVIOMMU_CMD_GET_STATS = 0x07,
+	KVIOMMU_CMD_GET_STATS_FD = 0x07,
 	KVIOMMU_CMD_SET_POLICY = 0x08,
 	KVIOMMU_CMD_GET_POLICY = 0x09,
 	KVIOMMU_CMD_REFRESH = 0x0a,
 	KVIOMMU_CMD_RELEASE_PINS = 0x0b,
+	KVIOMMU_CMD_GET_DEVICE = 0x0c,
 };
 
 /**
  * enum kviommu_model_type - What the guest sees
  * @KVIOMMU_MODEL_VTD: Intel VT-d remapping hardware, legacy mode, with caching
  *                     mode and queued invalidation, without interrupt
- *                     remapping. The register page is one page of 4 KiB.
+ *                     remapping. The register page is one page of 4 KiB. The
+ *                     blobs are &struct kviommu_create_vtd and &struct
+ *                     kviommu_vtd_info.
  */
 enum kviommu_model_type {
 	KVIOMMU_MODEL_VTD = 1,
 };
 
 /**
- * enum kviommu_info_features - Bits of kviommu_info.out_features
- * @KVIOMMU_FEATURE_TRAP: Trap mode: the guest's register writes are handled in
- *                        the vCPU's own exit, in the kernel.
- * @KVIOMMU_FEATURE_POLL: Sidecore and adaptive mode: the register page is plain
- *                        memory of the guest that a thread of the host polls.
- */
-enum kviommu_info_features {
-	KVIOMMU_FEATURE_TRAP = 1 << 0,
-	KVIOMMU_FEATURE_POLL = 1 << 1,
-};
-
-/**
  * struct kviommu_info - ioctl(KVIOMMU_GET_INFO)
  * @size: sizeof(struct kviommu_info)
  * @flags: Must be 0
- * @out_api_version: KVIOMMU_API_VERSION of this module
+ * @out_api_version: KVIOMMU_API_VERSION, which is 1 and stays so: do not compare
+ *                   it, look at the masks
  * @out_models: Bit (1 << model) for each &enum kviommu_model_type supported
- * @out_features: Mask of &enum kviommu_info_features
+ * @out_features: Bits for what differs between modules and has no other mask;
+ *                there are none yet
  * @out_max_devices: How many devices one unit takes
  * @out_page_size: Size in bytes of the register page, for mmap() at offset 0
+ * @out_modes: Bit (1 << mode) for each &enum kviommu_mode that a unit may be given
+ *             now; the administrator can change that at any time
+ * @out_strategies: Bit (1 << strategy) for each &enum kviommu_strategy
+ * @out_events: Bit (1 << event) for each &enum kviommu_event
+ * @model: 0, or one of &enum kviommu_model_type: then @data_uptr is filled in, too
+ * @out_policy: Mask of &enum kviommu_policy_member: the members of &struct
+ *              kviommu_policy that this host knows
+ * @data_len: Size in bytes of what @data_uptr points to. Replaced by the size of
+ *            the blob as the kernel knows it. Of the two the smaller one is
+ *            written, and the rest set to zero.
+ * @__reserved: Must be 0
+ * @data_uptr: Where to write what there is to know of @model: for
+ *             KVIOMMU_MODEL_VTD a &struct kviommu_vtd_info
  *
- * What this host offers. Needs no unit.
+ * What this host offers. Needs no unit. @data_len and @data_uptr are not looked at
+ * if @model is 0.
+ *
+ * Errors beside the general ones:
+ *
+ *  - EOPNOTSUPP: @model is neither 0 nor one of those of @out_models.
  */
 struct kviommu_info {
 	__u32 size;
@@ -94,52 +133,107 @@ struct kviommu_info {
 	__aligned_u64 out_features;
 	__u32 out_max_devices;
 	__u32 out_page_size;
+	__u32 out_modes;
+	__u32 out_strategies;
+	__u32 out_events;
+	__u32 model;
+	__aligned_u64 out_policy;
+	__u32 data_len;
+	__u32 __reserved;
+	__aligned_u64 data_uptr;
 };
 
 #define KVIOMMU_GET_INFO _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_INFO)
 
 /**
- * enum kviommu_create_flags - Bits of kviommu_create.flags
- * @KVIOMMU_CREATE_BOOT_IDENTITY: While the guest has translation disabled,
- *                                devices reach all of the IOAS at the guest
- *                                physical address, which pins all of it. For
- *                                firmware that boots from an assigned device.
- *                                Without this flag such DMA is blocked.
+ * enum kviommu_vtd_flags - Bits of kviommu_create_vtd.flags
+ * @KVIOMMU_VTD_BOOT_IDENTITY: While the guest has translation disabled, devices
+ *                             reach all of the IOAS at the guest physical address,
+ *                             which pins all of it. For firmware that boots from
+ *                             an assigned device. Without this flag such DMA is
+ *                             blocked.
  */
-enum kviommu_create_flags {
-	KVIOMMU_CREATE_BOOT_IDENTITY = 1 << 0,
+enum kviommu_vtd_flags {
+	KVIOMMU_VTD_BOOT_IDENTITY = 1 << 0,
+};
+
+/**
+ * struct kviommu_vtd_info - What a unit of KVIOMMU_MODEL_VTD can be given
+ * @out_aw_bits_min: The smallest kviommu_create_vtd.aw_bits
+ * @out_aw_bits_max: The largest one
+ * @out_flags: Mask of &enum kviommu_vtd_flags
+ * @__reserved: Is set to 0
+ * @out_cap: Bits of the capability register that kviommu_create_vtd.cap may have:
+ *           PSI (bit 39), and of SLLPS pages of 2 MiB (bit 34) and 1 GiB (bit 35)
+ * @out_ecap: Bits of the extended capability register that kviommu_create_vtd.ecap
+ *            may have: PT (bit 6)
+ *
+ * Written by KVIOMMU_GET_INFO.
+ */
+struct kviommu_vtd_info {
+	__u32 out_aw_bits_min;
+	__u32 out_aw_bits_max;
+	__u32 out_flags;
+	__u32 __reserved;
+	__aligned_u64 out_cap;
+	__aligned_u64 out_ecap;
+};
+
+/**
+ * struct kviommu_create_vtd - What a unit of KVIOMMU_MODEL_VTD is to be like
+ * @flags: Mask of &enum kviommu_vtd_flags
+ * @aw_bits: Width in bits of the I/O virtual addresses, from 39 (tables of 3
+ *           levels) to 57; from 40 on tables may have 4 levels too, from 49 on 5
+ * @cap: Which of kviommu_vtd_info.out_cap the guest is to see. Without PSI a
+ *       page-selective invalidation is done as a domain-selective one; without a
+ *       size of SLLPS the page-size bit is reserved at that level of the tables.
+ * @ecap: Which of kviommu_vtd_info.out_ecap the guest is to see. Without PT the
+ *        translation type of pass-through is a reserved one.
+ *
+ * The blob of KVIOMMU_CREATE. What the guest sees does not depend on anything else:
+ * not on what a later module may offer, so a virtual machine finds the same again
+ * when it is started anew. All that the guest sees stands in CAP and ECAP of the
+ * register page.
+ */
+struct kviommu_create_vtd {
+	__u32 flags;
+	__u32 aw_bits;
+	__aligned_u64 cap;
+	__aligned_u64 ecap;
 };
 
 /**
  * struct kviommu_create - ioctl(KVIOMMU_CREATE)
  * @size: sizeof(struct kviommu_create)
- * @flags: Mask of &enum kviommu_create_flags
+ * @flags: Must be 0
  * @kvm_fd: File descriptor of the KVM virtual machine
  * @iommufd: File descriptor of the iommufd context
  * @ioas_id: ID of an IOAS of @iommufd that maps guest physical addresses to
- *           the VMM's memory. No device may be attached to it by the VMM:
- *           that would pin all of the guest's memory.
+ *           the VMM's memory. It may be empty, and may change at any time. No
+ *           device may be attached to it by the VMM: that would pin all of the
+ *           guest's memory.
  * @model: One of &enum kviommu_model_type
- * @aw_bits: Width in bits of the I/O virtual addresses, from 39 (tables of 3
- *           levels) to 57; from 40 on tables may have 4 levels too, from 49 on 5
+ * @data_len: Size in bytes of what @data_uptr points to
  * @__reserved: Must be 0
- * @out_cap: The capability register that the guest will see
- * @out_ecap: The extended capability register that the guest will see
+ * @data_uptr: The blob of @model: for KVIOMMU_MODEL_VTD a &struct
+ *             kviommu_create_vtd
  *
  * Make this file a unit of that virtual machine. The unit keeps references to
- * the three objects until the file is closed.
+ * the three objects until the file is closed. If the call fails the file is as it
+ * was before: it may be tried again.
  *
  * Errors beside the general ones:
  *
  *  - EBUSY: this file is a unit already, or another thread makes it one.
  *  - EBADF: @kvm_fd or @iommufd is not an open file.
- *  - EINVAL: @kvm_fd is no KVM virtual machine, @iommufd no iommufd, or
- *    @aw_bits is none of the documented values.
+ *  - EINVAL: @kvm_fd is no KVM virtual machine, @iommufd no iommufd, or the
+ *    blob's aw_bits is none of the documented values.
  *  - EPERM: the virtual machine belongs to another process.
  *  - ENOENT: the iommufd has no IOAS of that ID.
- *  - EOPNOTSUPP: an unknown model, or the virtual machine is of a type whose
- *    memory is encrypted or whose registers are protected: its tables could not
- *    be read, nor its writes emulated.
+ *  - EOPNOTSUPP: an unknown model, a flag or a capability that the model does not
+ *    offer, or the virtual machine is of a type whose memory is encrypted or whose
+ *    registers are protected (SEV, SEV-ES, SNP, TDX, software-protected): its
+ *    tables could not be read, nor its writes emulated.
  */
 struct kviommu_create {
 	__u32 size;
@@ -148,10 +242,9 @@ struct kviommu_create {
 	__s32 iommufd;
 	__u32 ioas_id;
 	__u32 model;
-	__u32 aw_bits;
+	__u32 data_len;
 	__u32 __reserved;
-	__aligned_u64 out_cap;
-	__aligned_u64 out_ecap;
+	__aligned_u64 data_uptr;
 };
 
 #define KVIOMMU_CREATE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_CREATE)
@@ -164,10 +257,17 @@ struct kviommu_create {
  *
  * Start handling the guest's accesses to the register page. The VMM has
  * mapped the page with mmap() and made that mapping a KVM memory slot (not a
- * read-only one) at @gpa. To be called again whenever the slot was deleted and
- * made anew, at the same or another address; doing so without need is
- * harmless. What the guest wrote meanwhile is handled as far as the page
- * still shows it, but the VMM should not let the guest run then.
+ * read-only one) at @gpa. The call does not check that the slot holds that page; if
+ * it holds something else the guest sees no registers.
+ *
+ * While the unit exists KVM refuses to move a memory slot of its virtual machine:
+ * delete it and make it anew. When the slot of the register page is deleted,
+ * handling ends and KVIOMMU_EVENT_CONTROL is signalled; this is to be called again
+ * when the slot was made, at the same or another address. Doing so without need is
+ * harmless. What the guest wrote meanwhile is handled as far as the page still
+ * differs from the registers: the last value of each register counts, and a write of
+ * the value that is there already is lost. So the VMM should not let the guest run
+ * then.
  *
  * Errors beside the general ones:
  *
@@ -193,15 +293,23 @@ struct kviommu_arm {
  *             bits 15:8, device and function in bits 7:0
  *
  * Put a device behind the unit. From then on its DMA goes through what the
- * guest's tables say for @source_id. Allowed at any time, also while the guest
- * runs. The unit keeps the device open until it is detached or the unit is
- * closed; meanwhile userspace must not attach it to anything else. Devices of
- * one IOMMU group belong to one unit; while the guest wants different things for
- * them, all are blocked.
+ * guest's tables say for @source_id; while the guest has translation disabled, or
+ * has no context entry for the device, it is blocked. Allowed at any time, also
+ * while the guest runs.
+ *
+ * The unit keeps the device open until it is detached or the unit is closed.
+ * Meanwhile VFIO refuses to attach it, or another one of its IOMMU group,
+ * elsewhere (EBUSY). Only while the device is in pass-through does VFIO itself hold
+ * it on the IOAS, and does not stop userspace from changing that.
+ *
+ * Devices of one IOMMU group belong to one unit, each attached by a call. The
+ * physical IOMMU cannot give them different translations: while the guest wants
+ * different ones for them, all are blocked.
  *
  * Success means that the device is behind the unit. If what the guest wants for
- * it cannot be done, its DMA is blocked, KVIOMMU_EVENT_CONTROL is signalled, and
- * KVIOMMU_REFRESH tries again.
+ * it cannot be done, its DMA is blocked, KVIOMMU_EVENT_CONTROL is signalled,
+ * KVIOMMU_GET_DEVICE says why, and KVIOMMU_REFRESH tries again, as does the next
+ * context invalidation of the guest for it.
  *
  * Errors beside the general ones:
  *
@@ -215,9 +323,10 @@ struct kviommu_arm {
  *  - EEXIST: another device of this unit has @source_id.
  *  - ENOSPC: the unit has kviommu_info.out_max_devices devices.
  *  - EMEDIUMTYPE: the physical IOMMU cannot translate as the guest may ask
- *    for: its address width is below the unit's, it has no pages of 4 KiB, or
- *    it says that it can force DMA to be coherent but does not. A unit of
- *    fewer kviommu_create.aw_bits may do.
+ *    for: its address width is below the unit's, it has no pages of 4 KiB, it
+ *    reserves more than 16 ranges of addresses, or it says that it can force DMA
+ *    to be coherent but does not. A unit of fewer kviommu_create_vtd.aw_bits may
+ *    do.
  *  - what else the IOMMU's driver says when the device's group is attached to
  *    a domain.
  */
@@ -237,9 +346,9 @@ struct kviommu_attach_device {
  * @source_id: Requester ID of the device
  * @__reserved: Must be 0
  *
- * Take a device away from the unit; its DMA is blocked when this returns, unless
- * the unit keeps another device of its IOMMU group: the physical IOMMU cannot
- * tell them apart.
+ * Take a device away from the unit, at any time; its DMA is blocked when this
+ * returns, unless the unit keeps another device of its IOMMU group: the physical
+ * IOMMU cannot tell them apart. So reset such a device before.
  *
  * Errors beside the general ones:
  *
@@ -255,20 +364,90 @@ struct kviommu_detach_device {
 #define KVIOMMU_DETACH_DEVICE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_DETACH_DEVICE)
 
 /**
+ * enum kviommu_dma - What the DMA of a device goes through
+ * @KVIOMMU_DMA_BLOCKED: Nothing: it reaches no memory
+ * @KVIOMMU_DMA_IDENTITY: The IOAS: it reaches all of the guest's memory
+ * @KVIOMMU_DMA_TRANSLATED: Tables of the guest
+ */
+enum kviommu_dma {
+	KVIOMMU_DMA_BLOCKED = 0,
+	KVIOMMU_DMA_IDENTITY = 1,
+	KVIOMMU_DMA_TRANSLATED = 2,
+};
+
+/**
+ * enum kviommu_pin_scope - What is pinned because of a device
+ * @KVIOMMU_PINS_NOTHING: Nothing
+ * @KVIOMMU_PINS_MAPPED: The pages that are mapped for it
+ * @KVIOMMU_PINS_ALL: All of the IOAS
+ */
+enum kviommu_pin_scope {
+	KVIOMMU_PINS_NOTHING = 0,
+	KVIOMMU_PINS_MAPPED = 1,
+	KVIOMMU_PINS_ALL = 2,
+};
+
+/**
+ * struct kviommu_get_device - ioctl(KVIOMMU_GET_DEVICE)
+ * @size: sizeof(struct kviommu_get_device)
+ * @flags: Must be 0
+ * @source_id: Requester ID of the device
+ * @out_wanted: One of &enum kviommu_dma: what the guest wants its DMA to go through
+ * @out_in_force: One of &enum kviommu_dma: what it goes through
+ * @out_error: Why that is not the same, or 0 if it is: EINPROGRESS while the
+ *             translation is being built; EXDEV if the guest wants different things
+ *             for devices of its IOMMU group, which are all blocked then; else the
+ *             errno of the last attempt, for instance EDQUOT (a limit of the
+ *             policy), ENOMEM (the host's memory, the memory cgroup or
+ *             RLIMIT_MEMLOCK), or one of the IOMMU's driver
+ * @out_fault: If the guest asks for something invalid, the reason for it as the
+ *             model numbers these (VT-d: fault reason of the context entry), else
+ *             0; @out_wanted is KVIOMMU_DMA_BLOCKED then
+ * @out_pins: One of &enum kviommu_pin_scope: what is pinned because of it
+ * @out_pinned: How many pages of 4 KiB are mapped for it, if that is
+ *              KVIOMMU_PINS_MAPPED, else 0. Devices that share a guest domain share
+ *              these.
+ *
+ * The state of a device that is attached to the unit. When KVIOMMU_EVENT_CONTROL
+ * is signalled, it says for each device what became of what the guest wants.
+ *
+ * Errors beside the general ones:
+ *
+ *  - ENOENT: the unit has no device of that requester ID.
+ */
+struct kviommu_get_device {
+	__u32 size;
+	__u32 flags;
+	__u32 source_id;
+	__u32 out_wanted;
+	__u32 out_in_force;
+	__u32 out_error;
+	__u32 out_fault;
+	__u32 out_pins;
+	__aligned_u64 out_pinned;
+};
+
+#define KVIOMMU_GET_DEVICE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_DEVICE)
+
+/**
  * enum kviommu_event - Events of a unit
  * @KVIOMMU_EVENT_FAULT: The guest is due the fault event interrupt, whose
  *                       message is in FEADDR, FEUADDR and FEDATA of the
- *                       register page.
+ *                       register page. The unit looks at the mask bit by itself:
+ *                       the event of a masked interrupt comes when the guest
+ *                       unmasks it.
  * @KVIOMMU_EVENT_INVAL_COMPLETION: The guest is due the invalidation
  *                       completion event interrupt (IEADDR, IEUADDR, IEDATA).
  * @KVIOMMU_EVENT_CONTROL: Something that the VMM should look at: the guest
  *                       wrote the message registers of one of the interrupts,
  *                       the state of translation changed, a device could not
- *                       be given what the guest wants for it, or the register
- *                       page's memory slot is gone.
+ *                       be given what the guest wants for it (see
+ *                       KVIOMMU_GET_DEVICE), what is in force of the policy that
+ *                       the VMM asked for changed (see KVIOMMU_GET_POLICY), or the
+ *                       register page's memory slot is gone.
  * @KVIOMMU_EVENT_LIMIT: A translation that the guest asked for could not be
- *                       made for lack of memory or at a limit; see
- *                       kviommu_stats.out_limits and KVIOMMU_REFRESH.
+ *                       made for lack of memory or at a limit; see the statistic
+ *                       "limits" and KVIOMMU_REFRESH.
  */
 enum kviommu_event {
 	KVIOMMU_EVENT_FAULT = 0,
@@ -282,8 +461,13 @@ enum kviommu_event {
  * @size: sizeof(struct kviommu_set_eventfd)
  * @flags: Must be 0
  * @event: One of &enum kviommu_event
- * @fd: An eventfd, signalled for each such event, or -1 for none. The VMM may
- *      make it an irqfd of the virtual machine, or wait for it itself.
+ * @fd: An eventfd, signalled for each such event, or -1 for none. It replaces the
+ *      one that was set before. The VMM may make it an irqfd of the virtual
+ *      machine, or wait for it itself.
+ *
+ * An event while there is no eventfd for it is remembered: it is signalled, once,
+ * as soon as an eventfd is set. KVIOMMU_RESET forgets interrupts that were not
+ * signalled.
  *
  * Errors beside the general ones:
  *
@@ -306,7 +490,8 @@ struct kviommu_set_eventfd {
  *
  * Put the registers back to their state after creation, drop all translations
  * and pins. Devices stay attached, their DMA is as before the guest enabled
- * translation. For the reset of the virtual machine.
+ * translation. Eventfds, the armed address, the policy and the statistics stay. For
+ * the reset of the virtual machine, while its vCPUs do not run.
  */
 struct kviommu_reset {
 	__u32 size;
@@ -315,94 +500,35 @@ struct kviommu_reset {
 
 #define KVIOMMU_RESET _IO(KVIOMMU_TYPE, KVIOMMU_CMD_RESET)
 
-#define KVIOMMU_LATENCY_BUCKETS	20
-
 /**
- * struct kviommu_stats - ioctl(KVIOMMU_GET_STATS)
- * @size: sizeof(struct kviommu_stats)
+ * struct kviommu_get_stats_fd - ioctl(KVIOMMU_GET_STATS_FD)
+ * @size: sizeof(struct kviommu_get_stats_fd)
  * @flags: Must be 0
- * @out_reg_writes: Register writes of the guest that were handled
- * @out_descriptors: Invalidation descriptors of the guest that were handled
- * @out_batches: Times that descriptors were fetched from the queue
- * @out_maps: Translations entered into shadow tables, in leaf entries
- * @out_unmaps: Translations removed from shadow tables, in leaf entries
- * @out_syncs: Flushes of a physical IOTLB
- * @out_faults: Faults and queue errors reported to the guest, or lost to
- *              overflow
- * @out_errors: What the guest asked for and did not get: translations to memory
- *              that is no guest RAM, lacks the permission, or could not be
- *              pinned or mapped; devices that stay blocked; queues and tables
- *              that cannot be read
- * @out_pin_hits: Lookups in the pin cache that found the page pinned
- * @out_pin_misses: Lookups that had to pin the page
- * @out_pinned: Guest pages of 4 KiB pinned by the unit now
- * @out_pinned_peak: The highest value of @out_pinned
- * @out_mapped: Pages of 4 KiB mapped now, in all shadow tables
- * @out_domains: Guest domains that have a shadow domain now
- * @out_devices: Devices attached now
- * @out_identity_devices: Devices of those that reach the whole IOAS, because
- *                        the guest uses pass-through. The IOAS is pinned by
- *                        iommufd then; that is not part of @out_pinned.
- * @out_table_bytes: Memory of the host used for shadow copies, spare tables of
- *                   such, and pin cache
- * @out_limits: Those of @out_errors that a limit or lack of memory caused
- * @out_iommu_tables: Tables that the physical IOMMU's domains may have by now;
- *                    they are kept until a domain goes away
- * @out_polls: How often the unit went from trapping to polling
- * @out_polled: 1 while the guest's register writes are polled, 0 while they are
- *              trapped; the first of those that are polled may be trapped besides
- * @out_polled_ns: How long it was polled, in ns
- * @out_overcommits: How often that ended because the CPU of the polling thread had
- *                   other things to do
- * @out_idle: Pages of @out_pinned that nothing uses
- * @out_reclaims: Idle pins that were given back for their age, for memory
- *                pressure, or because the VMM asked
- * @out_stale: Pages of 4 KiB whose translation the guest removed, and that are
- *             not yet taken down and flushed
- * @out_stale_peak: The highest value of @out_stale
- * @out_stale_ns_max: The longest time after which one was taken down and flushed,
- *                    in ns
- * @out_reuses: Translations that were kept, and asked for again
- * @out_latency: How often it took how long from the moment that descriptors in
- *               the queue were seen until all were handled: in element n less than
- *               2^(n + 10) ns, in the last one whatever took longer
+ *
+ * Returns a file descriptor to read the statistics of the unit from. It is closed
+ * on exec, and may be given to another process. What is read there has the binary
+ * format of KVM's statistics: a struct kvm_stats_header of <linux/kvm.h>, which
+ * says where the rest is: the name of the unit in sysfs, a struct kvm_stats_desc for
+ * each statistic, with name, type and unit, and the values. All but the values stays
+ * the same, so that pread() of the values is all that has to be done again. The
+ * values of one read are of one moment.
+ *
+ * Reading fails with ENODEV when the unit is closed: the descriptor does not keep
+ * the unit.
+ *
+ * Documentation/ABI/testing/sysfs-class-kviommu describes each statistic. Programs
+ * look for the names that they know; a later module may have others, and lack some.
+ *
+ * Errors beside the general ones:
+ *
+ *  - EMFILE, ENFILE: there are too many open files.
  */
-struct kviommu_stats {
+struct kviommu_get_stats_fd {
 	__u32 size;
 	__u32 flags;
-	__aligned_u64 out_reg_writes;
-	__aligned_u64 out_descriptors;
-	__aligned_u64 out_batches;
-	__aligned_u64 out_maps;
-	__aligned_u64 out_unmaps;
-	__aligned_u64 out_syncs;
-	__aligned_u64 out_faults;
-	__aligned_u64 out_errors;
-	__aligned_u64 out_pin_hits;
-	__aligned_u64 out_pin_misses;
-	__aligned_u64 out_pinned;
-	__aligned_u64 out_pinned_peak;
-	__aligned_u64 out_mapped;
-	__aligned_u64 out_domains;
-	__aligned_u64 out_devices;
-	__aligned_u64 out_identity_devices;
-	__aligned_u64 out_table_bytes;
-	__aligned_u64 out_limits;
-	__aligned_u64 out_iommu_tables;
-	__aligned_u64 out_polls;
-	__aligned_u64 out_polled;
-	__aligned_u64 out_polled_ns;
-	__aligned_u64 out_overcommits;
-	__aligned_u64 out_idle;
-	__aligned_u64 out_reclaims;
-	__aligned_u64 out_stale;
-	__aligned_u64 out_stale_peak;
-	__aligned_u64 out_stale_ns_max;
-	__aligned_u64 out_reuses;
-	__aligned_u64 out_latency[KVIOMMU_LATENCY_BUCKETS];
 };
 
-#define KVIOMMU_GET_STATS _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_STATS)
+#define KVIOMMU_GET_STATS_FD _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_STATS_FD)
 
 /**
  * enum kviommu_mode - How the guest's register writes are noticed
@@ -449,9 +575,51 @@ enum kviommu_strategy {
 };
 
 /**
+ * enum kviommu_policy_member - Bits of kviommu_policy.mask
+ * @KVIOMMU_POLICY_MODE: kviommu_policy.mode
+ * @KVIOMMU_POLICY_STRATEGY: kviommu_policy.strategy
+ * @KVIOMMU_POLICY_MAX_PINS: kviommu_policy.max_pins
+ * @KVIOMMU_POLICY_MAX_IDLE_PINS: kviommu_policy.max_idle_pins
+ * @KVIOMMU_POLICY_MAX_TABLES: kviommu_policy.max_tables
+ * @KVIOMMU_POLICY_MAX_DOMAINS: kviommu_policy.max_domains
+ * @KVIOMMU_POLICY_MAX_MAPPED: kviommu_policy.max_mapped
+ * @KVIOMMU_POLICY_MAX_STALE: kviommu_policy.max_stale
+ * @KVIOMMU_POLICY_STALE_US: kviommu_policy.stale_us
+ * @KVIOMMU_POLICY_IDLE_PIN_MS: kviommu_policy.idle_pin_ms
+ * @KVIOMMU_POLICY_POLL_US_MIN: kviommu_policy.poll_us_min
+ * @KVIOMMU_POLICY_POLL_US_MAX: kviommu_policy.poll_us_max
+ */
+enum kviommu_policy_member {
+	KVIOMMU_POLICY_MODE = 1 << 0,
+	KVIOMMU_POLICY_STRATEGY = 1 << 1,
+	KVIOMMU_POLICY_MAX_PINS = 1 << 2,
+	KVIOMMU_POLICY_MAX_IDLE_PINS = 1 << 3,
+	KVIOMMU_POLICY_MAX_TABLES = 1 << 4,
+	KVIOMMU_POLICY_MAX_DOMAINS = 1 << 5,
+	KVIOMMU_POLICY_MAX_MAPPED = 1 << 6,
+	KVIOMMU_POLICY_MAX_STALE = 1 << 7,
+	KVIOMMU_POLICY_STALE_US = 1 << 8,
+	KVIOMMU_POLICY_IDLE_PIN_MS = 1 << 9,
+	KVIOMMU_POLICY_POLL_US_MIN = 1 << 10,
+	KVIOMMU_POLICY_POLL_US_MAX = 1 << 11,
+};
+
+/**
+ * enum kviommu_get_policy_flags - Bits of kviommu_policy.flags, to get it
+ * @KVIOMMU_GET_POLICY_WANTED: Say what the VMM asked for, not what is in force
+ */
+enum kviommu_get_policy_flags {
+	KVIOMMU_GET_POLICY_WANTED = 1 << 0,
+};
+
+/**
  * struct kviommu_policy - ioctl(KVIOMMU_SET_POLICY), ioctl(KVIOMMU_GET_POLICY)
  * @size: sizeof(struct kviommu_policy)
- * @flags: Must be 0
+ * @flags: To set it: must be 0. To get it: mask of &enum kviommu_get_policy_flags
+ * @mask: Mask of &enum kviommu_policy_member. To set it: the members to set, all
+ *        others are ignored. To get it: is replaced by all members that the kernel
+ *        knows, or, with KVIOMMU_GET_POLICY_WANTED, by those that the VMM has set;
+ *        others are 0 then.
  * @mode: One of &enum kviommu_mode
  * @strategy: One of &enum kviommu_strategy
  * @max_pins: How many guest pages of 4 KiB the unit may have pinned. Locked
@@ -471,24 +639,42 @@ enum kviommu_strategy {
  * @stale_us: How long they may, in microseconds; it can take a little more, until
  *            a thread of the VMM gets CPU time
  * @idle_pin_ms: How long an idle pin is kept, in milliseconds; 0: for ever
- * @poll_us_min: How long at least an adaptive unit is polled in vain before it is
- *               trapped again, in microseconds
+ * @poll_us_min: How long at least an adaptive unit is polled without finding
+ *               anything before it is trapped again, in microseconds
  * @poll_us_max: How long at most
  *
- * KVIOMMU_SET_POLICY takes all values at once, KVIOMMU_GET_POLICY says what is
- * in force. All begin at the defaults of the host (parameters of the module).
- * The limits, and the times @stale_us and @poll_us_max, can only be lowered below
- * those of the host, of which @idle_pin_ms is none. What exists already stays when
- * a limit is lowered below it, but for idle pins and stale translations.
+ * KVIOMMU_SET_POLICY says what the VMM wants; KVIOMMU_GET_POLICY says what is in
+ * force. What is in force follows from what the VMM wants, what the administrator
+ * of the host set for this unit in sysfs, and the parameters of the module; and it
+ * follows anew when one of these changes, at any time:
  *
- * Errors beside the general ones:
+ *  - Limits (@max_pins, @max_idle_pins, @max_tables, @max_domains, @max_mapped,
+ *    @max_stale, @stale_us, @poll_us_max): the smaller one of what the VMM wants and
+ *    what the administrator set for the unit, or else the module's parameter.
+ *  - @strategy, @idle_pin_ms and @poll_us_min: what the administrator set for the
+ *    unit; if nothing, what the VMM wants; if nothing, the parameter. Of @poll_us_min
+ *    no more than @poll_us_max is in force.
+ *  - @mode: the same, but a mode that the VMM wants must be one that the
+ *    administrator allows (the parameter "modes"), and one that is possible now. If
+ *    it is not, a sidecore unit is adaptive, and if that is not allowed trapped; an
+ *    adaptive unit is trapped.
  *
- *  - EINVAL: a limit is above the host's, or @poll_us_min above @poll_us_max.
- *  - EOPNOTSUPP: an unknown mode or strategy.
+ * So the VMM can want what is not allowed now; it comes into force when it is.
+ * When something that the VMM wants comes into force, or no longer is,
+ * KVIOMMU_EVENT_CONTROL is signalled, unless that is by the VMM's own call.
+ *
+ * What exists already stays when a limit is lowered below it, but for idle pins and
+ * stale translations.
+ *
+ * Errors of KVIOMMU_SET_POLICY beside the general ones, on which nothing changes:
+ *
+ *  - EINVAL: both are set, and @poll_us_min is above @poll_us_max.
+ *  - EOPNOTSUPP: an unknown bit of @mask, mode or strategy.
  */
 struct kviommu_policy {
 	__u32 size;
 	__u32 flags;
+	__aligned_u64 mask;
 	__u32 mode;
 	__u32 strategy;
 	__aligned_u64 max_pins;
@@ -515,7 +701,13 @@ struct kviommu_policy {
  * or a limit was reached: to be called after memory was added to the IOAS at
  * addresses that the guest may have in use, or a limit was raised. Otherwise
  * such a translation is tried again when the guest changes it or, if it is of
- * 4 KiB, invalidates it; but not many of them at once.
+ * 4 KiB, invalidates it; but not many of them at once. That goes for large leaves,
+ * too, of which the IOAS lost any part and got it back. Translations that exist are
+ * not touched.
+ *
+ * What cannot be translated this time counts as an error again, and signals
+ * KVIOMMU_EVENT_LIMIT again if a limit was the reason: do not call this just because
+ * of that event, but when there is something to be had.
  */
 struct kviommu_refresh {
 	__u32 size;
@@ -543,7 +735,7 @@ struct kviommu_refresh {
  * are such: devices would go on with the memory of before, not with that which
  * the guest sees. It may ask for smaller ranges to find out which they are, but
  * for pages that it gave away a guest has no reason to have any. When a device
- * reaches the whole IOAS (kviommu_stats.out_identity_devices is not 0) all of the
+ * reaches the whole IOAS (the statistic "identity_devices" is not 0) all of the
  * range counts as in use, also what the IOAS does not have.
  *
  * The answer holds as long as the guest maps no page of the range. The range may

@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <linux/kvm.h>
 
 #include "kviommu.h"
 
@@ -45,10 +47,28 @@ int kviommu_get_info(int fd, struct kviommu_info *info)
 }
 
 /**
+ * kviommu_get_vtd_info() - KVIOMMU_GET_INFO: what a VT-d unit can be given
+ * @fd: From kviommu_open()
+ * @info: Where to; need not be initialized
+ *
+ * Return: 0 or a negative errno; EOPNOTSUPP if the module has no VT-d.
+ */
+int kviommu_get_vtd_info(int fd, struct kviommu_vtd_info *info)
+{
+	struct kviommu_info general = {
+		.size = sizeof(general),
+		.model = KVIOMMU_MODEL_VTD,
+		.data_len = sizeof(*info),
+		.data_uptr = (uintptr_t)info,
+	};
+
+	return call(fd, KVIOMMU_GET_INFO, &general);
+}
+
+/**
  * kviommu_create() - KVIOMMU_CREATE: make the file a unit
  * @fd: From kviommu_open()
- * @create: What it is to be like, but for the size; what the guest will see of
- *          it is there afterwards
+ * @create: What it is to be like, but for the size
  *
  * Return: 0 or a negative errno.
  */
@@ -56,6 +76,23 @@ int kviommu_create(int fd, struct kviommu_create *create)
 {
 	create->size = sizeof(*create);
 	return call(fd, KVIOMMU_CREATE, create);
+}
+
+/**
+ * kviommu_create_vtd() - KVIOMMU_CREATE: make the file a VT-d unit
+ * @fd: From kviommu_open()
+ * @create: Its virtual machine and IOAS; size, model and blob are filled in
+ * @vtd: What it is to be like
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_create_vtd(int fd, struct kviommu_create *create,
+		       struct kviommu_create_vtd *vtd)
+{
+	create->model = KVIOMMU_MODEL_VTD;
+	create->data_len = sizeof(*vtd);
+	create->data_uptr = (uintptr_t)vtd;
+	return kviommu_create(fd, create);
 }
 
 /**
@@ -136,6 +173,23 @@ int kviommu_detach(int fd, __u32 source_id)
 }
 
 /**
+ * kviommu_get_device() - KVIOMMU_GET_DEVICE: what a device's DMA goes through
+ * @fd: A unit
+ * @source_id: Requester ID that the guest knows it by
+ * @device: Where to; need not be initialized
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_get_device(int fd, __u32 source_id, struct kviommu_get_device *device)
+{
+	*device = (struct kviommu_get_device){
+		.size = sizeof(*device),
+		.source_id = source_id,
+	};
+	return call(fd, KVIOMMU_GET_DEVICE, device);
+}
+
+/**
  * kviommu_set_eventfd() - KVIOMMU_SET_EVENTFD: be told of events
  * @fd: A unit
  * @event: One of enum kviommu_event
@@ -168,20 +222,6 @@ int kviommu_reset(int fd)
 }
 
 /**
- * kviommu_get_stats() - KVIOMMU_GET_STATS: read the statistics
- * @fd: A unit
- * @stats: Where to; need not be initialized. What an older module does not count
- *         is 0.
- *
- * Return: 0 or a negative errno.
- */
-int kviommu_get_stats(int fd, struct kviommu_stats *stats)
-{
-	*stats = (struct kviommu_stats){ .size = sizeof(*stats) };
-	return call(fd, KVIOMMU_GET_STATS, stats);
-}
-
-/**
  * kviommu_get_policy() - KVIOMMU_GET_POLICY: read what is in force
  * @fd: A unit
  * @policy: Where to; need not be initialized
@@ -195,9 +235,25 @@ int kviommu_get_policy(int fd, struct kviommu_policy *policy)
 }
 
 /**
- * kviommu_set_policy() - KVIOMMU_SET_POLICY: put a policy in force
+ * kviommu_get_wanted_policy() - KVIOMMU_GET_POLICY: read what was asked for
  * @fd: A unit
- * @policy: What kviommu_get_policy() said, with changes
+ * @policy: Where to; need not be initialized
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_get_wanted_policy(int fd, struct kviommu_policy *policy)
+{
+	*policy = (struct kviommu_policy){
+		.size = sizeof(*policy),
+		.flags = KVIOMMU_GET_POLICY_WANTED,
+	};
+	return call(fd, KVIOMMU_GET_POLICY, policy);
+}
+
+/**
+ * kviommu_set_policy() - KVIOMMU_SET_POLICY: say what is wanted
+ * @fd: A unit
+ * @policy: The mask of the members to set, and these; flags are not looked at
  *
  * Return: 0 or a negative errno.
  */
@@ -206,6 +262,7 @@ int kviommu_set_policy(int fd, const struct kviommu_policy *policy)
 	struct kviommu_policy p = *policy;
 
 	p.size = sizeof(p);
+	p.flags = 0;
 	return call(fd, KVIOMMU_SET_POLICY, &p);
 }
 
@@ -313,9 +370,9 @@ int kviommu_strategy_number(const char *name)
 }
 
 #define COUNTER(name) \
-	{ #name, offsetof(struct kviommu_stats, out_##name), false }
+	{ #name, offsetof(struct kviommu_stats, name), false, 0 }
 #define LEVEL(name) \
-	{ #name, offsetof(struct kviommu_stats, out_##name), true }
+	{ #name, offsetof(struct kviommu_stats, name), true, 0 }
 
 const struct kviommu_field kviommu_stats_fields[] = {
 	COUNTER(reg_writes),
@@ -351,31 +408,26 @@ const struct kviommu_field kviommu_stats_fields[] = {
 };
 
 /* All of them? */
-static_assert(offsetof(struct kviommu_stats, out_latency) ==
-	      offsetof(struct kviommu_stats, out_reg_writes) +
+static_assert(offsetof(struct kviommu_stats, latency) ==
 	      (COUNT(kviommu_stats_fields) - 1) * sizeof(__u64),
 	      "a member of struct kviommu_stats has no name");
 
-#define POLICY(name)	{ #name, offsetof(struct kviommu_policy, name), true }
+#define POLICY(name, member) \
+	{ #name, offsetof(struct kviommu_policy, name), true, KVIOMMU_POLICY_##member }
 
 const struct kviommu_field kviommu_policy_fields[] = {
-	POLICY(max_pins),
-	POLICY(max_idle_pins),
-	POLICY(max_tables),
-	POLICY(max_domains),
-	POLICY(max_mapped),
-	POLICY(max_stale),
-	POLICY(stale_us),
-	POLICY(idle_pin_ms),
-	POLICY(poll_us_min),
-	POLICY(poll_us_max),
+	POLICY(max_pins, MAX_PINS),
+	POLICY(max_idle_pins, MAX_IDLE_PINS),
+	POLICY(max_tables, MAX_TABLES),
+	POLICY(max_domains, MAX_DOMAINS),
+	POLICY(max_mapped, MAX_MAPPED),
+	POLICY(max_stale, MAX_STALE),
+	POLICY(stale_us, STALE_US),
+	POLICY(idle_pin_ms, IDLE_PIN_MS),
+	POLICY(poll_us_min, POLL_US_MIN),
+	POLICY(poll_us_max, POLL_US_MAX),
 	{}
 };
-
-static_assert(sizeof(struct kviommu_policy) ==
-	      offsetof(struct kviommu_policy, max_pins) +
-	      (COUNT(kviommu_policy_fields) - 1) * sizeof(__u64),
-	      "a member of struct kviommu_policy has no name");
 
 static __u64 *value_in(const struct kviommu_field *field, void *from)
 {
@@ -394,8 +446,145 @@ __u64 kviommu_field_value(const struct kviommu_field *field, const void *from)
 	return *value_in(field, (void *)from);
 }
 
+/* Exactly so many bytes */
+static int read_at(int fd, void *to, size_t size, off_t offset)
+{
+	ssize_t n = pread(fd, to, size, offset);
+
+	if (n < 0)
+		return -errno;
+	return (size_t)n == size ? 0 : -EBADMSG;
+}
+
+/* More than this is no statistics of a unit. */
+#define MAX_NAME	256
+#define MAX_STATS	4096
+
+/* Where the values of that name go, and how many these are; NULL if not known */
+static __u64 *stat_place(struct kviommu_stats *stats, const char *name, size_t *n)
+{
+	const struct kviommu_field *f;
+
+	*n = KVIOMMU_LATENCY_BUCKETS;
+	if (!strcmp(name, "latency"))
+		return stats->latency;
+	*n = 1;
+	for (f = kviommu_stats_fields; f->name; f++)
+		if (!strcmp(name, f->name))
+			return value_in(f, stats);
+	return NULL;
+}
+
+/* From the values, as the descriptors say that they lie there */
+static int take_stats(const struct kvm_stats_header *header, const char *desc,
+		      const __u64 *data, size_t size, struct kviommu_stats *stats)
+{
+	size_t i, n, step = sizeof(struct kvm_stats_desc) + header->name_size;
+	__u64 *to;
+
+	for (i = 0; i < header->num_desc; i++, desc += step) {
+		const struct kvm_stats_desc *d = (const void *)desc;
+		const char *name = desc + sizeof(*d);
+
+		if (!memchr(name, 0, header->name_size) || d->offset % sizeof(*data) ||
+		    d->offset + d->size * sizeof(*data) > size)
+			return -EBADMSG;
+		to = stat_place(stats, name, &n);
+		if (!to)
+			continue;
+		if (n > d->size)
+			n = d->size;
+		memcpy(to, (const char *)data + d->offset, n * sizeof(*data));
+	}
+	return 0;
+}
+
 /**
- * kviommu_latency_limit() - What a bucket of kviommu_stats.out_latency stands for
+ * kviommu_open_stats() - KVIOMMU_GET_STATS_FD: open the statistics of a unit
+ * @fd: A unit
+ *
+ * Return: a file descriptor for kviommu_read_stats(), closed on exec, or a negative
+ * errno.
+ */
+int kviommu_open_stats(int fd)
+{
+	struct kviommu_get_stats_fd get = { .size = sizeof(get) };
+	int ret = ioctl(fd, KVIOMMU_GET_STATS_FD, &get);
+
+	return ret < 0 ? -errno : ret;
+}
+
+/**
+ * kviommu_read_stats() - Read the statistics of a unit
+ * @stats_fd: From kviommu_open_stats(), of this process or another
+ * @stats: Where to; need not be initialized. What the module does not count is 0.
+ *
+ * Return: 0; -ENODEV if the unit was closed; -EBADMSG if that is no such file; or
+ * another negative errno.
+ */
+int kviommu_read_stats(int stats_fd, struct kviommu_stats *stats)
+{
+	struct kvm_stats_header header;
+	size_t desc_size, data_size = 0;
+	__u64 *data = NULL;
+	char *desc;
+	__u32 i;
+	int err;
+
+	*stats = (struct kviommu_stats){};
+	err = read_at(stats_fd, &header, sizeof(header), 0);
+	if (err)
+		return err;
+	if (!header.name_size || header.name_size > MAX_NAME ||
+	    header.num_desc > MAX_STATS)
+		return -EBADMSG;
+	desc_size = sizeof(struct kvm_stats_desc) + header.name_size;
+	desc = malloc(header.num_desc * desc_size);
+	if (!desc)
+		return -ENOMEM;
+	err = read_at(stats_fd, desc, header.num_desc * desc_size,
+		      header.desc_offset);
+	for (i = 0; !err && i < header.num_desc; i++) {
+		const struct kvm_stats_desc *d = (const void *)(desc + i * desc_size);
+
+		if (data_size < d->offset + d->size * sizeof(*data))
+			data_size = d->offset + d->size * sizeof(*data);
+	}
+	if (!err)
+		data = malloc(data_size);
+	if (!err && !data)
+		err = -ENOMEM;
+	if (!err)
+		err = read_at(stats_fd, data, data_size, header.data_offset);
+	if (!err)
+		err = take_stats(&header, desc, data, data_size, stats);
+	free(data);
+	free(desc);
+	return err;
+}
+
+/**
+ * kviommu_get_stats() - Read the statistics of a unit, once
+ * @fd: A unit
+ * @stats: As for kviommu_read_stats()
+ *
+ * To read them often, keep what kviommu_open_stats() returns.
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_get_stats(int fd, struct kviommu_stats *stats)
+{
+	int stats_fd = kviommu_open_stats(fd), err;
+
+	if (stats_fd < 0)
+		return stats_fd;
+	err = kviommu_read_stats(stats_fd, stats);
+	close(stats_fd);
+	return err;
+}
+
+/**
+ * kviommu_latency_limit() - What a bucket of kviommu_stats.latency stands for
  * @bucket: Its index
  *
  * Return: whatever is counted there took less, in ns; the last has no such limit,
@@ -403,13 +592,13 @@ __u64 kviommu_field_value(const struct kviommu_field *field, const void *from)
  */
 __u64 kviommu_latency_limit(unsigned int bucket)
 {
-	return bucket < KVIOMMU_LATENCY_BUCKETS - 1 ? 1ULL << (bucket + 10) :
+	return bucket < KVIOMMU_LATENCY_BUCKETS - 1 ? 1000ULL << bucket :
 						      ULLONG_MAX;
 }
 
 /**
  * kviommu_latency_percentile() - Find a percentile of latencies
- * @latency: As kviommu_stats.out_latency, of which there are
+ * @latency: As kviommu_stats.latency, of which there are
  *           KVIOMMU_LATENCY_BUCKETS
  * @percent: Which one, from 1 to 100
  *
@@ -551,12 +740,16 @@ static int read_name(int dir, const char *name, int (*number)(const char *),
 
 #define STATISTICS	"statistics/"
 
+/* @mask: If not NULL, gets those that were there */
 static int read_fields(int dir, const char *prefix,
-		       const struct kviommu_field *fields, void *to)
+		       const struct kviommu_field *fields, void *to, __u64 *mask)
 {
 	for (; fields->name; fields++) {
 		int err = read_numbers(dir, prefix, fields->name,
 				       value_in(fields, to), 1);
+
+		if (!err && mask)
+			*mask |= fields->member;
 
 		/* An older module does not have it; or the unit goes away. */
 		if (err && err != -ENOENT)
@@ -568,7 +761,8 @@ static int read_fields(int dir, const char *prefix,
 /**
  * kviommu_sysfs_read() - Read policy and statistics of any unit in sysfs
  * @dir: From kviommu_sysfs_open()
- * @policy: Where to, or NULL. What an older module does not show is 0.
+ * @policy: Where to, or NULL. What an older module does not show is 0, and not in
+ *          its mask.
  * @stats: The same; the values are not all of the same moment
  *
  * Return: 0; -ENODEV if the unit is gone; -EBADMSG if something is not as
@@ -580,20 +774,25 @@ int kviommu_sysfs_read(int dir, struct kviommu_policy *policy,
 	int err = 0;
 
 	if (policy) {
-		*policy = (struct kviommu_policy){ .size = sizeof(*policy) };
+		*policy = (struct kviommu_policy){
+			.size = sizeof(*policy),
+			.mask = KVIOMMU_POLICY_MODE | KVIOMMU_POLICY_STRATEGY,
+		};
 		err = read_name(dir, "mode", kviommu_mode_number, &policy->mode);
 		if (!err)
 			err = read_name(dir, "strategy", kviommu_strategy_number,
 					&policy->strategy);
 		if (!err)
-			err = read_fields(dir, "", kviommu_policy_fields, policy);
+			err = read_fields(dir, "", kviommu_policy_fields, policy,
+					  &policy->mask);
 	}
 	if (stats && !err) {
-		*stats = (struct kviommu_stats){ .size = sizeof(*stats) };
-		err = read_fields(dir, STATISTICS, kviommu_stats_fields, stats);
+		*stats = (struct kviommu_stats){};
+		err = read_fields(dir, STATISTICS, kviommu_stats_fields, stats,
+				  NULL);
 		if (!err)
 			err = read_numbers(dir, STATISTICS, "latency",
-					   stats->out_latency,
+					   stats->latency,
 					   KVIOMMU_LATENCY_BUCKETS);
 	}
 	/*

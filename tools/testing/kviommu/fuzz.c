@@ -8,6 +8,7 @@
 
 #include "../../../drivers/iommu/kviommu/core/core.h"
 #include "../../../drivers/iommu/kviommu/device/device.h"
+#include "../../../drivers/iommu/kviommu/model/model.h"
 #include "../../../drivers/iommu/kviommu/run/run.h"
 #include "../../../drivers/iommu/kviommu/xlate/shadow/shadow.h"
 #include "model.h"
@@ -578,7 +579,7 @@ static bool domain_of(struct iommu_domain *hw, struct ref_context *ctx)
 
 static u64 limits_hit(void)
 {
-	return t.unit->stats.out_limits;
+	return t.unit->stats.limits;
 }
 
 static unsigned int leaf_prot(const struct ref_leaf *leaf)
@@ -784,13 +785,13 @@ static void check_stats(void)
 	mutex_lock(&t.unit->lock);
 	kviommu_unit_get_stats(t.unit, &stats);
 	kviommu_unlock(t.unit);
-	never(stats.out_pinned != model_pinned());
-	never(stats.out_mapped != model_mapped());
-	never(stats.out_domains > model_domains());
-	never(stats.out_pinned_peak < stats.out_pinned);
+	never(stats.pinned != model_pinned());
+	never(stats.mapped != model_mapped());
+	never(stats.domains > model_domains());
+	never(stats.pinned_peak < stats.pinned);
 	for (d = 0; d < MODEL_DEVICES; d++)
 		n += t.attached[d] >= 0;
-	never(stats.out_devices != n);
+	never(stats.devices != n);
 }
 
 /* @strategy: with how many may be stale, as one number */
@@ -798,6 +799,7 @@ static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains, u8 strategy)
 {
 	static const u64 max_stale[] = { 4096, 8, 0, 100 };
 	struct kviommu_policy policy = {
+		.mask = KVIOMMU_POLICY_ALL,
 		.mode = KVIOMMU_MODE_ADAPTIVE,
 		.strategy = strategy & 3,
 		.max_stale = max_stale[strategy >> 2 & 3],
@@ -811,7 +813,7 @@ static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains, u8 strategy)
 	};
 	int ret;
 
-	ret = kviommu_unit_change_policy(t.unit, 0, &policy, sizeof(policy));
+	ret = kviommu_unit_set_wanted(t.unit, &policy);
 	/* It may have to make room for what is kept. */
 	never(ret && !shim_task.killed && !(ret == -ENOMEM && shim_fail.failed));
 }
@@ -1468,10 +1470,11 @@ static bool create(void)
 {
 	static const u8 widths[] = { 39, 40, 48, 48, 57, 49, 48, 38 };
 	u8 b = get8();
-	struct kviommu_create cmd = {
-		.model = KVIOMMU_MODEL_VTD,
+	struct kviommu_create cmd = { .model = KVIOMMU_MODEL_VTD };
+	struct kviommu_vtd_info info = {};
+	struct kviommu_create_vtd vtd = {
 		.aw_bits = widths[b & 7],
-		.flags = b & 8 ? KVIOMMU_CREATE_BOOT_IDENTITY : 0,
+		.flags = b & 8 ? KVIOMMU_VTD_BOOT_IDENTITY : 0,
 	};
 	unsigned int d;
 	int ret;
@@ -1484,16 +1487,19 @@ static bool create(void)
 	model_map_lock_free = map_lock_free;
 	if (b & 0x10)
 		shim_fail = (struct shim_fail){ get8() & 7, 1, 0 };
-	ret = kviommu_unit_create(t.unit, &cmd);
+	kviommu_vtd.get_info(&info);
+	vtd.cap = info.out_cap;
+	vtd.ecap = info.out_ecap;
+	ret = kviommu_unit_create(t.unit, &cmd, &kviommu_vtd, &vtd);
 	shim_fail = (struct shim_fail){};
 	if (ret)
 		return false;
 	t.page = page_address(t.unit->page);
-	t.cap = cmd.out_cap;
-	t.ecap = cmd.out_ecap;
-	t.ref.mgaw = cmd.aw_bits;
-	t.ref.max_levels = cmd.aw_bits > 48 ? 5 : cmd.aw_bits > 39 ? 4 : 3;
-	t.ref.boot_identity = cmd.flags;
+	t.cap = reg64(REG_CAP);
+	t.ecap = reg64(REG_ECAP);
+	t.ref.mgaw = vtd.aw_bits;
+	t.ref.max_levels = vtd.aw_bits > 48 ? 5 : vtd.aw_bits > 39 ? 4 : 3;
+	t.ref.boot_identity = vtd.flags;
 	for (d = 0; d < MODEL_DEVICES; d++)
 		t.attached[d] = -1;
 	t.strategy = b & 0x80 ? get8() : 0;

@@ -922,6 +922,11 @@ bool kviommu_pool_usable(void)
 	return model_pool_open;
 }
 
+bool kviommu_pool_any(void)
+{
+	return model_pool_open;
+}
+
 int kviommu_pool_add(struct kviommu_unit *u)
 {
 	never(!u->poll_lock.held || !u->polled || u->kvm.tracked);

@@ -80,4 +80,29 @@ struct kviommu_model {
 	struct kviommu_unit *unit;
 };
 
+/* What a VMM says of, and is told of, a model has room in this many bytes. */
+#define KVIOMMU_MODEL_BLOB_MAX	64
+
+/**
+ * struct kviommu_model_kind - A kind of models
+ * @id: One of &enum kviommu_model_type
+ * @has_page: The guest drives it by a page of registers: kviommu_unit.page
+ * @args_min: Size of the first version of what the VMM says of it (the blob of
+ *            KVIOMMU_CREATE)
+ * @args_size: Size as known here
+ * @info_size: Size of what the VMM is told of it (the blob of KVIOMMU_GET_INFO)
+ * @get_info: Say what a model of this kind can be given; the blob is zero before
+ * @create: Make one, and set kviommu_unit.aw_bits. Return: the model; -EINVAL,
+ *          -EOPNOTSUPP or -ENOMEM.
+ */
+struct kviommu_model_kind {
+	u32 id;
+	bool has_page;
+	unsigned int args_min;
+	unsigned int args_size;
+	unsigned int info_size;
+	void (*get_info)(void *info);
+	struct kviommu_model *(*create)(struct kviommu_unit *unit, const void *args);
+};
+
 #endif /* _KVIOMMU_MODEL_H */

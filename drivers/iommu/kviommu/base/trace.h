@@ -6,7 +6,8 @@
 #define _KVIOMMU_TRACE_H
 
 #include <linux/tracepoint.h>
-#include <uapi/linux/kviommu.h>
+
+#include "policy.h"
 
 TRACE_EVENT(kviommu_reg_write,
 	TP_PROTO(int unit, unsigned int offset, unsigned int len, u64 val),
@@ -168,51 +169,40 @@ TRACE_EVENT(kviommu_stale,
 		  __entry->iova, __entry->keep ? "kept" : "reused")
 );
 
+/* The members by their list: the field, its value, and how it is printed */
+#define TRACE_POLICY_FIELD(name, ...)	__field(u64, name)
+#define TRACE_POLICY_ASSIGN(name, ...)	__entry->name = policy->name;
+
+#define TRACE_POLICY_FORMAT_ALLOWED	" %s"
+#define TRACE_POLICY_FORMAT_CHOICE	" %s"
+#define TRACE_POLICY_FORMAT_LIMIT	" %llu"
+#define TRACE_POLICY_FORMAT_VALUE	" %llu"
+#define TRACE_POLICY_FORMAT(name, bit, kind, ...)			\
+	" " #name TRACE_POLICY_FORMAT_##kind
+
+#define TRACE_POLICY_SYMBOL(value, number, name)	{ number, name }
+#define TRACE_POLICY_PRINT_ALLOWED(name, choices)			\
+	__print_symbolic(__entry->name, choices(TRACE_POLICY_SYMBOL))
+#define TRACE_POLICY_PRINT_CHOICE(name, choices)			\
+	__print_symbolic(__entry->name, choices(TRACE_POLICY_SYMBOL))
+#define TRACE_POLICY_PRINT_LIMIT(name, most)	__entry->name
+#define TRACE_POLICY_PRINT_VALUE(name, most)	__entry->name
+#define TRACE_POLICY_PRINT(name, bit, kind, most, ...)			\
+	, TRACE_POLICY_PRINT_##kind(name, most)
+
 TRACE_EVENT(kviommu_policy,
 	TP_PROTO(int unit, const struct kviommu_policy *policy),
 	TP_ARGS(unit, policy),
 	TP_STRUCT__entry(
 		__field(int, unit)
-		__field(u32, mode)
-		__field(u32, strategy)
-		__field(u64, max_pins)
-		__field(u64, max_idle_pins)
-		__field(u64, max_tables)
-		__field(u64, max_domains)
-		__field(u64, max_mapped)
-		__field(u64, max_stale)
-		__field(u64, stale_us)
-		__field(u64, idle_pin_ms)
-		__field(u64, poll_us_min)
-		__field(u64, poll_us_max)
+		KVIOMMU_POLICY_MEMBERS(TRACE_POLICY_FIELD)
 	),
 	TP_fast_assign(
 		__entry->unit = unit;
-		__entry->mode = policy->mode;
-		__entry->strategy = policy->strategy;
-		__entry->max_pins = policy->max_pins;
-		__entry->max_idle_pins = policy->max_idle_pins;
-		__entry->max_tables = policy->max_tables;
-		__entry->max_domains = policy->max_domains;
-		__entry->max_mapped = policy->max_mapped;
-		__entry->max_stale = policy->max_stale;
-		__entry->stale_us = policy->stale_us;
-		__entry->idle_pin_ms = policy->idle_pin_ms;
-		__entry->poll_us_min = policy->poll_us_min;
-		__entry->poll_us_max = policy->poll_us_max;
+		KVIOMMU_POLICY_MEMBERS(TRACE_POLICY_ASSIGN)
 	),
-	TP_printk("unit %d mode %s strategy %s max_pins %llu max_idle_pins %llu max_tables %llu max_domains %llu max_mapped %llu max_stale %llu stale_us %llu idle_pin_ms %llu poll_us %llu to %llu",
-		  __entry->unit,
-		  __print_symbolic(__entry->mode, { 0, "trap" },
-				   { 1, "sidecore" }, { 2, "adaptive" }),
-		  __print_symbolic(__entry->strategy, { 0, "strict" },
-				   { 1, "async" }, { 2, "deferred" },
-				   { 3, "optimistic" }),
-		  __entry->max_pins, __entry->max_idle_pins,
-		  __entry->max_tables, __entry->max_domains,
-		  __entry->max_mapped, __entry->max_stale,
-		  __entry->stale_us, __entry->idle_pin_ms,
-		  __entry->poll_us_min, __entry->poll_us_max)
+	TP_printk("unit %d" KVIOMMU_POLICY_MEMBERS(TRACE_POLICY_FORMAT),
+		  __entry->unit KVIOMMU_POLICY_MEMBERS(TRACE_POLICY_PRINT))
 );
 
 TRACE_EVENT(kviommu_poll,

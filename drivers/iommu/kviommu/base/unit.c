@@ -3,6 +3,7 @@
  * What all layers do with a unit: report errors, signal events, end a piece of
  * work in time.
  */
+#include <linux/bits.h>
 #include <linux/eventfd.h>
 #include <linux/sched/signal.h>
 
@@ -37,7 +38,7 @@ int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work)
 /**
  * kviommu_signal() - Signal the eventfd of an event
  * @unit: The unit
- * @event: The event
+ * @event: The event; if there is no eventfd for it, it is signalled when there is one
  *
  * Context: any that may take a spinlock.
  */
@@ -46,6 +47,8 @@ void kviommu_signal(struct kviommu_unit *unit, enum kviommu_event event)
 	spin_lock(&unit->events_lock);
 	if (unit->events[event])
 		eventfd_signal(unit->events[event]);
+	else
+		unit->events_missed |= BIT(event);
 	spin_unlock(&unit->events_lock);
 }
 
@@ -73,10 +76,28 @@ int kviommu_set_event(struct kviommu_unit *unit, u32 event, int fd)
 	}
 	spin_lock(&unit->events_lock);
 	swap(unit->events[event], ctx);
+	if (unit->events[event] && unit->events_missed & BIT(event)) {
+		unit->events_missed &= ~BIT(event);
+		eventfd_signal(unit->events[event]);
+	}
 	spin_unlock(&unit->events_lock);
 	if (ctx)
 		eventfd_ctx_put(ctx);
 	return 0;
+}
+
+/**
+ * kviommu_forget_interrupts() - Forget interrupts of the guest that were not signalled
+ * @unit: The unit, which is reset: their messages are gone
+ *
+ * Context: any that may take a spinlock.
+ */
+void kviommu_forget_interrupts(struct kviommu_unit *unit)
+{
+	spin_lock(&unit->events_lock);
+	unit->events_missed &= ~(BIT(KVIOMMU_EVENT_FAULT) |
+				 BIT(KVIOMMU_EVENT_INVAL_COMPLETION));
+	spin_unlock(&unit->events_lock);
 }
 
 /**

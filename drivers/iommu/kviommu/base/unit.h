@@ -70,6 +70,8 @@
 #include <linux/xarray.h>
 #include <uapi/linux/kviommu.h>
 
+#include "policy.h"
+#include "stats.h"
 #include "../host/host.h"
 
 struct chunk;
@@ -79,6 +81,7 @@ struct eventfd_ctx;
 struct kviommu_model;
 struct kviommu_node;
 struct kviommu_poller;
+struct kviommu_stats_source;
 struct kviommu_unit;
 struct kviommu_xlate;
 struct mm_struct;
@@ -98,7 +101,7 @@ struct vhost_task;
 				 __GFP_NOWARN)
 
 #define KVIOMMU_MAX_DEVICES	64
-#define KVIOMMU_NR_EVENTS	4
+#define KVIOMMU_NR_EVENTS	(KVIOMMU_EVENT_LIMIT + 1)
 #define KVIOMMU_RELEASE_BATCH	256
 #define KVIOMMU_RELEASE_FRAMES	SZ_64K
 #define KVIOMMU_SPARE_NODES	32
@@ -147,11 +150,14 @@ extern const struct kviommu_work kviommu_work_whole;
  *        spinlock.
  * @fault: A translation of the guest cannot be had at this I/O virtual address;
  *         tell the guest. Context: under unit->lock and map_lock.
+ * @renew_policy: What the host allows or can do has changed: put in force what follows
+ *                from it. Context: the unit's worker, no locks.
  */
 struct kviommu_upcalls {
 	void (*wake)(struct kviommu_unit *unit, u64 us);
 	void (*fault)(struct kviommu_xlate *xlate, u64 iova,
 		      enum kviommu_fault reason);
+	void (*renew_policy)(struct kviommu_unit *unit);
 };
 
 /**
@@ -337,7 +343,7 @@ enum kviommu_poll_why {
  * @poll_busy_at: When it last had something to do while polled, in ns
  * @poll_ns: For how long it is polled without finding anything to do
  * @abandoned: The worker was killed
- * @policy: What is in force; changed under both locks
+ * @policy: What is in force; changed under @lock and @map_lock
  * @poll_lock: Held while it goes from trapping to polling, and back
  * @polled: Writes to the register page are not trapped; under @poll_lock and
  *          @lock
@@ -354,16 +360,23 @@ enum kviommu_poll_why {
  *              done; under @lock
  * @closing: The unit is going away: stop work
  * @limited: A limit was hit, of which the VMM is to be told; under @lock
- * @events_lock: Protects @events
+ * @policy_wanted: What the VMM wants: the members of its mask; under @lock
+ * @policy_admin: What the administrator set for the unit: the members of its mask;
+ *                under @lock
+ * @policy_entry: In the list of all units, see core/policy.c
+ * @policy_outdated: What the host allows may have changed since @policy was set
+ * @events_lock: Protects @events and @events_missed
  * @events: An eventfd for each &enum kviommu_event, or NULL
+ * @events_missed: Bits of events for which there was no eventfd
  * @pins: The pin cache
  * @xlates: All translations that come and go, by kviommu_xlate.entry; under
  *          @map_lock
  * @fixed: Those that are always there, by &enum kviommu_binding_type
  * @xlate_serial: Number of the translation made last
  * @shadows: What all shadows share
- * @stats: As in the UAPI. Each counter is changed under one of the two locks
- *         and read without.
+ * @stats: Each counter is changed under one of the two locks and read without.
+ * @stats_source: What KVIOMMU_GET_STATS_FD's files have of the unit, or NULL; under
+ *                @lock
  * @dev: Its device in sysfs
  * @vmm: The process that created it
  * @debugfs: Its directory there
@@ -407,14 +420,20 @@ struct kviommu_unit {
 	u64 busy_since;
 	bool closing;
 	bool limited;
+	struct kviommu_policy policy_wanted;
+	struct kviommu_policy policy_admin;
+	struct list_head policy_entry;
+	bool policy_outdated;
 	spinlock_t events_lock;	/* see above */
 	struct eventfd_ctx *events[KVIOMMU_NR_EVENTS];
+	unsigned long events_missed;
 	struct kviommu_pins pins;
 	struct list_head xlates;
 	struct kviommu_xlate *fixed[KVIOMMU_NR_BINDINGS];
 	u64 xlate_serial;
 	struct kviommu_shadows shadows;
 	struct kviommu_stats stats;
+	struct kviommu_stats_source *stats_source;
 	struct device *dev;
 	struct pid *vmm;
 	struct dentry *debugfs;
@@ -423,7 +442,7 @@ struct kviommu_unit {
 /* Readers take no lock; writers hold the counter's. */
 #define kviommu_count(unit, stat, n)					\
 	do {								\
-		u64 *_stat = &(unit)->stats.out_##stat;			\
+		u64 *_stat = &(unit)->stats.stat;			\
 		WRITE_ONCE(*_stat, *_stat + (n));			\
 	} while (0)
 
@@ -447,6 +466,7 @@ static inline bool kviommu_time_up(const struct kviommu_work *work)
 int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work);
 void kviommu_signal(struct kviommu_unit *unit, enum kviommu_event event);
 int kviommu_set_event(struct kviommu_unit *unit, u32 event, int fd);
+void kviommu_forget_interrupts(struct kviommu_unit *unit);
 void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr, int err);
 void kviommu_unlock(struct kviommu_unit *unit);
 

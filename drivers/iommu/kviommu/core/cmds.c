@@ -5,7 +5,7 @@
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/sched.h>
-#include <linux/string.h>
+#include <linux/time64.h>
 
 #include "core.h"
 #include "../base/trace.h"
@@ -64,6 +64,8 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 	bool more;
 	int ret;
 
+	if (!unit->model->page_ops)
+		return -ENXIO;
 	if (!PAGE_ALIGNED(gpa))
 		return -EINVAL;
 	ret = kviommu_poll_arm(unit, gpa >> PAGE_SHIFT);
@@ -97,6 +99,7 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->model->ops->reset(unit->model);
+	kviommu_forget_interrupts(unit);
 	kviommu_work_begin(&work);
 	mutex_lock(&unit->map_lock);
 	kviommu_rebind(unit, &work, 0, U16_MAX);
@@ -111,64 +114,143 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	return ret;
 }
 
-static int set_policy(struct kviommu_unit *unit,
-		      const struct kviommu_policy *policy)
+/* Put in force what follows from @wanted and @admin, which replace those of before. */
+static int set_policy(struct kviommu_unit *unit, const struct kviommu_policy *wanted,
+		      const struct kviommu_policy *admin, u64 *changes)
 {
+	struct kviommu_policy policy;
 	struct kviommu_stale stale;
 	int ret;
 
-	ret = kviommu_policy_check(policy, &unit->policy);
-	if (!ret)
-		ret = kviommu_stale_alloc(&stale, policy);
+	lockdep_assert_held(&unit->lock);
+
+	kviommu_policy_in_force(&policy, wanted, admin);
+	ret = kviommu_stale_alloc(&stale, &policy);
 	if (ret)
 		return ret;
+	unit->policy_wanted = *wanted;
+	unit->policy_admin = *admin;
+	*changes = kviommu_policy_changes(&unit->policy, &policy);
 	mutex_lock(&unit->map_lock);
 	kviommu_stale_end(unit, &kviommu_work_whole);
 	swap(unit->shadows.stale, stale);
-	unit->policy = *policy;
-	kviommu_pin_trim(unit, policy->max_idle_pins);
+	unit->policy = policy;
+	kviommu_pin_trim(unit, policy.max_idle_pins);
 	/* What it says of their age is from now on. */
 	unit->pins.ticking = false;
 	kviommu_pin_tidy(unit);
 	mutex_unlock(&unit->map_lock);
 	kviommu_stale_free(&stale);
+	trace_kviommu_policy(unit->id, &unit->policy);
 	return 0;
 }
 
-/**
- * kviommu_unit_change_policy() - KVIOMMU_SET_POLICY, or one member of it
- * @unit: The unit
- * @offset: Where the change is, in struct kviommu_policy
- * @value: What to put there
- * @size: How many bytes
- *
- * Context: process context, no locks.
- * Return: 0 or an error of the ioctl.
- */
-int kviommu_unit_change_policy(struct kviommu_unit *unit, unsigned int offset,
-			       const void *value, unsigned int size)
+/* The VMM did not ask for that now: it is told if it asked for that before. */
+static void announce_policy(struct kviommu_unit *unit, u64 changes)
 {
-	struct kviommu_policy policy;
-	int ret;
+	if (changes & unit->policy_wanted.mask)
+		kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
+}
 
-	if (mutex_lock_killable(&unit->lock))
-		return -EINTR;
-	policy = unit->policy;
-	memcpy((void *)&policy + offset, value, size);
-	ret = set_policy(unit, &policy);
-	if (!ret)
-		trace_kviommu_policy(unit->id, &policy);
-	kviommu_unlock(unit);
-	if (ret)
-		return ret;
-	/* In the new mode it begins trapped. */
-	ret = kviommu_poll_trap(unit);
+/* In the new mode it begins trapped. */
+static int restart_polling(struct kviommu_unit *unit)
+{
+	int ret = kviommu_poll_trap(unit);
+
 	if (ret || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->poll_asked = true;
 	kviommu_unlock(unit);
 	kviommu_unit_defer(unit);
 	return 0;
+}
+
+/**
+ * kviommu_unit_set_wanted() - KVIOMMU_SET_POLICY
+ * @unit: The unit
+ * @wanted: What the VMM wants: the members of its mask
+ *
+ * Context: process context, no locks.
+ * Return: 0 or an error of the ioctl.
+ */
+int kviommu_unit_set_wanted(struct kviommu_unit *unit,
+			    const struct kviommu_policy *wanted)
+{
+	struct kviommu_policy all;
+	u64 changes;
+	int ret;
+
+	ret = kviommu_policy_check(wanted);
+	if (ret)
+		return ret;
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	all = unit->policy_wanted;
+	kviommu_policy_take(&all, wanted);
+	ret = set_policy(unit, &all, &unit->policy_admin, &changes);
+	kviommu_unlock(unit);
+	return ret ?: restart_polling(unit);
+}
+
+/**
+ * kviommu_unit_set_admin() - What the administrator sets for a unit, one member
+ * @unit: The unit
+ * @admin: The member, or, if its mask is empty, nothing any more
+ * @member: Its bit
+ *
+ * Context: process context, no locks.
+ * Return: 0, -EINTR or -ENOMEM.
+ */
+int kviommu_unit_set_admin(struct kviommu_unit *unit,
+			   const struct kviommu_policy *admin, u64 member)
+{
+	struct kviommu_policy all;
+	u64 changes;
+	int ret;
+
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	all = unit->policy_admin;
+	all.mask &= ~member;
+	kviommu_policy_take(&all, admin);
+	ret = set_policy(unit, &unit->policy_wanted, &all, &changes);
+	if (!ret)
+		announce_policy(unit, changes);
+	kviommu_unlock(unit);
+	return ret ?: restart_polling(unit);
+}
+
+/**
+ * kviommu_unit_renew_policy() - Follow what the host allows now
+ * @unit: The unit
+ *
+ * If memory lacks it is tried again.
+ *
+ * Context: the unit's worker, no locks.
+ */
+void kviommu_unit_renew_policy(struct kviommu_unit *unit)
+{
+	struct kviommu_policy policy;
+	u64 changes;
+	int ret = 0;
+
+	WRITE_ONCE(unit->policy_outdated, false);
+	if (mutex_lock_killable(&unit->lock))
+		return;
+	kviommu_policy_in_force(&policy, &unit->policy_wanted, &unit->policy_admin);
+	changes = kviommu_policy_changes(&unit->policy, &policy);
+	if (changes)
+		ret = set_policy(unit, &unit->policy_wanted, &unit->policy_admin,
+				 &changes);
+	if (!ret)
+		announce_policy(unit, changes);
+	kviommu_unlock(unit);
+	if (ret) {
+		WRITE_ONCE(unit->policy_outdated, true);
+		kviommu_unit_wake(unit, USEC_PER_SEC);
+	} else if (changes) {
+		restart_polling(unit);
+	}
 }
 
 /**
@@ -284,9 +366,9 @@ int kviommu_unit_settle(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_unit_get_stats() - KVIOMMU_GET_STATS
+ * kviommu_unit_get_stats() - Read the statistics of a unit
  * @unit: The unit
- * @stats: Where to; size and flags are left alone
+ * @stats: Where to
  *
  * Context: process context, under unit->lock.
  */
@@ -294,22 +376,19 @@ void kviommu_unit_get_stats(struct kviommu_unit *unit,
 			    struct kviommu_stats *stats)
 {
 	struct kviommu_device *dev;
-	u32 size = stats->size;
 
 	lockdep_assert_held(&unit->lock);
 
 	mutex_lock(&unit->map_lock);
 	*stats = unit->stats;
-	stats->out_pinned = unit->pins.pinned;
-	stats->out_idle = unit->pins.idle;
-	stats->out_stale = kviommu_stale_pages(unit);
-	stats->out_polled = unit->polled;
-	stats->out_polled_ns = kviommu_poll_time(unit);
-	stats->out_table_bytes = kviommu_shadow_bytes(unit) +
-				 kviommu_pin_bytes(unit);
+	stats->pinned = unit->pins.pinned;
+	stats->idle = unit->pins.idle;
+	stats->stale = kviommu_stale_pages(unit);
+	stats->polled = unit->polled;
+	stats->polled_ns = kviommu_poll_time(unit);
+	stats->table_bytes = kviommu_shadow_bytes(unit) + kviommu_pin_bytes(unit);
 	mutex_unlock(&unit->map_lock);
 	list_for_each_entry(dev, &unit->devices, entry)
 		if (dev->group->xlate->ops->pins == KVIOMMU_PINS_ALL)
-			stats->out_identity_devices++;
-	stats->size = size;
+			stats->identity_devices++;
 }

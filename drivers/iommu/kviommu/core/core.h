@@ -7,18 +7,24 @@
 
 #include "../base/unit.h"
 
+struct kviommu_model_kind;
+
 /* unit.c */
 struct kviommu_unit *kviommu_unit_alloc(void);
 void kviommu_unit_destroy(struct kviommu_unit *unit);
-int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd);
+int kviommu_unit_create(struct kviommu_unit *unit, const struct kviommu_create *cmd,
+			const struct kviommu_model_kind *kind, const void *args);
 
 /* cmds.c */
 int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa);
 int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id);
 int kviommu_unit_detach(struct kviommu_unit *unit, u32 source_id);
 int kviommu_unit_reset(struct kviommu_unit *unit);
-int kviommu_unit_change_policy(struct kviommu_unit *unit, unsigned int offset,
-			       const void *value, unsigned int size);
+int kviommu_unit_set_wanted(struct kviommu_unit *unit,
+			    const struct kviommu_policy *wanted);
+int kviommu_unit_set_admin(struct kviommu_unit *unit,
+			   const struct kviommu_policy *admin, u64 member);
+void kviommu_unit_renew_policy(struct kviommu_unit *unit);
 int kviommu_unit_refresh(struct kviommu_unit *unit);
 int kviommu_unit_release_pins(struct kviommu_unit *unit,
 			      struct kviommu_release_pins *cmd);
@@ -26,12 +32,23 @@ int kviommu_unit_settle(struct kviommu_unit *unit);
 void kviommu_unit_get_stats(struct kviommu_unit *unit, struct kviommu_stats *stats);
 
 /* policy.c */
-extern const char *const kviommu_mode_names[];
-extern const char *const kviommu_strategy_names[];
+void kviommu_policy_add(struct kviommu_unit *unit);
+void kviommu_policy_remove(struct kviommu_unit *unit);
+void kviommu_policy_host_changed(void);
+u32 kviommu_policy_modes(void);
+int kviommu_policy_check(const struct kviommu_policy *policy);
+void kviommu_policy_take(struct kviommu_policy *to, const struct kviommu_policy *from);
+void kviommu_policy_in_force(struct kviommu_policy *policy,
+			     const struct kviommu_policy *wanted,
+			     const struct kviommu_policy *admin);
+u64 kviommu_policy_changes(const struct kviommu_policy *a,
+			   const struct kviommu_policy *b);
+int kviommu_policy_parse(struct kviommu_policy *policy, u64 bit, const char *text);
+int kviommu_policy_print(const struct kviommu_policy *policy, u64 bit, char *buf);
 
-void kviommu_policy_init(struct kviommu_policy *policy);
-int kviommu_policy_check(const struct kviommu_policy *policy,
-			 const struct kviommu_policy *now);
+/* stats.c */
+int kviommu_stats_open(struct kviommu_unit *unit);
+void kviommu_stats_end(struct kviommu_unit *unit);
 
 /* sysfs.c */
 int kviommu_sysfs_init(void);

@@ -11,7 +11,49 @@
 #include <linux/uaccess.h>
 
 #include "core.h"
+#include "../device/device.h"
+#include "../model/model.h"
 #include "../run/run.h"
+
+static const struct kviommu_model_kind *find_model(u32 id)
+{
+	unsigned int i;
+
+	for (i = 0; kviommu_models[i]; i++)
+		if (kviommu_models[i]->id == id)
+			return kviommu_models[i];
+	return NULL;
+}
+
+static u32 all_models(void)
+{
+	unsigned int i;
+	u32 mask = 0;
+
+	for (i = 0; kviommu_models[i]; i++)
+		mask |= BIT(kviommu_models[i]->id);
+	return mask;
+}
+
+/* As much as there is room for; what is beyond the end of it becomes zero. */
+static int get_model_info(struct kviommu_info *cmd)
+{
+	const struct kviommu_model_kind *kind = find_model(cmd->model);
+	void __user *data = u64_to_user_ptr(cmd->data_uptr);
+	u64 info[KVIOMMU_MODEL_BLOB_MAX / sizeof(u64)] = {};
+	u32 n;
+
+	if (!kind)
+		return -EOPNOTSUPP;
+	if (cmd->data_len > PAGE_SIZE)
+		return -E2BIG;
+	kind->get_info(info);
+	n = min(cmd->data_len, kind->info_size);
+	if (copy_to_user(data, info, n) || clear_user(data + n, cmd->data_len - n))
+		return -EFAULT;
+	cmd->data_len = kind->info_size;
+	return 0;
+}
 
 static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
 {
@@ -19,26 +61,45 @@ static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
+	if (cmd->__reserved)
+		return -EINVAL;
 	cmd->out_api_version = KVIOMMU_API_VERSION;
-	cmd->out_models = BIT(KVIOMMU_MODEL_VTD);
-	cmd->out_features = KVIOMMU_FEATURE_TRAP | KVIOMMU_FEATURE_POLL;
+	cmd->out_models = all_models();
+	cmd->out_features = 0;
 	cmd->out_max_devices = KVIOMMU_MAX_DEVICES;
 	cmd->out_page_size = PAGE_SIZE;
-	return 0;
+	cmd->out_modes = kviommu_policy_modes();
+	cmd->out_strategies = BIT(KVIOMMU_STRATEGY_OPTIMISTIC + 1) - 1;
+	cmd->out_events = BIT(KVIOMMU_NR_EVENTS) - 1;
+	cmd->out_policy = KVIOMMU_POLICY_ALL;
+	return cmd->model ? get_model_info(cmd) : 0;
 }
 
 static int ioctl_create(struct kviommu_unit *unit, void *arg)
 {
 	struct kviommu_create *cmd = arg;
+	const struct kviommu_model_kind *kind = find_model(cmd->model);
+	u64 args[KVIOMMU_MODEL_BLOB_MAX / sizeof(u64)];
 	int ret;
 
-	if (cmd->flags & ~KVIOMMU_CREATE_BOOT_IDENTITY)
+	if (cmd->flags)
 		return -EOPNOTSUPP;
 	if (cmd->__reserved)
 		return -EINVAL;
+	if (!kind)
+		return -EOPNOTSUPP;
+	/* The blob is read as the structures of the ioctls. */
+	if (cmd->data_len < kind->args_min)
+		return -EINVAL;
+	if (cmd->data_len > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(args, kind->args_size,
+				    u64_to_user_ptr(cmd->data_uptr), cmd->data_len);
+	if (ret)
+		return ret;
 	if (xchg(&unit->creating, true))
 		return -EBUSY;
-	ret = kviommu_unit_create(unit, cmd);
+	ret = kviommu_unit_create(unit, cmd, kind, args);
 	if (!ret)
 		return 0;
 	/* The next try finds it as it is left here. */
@@ -93,14 +154,13 @@ static int ioctl_reset(struct kviommu_unit *unit, void *arg)
 	return kviommu_unit_reset(unit);
 }
 
-static int ioctl_get_stats(struct kviommu_unit *unit, void *arg)
+static int ioctl_get_stats_fd(struct kviommu_unit *unit, void *arg)
 {
-	struct kviommu_stats *cmd = arg;
+	struct kviommu_get_stats_fd *cmd = arg;
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
-	kviommu_unit_get_stats(unit, cmd);
-	return 0;
+	return kviommu_stats_open(unit);
 }
 
 static int ioctl_set_policy(struct kviommu_unit *unit, void *arg)
@@ -109,19 +169,29 @@ static int ioctl_set_policy(struct kviommu_unit *unit, void *arg)
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
-	return kviommu_unit_change_policy(unit, 0, cmd, sizeof(*cmd));
+	return kviommu_unit_set_wanted(unit, cmd);
 }
 
 static int ioctl_get_policy(struct kviommu_unit *unit, void *arg)
 {
 	struct kviommu_policy *cmd = arg;
-	u32 size = cmd->size;
+	u32 size = cmd->size, flags = cmd->flags;
+
+	if (flags & ~KVIOMMU_GET_POLICY_WANTED)
+		return -EOPNOTSUPP;
+	*cmd = flags & KVIOMMU_GET_POLICY_WANTED ? unit->policy_wanted : unit->policy;
+	cmd->size = size;
+	cmd->flags = flags;
+	return 0;
+}
+
+static int ioctl_get_device(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_get_device *cmd = arg;
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
-	*cmd = unit->policy;
-	cmd->size = size;
-	return 0;
+	return kviommu_device_get(unit, cmd);
 }
 
 static int ioctl_refresh(struct kviommu_unit *unit, void *arg)
@@ -150,24 +220,26 @@ union cmd_buffer {
 	struct kviommu_detach_device detach_device;
 	struct kviommu_set_eventfd set_eventfd;
 	struct kviommu_reset reset;
-	struct kviommu_stats stats;
+	struct kviommu_get_stats_fd get_stats_fd;
 	struct kviommu_policy policy;
 	struct kviommu_refresh refresh;
 	struct kviommu_release_pins release_pins;
+	struct kviommu_get_device get_device;
 };
 
 #define OP_EARLY	BIT(0)
 #define OP_UNLOCKED	BIT(1)
 #define OP_SETTLE	BIT(2)
+#define OP_WRITES	BIT(3)
 
 /**
  * struct ioctl_op - An ioctl
  * @size: Size of its structure as we know it
  * @min_size: Size of the first version of it
  * @flags: OP_EARLY: needs no created unit; OP_UNLOCKED: takes its own locks;
- *         OP_SETTLE: may leave work to do, in pieces
- * @execute: Does it, under unit->lock; the argument is copied back if it
- *           succeeds
+ *         OP_SETTLE: may leave work to do, in pieces; OP_WRITES: the argument is
+ *         copied back if it succeeds
+ * @execute: Does it, under unit->lock. Return: an error, 0, or a file descriptor
  */
 struct ioctl_op {
 	unsigned int size;
@@ -188,9 +260,9 @@ struct ioctl_op {
 
 static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_GET_INFO, ioctl_get_info, struct kviommu_info,
-		 out_page_size, OP_EARLY),
+		 data_uptr, OP_EARLY | OP_WRITES),
 	IOCTL_OP(KVIOMMU_CREATE, ioctl_create, struct kviommu_create,
-		 out_ecap, OP_EARLY | OP_UNLOCKED),
+		 data_uptr, OP_EARLY | OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_ARM, ioctl_arm, struct kviommu_arm, gpa,
 		 OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_ATTACH_DEVICE, ioctl_attach_device,
@@ -201,16 +273,18 @@ static const struct ioctl_op ioctl_ops[] = {
 		 struct kviommu_set_eventfd, fd, 0),
 	IOCTL_OP(KVIOMMU_RESET, ioctl_reset, struct kviommu_reset, flags,
 		 OP_UNLOCKED),
-	IOCTL_OP(KVIOMMU_GET_STATS, ioctl_get_stats, struct kviommu_stats,
-		 out_latency, 0),
+	IOCTL_OP(KVIOMMU_GET_STATS_FD, ioctl_get_stats_fd,
+		 struct kviommu_get_stats_fd, flags, 0),
 	IOCTL_OP(KVIOMMU_SET_POLICY, ioctl_set_policy, struct kviommu_policy,
 		 poll_us_max, OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_GET_POLICY, ioctl_get_policy, struct kviommu_policy,
-		 poll_us_max, 0),
+		 poll_us_max, OP_WRITES),
 	IOCTL_OP(KVIOMMU_REFRESH, ioctl_refresh, struct kviommu_refresh, flags,
 		 OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_RELEASE_PINS, ioctl_release_pins,
-		 struct kviommu_release_pins, out_in_use, OP_UNLOCKED),
+		 struct kviommu_release_pins, out_in_use, OP_UNLOCKED | OP_WRITES),
+	IOCTL_OP(KVIOMMU_GET_DEVICE, ioctl_get_device, struct kviommu_get_device,
+		 out_pinned, OP_WRITES),
 };
 
 static int execute(struct kviommu_unit *unit, const struct ioctl_op *op,
@@ -258,14 +332,13 @@ static long kviommu_ioctl(struct file *file, unsigned int cmd,
 	if (ret)
 		return ret;
 	/* An answer that cannot be given must not have been acted on. */
-	if (copy_to_user(uarg, &buf, min(usize, op->size)))
+	if (op->flags & OP_WRITES && copy_to_user(uarg, &buf, min(usize, op->size)))
 		return -EFAULT;
 	ret = execute(file->private_data, op, &buf);
-	if (ret)
-		return ret;
-	if (copy_to_user(uarg, &buf, min(usize, op->size)))
+	if (ret >= 0 && op->flags & OP_WRITES &&
+	    copy_to_user(uarg, &buf, min(usize, op->size)))
 		return -EFAULT;
-	return 0;
+	return ret;
 }
 
 static int kviommu_mmap(struct file *file, struct vm_area_struct *vma)
@@ -281,6 +354,8 @@ static int kviommu_mmap(struct file *file, struct vm_area_struct *vma)
 		return -ENODEV;
 	if (unit->mm != current->mm)
 		return -EPERM;
+	if (!unit->page)
+		return -ENXIO;
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY);
 	return vm_insert_page(vma, vma->vm_start, unit->page);
 }
@@ -297,7 +372,10 @@ static int kviommu_open(struct inode *inode, struct file *file)
 
 static int kviommu_release(struct inode *inode, struct file *file)
 {
-	kviommu_unit_destroy(file->private_data);
+	struct kviommu_unit *unit = file->private_data;
+
+	kviommu_stats_end(unit);
+	kviommu_unit_destroy(unit);
 	return 0;
 }
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /sys/class/kviommu/kviommu<id>/: the policy of a unit, to be read and changed,
- * and its statistics. See Documentation/ABI/testing/sysfs-class-kviommu.
+ * /sys/class/kviommu/kviommu<id>/: the policy that is in force for a unit, what the
+ * administrator sets of it, and its statistics. See Documentation/ABI/testing/sysfs-class-kviommu.
  */
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/kdev_t.h>
-#include <linux/kstrtox.h>
 #include <linux/pid.h>
 #include <linux/sched.h>
 #include <linux/string.h>
@@ -18,67 +17,56 @@
 static const struct class kviommu_class = { .name = "kviommu" };
 
 /**
- * struct unit_attr - A file for a member of a structure of the UAPI
+ * struct unit_attr - A file for a member of the policy, or for a statistic
  * @dev: The file
- * @offset: Where the member is
- * @names: If it is one of some names, a __u32, these; else it is a __u64
+ * @member: The member's bit in kviommu_policy.mask
+ * @offset: Where the statistic is in struct kviommu_stats
+ * @count: How many numbers it is
  */
 struct unit_attr {
 	struct device_attribute dev;
+	u64 member;
 	unsigned int offset;
-	const char *const *names;
+	unsigned int count;
 };
 
 #define to_unit_attr(attr)	container_of_const(attr, struct unit_attr, dev)
 
-#define UNIT_ATTR(_name, _mode, _show, _store, _offset, _names)		\
+#define UNIT_ATTR(_name, _mode, _show, _store, ...)			\
 	(&((struct unit_attr[]) { {					\
 		.dev = {						\
 			.attr = { .name = _name, .mode = _mode },	\
 			.show = _show,					\
 			.store = _store,				\
 		},							\
-		.offset = _offset,					\
-		.names = _names,					\
+		__VA_ARGS__						\
 	} })[0].dev.attr)
 
 static ssize_t policy_show(struct device *dev, struct device_attribute *attr,
 			   char *buf)
 {
-	const struct unit_attr *a = to_unit_attr(attr);
 	struct kviommu_unit *unit = dev_get_drvdata(dev);
-	void *member = (void *)&unit->policy + a->offset;
 
-	if (a->names)
-		return sysfs_emit(buf, "%s\n",
-				  a->names[READ_ONCE(*(u32 *)member)]);
-	return sysfs_emit(buf, "%llu\n", READ_ONCE(*(u64 *)member));
+	return kviommu_policy_print(&unit->policy, to_unit_attr(attr)->member, buf);
 }
 
 static ssize_t policy_store(struct device *dev, struct device_attribute *attr,
 			    const char *buf, size_t len)
 {
-	const struct unit_attr *a = to_unit_attr(attr);
 	struct kviommu_unit *unit = dev_get_drvdata(dev);
-	u64 number = 0;
-	u32 name = 0;
+	u64 member = to_unit_attr(attr)->member;
+	struct kviommu_policy admin = {};
 	int ret;
 
-	if (a->names) {
-		ret = __sysfs_match_string(a->names, -1, buf);
-		name = ret;
-	} else {
-		ret = kstrtou64(buf, 10, &number);
-	}
 	/* What stands behind a zero byte was not looked at. */
-	if (ret < 0 || strlen(buf) != len)
+	if (strlen(buf) != len)
 		return -EINVAL;
-	if (a->names)
-		ret = kviommu_unit_change_policy(unit, a->offset, &name,
-						 sizeof(name));
-	else
-		ret = kviommu_unit_change_policy(unit, a->offset, &number,
-						 sizeof(number));
+	if (!sysfs_streq(buf, "default")) {
+		ret = kviommu_policy_parse(&admin, member, buf);
+		if (ret)
+			return ret;
+	}
+	ret = kviommu_unit_set_admin(unit, &admin, member);
 	return ret ?: len;
 }
 
@@ -87,17 +75,16 @@ static ssize_t stat_show(struct device *dev, struct device_attribute *attr,
 {
 	const struct unit_attr *a = to_unit_attr(attr);
 	struct kviommu_unit *unit = dev_get_drvdata(dev);
-	struct kviommu_stats stats = {};
-	u64 *value = (void *)&stats + a->offset;
-	unsigned int i, n = value == stats.out_latency ?
-			    ARRAY_SIZE(stats.out_latency) : 1;
+	struct kviommu_stats stats;
+	const u64 *value = (const void *)&stats + a->offset;
+	unsigned int i;
 	int at = 0;
 
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	kviommu_unit_get_stats(unit, &stats);
 	kviommu_unlock(unit);
-	for (i = 0; i < n; i++)
+	for (i = 0; i < a->count; i++)
 		at += sysfs_emit_at(buf, at, "%s%llu", i ? " " : "", value[i]);
 	return at + sysfs_emit_at(buf, at, "\n");
 }
@@ -118,71 +105,28 @@ static ssize_t pid_show(struct device *dev, struct device_attribute *attr,
 }
 static DEVICE_ATTR_RO(pid);
 
-/* For root only is what takes a lock of the unit to read. */
-#define POLICY(_name, _names)						\
+#define POLICY(_name, _bit, ...)					\
 	UNIT_ATTR(#_name, 0644, policy_show, policy_store,		\
-		  offsetof(struct kviommu_policy, _name), _names)
-#define STAT(_name)							\
-	UNIT_ATTR(#_name, 0400, stat_show, NULL,			\
-		  offsetof(struct kviommu_stats, out_##_name), NULL)
+		  .member = KVIOMMU_POLICY_##_bit),
 
+/* In the order of the list: the library relies on the mode to be the first. */
 static struct attribute *policy_attrs[] = {
-	POLICY(mode, kviommu_mode_names),
-	POLICY(strategy, kviommu_strategy_names),
-	POLICY(max_pins, NULL),
-	POLICY(max_idle_pins, NULL),
-	POLICY(max_tables, NULL),
-	POLICY(max_domains, NULL),
-	POLICY(max_mapped, NULL),
-	POLICY(max_stale, NULL),
-	POLICY(stale_us, NULL),
-	POLICY(idle_pin_ms, NULL),
-	POLICY(poll_us_min, NULL),
-	POLICY(poll_us_max, NULL),
+	KVIOMMU_POLICY_MEMBERS(POLICY)
 	&dev_attr_poll_cpu.attr,
 	&dev_attr_pid.attr,
 	NULL
 };
 
+/* For root only, as reading takes a lock of the unit. */
+#define STAT(_name, ...)						\
+	UNIT_ATTR(#_name, 0400, stat_show, NULL,			\
+		  .offset = offsetof(struct kviommu_stats, _name),	\
+		  .count = sizeof_field(struct kviommu_stats, _name) / sizeof(u64)),
+
 static struct attribute *stat_attrs[] = {
-	STAT(reg_writes),
-	STAT(descriptors),
-	STAT(batches),
-	STAT(maps),
-	STAT(unmaps),
-	STAT(syncs),
-	STAT(faults),
-	STAT(errors),
-	STAT(pin_hits),
-	STAT(pin_misses),
-	STAT(pinned),
-	STAT(pinned_peak),
-	STAT(mapped),
-	STAT(domains),
-	STAT(devices),
-	STAT(identity_devices),
-	STAT(table_bytes),
-	STAT(limits),
-	STAT(iommu_tables),
-	STAT(polls),
-	STAT(polled),
-	STAT(polled_ns),
-	STAT(overcommits),
-	STAT(idle),
-	STAT(reclaims),
-	STAT(stale),
-	STAT(stale_peak),
-	STAT(stale_ns_max),
-	STAT(reuses),
-	STAT(latency),
+	KVIOMMU_STATS(STAT)
 	NULL
 };
-
-/* Nobody may forget one: all members but size and flags. */
-static_assert(ARRAY_SIZE(policy_attrs) - 3 ==
-	      (sizeof(struct kviommu_policy) - 4 * sizeof(u32)) / sizeof(u64) + 2);
-static_assert(ARRAY_SIZE(stat_attrs) - 1 ==
-	      offsetof(struct kviommu_stats, out_latency) / sizeof(u64));
 
 static const struct attribute_group policy_group = {
 	.attrs = policy_attrs,

@@ -11,7 +11,7 @@
 #include "core.h"
 #include "../device/device.h"
 #include "../mem/mem.h"
-#include "../model/model.h"
+#include "../base/model.h"
 #include "../run/run.h"
 #include "../xlate/shadow/api.h"
 
@@ -20,6 +20,7 @@ static DEFINE_IDA(unit_ids);
 static const struct kviommu_upcalls upcalls = {
 	.wake = kviommu_unit_wake,
 	.fault = kviommu_device_fault,
+	.renew_policy = kviommu_unit_renew_policy,
 };
 
 /* Under the VM's slots_lock. */
@@ -58,6 +59,7 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	INIT_LIST_HEAD(&unit->groups);
 	INIT_LIST_HEAD(&unit->xlates);
 	INIT_LIST_HEAD(&unit->poll_entry);
+	INIT_LIST_HEAD(&unit->policy_entry);
 	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
 	unit->up = &upcalls;
 	kviommu_worker_init(unit);
@@ -67,6 +69,7 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 /* Give back what KVIOMMU_CREATE took, as far as it came. */
 static void unit_release(struct kviommu_unit *unit)
 {
+	kviommu_policy_remove(unit);
 	/* Unpins everything. */
 	kviommu_access_put(&unit->access);
 	xa_destroy(&unit->pins.chunks);
@@ -102,6 +105,7 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		/* Waits for vCPUs that write. */
 		kviommu_kvm_stop(&unit->kvm);
 		kviommu_poll_stop(unit);
+		kviommu_policy_remove(unit);
 		/* It begins no more. */
 		timer_shutdown_sync(&unit->timer);
 		kviommu_pin_shrinker_unregister(unit);
@@ -123,17 +127,11 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 	kfree(unit);
 }
 
-static int unit_build(struct kviommu_unit *unit, struct kviommu_create *cmd)
+static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cmd,
+		      const struct kviommu_model_kind *kind, const void *args)
 {
 	int ret;
 
-	if (cmd->model != KVIOMMU_MODEL_VTD)
-		return -EOPNOTSUPP;
-	if (cmd->aw_bits < 39 || cmd->aw_bits > 57)
-		return -EINVAL;
-
-	unit->aw_bits = cmd->aw_bits;
-	kviommu_policy_init(&unit->policy);
 	unit->kvm.write = kviommu_unit_write;
 	unit->kvm.removed = unit_slot_removed;
 	unit->access.unmap = unit_unmap;
@@ -144,6 +142,7 @@ static int unit_build(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	ret = kviommu_worker_start(unit);
 	if (ret)
 		goto release;
+	kviommu_policy_add(unit);
 	ret = kviommu_xlate_init(unit);
 	if (ret)
 		goto release;
@@ -153,13 +152,13 @@ static int unit_build(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	ret = kviommu_pin_shrinker_register(unit);
 	if (ret)
 		goto release;
-	ret = -ENOMEM;
-	unit->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-	if (!unit->page)
-		goto release;
-	unit->model = kviommu_vtd_create(unit, cmd->aw_bits,
-					 cmd->flags & KVIOMMU_CREATE_BOOT_IDENTITY,
-					 &cmd->out_cap, &cmd->out_ecap);
+	if (kind->has_page) {
+		ret = -ENOMEM;
+		unit->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		if (!unit->page)
+			goto release;
+	}
+	unit->model = kind->create(unit, args);
 	if (IS_ERR(unit->model)) {
 		ret = PTR_ERR(unit->model);
 		unit->model = NULL;
@@ -182,18 +181,21 @@ release:
 /**
  * kviommu_unit_create() - KVIOMMU_CREATE
  * @unit: The unit
- * @cmd: The arguments; out_cap and out_ecap are filled in
+ * @cmd: The arguments
+ * @kind: The kind of its model
+ * @args: What the VMM says of that, of the kind's size
  *
  * Context: process context of the VMM, no locks; once at a time.
  * Return: 0 or an error of the ioctl.
  */
-int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
+int kviommu_unit_create(struct kviommu_unit *unit, const struct kviommu_create *cmd,
+			const struct kviommu_model_kind *kind, const void *args)
 {
 	int ret;
 
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
-	ret = unit_build(unit, cmd);
+	ret = unit_build(unit, cmd, kind, args);
 	kviommu_unlock(unit);
 	if (ret)
 		return ret;
@@ -201,6 +203,7 @@ int kviommu_unit_create(struct kviommu_unit *unit, struct kviommu_create *cmd)
 	ret = kviommu_sysfs_add(unit);
 	if (ret) {
 		kviommu_kvm_stop(&unit->kvm);
+		kviommu_policy_remove(unit);
 		kviommu_worker_stop(unit);
 		kviommu_kvm_put(&unit->kvm);
 		unit_release(unit);

@@ -136,7 +136,7 @@ int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *
 		return -EINVAL;
 	if (device_find(unit, source_id))
 		return -EEXIST;
-	if (unit->stats.out_devices >= KVIOMMU_MAX_DEVICES)
+	if (unit->stats.devices >= KVIOMMU_MAX_DEVICES)
 		return -ENOSPC;
 
 	dev = kzalloc_obj(*dev, GFP_KERNEL_ACCOUNT);
@@ -184,6 +184,50 @@ void kviommu_device_destroy(struct kviommu_device *dev)
 	list_del(&dev->entry);
 	kviommu_vfio_put(&dev->host);
 	kfree(dev);
+}
+
+/* Why a device's DMA does not go through what the guest wants: 0, or an errno */
+static int device_error(const struct kviommu_device *dev)
+{
+	const struct kviommu_group *group = dev->group;
+
+	if (group->conflict)
+		return EXDEV;
+	if (group->unsettled || group->next)
+		return EINPROGRESS;
+	return -group->error;
+}
+
+/**
+ * kviommu_device_get() - KVIOMMU_GET_DEVICE
+ * @unit: The unit
+ * @cmd: The arguments; the members out_* are filled in
+ *
+ * Context: process context, under unit->lock.
+ * Return: 0 or -ENOENT.
+ */
+int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd)
+{
+	static const u32 dma[KVIOMMU_NR_BINDINGS] = {
+		[KVIOMMU_BIND_BLOCKED] = KVIOMMU_DMA_BLOCKED,
+		[KVIOMMU_BIND_IDENTITY] = KVIOMMU_DMA_IDENTITY,
+		[KVIOMMU_BIND_DOMAIN] = KVIOMMU_DMA_TRANSLATED,
+	};
+	struct kviommu_device *dev = device_find(unit, cmd->source_id);
+	const struct kviommu_xlate *xlate;
+
+	lockdep_assert_held(&unit->lock);
+
+	if (!dev)
+		return -ENOENT;
+	xlate = dev->group->xlate;
+	cmd->out_wanted = dma[dev->wanted.type];
+	cmd->out_in_force = dma[xlate->binding.type];
+	cmd->out_error = device_error(dev);
+	cmd->out_fault = dev->wanted.fault;
+	cmd->out_pins = xlate->ops->pins;
+	cmd->out_pinned = xlate->ops->pinned ? xlate->ops->pinned(xlate) : 0;
+	return 0;
 }
 
 /**

@@ -18,7 +18,8 @@
  * @devices: The devices, by kviommu_device.group_entry
  * @xlate: What its DMA goes through now
  * @next: A translation that is being built for it, or NULL
- * @failed: @xlate is not what was last asked for
+ * @error: 0, or the error for which @xlate is not what was last asked for
+ * @conflict: The guest wants different things for @devices
  * @unsettled: @xlate is not yet what was last asked for
  *
  * Under unit->lock.
@@ -30,7 +31,8 @@ struct kviommu_group {
 	struct list_head devices;
 	struct kviommu_xlate *xlate;
 	struct kviommu_xlate *next;
-	bool failed;
+	int error;
+	bool conflict;
 	bool unsettled;
 };
 
@@ -70,6 +72,7 @@ int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u
 		   u16 mask);
 void kviommu_device_fault(struct kviommu_xlate *xlate, u64 iova,
 			  enum kviommu_fault reason);
+int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd);
 void kviommu_device_destroy(struct kviommu_device *dev);
 
 /* group.c */

@@ -114,7 +114,7 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 	int ret = 0;
 
 	group->unsettled = false;
-	if (kviommu_same_binding(&old->binding, b) && !group->failed) {
+	if (kviommu_same_binding(&old->binding, b) && !group->error) {
 		put_next(group);
 		return 0;
 	}
@@ -128,7 +128,7 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 	trace_kviommu_bind(unit->id, source_id, b->type, b->did, b->root, ret);
 	put_next(group);
 	kviommu_xlate_put(old);
-	group->failed = ret;
+	group->error = ret;
 	if (ret) {
 		kviommu_hwgroup_set_domain(&group->hw, NULL);
 		xlate = blocked_of(group);
@@ -154,17 +154,22 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 int kviommu_group_update(struct kviommu_group *group, const struct kviommu_work *work)
 {
 	const struct kviommu_binding *b = &blocked;
+	bool conflict = group->conflict;
 	struct kviommu_device *dev;
 
+	group->conflict = false;
 	list_for_each_entry(dev, &group->devices, group_entry) {
 		if (dev->wanted.type == KVIOMMU_BIND_BLOCKED)
 			continue;
 		if (b != &blocked && !kviommu_same_binding(&dev->wanted, b)) {
 			b = &blocked;
+			group->conflict = true;
 			break;
 		}
 		b = &dev->wanted;
 	}
+	if (group->conflict && !conflict)
+		kviommu_signal(group->unit, KVIOMMU_EVENT_CONTROL);
 	return group_bind(group, work, b);
 }
 

@@ -98,8 +98,8 @@ static int pin_ask(struct kviommu_unit *unit, const struct kviommu_work *work,
 		p->pinned = 1;
 		pin_make_idle(unit, p, gfn);
 		unit->pins.pinned++;
-		if (unit->pins.pinned > unit->stats.out_pinned_peak)
-			WRITE_ONCE(unit->stats.out_pinned_peak,
+		if (unit->pins.pinned > unit->stats.pinned_peak)
+			WRITE_ONCE(unit->stats.pinned_peak,
 				   unit->pins.pinned);
 		kviommu_count(unit, pin_misses, 1);
 		trace_kviommu_pin(unit->id, gfn, p->pfn);

@@ -2,15 +2,18 @@
 /*
  * The models: what the guest sees.
  *
- *	vtd/	Intel VT-d, legacy mode
+ *	models.c	the table of their kinds
+ *	vtd/		Intel VT-d, legacy mode
  */
 #ifndef _KVIOMMU_MODELS_H
 #define _KVIOMMU_MODELS_H
 
 #include "../base/model.h"
 
-struct kviommu_model *kviommu_vtd_create(struct kviommu_unit *unit,
-					 unsigned int aw_bits, bool boot_identity,
-					 u64 *cap, u64 *ecap);
+/* models.c: NULL ends it */
+extern const struct kviommu_model_kind *const kviommu_models[];
+
+/* vtd/ */
+extern const struct kviommu_model_kind kviommu_vtd;
 
 #endif /* _KVIOMMU_MODELS_H */

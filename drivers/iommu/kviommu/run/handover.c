@@ -240,6 +240,6 @@ void kviommu_poll_stop(struct kviommu_unit *unit)
  */
 u64 kviommu_poll_time(const struct kviommu_unit *unit)
 {
-	return unit->stats.out_polled_ns +
+	return unit->stats.polled_ns +
 	       (unit->polled ? ktime_get_ns() - unit->poll_since : 0);
 }

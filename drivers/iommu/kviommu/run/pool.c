@@ -179,6 +179,17 @@ static struct kviommu_poller *choose(int node)
 	return near ?: best;
 }
 
+/**
+ * kviommu_pool_any() - Say whether there are threads that can poll units
+ *
+ * Context: any.
+ * Return: true if so, though they may be suspended, or their CPUs away.
+ */
+bool kviommu_pool_any(void)
+{
+	return !list_empty(&pollers);
+}
+
 /* Off the thread's list; the worker does the rest. */
 static void let_go(struct kviommu_poller *p, struct kviommu_unit *unit,
 		   enum kviommu_poll_why why)

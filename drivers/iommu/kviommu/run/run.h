@@ -37,6 +37,7 @@ void kviommu_poll_stop(struct kviommu_unit *unit);
 u64 kviommu_poll_time(const struct kviommu_unit *unit);
 
 /* pool.c */
+bool kviommu_pool_any(void);
 bool kviommu_pool_usable(void);
 int kviommu_pool_add(struct kviommu_unit *unit);
 bool kviommu_pool_has(struct kviommu_unit *unit);

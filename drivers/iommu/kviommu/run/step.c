@@ -8,6 +8,7 @@
 #include <linux/ktime.h>
 #include <linux/minmax.h>
 #include <linux/sched/signal.h>
+#include <linux/time64.h>
 #include <linux/unaligned.h>
 
 #include "run.h"
@@ -40,7 +41,7 @@ void kviommu_work_begin(struct kviommu_work *work)
 
 static void count_latency(struct kviommu_unit *unit, u64 ns)
 {
-	unsigned int i = min(fls64(ns >> 10), KVIOMMU_LATENCY_BUCKETS - 1);
+	unsigned int i = min(fls64(ns / NSEC_PER_USEC), KVIOMMU_LATENCY_BUCKETS - 1);
 
 	kviommu_count(unit, latency[i], 1);
 }

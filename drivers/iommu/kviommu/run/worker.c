@@ -74,6 +74,8 @@ static bool unit_work(void *data)
 	/* First, for the holder of unit->lock may take its time. */
 	unit_tidy(unit);
 	kviommu_poll_end(unit);
+	if (READ_ONCE(unit->policy_outdated))
+		unit->up->renew_policy(unit);
 	if (mutex_lock_killable(&unit->lock))
 		return true;
 	if (kviommu_step(unit))

@@ -66,18 +66,6 @@ struct kviommu_xlate {
 };
 
 /**
- * enum kviommu_pins_what - What guest memory a translation keeps pinned
- * @KVIOMMU_PINS_NOTHING: None
- * @KVIOMMU_PINS_MAPPED: What the guest has mapped
- * @KVIOMMU_PINS_ALL: All memory of the IOAS, by iommufd
- */
-enum kviommu_pins_what {
-	KVIOMMU_PINS_NOTHING,
-	KVIOMMU_PINS_MAPPED,
-	KVIOMMU_PINS_ALL,
-};
-
-/**
  * struct kviommu_xlate_ops - A back-end
  * @pins: What guest memory its translations keep pinned
  * @create: Make an empty one for a binding, which the group can use; NULL if the unit
@@ -96,13 +84,13 @@ enum kviommu_pins_what {
  * @revoke: The IOAS loses guest frames, from @first to @last; complete when it returns
  * @drop: Take it down and free it. Return: 0; -EAGAIN or -EINTR as @build.
  * @next: Find the next leaf, for inspection. Return: 1; 0 if there is none; -EAGAIN.
- * @pinned: How many pages of 4 KiB it has mapped
+ * @pinned: How many pages of 4 KiB it has mapped. NULL: it does not say.
  *
  * All under unit->lock but @revoke; @invalidate, @complete and @next under
  * map_lock, too. NULL: there is nothing to do.
  */
 struct kviommu_xlate_ops {
-	enum kviommu_pins_what pins;
+	enum kviommu_pin_scope pins;
 	struct kviommu_xlate *(*create)(struct kviommu_unit *unit,
 					struct kviommu_hwgroup *hw,
 					const struct kviommu_binding *b);
@@ -116,6 +104,7 @@ struct kviommu_xlate_ops {
 	void (*revoke)(struct kviommu_unit *unit, u64 first, u64 last);
 	int (*drop)(struct kviommu_xlate *xlate, const struct kviommu_work *work);
 	int (*next)(struct kviommu_xlate *xlate, struct kviommu_leaf *leaf);
+	u64 (*pinned)(const struct kviommu_xlate *xlate);
 };
 
 /**

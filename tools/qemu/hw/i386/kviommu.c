@@ -60,6 +60,7 @@ typedef struct KVIOMMUDevice {
     uint8_t devfn;
     int source_id;      /* as the unit knows it, or KVIOMMU_NO_SOURCE */
     bool warned;        /* the guest may cause failures: report only one */
+    bool blocked_reported;
     QLIST_ENTRY(KVIOMMUDevice) next;
 } KVIOMMUDevice;
 
@@ -86,6 +87,7 @@ struct KVIOMMUState {
 
     EventNotifier fault;
     EventNotifier inval_completion;
+    EventNotifier control;
     EventNotifier limit;
     Error *migration_blocker;
 };
@@ -105,23 +107,17 @@ static const char *const kviommu_strategies[] = {
     [KVIOMMU_STRATEGY_OPTIMISTIC] = "optimistic",
 };
 
-#define KVIOMMU_NUMBER(_name, _field) \
+#define KVIOMMU_NUMBER(_name, _field, _member) \
     { "kviommu-" _name, offsetof(KVIOMMUOptions, _field), \
-      offsetof(struct kviommu_policy, _field) }
+      offsetof(struct kviommu_policy, _field), KVIOMMU_POLICY_##_member },
 
 static const struct {
     const char *name;
     size_t option;
     size_t policy;
+    uint64_t member;
 } kviommu_numbers[] = {
-    KVIOMMU_NUMBER("max-pins", max_pins),
-    KVIOMMU_NUMBER("max-idle-pins", max_idle_pins),
-    KVIOMMU_NUMBER("max-tables", max_tables),
-    KVIOMMU_NUMBER("max-domains", max_domains),
-    KVIOMMU_NUMBER("max-mapped", max_mapped),
-    KVIOMMU_NUMBER("max-stale", max_stale),
-    KVIOMMU_NUMBER("stale-us", stale_us),
-    KVIOMMU_NUMBER("idle-pin-ms", idle_pin_ms),
+    KVIOMMU_NUMBERS(KVIOMMU_NUMBER)
 };
 
 static uint64_t kviommu_number(const KVIOMMUOptions *o, int i)
@@ -184,8 +180,6 @@ bool kviommu_check_options(IntelIOMMUState *s, Error **errp)
           "the unit of the host kernel does not handle device IOTLBs" },
         { s->snoop_control, "snoop-control=on",
           "the unit decides by itself, from what the host's IOMMU can do" },
-        { !x86_iommu->pt_supported, "pt=off",
-          "the unit of the host kernel always offers pass-through" },
         { !s->dma_drain, "dma-drain=off",
           "the unit of the host kernel always drains" },
         { !s->dma_translation, "dma-translation=off",
@@ -268,12 +262,69 @@ static void kviommu_inval_completion_event(EventNotifier *n)
     }
 }
 
+/* Why a device's DMA does not go through what the guest wants */
+static const char *kviommu_blocked_reason(const struct kviommu_get_device *d)
+{
+    switch (d->out_error) {
+    case EXDEV:
+        return "the guest wants different things for devices that share an "
+               "IOMMU group of the host";
+    case EDQUOT:
+        return "a limit of the unit's policy is reached";
+    case ENOMEM:
+        return "the host's memory, the memory cgroup or RLIMIT_MEMLOCK is "
+               "exhausted";
+    default:
+        return strerror(d->out_error);
+    }
+}
+
+static void kviommu_report_blocked(KVIOMMUState *k, KVIOMMUDevice *d)
+{
+    struct kviommu_get_device get = {
+        .size = sizeof(get),
+        .source_id = d->source_id,
+    };
+
+    if (d->source_id == KVIOMMU_NO_SOURCE ||
+        ioctl(k->fd, KVIOMMU_GET_DEVICE, &get)) {
+        return;
+    }
+    trace_kviommu_device(d->vdev->name, get.out_wanted, get.out_in_force,
+                         get.out_error, get.out_fault);
+    if (d->blocked_reported) {
+        return;
+    }
+    if (get.out_fault) {
+        warn_report("kviommu: DMA of device %s is blocked: what the guest "
+                    "asks for is invalid, VT-d fault reason 0x%x",
+                    d->vdev->name, get.out_fault);
+        d->blocked_reported = true;
+    } else if (get.out_error && get.out_error != EINPROGRESS) {
+        warn_report("kviommu: DMA of device %s is blocked: %s", d->vdev->name,
+                    kviommu_blocked_reason(&get));
+        d->blocked_reported = true;
+    }
+}
+
+static void kviommu_control_event(EventNotifier *n)
+{
+    KVIOMMUState *k = container_of(n, KVIOMMUState, control);
+    KVIOMMUDevice *d;
+
+    if (event_notifier_test_and_clear(n)) {
+        QLIST_FOREACH(d, &k->devices, next) {
+            kviommu_report_blocked(k, d);
+        }
+    }
+}
+
 static void kviommu_limit_event(EventNotifier *n)
 {
     if (event_notifier_test_and_clear(n)) {
         warn_report_once("kviommu: DMA of the guest is blocked for lack of "
                          "memory or at a limit; see RLIMIT_MEMLOCK, the memory "
-                         "cgroup and the parameters of the module kviommu");
+                         "cgroup and the unit's policy in /sys/class/kviommu");
     }
 }
 
@@ -822,7 +873,8 @@ static bool kviommu_open(KVIOMMUState *k, Error **errp)
     return false;
 }
 
-static bool kviommu_check_host(KVIOMMUState *k, Error **errp)
+static bool kviommu_check_host(KVIOMMUState *k, struct kviommu_vtd_info *vtd,
+                               Error **errp)
 {
     struct kviommu_info info = { .size = sizeof(info) };
 
@@ -831,20 +883,16 @@ static bool kviommu_check_host(KVIOMMUState *k, Error **errp)
                          "offers");
         return false;
     }
-    if (info.out_api_version != KVIOMMU_API_VERSION) {
-        error_setg(errp, "the kernel module kviommu has version %u of its "
-                   "interface, this QEMU needs %u", info.out_api_version,
-                   KVIOMMU_API_VERSION);
-        return false;
-    }
     if (!(info.out_models & (1 << KVIOMMU_MODEL_VTD))) {
         error_setg(errp, "the kernel module kviommu does not offer VT-d");
         return false;
     }
-    if (!(info.out_features & KVIOMMU_FEATURE_TRAP)) {
-        error_setg(errp, "the host's kernel offers kviommu no write tracking");
-        error_append_hint(errp, "It must be built with "
-                          "CONFIG_KVM_EXTERNAL_WRITE_TRACKING=y.\n");
+    info.model = KVIOMMU_MODEL_VTD;
+    info.data_len = sizeof(*vtd);
+    info.data_uptr = (uintptr_t)vtd;
+    if (ioctl(k->fd, KVIOMMU_GET_INFO, &info)) {
+        error_setg_errno(errp, errno, "cannot ask " KVIOMMU_DEV " what VT-d "
+                         "it offers");
         return false;
     }
     if (info.out_page_size != qemu_real_host_page_size()) {
@@ -855,21 +903,28 @@ static bool kviommu_check_host(KVIOMMUState *k, Error **errp)
     return true;
 }
 
-static bool kviommu_create(KVIOMMUState *k, IntelIOMMUState *s, Error **errp)
+static bool kviommu_create(KVIOMMUState *k, IntelIOMMUState *s,
+                           const struct kviommu_vtd_info *info, Error **errp)
 {
+    /* The capabilities that QEMU knows: others may come with later modules */
+    struct kviommu_create_vtd vtd = {
+        .flags = s->kviommu_boot_identity ? KVIOMMU_VTD_BOOT_IDENTITY : 0,
+        .aw_bits = s->aw_bits,
+        .cap = info->out_cap & (VTD_CAP_PSI | VTD_CAP_SLLPS),
+        .ecap = X86_IOMMU_DEVICE(s)->pt_supported ?
+                info->out_ecap & VTD_ECAP_PT : 0,
+    };
     struct kviommu_create create = {
         .size = sizeof(create),
-        .flags = s->kviommu_boot_identity ? KVIOMMU_CREATE_BOOT_IDENTITY : 0,
         .kvm_fd = kvm_state->vmfd,
         .iommufd = k->be->fd,
         .ioas_id = k->ioas_id,
         .model = KVIOMMU_MODEL_VTD,
-        .aw_bits = s->aw_bits,
+        .data_len = sizeof(vtd),
+        .data_uptr = (uintptr_t)&vtd,
     };
 
     if (!ioctl(k->fd, KVIOMMU_CREATE, &create)) {
-        s->cap = create.out_cap;
-        s->ecap = create.out_ecap;
         return true;
     }
 
@@ -897,13 +952,6 @@ static bool kviommu_set_policy(KVIOMMUState *k, const KVIOMMUOptions *o,
 {
     struct kviommu_policy policy = { .size = sizeof(policy) };
 
-    if (!kviommu_given_option(o)) {
-        return true;
-    }
-    if (ioctl(k->fd, KVIOMMU_GET_POLICY, &policy)) {
-        error_setg_errno(errp, errno, "cannot ask kviommu for its policy");
-        return false;
-    }
     if (!kviommu_choose("kviommu-mode", o->mode, kviommu_modes,
                         ARRAY_SIZE(kviommu_modes), &policy.mode, errp) ||
         !kviommu_choose("kviommu-strategy", o->strategy, kviommu_strategies,
@@ -911,18 +959,22 @@ static bool kviommu_set_policy(KVIOMMUState *k, const KVIOMMUOptions *o,
                         errp)) {
         return false;
     }
+    policy.mask = (o->mode ? KVIOMMU_POLICY_MODE : 0) |
+                  (o->strategy ? KVIOMMU_POLICY_STRATEGY : 0);
     for (int i = 0; i < ARRAY_SIZE(kviommu_numbers); i++) {
         uint64_t *number = (void *)((char *)&policy + kviommu_numbers[i].policy);
 
         if (kviommu_number(o, i) != UINT64_MAX) {
+            policy.mask |= kviommu_numbers[i].member;
             *number = kviommu_number(o, i);
         }
     }
-    if (ioctl(k->fd, KVIOMMU_SET_POLICY, &policy)) {
+    if (policy.mask && ioctl(k->fd, KVIOMMU_SET_POLICY, &policy)) {
         error_setg_errno(errp, errno, "kviommu refuses the policy that the "
                          "kviommu-* options ask for");
-        error_append_hint(errp, "Numbers can only be lowered below the host's, "
-                          "the parameters of the kernel module.\n");
+        error_append_hint(errp, "kviommu-poll-us-min must not be above "
+                          "kviommu-poll-us-max, and the kernel module has to "
+                          "know the option.\n");
         return false;
     }
     return true;
@@ -932,11 +984,13 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
 {
     KVIOMMUState *k = g_new0(KVIOMMUState, 1);
     const uint64_t size = qemu_real_host_page_size();
+    struct kviommu_vtd_info info;
     int ret;
 
     k->fd = -1;
     k->be = s->kviommu_iommufd;
-    if (!kviommu_open(k, errp) || !kviommu_check_host(k, errp)) {
+    QLIST_INIT(&k->devices);
+    if (!kviommu_open(k, errp) || !kviommu_check_host(k, &info, errp)) {
         goto err_open;
     }
 
@@ -962,7 +1016,7 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
     if (!iommufd_backend_alloc_ioas(k->be, &k->ioas_id, errp)) {
         goto err_ioas;
     }
-    if (!kviommu_create(k, s, errp) ||
+    if (!kviommu_create(k, s, &info, errp) ||
         !kviommu_set_policy(k, &s->kviommu_options, errp)) {
         goto err_create;
     }
@@ -975,15 +1029,21 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
                            KVIOMMU_EVENT_INVAL_COMPLETION, errp)) {
         goto err_fault;
     }
+    if (!kviommu_set_event(k, &k->control, kviommu_control_event,
+                           KVIOMMU_EVENT_CONTROL, errp)) {
+        goto err_inval_completion;
+    }
     if (!kviommu_set_event(k, &k->limit, kviommu_limit_event,
                            KVIOMMU_EVENT_LIMIT, errp)) {
-        goto err_inval_completion;
+        goto err_control;
     }
     k->page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
     if (k->page == MAP_FAILED) {
         error_setg_errno(errp, errno, "cannot map kviommu's register page");
         goto err_limit;
     }
+    s->cap = kviommu_read_quad(k, DMAR_CAP_REG);
+    s->ecap = kviommu_read_quad(k, DMAR_ECAP_REG);
     memory_region_init_ram_device_ptr(&k->page_mr, OBJECT(s), "kviommu", size,
                                       k->page);
     memory_region_add_subregion(get_system_memory(),
@@ -1019,7 +1079,6 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
     memory_region_add_subregion(&k->vfio_root, VTD_INTERRUPT_ADDR_FIRST,
                                 &k->vfio_ir);
     address_space_init(&k->vfio_as, &k->vfio_root, "kviommu-vfio");
-    QLIST_INIT(&k->devices);
     k->bus_num_notifier.notify = kviommu_bus_num_changed;
     pci_bridge_add_bus_num_notifier(&k->bus_num_notifier);
     return k;
@@ -1027,6 +1086,9 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
 err_limit:
     event_notifier_set_handler(&k->limit, NULL);
     event_notifier_cleanup(&k->limit);
+err_control:
+    event_notifier_set_handler(&k->control, NULL);
+    event_notifier_cleanup(&k->control);
 err_inval_completion:
     event_notifier_set_handler(&k->inval_completion, NULL);
     event_notifier_cleanup(&k->inval_completion);

@@ -72,6 +72,9 @@ bool shim_should_fail(void);
 #define BIT_ULL(n)		(1ULL << (n))
 #define GENMASK(h, l)		((~0UL >> (63 - (h))) & (~0UL << (l)))
 #define GENMASK_ULL(h, l)	((~0ULL >> (63 - (h))) & (~0ULL << (l)))
+#define LIST_HEAD(name)		struct list_head name = { &(name), &(name) }
+#define __ffs64(x)		__builtin_ctzll(x)
+#define offsetofend(type, member)	(offsetof(type, member) + sizeof(((type *)0)->member))
 #define FIELD_GET(mask, val)						\
 	({								\
 		u64 _mask = (mask);					\
@@ -242,6 +245,12 @@ static inline void list_del(struct list_head *entry)
 	entry->prev = NULL;
 }
 
+static inline void list_del_init(struct list_head *entry)
+{
+	list_del(entry);
+	INIT_LIST_HEAD(entry);
+}
+
 static inline bool list_empty(const struct list_head *head)
 {
 	return head->next == head;
@@ -328,6 +337,7 @@ static inline void shim_unguard(struct mutex **lock)
 	mutex_unlock(*lock);
 }
 
+#define DEFINE_SPINLOCK(name)		struct mutex name
 #define spin_lock_init(lock)		mutex_init(lock)
 #define spin_lock(lock)			mutex_lock(lock)
 #define spin_unlock(lock)		((lock)->held = false)
@@ -627,6 +637,8 @@ struct kernel_param_ops {
 };
 
 #define __sysfs_match_string(...)	(-EINVAL)
+#define kstrtou64(...)			(-EINVAL)
+#define sysfs_emit_at(...)		0
 #define sysfs_emit			__builtin_sprintf
 
 #define TP_PROTO(...)			__VA_ARGS__

@@ -403,9 +403,9 @@ TEST_F(dma, huge_split)
 	*entry = table;
 	RUN(g_flush_pages, 0, iova, 9);
 	b = unit_stats(&self->u);
-	EXPECT_EQ(a.out_maps, b.out_maps);
-	EXPECT_EQ(a.out_unmaps, b.out_unmaps);
-	EXPECT_EQ(a.out_syncs, b.out_syncs);
+	EXPECT_EQ(a.maps, b.maps);
+	EXPECT_EQ(a.unmaps, b.unmaps);
+	EXPECT_EQ(a.syncs, b.syncs);
 	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x7000, HUGE(1) + 0x7000));
 	/* One page leads elsewhere, one is gone, told page by page. */
 	RUN(g_map, 0, iova + 0x7000, PAGE(7), 1, MAP_RW);
@@ -416,13 +416,13 @@ TEST_F(dma, huge_split)
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x9000, HUGE(1) + 0x9000));
 	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x1ff000, HUGE(1) + 0x1ff000));
 	b = unit_stats(&self->u);
-	EXPECT_EQ(a.out_mapped - 1, b.out_mapped);
+	EXPECT_EQ(a.mapped - 1, b.mapped);
 	/* The table is the large page's pieces but for those two. */
 	RUN(g_map, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
 	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x7000, HUGE(1) + 0x7000));
 	EXPECT_EQ(DMA_REACHED, WRITE(iova + 0x9000, HUGE(1) + 0x9000));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x7000, PAGE(7)));
-	EXPECT_EQ(a.out_mapped, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(a.mapped, unit_stats(&self->u).mapped);
 }
 
 TEST_F_TIMEOUT(dma, huge_split_under_dma, 60)
@@ -477,7 +477,7 @@ TEST_F_TIMEOUT(dma, huge_1g, 400)
 			      SZ_1G, IOAS_RW));
 
 	RUN(g_map, 0, iova, GPA_HIGH, 1, MAP_RW | MAP_LEAF(LEAF_1G));
-	EXPECT_EQ(0, unit_stats(&self->u).out_errors);
+	EXPECT_EQ(0, unit_stats(&self->u).errors);
 	for (i = 0; i < ARRAY_SIZE(at); i++)
 		EXPECT_EQ(DMA_REACHED, dma_write_to(&self->u, 0, iova + at[i],
 						    mem + at[i], DMA_LEN));
@@ -505,7 +505,7 @@ TEST_F_TIMEOUT(dma, pages_at_once, 60)
 	RUN(g_map, 0, iova, GPA_HIGH, n, MAP_RW);
 	b = unit_stats(&self->u);
 	EXPECT_EQ(n, MAPS(b) - MAPS(a));
-	EXPECT_EQ(n, b.out_mapped - a.out_mapped);
+	EXPECT_EQ(n, b.mapped - a.mapped);
 #define REACHES(i, m)							\
 	dma_write_to(&self->u, 0, iova + (i) * PAGE_SIZE, mem + (m) * PAGE_SIZE, DMA_LEN)
 	for (i = 0; i < ARRAY_SIZE(at); i++)
@@ -515,7 +515,7 @@ TEST_F_TIMEOUT(dma, pages_at_once, 60)
 	for (i = 0; i < ARRAY_SIZE(at); i++)
 		EXPECT_EQ(at[i] == 255 ? DMA_BLOCKED : DMA_REACHED,
 			  REACHES(at[i], at[i]));
-	EXPECT_EQ(n - 1, unit_stats(&self->u).out_mapped - a.out_mapped);
+	EXPECT_EQ(n - 1, unit_stats(&self->u).mapped - a.mapped);
 	/* And comes back, among some that change in the same step */
 	RUN(g_map, 0, iova + 254 * PAGE_SIZE, GPA_HIGH + SZ_2M, 3, MAP_RW);
 	for (i = 0; i < ARRAY_SIZE(at); i++) {
@@ -531,13 +531,13 @@ TEST_F_TIMEOUT(dma, pages_at_once, 60)
 	RUN(g_flush_pages, 0, iova, 9);
 	EXPECT_EQ(DMA_BLOCKED, REACHES(0, 0));
 	EXPECT_EQ(DMA_REACHED, REACHES(1, 1));
-	EXPECT_EQ(n / 2, unit_stats(&self->u).out_mapped - a.out_mapped);
+	EXPECT_EQ(n / 2, unit_stats(&self->u).mapped - a.mapped);
 	RUN(g_unmap, 0, iova, n, 0);
 	for (i = 0; i < ARRAY_SIZE(at); i++)
 		EXPECT_EQ(DMA_BLOCKED, REACHES(at[i], at[i]));
 	b = unit_stats(&self->u);
-	EXPECT_EQ(a.out_mapped, b.out_mapped);
-	EXPECT_EQ(0, b.out_errors);
+	EXPECT_EQ(a.mapped, b.mapped);
+	EXPECT_EQ(0, b.errors);
 #undef REACHES
 }
 
@@ -575,16 +575,16 @@ TEST_F(dma, room_in_one_step)
 	const __u64 iova = 0x40000000;
 
 	RUN(g_map, 0, iova, PAGE(1), 1, MAP_RW);
-	p.max_mapped = unit_stats(&self->u).out_mapped;
+	p.max_mapped = unit_stats(&self->u).mapped;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
 	RUN(g_map, 0, iova + PAGE_SIZE, PAGE(2), 1, MAP_RW);
-	EXPECT_EQ(1, unit_stats(&self->u).out_limits);
+	EXPECT_EQ(1, unit_stats(&self->u).limits);
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + PAGE_SIZE, PAGE(2)));
 	RUN(g_unmap_quiet, 0, iova, 1, 0);
 	RUN(g_flush_pages, 0, iova, 1);
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova, PAGE(1)));
 	EXPECT_EQ(DMA_REACHED, WRITE(iova + PAGE_SIZE, PAGE(2)));
-	EXPECT_EQ(1, unit_stats(&self->u).out_limits);
+	EXPECT_EQ(1, unit_stats(&self->u).limits);
 }
 
 TEST_F(dma, invalidations)
@@ -641,15 +641,15 @@ TEST_F(dma, batch)
 	RUN(map_batch, 16, true);
 	b = unit_stats(&self->u);
 	EXPECT_EQ(16, MAPS(b) - MAPS(a));
-	EXPECT_EQ(17, b.out_descriptors - a.out_descriptors);
-	EXPECT_TRAPS(&self->u, 1, b.out_reg_writes - a.out_reg_writes);
+	EXPECT_EQ(17, b.descriptors - a.descriptors);
+	EXPECT_TRAPS(&self->u, 1, b.reg_writes - a.reg_writes);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x200000, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, WRITE(0x200000 + 30 * PAGE_SIZE, PAGE(15)));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x200000 + 29 * PAGE_SIZE, PAGE(15)));
 	RUN(map_batch, 16, false);
 	a = unit_stats(&self->u);
 	EXPECT_EQ(16, UNMAPS(a) - UNMAPS(b));
-	EXPECT_SYNCS(&self->u, 1, a.out_syncs - b.out_syncs);
+	EXPECT_SYNCS(&self->u, 1, a.syncs - b.syncs);
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x200000, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x200000 + 30 * PAGE_SIZE, PAGE(15)));
 }
@@ -709,10 +709,10 @@ TEST_F(dma, unchanged_is_no_work)
 	RUN(g_flush_context_global);
 	RUN(g_flush_context, SID(0), DID);
 	b = unit_stats(&self->u);
-	EXPECT_EQ(0, b.out_maps - a.out_maps);
-	EXPECT_EQ(0, b.out_unmaps - a.out_unmaps);
-	EXPECT_EQ(a.out_mapped, b.out_mapped);
-	EXPECT_EQ(a.out_pin_misses, b.out_pin_misses);
+	EXPECT_EQ(0, b.maps - a.maps);
+	EXPECT_EQ(0, b.unmaps - a.unmaps);
+	EXPECT_EQ(a.mapped, b.mapped);
+	EXPECT_EQ(a.pin_misses, b.pin_misses);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
 }
 
@@ -799,7 +799,7 @@ TEST_F(single, context_cleared)
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
 	RUN(g_attach, SID(0), 0);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
-	EXPECT_EQ(1, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(1, unit_stats(&self->u).domains);
 	RUN(g_detach, SID(0), DID);
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000, PAGE(0)));
 	RUN(g_attach, SID(0), 0);
@@ -906,14 +906,14 @@ TEST_F(single, pass_through)
 {
 	RUN(g_enable, true);
 	RUN(g_attach_pt, SID(0), DID + 1);
-	EXPECT_EQ(1, unit_stats(&self->u).out_identity_devices);
+	EXPECT_EQ(1, unit_stats(&self->u).identity_devices);
 	EXPECT_EQ(DMA_REACHED, WRITE(PAGE(5), PAGE(5)));
 	EXPECT_EQ(DMA_REACHED, WRITE(HUGE(2) + 0x12340, HUGE(2) + 0x12340));
 	EXPECT_EQ(DMA_REACHED, dma_read(&self->u, 0, PAGE(6), PAGE(6), PAGE(7),
 					PAGE(7)));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x10000000, PAGE(0)));
 	RUN(g_detach, SID(0), DID + 1);
-	EXPECT_EQ(0, unit_stats(&self->u).out_identity_devices);
+	EXPECT_EQ(0, unit_stats(&self->u).identity_devices);
 	EXPECT_EQ(DMA_BLOCKED, WRITE(PAGE(5), PAGE(5)));
 	RUN(g_attach, SID(0), 0);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
@@ -978,11 +978,11 @@ TEST_F(single, malformed_entries)
 	RUN(g_map, 0, 0x20000, GPA_REGS, 1, MAP_RW);
 	RUN(g_map, 0, 0x21000, GPA_BAR, 1, MAP_RW);
 	RUN(g_map, 0, 0x22000, 0x80000000, 1, MAP_RW);
-	EXPECT_EQ(a.out_errors + 3, unit_stats(&self->u).out_errors);
-	EXPECT_EQ(a.out_mapped, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(a.errors + 3, unit_stats(&self->u).errors);
+	EXPECT_EQ(a.mapped, unit_stats(&self->u).mapped);
 	/* An address that no guest has */
 	RUN(g_map, 0, 0x23000, BIT(51), 1, MAP_RW);
-	EXPECT_EQ(a.out_mapped, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(a.mapped, unit_stats(&self->u).mapped);
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x20000, PAGE(0)));
 	/* The others in the same range are not the worse for it. */
 	RUN(g_map_quiet, 0, 0x24000, PAGE(4), 1, MAP_RW);
@@ -1042,7 +1042,7 @@ TEST_F(single, two_devices_one_domain)
 	RUN(g_enable, true);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, 0x10000, PAGE(0)));
 	RUN(g_attach, SID(1), 0);
-	EXPECT_EQ(1, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(1, unit_stats(&self->u).domains);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, 0x10000, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, 0x10000, PAGE(0)));
 	/* One map, one unmap, for both */
@@ -1070,7 +1070,7 @@ TEST_F(single, two_devices_two_domains)
 	RUN(g_attach, SID(0), 0);
 	RUN(g_attach, SID(1), 1);
 	RUN(g_enable, true);
-	EXPECT_EQ(2, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(2, unit_stats(&self->u).domains);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, 0x10000, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, 0x10000, PAGE(1)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, 0x10000, PAGE(1)));
@@ -1104,8 +1104,8 @@ TEST_F(single, shared_pins)
 	b = unit_stats(&self->u);
 	/* The page, and what tables the guest made for it */
 	EXPECT_EQ(8, MAPS(b) - MAPS(a));
-	EXPECT_EQ(8, b.out_mapped - a.out_mapped);
-	EXPECT_GE(2, b.out_pinned - a.out_pinned);
+	EXPECT_EQ(8, b.mapped - a.mapped);
+	EXPECT_GE(2, b.pinned - a.pinned);
 	/* One goes; the others hold the page. */
 	RUN(g_unmap, 0, 0x20000, 1, 0);
 	EXPECT_EQ(DMA_BLOCKED, WRITE(0x20000, PAGE(50)));
@@ -1114,11 +1114,11 @@ TEST_F(single, shared_pins)
 		RUN(g_unmap, 0, 0x20000 + i * 0x3000, 1, 0);
 	c = unit_stats(&self->u);
 	EXPECT_EQ(8, UNMAPS(c) - UNMAPS(a));
-	EXPECT_EQ(a.out_mapped, c.out_mapped);
+	EXPECT_EQ(a.mapped, c.mapped);
 	/* Kept in the cache or given back, but not more. */
-	EXPECT_GE(b.out_pinned, c.out_pinned);
-	EXPECT_EQ(1, c.out_pin_misses - a.out_pin_misses)
-		TH_LOG("hits %llu", c.out_pin_hits - a.out_pin_hits);
+	EXPECT_GE(b.pinned, c.pinned);
+	EXPECT_EQ(1, c.pin_misses - a.pin_misses)
+		TH_LOG("hits %llu", c.pin_hits - a.pin_hits);
 }
 
 /* More descriptors than the queue has places for; nothing grows by it. */
@@ -1134,17 +1134,17 @@ TEST_F_TIMEOUT(single, churn, 60)
 	b = unit_stats(&self->u);
 	EXPECT_EQ(1000, MAPS(b) - MAPS(a));
 	EXPECT_EQ(1000, UNMAPS(b) - UNMAPS(a));
-	EXPECT_EQ(4000, b.out_descriptors - a.out_descriptors);
+	EXPECT_EQ(4000, b.descriptors - a.descriptors);
 	/* Where the queue wraps, one fetch may become two. */
-	EXPECT_LE(2000, b.out_batches - a.out_batches);
-	EXPECT_GE(2000 + 4000 / 256 + 1, b.out_batches - a.out_batches);
-	EXPECT_TRAPS(&self->u, 2000, b.out_reg_writes - a.out_reg_writes);
-	EXPECT_SYNCS(&self->u, 1000, b.out_syncs - a.out_syncs);
-	EXPECT_EQ(a.out_mapped, b.out_mapped);
-	EXPECT_EQ(a.out_pinned, b.out_pinned);
-	EXPECT_EQ(a.out_table_bytes, b.out_table_bytes);
-	EXPECT_EQ(0, b.out_errors);
-	EXPECT_EQ(0, b.out_faults);
+	EXPECT_LE(2000, b.batches - a.batches);
+	EXPECT_GE(2000 + 4000 / 256 + 1, b.batches - a.batches);
+	EXPECT_TRAPS(&self->u, 2000, b.reg_writes - a.reg_writes);
+	EXPECT_SYNCS(&self->u, 1000, b.syncs - a.syncs);
+	EXPECT_EQ(a.mapped, b.mapped);
+	EXPECT_EQ(a.pinned, b.pinned);
+	EXPECT_EQ(a.table_bytes, b.table_bytes);
+	EXPECT_EQ(0, b.errors);
+	EXPECT_EQ(0, b.faults);
 	RUN(g_map, 0, 0x20000, PAGE(50), 1, MAP_RW);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x20000, PAGE(50)));
 }
@@ -1194,7 +1194,7 @@ TEST_F_TIMEOUT(single, two_vcpus, 60)
 	b = unit_stats(&self->u);
 	EXPECT_EQ(505, MAPS(b) - MAPS(a));
 	EXPECT_EQ(505, UNMAPS(b) - UNMAPS(a));
-	EXPECT_EQ(2020, b.out_descriptors - a.out_descriptors);
+	EXPECT_EQ(2020, b.descriptors - a.descriptors);
 	WRITE_ONCE(self->u.vm.g->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, &hammered));
 	EXPECT_LT(100, (long)hammered);
@@ -1222,14 +1222,14 @@ TEST_F_TIMEOUT(single, many_pages, 60)
 	RUN(map_scattered, iova, 1024);
 	b = unit_stats(&self->u);
 	EXPECT_EQ(1024, MAPS(b) - MAPS(a));
-	EXPECT_EQ(1024, b.out_mapped - a.out_mapped);
+	EXPECT_EQ(1024, b.mapped - a.mapped);
 	EXPECT_EQ(DMA_REACHED, WRITE(iova, PAGE(1023)));
 	EXPECT_EQ(DMA_REACHED, WRITE(iova + 1023 * PAGE_SIZE, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, WRITE(iova + 500 * PAGE_SIZE, PAGE(523)));
 	RUN(g_unmap, 0, iova, 1024, 0);
 	a = unit_stats(&self->u);
 	EXPECT_EQ(1024, UNMAPS(a) - UNMAPS(b));
-	EXPECT_EQ(2, a.out_mapped);
+	EXPECT_EQ(2, a.mapped);
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova, PAGE(1023)));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 500 * PAGE_SIZE, PAGE(523)));
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 1023 * PAGE_SIZE, PAGE(0)));
@@ -1242,47 +1242,47 @@ TEST_F(single, stats)
 	RUN(g_attach, SID(0), 0);
 	RUN(g_enable, true);
 	a = unit_stats(&self->u);
-	EXPECT_EQ(2, a.out_mapped);
-	EXPECT_EQ(1, a.out_domains);
-	EXPECT_EQ(1, a.out_devices);
+	EXPECT_EQ(2, a.mapped);
+	EXPECT_EQ(1, a.domains);
+	EXPECT_EQ(1, a.devices);
 
 	RUN(g_map, 0, 0x20000, PAGE(10), 10, MAP_RW);
 	b = unit_stats(&self->u);
 	EXPECT_EQ(10, MAPS(b) - MAPS(a));
 	EXPECT_EQ(0, UNMAPS(b) - UNMAPS(a));
-	EXPECT_EQ(2, b.out_descriptors - a.out_descriptors);
-	EXPECT_EQ(1, b.out_batches - a.out_batches);
-	EXPECT_TRAPS(&self->u, 1, b.out_reg_writes - a.out_reg_writes);
-	EXPECT_EQ(12, b.out_mapped);
-	EXPECT_EQ(10, b.out_pinned - a.out_pinned);
-	EXPECT_EQ(10, b.out_pin_misses - a.out_pin_misses);
-	EXPECT_LE(b.out_pinned, b.out_pinned_peak);
+	EXPECT_EQ(2, b.descriptors - a.descriptors);
+	EXPECT_EQ(1, b.batches - a.batches);
+	EXPECT_TRAPS(&self->u, 1, b.reg_writes - a.reg_writes);
+	EXPECT_EQ(12, b.mapped);
+	EXPECT_EQ(10, b.pinned - a.pinned);
+	EXPECT_EQ(10, b.pin_misses - a.pin_misses);
+	EXPECT_LE(b.pinned, b.pinned_peak);
 
 	RUN(g_unmap, 0, 0x20000, 10, 0);
 	a = unit_stats(&self->u);
 	EXPECT_EQ(0, MAPS(a) - MAPS(b));
 	EXPECT_EQ(10, UNMAPS(a) - UNMAPS(b));
-	EXPECT_SYNCS(&self->u, 1, a.out_syncs - b.out_syncs);
-	EXPECT_EQ(2, a.out_mapped);
-	EXPECT_GE(b.out_pinned, a.out_pinned);
+	EXPECT_SYNCS(&self->u, 1, a.syncs - b.syncs);
+	EXPECT_EQ(2, a.mapped);
+	EXPECT_GE(b.pinned, a.pinned);
 
 	RUN(g_map, 0, 0x40000000, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
 	b = unit_stats(&self->u);
-	EXPECT_LT(a.out_maps, b.out_maps);
-	EXPECT_EQ(2 + 512, b.out_mapped);
+	EXPECT_LT(a.maps, b.maps);
+	EXPECT_EQ(2 + 512, b.mapped);
 	RUN(g_unmap, 0, 0x40000000, 1, MAP_LEAF(LEAF_2M));
-	EXPECT_EQ(b.out_maps - a.out_maps,
-		  unit_stats(&self->u).out_unmaps - a.out_unmaps);
-	EXPECT_EQ(2, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(b.maps - a.maps,
+		  unit_stats(&self->u).unmaps - a.unmaps);
+	EXPECT_EQ(2, unit_stats(&self->u).mapped);
 
 	RUN(g_detach, SID(0), DID);
 	RUN(g_enable, false);
 	ASSERT_EQ(0, unit_reset(self->u.fd));
 	b = unit_stats(&self->u);
-	EXPECT_EQ(0, b.out_mapped);
-	EXPECT_EQ(0, b.out_pinned);
-	EXPECT_EQ(0, b.out_domains);
-	EXPECT_EQ(1, b.out_devices);
+	EXPECT_EQ(0, b.mapped);
+	EXPECT_EQ(0, b.pinned);
+	EXPECT_EQ(0, b.domains);
+	EXPECT_EQ(1, b.devices);
 }
 
 /* The VM's reset: no trace of what was, and all can begin anew. */
@@ -1402,13 +1402,13 @@ TEST_F(other, boot_identity)
 	struct unit_config config = variant->config;
 	struct unit u;
 
-	config.flags = KVIOMMU_CREATE_BOOT_IDENTITY;
+	config.flags = KVIOMMU_VTD_BOOT_IDENTITY;
 	unit_open(&u, &config);
 	unit_add_device(&u, 0, SID(0));
-	EXPECT_EQ(1, unit_stats(&u).out_identity_devices);
+	EXPECT_EQ(1, unit_stats(&u).identity_devices);
 	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, PAGE(5), PAGE(5)));
 	start_guest(&u, 4);
-	EXPECT_EQ(0, unit_stats(&u).out_identity_devices);
+	EXPECT_EQ(0, unit_stats(&u).identity_devices);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));
 	/* Whenever the guest has translation off, as without an IOMMU */
@@ -1583,7 +1583,7 @@ TEST_F(dma, ignored_bits)
 	RUN(g_flush_domain, 0);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x40000000, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, READ(0x40000000, PAGE(0)));
-	EXPECT_EQ(0, unit_stats(&self->u).out_faults);
+	EXPECT_EQ(0, unit_stats(&self->u).faults);
 	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
 }
 
@@ -1638,7 +1638,7 @@ TEST_F_TIMEOUT(dma, address_masks, 60)
 		RUN(g_unmap_quiet, 0, iova - PAGE_SIZE, 1, 0);
 		RUN(flush_page, iova | am, DID);
 		EXPECT_EQ(DMA_BLOCKED, WRITE(iova + size - PAGE_SIZE, PAGE(1)));
-		EXPECT_EQ(a.out_mapped, unit_stats(&self->u).out_mapped);
+		EXPECT_EQ(a.mapped, unit_stats(&self->u).mapped);
 	}
 }
 
@@ -1659,7 +1659,7 @@ TEST_F(other, width_of_44_bits)
 	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, BIT(44) - PAGE_SIZE, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, BIT(44), PAGE(1)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, BIT(47), PAGE(1)));
-	EXPECT_EQ(2, unit_stats(&u).out_mapped);
+	EXPECT_EQ(2, unit_stats(&u).mapped);
 	unit_close(&u);
 }
 
@@ -1758,7 +1758,7 @@ TEST_F(single, two_ids_one_root)
 	g->dom[1].did = DID + 1;
 	RUN(g_attach, SID(1), 1);
 	RUN(g_enable, true);
-	EXPECT_EQ(2, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(2, unit_stats(&self->u).domains);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, 0x10000, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, 0x10000, PAGE(0)));
 	/* Each id has to be invalidated. */
@@ -1768,7 +1768,7 @@ TEST_F(single, two_ids_one_root)
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, 0x10000, PAGE(0)));
 	/* From one id to the other, with the tables where they were */
 	RUN(g_attach, SID(1), 0);
-	EXPECT_EQ(1, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(1, unit_stats(&self->u).domains);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, BOUNCE, BOUNCE_PAGE));
 }
 
@@ -1875,8 +1875,8 @@ TEST_F(single, output_to_interrupts)
 	RUN(g_enable, true);
 	a = unit_stats(&self->u);
 	RUN(g_map, 0, 0x30000, 0xfee00000, 1, MAP_RW);
-	EXPECT_EQ(a.out_mapped, unit_stats(&self->u).out_mapped);
-	EXPECT_EQ(a.out_errors + 1, unit_stats(&self->u).out_errors);
+	EXPECT_EQ(a.mapped, unit_stats(&self->u).mapped);
+	EXPECT_EQ(a.errors + 1, unit_stats(&self->u).errors);
 	dma_run(&self->u, 0, EDU_TO_RAM, 0x30000, 0, 4);
 	EXPECT_EQ(DMA_REACHED, WRITE(0x10000, PAGE(0)));
 	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));

@@ -192,8 +192,8 @@ static int fail_end(struct fails *f, int err)
 	}
 	f->u->vm.starved = false;
 	now = unit_stats(f->u);
-	errors = now.out_errors - f->before.out_errors;
-	limits = now.out_limits - f->before.out_limits;
+	errors = now.errors - f->before.errors;
+	limits = now.limits - f->before.limits;
 	if (err && err != f->what.err)
 		FATAL("failure %u: %s", f->n, strerror(err));
 	if ((err || errors) && !f->hit)
@@ -288,7 +288,7 @@ static bool reaches(struct fails *f, __u64 iova, __u64 gpa, bool large)
 	if (res == DMA_REACHED)
 		return true;
 	if (res != DMA_BLOCKED ||
-	    unit_stats(u).out_errors == f->before.out_errors)
+	    unit_stats(u).errors == f->before.errors)
 		FATAL("failure %u: 0x%llx: %u, no error counted", f->n, iova,
 		      res);
 	if (f->n % 2 && !large)
@@ -416,11 +416,11 @@ TEST_F_TIMEOUT(failnth, create, 600)
 	EACH_FAILURE {
 		fd = unit_open_file();
 		if (FAILING(unit_create(fd, u->vm.fd, u->iommufd, u->ioas,
-					config, NULL)))
+					config)))
 			ASSERT_EQ(0, unit_create(fd, u->vm.fd, u->iommufd,
-						 u->ioas, config, NULL));
+						 u->ioas, config));
 		ASSERT_EQ(EBUSY, unit_create(fd, u->vm.fd, u->iommufd, u->ioas,
-					     config, NULL));
+					     config));
 		close(fd);
 	}
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
@@ -448,13 +448,13 @@ TEST_F_TIMEOUT(failnth, mmap, 600)
 /* The guest's writes at the page are noticed. */
 static bool regs_work(struct unit *u, __u64 gpa)
 {
-	__u64 n = unit_stats(u).out_reg_writes;
+	__u64 n = unit_stats(u).reg_writes;
 
 	/* The one write, without others to wait for it. */
 	u->vm.g->polls = false;
 	RUN(g_poke32, gpa - GPA_REGS + VTD_IEDATA, n);
 	u->vm.g->polls = true;
-	return unit_stats(u).out_reg_writes == n + 1;
+	return unit_stats(u).reg_writes == n + 1;
 }
 
 TEST_F_TIMEOUT(failnth, arm, 600)
@@ -504,19 +504,19 @@ TEST_F_TIMEOUT(failnth, attach, 1200)
 			/* VFIO has it as it was: free. */
 			ASSERT_EQ(0, edu_attach_ioas(edu, u->ioas));
 			ASSERT_EQ(0, edu_detach_ioas(edu));
-			ASSERT_EQ(0, unit_stats(u).out_devices);
-			ASSERT_EQ(0, unit_stats(u).out_domains);
+			ASSERT_EQ(0, unit_stats(u).devices);
+			ASSERT_EQ(0, unit_stats(u).domains);
 			ASSERT_EQ(0, unit_attach(u->fd, edu->fd, SID(0)));
 			ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 		} else {
 			/* The guest is told, or else the VMM. */
-			if (!unit_stats(u).out_domains && !RUN(g_take_faults))
+			if (!unit_stats(u).domains && !RUN(g_take_faults))
 				ASSERT_LT(0, signals(f->control));
 			reaches(f, IOVA, PAGE(0), false);
 		}
 		ASSERT_EQ(EBUSY, edu_attach_ioas(edu, u->ioas));
 		ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
-		ASSERT_EQ(0, unit_stats(u).out_mapped);
+		ASSERT_EQ(0, unit_stats(u).mapped);
 	}
 	ASSERT_LT(0, f->seen);
 }
@@ -530,7 +530,7 @@ TEST_F_TIMEOUT(failnth, detach, 1200)
 		/* No failure leaves the unit with the device. */
 		ASSERT_EQ(0, FAILING(unit_detach(u->fd, SID(0))));
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
-		ASSERT_EQ(0, unit_stats(u).out_domains);
+		ASSERT_EQ(0, unit_stats(u).domains);
 		ASSERT_EQ(0, edu_attach_ioas(&u->dev[0], u->ioas));
 		ASSERT_EQ(0, edu_detach_ioas(&u->dev[0]));
 		ASSERT_EQ(0, unit_attach(u->fd, u->dev[0].fd, SID(0)));
@@ -546,8 +546,8 @@ TEST_F_TIMEOUT(failnth, reset, 1200)
 	EACH_FAILURE {
 		ASSERT_EQ(0, FAILING(unit_reset(u->fd)));
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
-		ASSERT_EQ(0, unit_stats(u).out_pinned);
-		ASSERT_EQ(0, unit_stats(u).out_domains);
+		ASSERT_EQ(0, unit_stats(u).pinned);
+		ASSERT_EQ(0, unit_stats(u).domains);
 		ASSERT_EQ(0, RUN(g_peek32, VTD_GSTS));
 		start_guest(u);
 		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
@@ -563,7 +563,7 @@ TEST_F_TIMEOUT(failnth, refresh, 1200)
 	EACH_FAILURE {
 		__u64 iova = NEW(f->n);
 
-		full.max_pins = unit_stats(u).out_pinned;
+		full.max_pins = unit_stats(u).pinned;
 		ASSERT_EQ(0, unit_set_policy(u, &full));
 		RUN(g_map, 0, iova, PAGE(1), 1, MAP_RW);
 		ASSERT_TRUE(blocked(f, iova, PAGE(1)));
@@ -708,10 +708,10 @@ static unsigned int act_end(struct fails *f)
 	REQUIRE(vm_resume(&u->vm, 0));
 	fail_end(f, 0);
 	fsts = u->vm.g->call[0].ret;
-	counted = unit_stats(u).out_faults - f->before.out_faults;
+	counted = unit_stats(u).faults - f->before.faults;
 	faults = RUN(g_take_faults);
 	if (fsts & VTD_FSTS_IQE) {
-		if (unit_stats(u).out_errors == f->before.out_errors)
+		if (unit_stats(u).errors == f->before.errors)
 			FATAL("failure %u: the queue stopped for nothing", f->n);
 		counted--;
 		if (RUN(g_go_on) & VTD_FSTS_IQE)
@@ -749,10 +749,10 @@ TEST_F_TIMEOUT(failnth, map_pages, 2400)
 		if (!reaches(f, iova + 3 * PAGE_SIZE, PAGE(31), false))
 			ASSERT_LT(0, faults);
 		RUN(g_flush_pages, 0, iova, 2);
-		ASSERT_EQ(5, unit_stats(u).out_mapped);
+		ASSERT_EQ(5, unit_stats(u).mapped);
 		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 		RUN(g_clean, 0, iova, self->pages);
-		ASSERT_EQ(1, unit_stats(u).out_mapped);
+		ASSERT_EQ(1, unit_stats(u).mapped);
 		ASSERT_TRUE(blocked(f, iova, PAGE(10)));
 	}
 	ASSERT_LT(0, f->seen);
@@ -773,7 +773,7 @@ TEST_F_TIMEOUT(failnth, unmap_pages, 2400)
 		ASSERT_TRUE(blocked(f, iova + 2 * PAGE_SIZE, PAGE(12)));
 		ASSERT_EQ(DMA_REACHED,
 			  dma_write(u, 0, iova + 3 * PAGE_SIZE, PAGE(13)));
-		ASSERT_EQ(2, unit_stats(u).out_mapped);
+		ASSERT_EQ(2, unit_stats(u).mapped);
 	}
 }
 
@@ -805,7 +805,7 @@ TEST_F_TIMEOUT(failnth, large_leaf, 2400)
 		RUN(g_map_quiet, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
 		ACT(tell_domain, 0);
 		reaches(f, iova, HUGE(1), true);
-		ASSERT_EQ(513, unit_stats(u).out_mapped);
+		ASSERT_EQ(513, unit_stats(u).mapped);
 		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, iova + SZ_2M - PAGE_SIZE,
 						 HUGE(2) - PAGE_SIZE));
 		ASSERT_TRUE(blocked(f, iova + SZ_2M, HUGE(2)));
@@ -831,7 +831,7 @@ TEST_F_TIMEOUT(failnth, split_leaf, 2400)
 		reaches(f, iova, PAGE(10), false);
 		reaches(f, iova + SZ_2M - PAGE_SIZE, HUGE(2) - PAGE_SIZE, false);
 		RUN(g_flush_domain, 0);
-		ASSERT_EQ(513, unit_stats(u).out_mapped);
+		ASSERT_EQ(513, unit_stats(u).mapped);
 		RUN(g_clean, 0, iova, self->pages);
 		ASSERT_TRUE(blocked(f, iova, PAGE(10)));
 	}
@@ -853,7 +853,7 @@ TEST_F_TIMEOUT(failnth, join_leaf, 2400)
 		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, iova, HUGE(1)));
 		reaches(f, iova + SZ_2M - PAGE_SIZE, HUGE(2) - PAGE_SIZE, true);
 		ASSERT_EQ(0, unit_refresh(u));
-		ASSERT_EQ(513, unit_stats(u).out_mapped);
+		ASSERT_EQ(513, unit_stats(u).mapped);
 		RUN(g_clean, 0, iova, self->pages);
 		ASSERT_TRUE(blocked(f, iova, HUGE(1)));
 	}
@@ -920,7 +920,7 @@ TEST_F_TIMEOUT(failnth, context_new, 2400)
 		RUN(set_context, 0);
 		ACT(tell_context, SID(0));
 		reaches(f, IOVA, PAGE(0), false);
-		ASSERT_EQ(1, unit_stats(u).out_domains);
+		ASSERT_EQ(1, unit_stats(u).domains);
 	}
 }
 
@@ -937,7 +937,7 @@ TEST_F_TIMEOUT(failnth, context_change, 2400)
 		ACT(tell_contexts);
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
 		reaches(f, IOVA, PAGE(1), false);
-		ASSERT_EQ(1, unit_stats(u).out_domains);
+		ASSERT_EQ(1, unit_stats(u).domains);
 		RUN(g_attach, SID(0), 0);
 		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 	}
@@ -952,7 +952,7 @@ TEST_F_TIMEOUT(failnth, context_cleared, 2400)
 		RUN(g_context_quiet, SID(0), 0, 0);
 		ACT(tell_context, SID(0));
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
-		ASSERT_EQ(0, unit_stats(u).out_domains);
+		ASSERT_EQ(0, unit_stats(u).domains);
 		RUN(g_attach, SID(0), 0);
 		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 	}
@@ -969,7 +969,7 @@ TEST_F_TIMEOUT(failnth, pass_through, 2400)
 		ACT(tell_context, SID(0));
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
 		reaches(f, PAGE(3), PAGE(3), false);
-		ASSERT_EQ(1, unit_stats(u).out_identity_devices);
+		ASSERT_EQ(1, unit_stats(u).identity_devices);
 		RUN(g_attach, SID(0), 0);
 		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 	}
@@ -997,7 +997,7 @@ TEST_F_TIMEOUT(failnth, disable, 2400)
 	EACH_FAILURE {
 		ACT(tell_enable, false);
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
-		ASSERT_EQ(0, unit_stats(u).out_domains);
+		ASSERT_EQ(0, unit_stats(u).domains);
 		RUN(g_enable, true);
 		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 	}

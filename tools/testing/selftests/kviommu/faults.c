@@ -150,7 +150,7 @@ TEST_F(faults, paging_entry)
 	EXPECT_EQ(FR_PAGING_RESERVED, RECORD_REASON(r));
 	EXPECT_EQ(SID(0), RECORD_SID(r));
 	EXPECT_EQ(iova, RECORD_ADDR(r));
-	EXPECT_LT(0, unit_stats(&self->u).out_faults);
+	EXPECT_LT(0, unit_stats(&self->u).faults);
 	/* PPF is the summary of the records, nothing to be written. */
 	RUN(g_poke32, VTD_FSTS, VTD_FSTS_PPF);
 	EXPECT_EQ(fsts, FSTS());
@@ -173,12 +173,12 @@ TEST_F(faults, once_for_each_entry)
 	RUN(g_flush_global);
 	EXPECT_EQ(0, FSTS() & 0xff);
 	EXPECT_EQ(0, signals(self));
-	EXPECT_EQ(1, unit_stats(&self->u).out_faults);
+	EXPECT_EQ(1, unit_stats(&self->u).faults);
 	/* Mended and made again it is another one. */
 	RUN(g_unmap, 0, 0x40000000, 1, MAP_LEAF(LEAF_2M));
 	cause(self, 0x40000000);
 	EXPECT_EQ(1, signals(self));
-	EXPECT_EQ(2, unit_stats(&self->u).out_faults);
+	EXPECT_EQ(2, unit_stats(&self->u).faults);
 }
 
 TEST_F(faults, table_nowhere)
@@ -223,7 +223,7 @@ TEST_F(faults, collapsed)
 	cause(self, 0x40000000);
 	cause(self, 0x40000000 + SZ_2M);
 	cause(self, 0x40000000 + 2 * SZ_2M);
-	EXPECT_EQ(3, unit_stats(&self->u).out_faults);
+	EXPECT_EQ(3, unit_stats(&self->u).faults);
 	EXPECT_EQ(1, signals(self));
 	EXPECT_EQ(0, RECORD_F(record_at(self, 1)));
 	expect_fault(_metadata, self, FR_PAGING_RESERVED, 0x40000000, "first", 0);
@@ -472,7 +472,7 @@ TEST_F_TIMEOUT(faults, context_bits, 60)
 	/* Pass-through has no tables, so no reserved bits in their address. */
 	put_context(self, BIT(50) | VTD_CE_P | VTD_CE_T_PT, hi);
 	expect_none(_metadata, self, "pass-through", 0);
-	EXPECT_EQ(1, unit_stats(&self->u).out_identity_devices);
+	EXPECT_EQ(1, unit_stats(&self->u).identity_devices);
 }
 
 /* Each width with each type; 39 and 48 bits, tables and pass-through exist. */
@@ -563,11 +563,11 @@ TEST_F_TIMEOUT(faults, paging_bits, 60)
 			if (rsvd >> bit & 1 || (bit == 7 && level == 4)) {
 				expect_fault(_metadata, self, FR_PAGING_RESERVED, base,
 					     "level, bit", 100 * level + bit);
-				EXPECT_EQ(0, unit_stats(&self->u).out_mapped);
+				EXPECT_EQ(0, unit_stats(&self->u).mapped);
 			} else {
 				expect_none(_metadata, self, "level, bit",
 					    100 * level + bit);
-				EXPECT_EQ(1, unit_stats(&self->u).out_mapped);
+				EXPECT_EQ(1, unit_stats(&self->u).mapped);
 			}
 			/* Not present: no bit matters. */
 			*entry = BIT(bit);
@@ -575,7 +575,7 @@ TEST_F_TIMEOUT(faults, paging_bits, 60)
 			expect_none(_metadata, self, "not present, bit", bit);
 			*entry = good;
 			RUN(g_flush_pages, 0, iova, 0);
-			EXPECT_EQ(1, unit_stats(&self->u).out_mapped);
+			EXPECT_EQ(1, unit_stats(&self->u).mapped);
 		}
 	}
 }
@@ -602,7 +602,7 @@ TEST_F_TIMEOUT(faults, superpage_bits, 60)
 			RUN(g_flush_pages, 0, base, 0);
 		}
 	}
-	EXPECT_EQ(0, unit_stats(&self->u).out_maps);
+	EXPECT_EQ(0, unit_stats(&self->u).maps);
 }
 
 /* A page that cannot be had for want of resources: by the right that fails */
@@ -615,7 +615,7 @@ TEST_F(faults, no_resources)
 	RUN(g_map, 0, 0x40000000, PAGE(0), 1, MAP_RW);
 	policy.max_idle_pins = 0;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &policy));
-	policy.max_pins = unit_stats(&self->u).out_pinned;
+	policy.max_pins = unit_stats(&self->u).pinned;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &policy));
 	RUN(g_map, 0, 0x40001000, PAGE(1), 1, MAP_R);
 	expect_fault(_metadata, self, FR_READ, 0x40001000, "read", 0);
@@ -638,7 +638,7 @@ TEST_F(faults, none_for_absent)
 	RUN(g_enable, true);
 	EXPECT_EQ(0, FSTS());
 	EXPECT_EQ(0, signals(self));
-	EXPECT_EQ(0, unit_stats(&self->u).out_faults);
+	EXPECT_EQ(0, unit_stats(&self->u).faults);
 }
 
 TEST_HARNESS_MAIN

@@ -55,7 +55,7 @@ FIXTURE_TEARDOWN(groups)
 TEST_F(groups, both_in_one_unit)
 {
 	ASSERT_EQ(0, unit_attach(self->u.fd, self->u.dev[1].fd, SID(1)));
-	EXPECT_EQ(2, unit_stats(&self->u).out_devices);
+	EXPECT_EQ(2, unit_stats(&self->u).devices);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	/*
 	 * The guest attaches one after the other: what it wants for the first
@@ -118,9 +118,9 @@ TEST_F(groups, reset_while_they_differ)
 	a = unit_stats(&self->u);
 	ASSERT_EQ(0, unit_reset(self->u.fd));
 	b = unit_stats(&self->u);
-	EXPECT_EQ(a.out_maps, b.out_maps);
-	EXPECT_EQ(0, b.out_mapped);
-	EXPECT_EQ(0, b.out_domains);
+	EXPECT_EQ(a.maps, b.maps);
+	EXPECT_EQ(0, b.mapped);
+	EXPECT_EQ(0, b.domains);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, IOVA, PAGE(1)));
 }
@@ -135,13 +135,13 @@ TEST_F(groups, one_leaves)
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, IOVA, PAGE(0)));
 	ASSERT_EQ(0, unit_detach(self->u.fd, SID(0)));
-	EXPECT_EQ(1, unit_stats(&self->u).out_devices);
+	EXPECT_EQ(1, unit_stats(&self->u).devices);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, IOVA, PAGE(0)));
 	/* The last one takes the group's translations with it. */
 	ASSERT_EQ(0, unit_detach(self->u.fd, SID(1)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, IOVA, PAGE(0)));
-	EXPECT_EQ(0, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(0, unit_stats(&self->u).domains);
 	/* Free for others: both devices, one IOAS */
 	edu_seed(&self->u.dev[0]);
 	edu_seed(&self->u.dev[1]);
@@ -155,7 +155,7 @@ TEST_F(groups, others_are_refused)
 	int other = unit_open_file();
 
 	ASSERT_EQ(0, unit_create(other, self->u.vm.fd, self->u.iommufd,
-				 self->u.ioas, &plain, NULL));
+				 self->u.ioas, &plain));
 	EXPECT_EQ(EBUSY, unit_attach(other, self->u.dev[1].fd, SID(1)));
 	EXPECT_EQ(EBUSY, edu_attach_ioas(&self->u.dev[1], ioas));
 	ASSERT_EQ(0, unit_detach(self->u.fd, SID(0)));

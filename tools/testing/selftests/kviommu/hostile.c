@@ -306,7 +306,7 @@ static bool worked(struct unit *u, __u64 steps)
 {
 	struct kviommu_stats stats = unit_stats_now(u);
 
-	return stats.out_descriptors > steps / 500 && stats.out_maps > steps / 500;
+	return stats.descriptors > steps / 500 && stats.maps > steps / 500;
 }
 
 /* Two vCPUs against the unit, while the VMM changes what is below it. */
@@ -368,14 +368,14 @@ TEST_F_TIMEOUT(hostile, guest, 1200)
 	/* Nothing of it is left. */
 	stats = unit_stats(u);
 	ksft_print_msg("maps %llu unmaps %llu descriptors %llu faults %llu\n",
-		       stats.out_maps, stats.out_unmaps, stats.out_descriptors,
-		       stats.out_faults);
+		       stats.maps, stats.unmaps, stats.descriptors,
+		       stats.faults);
 	policy.max_pins = 100000;
 	ASSERT_EQ(0, unit_set_policy(u, &policy));
 	ASSERT_EQ(0, unit_reset(u->fd));
-	EXPECT_EQ(0, unit_stats(u).out_pinned);
-	EXPECT_EQ(0, unit_stats(u).out_mapped);
-	EXPECT_EQ(0, unit_stats(u).out_domains);
+	EXPECT_EQ(0, unit_stats(u).pinned);
+	EXPECT_EQ(0, unit_stats(u).mapped);
+	EXPECT_EQ(0, unit_stats(u).domains);
 	start_guest(u);
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 	unit_close(u);

@@ -260,7 +260,7 @@ TEST_F(order, reset_while_guest_works)
 	}
 	WRITE_ONCE(self->u.vm.g->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
-	EXPECT_EQ(0, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(0, unit_stats(&self->u).mapped);
 	start_guest(&self->u);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 }
@@ -312,7 +312,7 @@ TEST_F_TIMEOUT(order, ioctls_while_guest_works, 300)
 	b = unit_stats(&self->u);
 	EXPECT_EQ(self->u.vm.g->count, MAPS(b) - MAPS(a));
 	EXPECT_EQ(self->u.vm.g->count, UNMAPS(b) - UNMAPS(a));
-	EXPECT_EQ(0, b.out_errors);
+	EXPECT_EQ(0, b.errors);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 }
 
@@ -348,8 +348,8 @@ TEST_F(order, ioas_unmapped)
 	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_HUGE, GPA_RAM_END - GPA_HUGE));
 	EXPECT_LT(seconds() - begin, 5);
 	b = unit_stats(u);
-	EXPECT_EQ(3 + 512, a.out_mapped - b.out_mapped);
-	EXPECT_EQ(3 + 512, a.out_pinned - b.out_pinned);
+	EXPECT_EQ(3 + 512, a.mapped - b.mapped);
+	EXPECT_EQ(3 + 512, a.pinned - b.pinned);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x200000, HUGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x40000000, HUGE(1)));
 	/* What leads elsewhere is not the worse for it. */
@@ -383,12 +383,12 @@ TEST_F(order, ioas_refreshed)
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, 0x40000000, HUGE(1)));
 	/* Nothing to be had: no harm done */
 	EXPECT_EQ(0, unit_refresh(u));
-	EXPECT_EQ(1, unit_stats(u).out_mapped);
+	EXPECT_EQ(1, unit_stats(u).mapped);
 
 	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HUGE, vm_hva(&u->vm, GPA_HUGE),
 			      GPA_RAM_END - GPA_HUGE, IOAS_RW));
 	EXPECT_EQ(0, unit_refresh(u));
-	EXPECT_EQ(1 + 3 + 512, unit_stats(u).out_mapped);
+	EXPECT_EQ(1 + 3 + 512, unit_stats(u).mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, 0x200000, HUGE(0)));
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, 0x40000000, HUGE(1)));
 
@@ -409,8 +409,8 @@ TEST_F(order, ioas_unmapped_under_tables)
 	struct unit *u = &self->u;
 
 	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, 0, GPA_RAM_END));
-	EXPECT_EQ(0, unit_stats(u).out_pinned);
-	EXPECT_EQ(0, unit_stats(u).out_mapped);
+	EXPECT_EQ(0, unit_stats(u).pinned);
+	EXPECT_EQ(0, unit_stats(u).mapped);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
 	/* The queue is nowhere: an error as any other */
 	guest_run(&u->vm, g_queue, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
@@ -508,9 +508,9 @@ TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_attaches, 300)
 	for (i = 0; i < 300; i++) {
 		/* To look takes time: not each time, or the phase is never right. */
 		look = i % 2;
-		mapped = look ? unit_stats_now(u).out_mapped : 0;
+		mapped = look ? unit_stats_now(u).mapped : 0;
 		ASSERT_EQ(0, unmap_data(u));
-		revoked += look && unit_stats_now(u).out_mapped < mapped;
+		revoked += look && unit_stats_now(u).mapped < mapped;
 		ASSERT_EQ(0, map_data(u));
 		wait_for_steps(u->vm.g, 1);
 	}
@@ -519,7 +519,7 @@ TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_attaches, 300)
 	ksft_print_msg("%u times of %d there was something to be revoked\n", revoked, i / 2);
 	EXPECT_LT(10, revoked);
 	guest_run(&u->vm, g_flush_global);
-	EXPECT_EQ(1 + NR_FAR, unit_stats(u).out_mapped);
+	EXPECT_EQ(1 + NR_FAR, unit_stats(u).mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, FAR, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, FAR + (NR_FAR - 1) * PAGE_SIZE,
 					 PAGE(NR_FAR - 1)));
@@ -649,7 +649,7 @@ TEST(pins_are_given_back)
 	start_guest(&u);
 	guest_run(&u.vm, g_map, 0, 0x40000000, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
 	EXPECT_LE(2048, pinned_kib());
-	EXPECT_EQ(pinned_kib() / 4, unit_stats(&u).out_pinned);
+	EXPECT_EQ(pinned_kib() / 4, unit_stats(&u).pinned);
 	ASSERT_EQ(0, unit_reset(u.fd));
 	EXPECT_EQ(0, pinned_kib());
 	start_guest(&u);
@@ -672,26 +672,26 @@ TEST(locked_memory_limit)
 	unit_add_device(&u, 0, SID(0));
 	start_guest(&u);
 	guest_run(&u.vm, g_map, 0, 0x200000, PAGE(100), 200, MAP_RW);
-	EXPECT_EQ(0, unit_stats(&u).out_errors);
+	EXPECT_EQ(0, unit_stats(&u).errors);
 	guest_run(&u.vm, g_unmap, 0, 0x200000, 200, 0);
 	/* Others than those that may still be in the cache */
 	guest_run(&u.vm, g_map, 0, 0x200000, PAGE(400), 200, MAP_RW);
 	s = unit_stats(&u);
-	EXPECT_EQ(0, s.out_errors);
-	EXPECT_EQ(201, s.out_mapped);
+	EXPECT_EQ(0, s.errors);
+	EXPECT_EQ(201, s.mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, 0x200000 + 199 * PAGE_SIZE, PAGE(599)));
 	/* More than the limit: an error for each, and no harm to the rest */
 	guest_run(&u.vm, g_map, 0, 0x400000, PAGE(700), 200, MAP_RW);
 	s = unit_stats(&u);
-	EXPECT_LT(100, s.out_errors);
-	EXPECT_GE(256, s.out_pinned);
+	EXPECT_LT(100, s.errors);
+	EXPECT_GE(256, s.pinned);
 	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, 0x200000 + 199 * PAGE_SIZE, PAGE(599)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, 0x400000 + 199 * PAGE_SIZE, PAGE(899)));
 	/* Room again: what is mapped anew is there. */
 	guest_run(&u.vm, g_unmap, 0, 0x200000, 200, 0);
 	guest_run(&u.vm, g_unmap, 0, 0x400000, 200, 0);
 	guest_run(&u.vm, g_map, 0, 0x400000, PAGE(700), 200, MAP_RW);
-	EXPECT_EQ(s.out_errors, unit_stats(&u).out_errors);
+	EXPECT_EQ(s.errors, unit_stats(&u).errors);
 	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, 0x400000 + 199 * PAGE_SIZE, PAGE(899)));
 	unit_close(&u);
 	EXPECT_EQ(0, pinned_kib());

@@ -104,7 +104,7 @@ FIXTURE_TEARDOWN(long_work)
 	unsigned long under_way_ = 0;					\
 									\
 	while (!(done)) {						\
-		__u64 mapped_ = unit_stats_now(&self->u).out_mapped;	\
+		__u64 mapped_ = unit_stats_now(&self->u).mapped;	\
 									\
 		under_way_ += mapped_ > (least) && mapped_ < (most);	\
 	}								\
@@ -122,7 +122,7 @@ TEST_F_TIMEOUT(long_work, invalidation_by_the_queue, 120)
 	EXPECT_FALSE(RUN(g_answered));
 	EXPECT_NE(regs[VTD_IQT / 4], regs[VTD_IQH / 4]);
 	EXPECT_LT(0, SEEN_UNDER_WAY(1, PAGES + 1, RUN(g_answered)));
-	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, LONG_IOVA + PAGES * PAGE_SIZE -
 					 PAGE_SIZE, HUGE(0) + SZ_2M - PAGE_SIZE));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
@@ -132,10 +132,10 @@ TEST_F_TIMEOUT(long_work, invalidation_by_the_queue, 120)
 	RUN(g_ask);
 	while (!RUN(g_answered))
 		;
-	EXPECT_EQ(1, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(1, unit_stats(&self->u).mapped);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, LONG_IOVA, HUGE(0)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
-	EXPECT_EQ(0, unit_stats(&self->u).out_errors);
+	EXPECT_EQ(0, unit_stats(&self->u).errors);
 }
 
 TEST_F_TIMEOUT(long_work, invalidation_by_registers, 120)
@@ -149,7 +149,7 @@ TEST_F_TIMEOUT(long_work, invalidation_by_registers, 120)
 	EXPECT_FALSE(RUN(g_register_answered, iro));
 	EXPECT_LT(0, SEEN_UNDER_WAY(1, PAGES + 1, RUN(g_register_answered, iro)));
 	EXPECT_EQ(1, VTD_IOTLB_IAIG(RUN(g_peek64, iro + VTD_IOTLB)));
-	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).mapped);
 }
 
 TEST_F_TIMEOUT(long_work, enable_and_disable, 120)
@@ -158,13 +158,13 @@ TEST_F_TIMEOUT(long_work, enable_and_disable, 120)
 	RUN(g_ask_enable, true);
 	EXPECT_FALSE(RUN(g_enabled));
 	EXPECT_LT(0, SEEN_UNDER_WAY(0, PAGES + 1, RUN(g_enabled)));
-	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	RUN(g_ask_enable, false);
 	while (RUN(g_enabled))
 		;
-	EXPECT_EQ(0, unit_stats(&self->u).out_mapped);
-	EXPECT_EQ(0, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(0, unit_stats(&self->u).mapped);
+	EXPECT_EQ(0, unit_stats(&self->u).domains);
 }
 
 /* Another command comes before the first is done. */
@@ -180,8 +180,8 @@ TEST_F_TIMEOUT(long_work, changes_its_mind, 120)
 	while (!RUN(g_answered))
 		;
 	EXPECT_FALSE(RUN(g_enabled));
-	EXPECT_EQ(0, unit_stats(&self->u).out_mapped);
-	EXPECT_EQ(0, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(0, unit_stats(&self->u).mapped);
+	EXPECT_EQ(0, unit_stats(&self->u).domains);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 }
 
@@ -191,22 +191,22 @@ TEST_F_TIMEOUT(long_work, attach_reset_refresh, 120)
 	RUN(g_set_entry, self->tables);
 	EXPECT_EQ(0, unit_detach(self->u.fd, SID(0)));
 	RUN(g_enable, true);
-	EXPECT_EQ(0, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(0, unit_stats(&self->u).mapped);
 	EXPECT_EQ(0, unit_attach(self->u.fd, self->u.dev[0].fd, SID(0)));
-	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	/* Memory goes and comes back. */
 	ASSERT_EQ(0, ioas_unmap(self->u.iommufd, self->u.ioas, 0, GPA_RAM_END));
-	EXPECT_EQ(0, unit_stats(&self->u).out_mapped);
-	EXPECT_EQ(0, unit_stats(&self->u).out_pinned);
+	EXPECT_EQ(0, unit_stats(&self->u).mapped);
+	EXPECT_EQ(0, unit_stats(&self->u).pinned);
 	ASSERT_EQ(0, ioas_map(self->u.iommufd, self->u.ioas, 0, self->u.vm.ram,
 			      GPA_RAM_END, IOAS_RW));
 	EXPECT_EQ(0, unit_refresh(&self->u));
-	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(PAGES + 1, unit_stats(&self->u).mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	EXPECT_EQ(0, unit_reset(self->u.fd));
-	EXPECT_EQ(0, unit_stats(&self->u).out_mapped);
-	EXPECT_EQ(0, unit_stats(&self->u).out_pinned);
+	EXPECT_EQ(0, unit_stats(&self->u).mapped);
+	EXPECT_EQ(0, unit_stats(&self->u).pinned);
 }
 
 TEST_F(long_work, limit_on_what_is_mapped)
@@ -220,8 +220,8 @@ TEST_F(long_work, limit_on_what_is_mapped)
 	RUN(g_map, 0, LONG_IOVA + SZ_2M, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
 	RUN(g_map, 0, IOVA + PAGE_SIZE, PAGE(1), 1, MAP_RW);
 	RUN(g_map, 0, IOVA + 2 * PAGE_SIZE, PAGE(2), 1, MAP_RW);
-	EXPECT_EQ(2, unit_stats(&self->u).out_limits);
-	EXPECT_EQ(p.max_mapped, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(2, unit_stats(&self->u).limits);
+	EXPECT_EQ(p.max_mapped, unit_stats(&self->u).mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, LONG_IOVA, HUGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, LONG_IOVA + SZ_2M, HUGE(1)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA + PAGE_SIZE, PAGE(1)));

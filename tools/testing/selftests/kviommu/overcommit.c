@@ -194,10 +194,10 @@ static void finish(struct machine *m)
 	struct kviommu_stats s = unit_stats(&m->u);
 	__u64 n;
 
-	REQUIRE(!s.out_errors && !s.out_limits);
-	REQUIRE(s.out_maps >= 2 * ROUNDS - 2);
+	REQUIRE(!s.errors && !s.limits);
+	REQUIRE(s.maps >= 2 * ROUNDS - 2);
 	/* At no time was more pinned than for the buffers and what is kept. */
-	REQUIRE(s.out_pinned_peak < m->pages / 20);
+	REQUIRE(s.pinned_peak < m->pages / 20);
 	for (n = 0; n < m->pages; n++)
 		check_page(m, n);
 	unit_close(&m->u);

@@ -249,7 +249,7 @@ static enum dma_result vf_dma_once(struct vf *vf, struct unit *u, __u64 iova,
 static enum dma_result vf_dma(struct vf *vf, struct unit *u, __u64 iova,
 			      __u64 gpa)
 {
-	bool stale = unit_stats_now(u).out_stale;
+	bool stale = unit_stats_now(u).stale;
 	enum dma_result res = vf_dma_once(vf, u, iova, gpa);
 
 	if (!stale || res == DMA_BLOCKED)
@@ -299,7 +299,7 @@ TEST_F(vfs, two_domains)
 	struct unit *u = &self->u;
 	struct vf *vf = self->vf;
 
-	EXPECT_EQ(2, unit_stats(u).out_domains);
+	EXPECT_EQ(2, unit_stats(u).domains);
 	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[1], u, IOVA, PAGE(1)));
 	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, IOVA, PAGE(1)));
@@ -435,10 +435,10 @@ static void check_reset(struct __test_metadata *_metadata, struct unit *u,
 	EXPECT_EQ(DMA_REACHED, vf_dma(&vf[0], u, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, vf_dma(&vf[0], u, IOVA, PAGE(1)));
 	after = unit_stats(u);
-	EXPECT_EQ(before.out_pinned, after.out_pinned);
-	EXPECT_EQ(before.out_mapped, after.out_mapped);
-	EXPECT_EQ(before.out_domains, after.out_domains);
-	EXPECT_EQ(before.out_errors, after.out_errors);
+	EXPECT_EQ(before.pinned, after.pinned);
+	EXPECT_EQ(before.mapped, after.mapped);
+	EXPECT_EQ(before.domains, after.domains);
+	EXPECT_EQ(before.errors, after.errors);
 
 	/* What the guest changed before the reset stays changed. */
 	RUN(u, g_unmap, 0, IOVA, 1, 0);
@@ -498,7 +498,7 @@ TEST_F(vfs, taken_away)
 	vf_close(&vf[1]);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	EXPECT_EQ(0, unit_stats(u).out_devices);
+	EXPECT_EQ(0, unit_stats(u).devices);
 }
 
 FIXTURE(hot_reset) {
@@ -541,9 +541,9 @@ TEST_F(hot_reset, translations_hold)
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(1)));
 	after = unit_stats(u);
-	EXPECT_EQ(before.out_pinned, after.out_pinned);
-	EXPECT_EQ(before.out_mapped, after.out_mapped);
-	EXPECT_EQ(before.out_errors, after.out_errors);
+	EXPECT_EQ(before.pinned, after.pinned);
+	EXPECT_EQ(before.mapped, after.mapped);
+	EXPECT_EQ(before.errors, after.errors);
 
 	RUN(u, g_unmap, 0, IOVA, 1, 0);
 	ASSERT_EQ(0, ioctl(u->dev[0].fd, VFIO_DEVICE_PCI_HOT_RESET, &reset));

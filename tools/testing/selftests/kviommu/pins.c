@@ -78,15 +78,15 @@ static void use_pages(struct unit *u, unsigned int first, unsigned int n)
 /* And it was idle, and now is no more: how many of these pages were? */
 static unsigned int take_idle(struct unit *u, unsigned int first, unsigned int n)
 {
-	__u64 before = unit_stats(u).out_idle;
+	__u64 before = unit_stats(u).idle;
 
 	REQUIRE(!release(u, PAGE(first), n * PAGE_SIZE));
-	return before - unit_stats(u).out_idle;
+	return before - unit_stats(u).idle;
 }
 
 static void wait_until_none_idle(struct unit *u)
 {
-	while (unit_stats(u).out_idle)
+	while (unit_stats(u).idle)
 		usleep(1000);
 }
 
@@ -101,11 +101,11 @@ TEST_F(pins, limit)
 		/* A polling thread leaves it to the worker. */
 		do
 			s = unit_stats(&self->u);
-		while (s.out_idle > 20);
-		EXPECT_LT(s.out_idle, s.out_pinned);
+		while (s.idle > 20);
+		EXPECT_LT(s.idle, s.pinned);
 	}
-	EXPECT_LE(15, s.out_idle);
-	EXPECT_EQ(0, s.out_reclaims);
+	EXPECT_LE(15, s.idle);
+	EXPECT_EQ(0, s.reclaims);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 }
 
@@ -120,15 +120,15 @@ TEST_F_TIMEOUT(pins, lru, 600)
 	use_pages(&self->u, 20, 10);
 	/* The first ones come again. */
 	use_pages(&self->u, 200, 5);
-	idle = unit_stats(&self->u).out_idle;
+	idle = unit_stats(&self->u).idle;
 	EXPECT_LE(50, idle);
 	EXPECT_GE(64, idle);
 	/* Beyond the limit a quarter goes: 15 of the first 20, or so. */
 	use_pages(&self->u, 300, 65 - idle);
-	while (unit_stats(&self->u).out_idle > 64)
+	while (unit_stats(&self->u).idle > 64)
 		;
-	EXPECT_LE(48, unit_stats(&self->u).out_idle);
-	EXPECT_GE(50, unit_stats(&self->u).out_idle);
+	EXPECT_LE(48, unit_stats(&self->u).idle);
+	EXPECT_GE(50, unit_stats(&self->u).idle);
 	EXPECT_EQ(5, take_idle(&self->u, 200, 5));
 	EXPECT_EQ(10, take_idle(&self->u, 20, 10));
 	EXPECT_LE(15, take_idle(&self->u, 100, 20));
@@ -143,14 +143,14 @@ TEST_F_TIMEOUT(pins, lru_keeps_what_is_used, 600)
 
 	set_idle(&self->u, &self->policy, 32, FOR_EVER);
 	use_pages(&self->u, 10, 4);
-	misses = unit_stats(&self->u).out_pin_misses;
+	misses = unit_stats(&self->u).pin_misses;
 	for (i = 0; i < 100; i++) {
 		use(&self->u, 100 + i);
 		if (i % 2)
 			use(&self->u, 10 + i / 2 % 4);
 	}
 	/* Each new page is missed once, the 4 pages never again. */
-	EXPECT_EQ(100, unit_stats(&self->u).out_pin_misses - misses);
+	EXPECT_EQ(100, unit_stats(&self->u).pin_misses - misses);
 }
 
 TEST_F(pins, age)
@@ -159,14 +159,14 @@ TEST_F(pins, age)
 
 	use_pages(&self->u, 0, 10);
 	a = unit_stats(&self->u);
-	EXPECT_LE(10, a.out_idle);
-	EXPECT_EQ(0, a.out_reclaims);
+	EXPECT_LE(10, a.idle);
+	EXPECT_EQ(0, a.reclaims);
 	set_idle(&self->u, &self->policy, self->policy.max_idle_pins, 20);
 	wait_until_none_idle(&self->u);
 	b = unit_stats(&self->u);
-	EXPECT_LE(a.out_idle, b.out_reclaims);
+	EXPECT_LE(a.idle, b.reclaims);
 	/* What is in use stays, and is as good as ever. */
-	EXPECT_LT(0, b.out_pinned);
+	EXPECT_LT(0, b.pinned);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	RUN(g_map, 0, SPARE, PAGE(5), 1, MAP_RW);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, SPARE, PAGE(5)));
@@ -182,7 +182,7 @@ static void let_pins_grow_old(struct unit *other, unsigned int n)
 {
 	while (n--) {
 		guest_run(&other->vm, g_flush);
-		REQUIRE(unit_stats(other).out_reg_writes);
+		REQUIRE(unit_stats(other).reg_writes);
 		wait_until_none_idle(other);
 	}
 }
@@ -206,13 +206,13 @@ TEST_F(pins, for_ever)
 
 	open_other(&other, 40);
 	use_pages(&self->u, 0, 10);
-	idle = unit_stats(&self->u).out_idle;
+	idle = unit_stats(&self->u).idle;
 	let_pins_grow_old(&other, 3);
-	EXPECT_EQ(idle, unit_stats(&self->u).out_idle);
+	EXPECT_EQ(idle, unit_stats(&self->u).idle);
 	/* A long age is not reached, */
 	set_idle(&self->u, &self->policy, self->policy.max_idle_pins, 24 * 3600 * 1000);
 	let_pins_grow_old(&other, 3);
-	EXPECT_EQ(idle, unit_stats(&self->u).out_idle);
+	EXPECT_EQ(idle, unit_stats(&self->u).idle);
 	/* a short one is, also for what was there before, */
 	set_idle(&self->u, &self->policy, self->policy.max_idle_pins, 1);
 	wait_until_none_idle(&self->u);
@@ -220,10 +220,10 @@ TEST_F(pins, for_ever)
 	set_idle(&self->u, &self->policy, self->policy.max_idle_pins, FOR_EVER);
 	use_pages(&self->u, 0, 10);
 	let_pins_grow_old(&other, 3);
-	EXPECT_LE(10, unit_stats(&self->u).out_idle);
+	EXPECT_LE(10, unit_stats(&self->u).idle);
 	set_idle(&self->u, &self->policy, self->policy.max_idle_pins, ~0ULL);
 	let_pins_grow_old(&other, 1);
-	EXPECT_LE(10, unit_stats(&self->u).out_idle);
+	EXPECT_LE(10, unit_stats(&self->u).idle);
 	unit_close(&other);
 }
 
@@ -244,12 +244,12 @@ TEST_F(pins, shrinker)
 	for (i = 0; i < 3; i++) {
 		use_pages(&self->u, 0, 50);
 		a = unit_stats(&self->u);
-		EXPECT_LE(50, a.out_idle);
+		EXPECT_LE(50, a.idle);
 		lack_memory();
 		wait_until_none_idle(&self->u);
 		b = unit_stats(&self->u);
-		EXPECT_LE(50, b.out_reclaims - a.out_reclaims);
-		EXPECT_LT(0, b.out_pinned);
+		EXPECT_LE(50, b.reclaims - a.reclaims);
+		EXPECT_LT(0, b.pinned);
 		EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	}
 }
@@ -282,7 +282,7 @@ TEST_F_TIMEOUT(pins, shrinker_while_busy, 600)
 	}
 	WRITE_ONCE(self->u.vm.g->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
-	EXPECT_EQ(0, unit_stats(&self->u).out_errors);
+	EXPECT_EQ(0, unit_stats(&self->u).errors);
 }
 
 TEST_F(pins, release)
@@ -296,20 +296,20 @@ TEST_F(pins, release)
 	/* PAGE(0) and PAGE(2) are mapped, two are idle, the next ones nothing. */
 	EXPECT_EQ(2, release(&self->u, PAGE(0), 8 * PAGE_SIZE));
 	b = unit_stats(&self->u);
-	EXPECT_EQ(2, b.out_reclaims - a.out_reclaims);
-	EXPECT_EQ(0, b.out_stale);
+	EXPECT_EQ(2, b.reclaims - a.reclaims);
+	EXPECT_EQ(0, b.stale);
 	EXPECT_EQ(0, release(&self->u, PAGE(1), PAGE_SIZE));
 	EXPECT_EQ(1, release(&self->u, PAGE(2), PAGE_SIZE));
 	EXPECT_EQ(0, release(&self->u, PAGE(3), PAGE_SIZE));
-	EXPECT_EQ(b.out_reclaims, unit_stats(&self->u).out_reclaims);
+	EXPECT_EQ(b.reclaims, unit_stats(&self->u).reclaims);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, SPARE + PAGE_SIZE, PAGE(1)));
 
 	/* All of RAM: what is left is in use, tables of the guest among it. */
 	EXPECT_LT(2, release(&self->u, 0, GPA_RAM_END));
 	b = unit_stats(&self->u);
-	EXPECT_EQ(0, b.out_idle);
-	EXPECT_EQ(b.out_pinned, release(&self->u, 0, -PAGE_SIZE));
+	EXPECT_EQ(0, b.idle);
+	EXPECT_EQ(b.pinned, release(&self->u, 0, -PAGE_SIZE));
 	/* Given back is not lost. */
 	RUN(g_map, 0, SPARE, PAGE(1), 1, MAP_RW);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, SPARE, PAGE(1)));
@@ -329,7 +329,7 @@ TEST_F(pins, release_stale)
 		EXPECT_EQ(16, release(&self->u, PAGE(10), 16 * PAGE_SIZE));
 		RUN(g_unmap, 0, SPARE, 16, 0);
 		EXPECT_EQ(0, release(&self->u, PAGE(10), 16 * PAGE_SIZE));
-		EXPECT_EQ(0, unit_stats(&self->u).out_stale);
+		EXPECT_EQ(0, unit_stats(&self->u).stale);
 		EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, SPARE, PAGE(10)));
 	}
 }
@@ -359,7 +359,7 @@ TEST_F(pins, release_identity)
 	RUN(g_attach_pt, SID(0), DID);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, PAGE(7), PAGE(7)));
 	EXPECT_EQ(16, release(&self->u, PAGE(0), 16 * PAGE_SIZE));
-	EXPECT_EQ(0, unit_stats(&self->u).out_errors);
+	EXPECT_EQ(0, unit_stats(&self->u).errors);
 	RUN(g_detach, SID(0), DID);
 	EXPECT_EQ(0, release(&self->u, PAGE(0), 16 * PAGE_SIZE));
 }
@@ -375,7 +375,7 @@ TEST_F(pins, no_wakeups)
 	open_other(&other, 100);
 	/* With pins that do not */
 	use_pages(&self->u, 0, 10);
-	while (unit_stats(&self->u).out_polled &&
+	while (unit_stats(&self->u).polled &&
 	       variant->config.mode != UNIT_MODE_SIDECORE)
 		;
 	let_pins_grow_old(&other, 1);

@@ -88,7 +88,7 @@ static void no_more_pins(struct unit *u, __u64 more)
 
 	p.max_idle_pins = 0;
 	REQUIRE(!unit_set_policy(u, &p));
-	p.max_pins = unit_stats(u).out_pinned + more;
+	p.max_pins = unit_stats(u).pinned + more;
 	REQUIRE(!unit_set_policy(u, &p));
 }
 
@@ -107,10 +107,10 @@ TEST_F(policy, max_pins)
 	EXPECT_LT(0, signals(&self->u, self->fault));
 	EXPECT_EQ(FR_WRITE, take_fault(&self->u));
 	s = unit_stats(&self->u);
-	EXPECT_EQ(1, s.out_limits);
-	EXPECT_EQ(1, s.out_errors);
-	EXPECT_EQ(2, s.out_mapped);
-	EXPECT_GE(unit_policy(&self->u).max_pins, s.out_pinned);
+	EXPECT_EQ(1, s.limits);
+	EXPECT_EQ(1, s.errors);
+	EXPECT_EQ(2, s.mapped);
+	EXPECT_GE(unit_policy(&self->u).max_pins, s.pinned);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA + 2 * PAGE_SIZE, PAGE(2)));
 	RUN(g_map, 0, IOVA + 3 * PAGE_SIZE, PAGE(3), 1, MAP_R);
 	EXPECT_EQ(FR_READ, take_fault(&self->u));
@@ -123,7 +123,7 @@ TEST_F(policy, max_pins)
 	ASSERT_EQ(0, unit_set_policy(&self->u, &self->host));
 	ASSERT_EQ(0, unit_refresh(&self->u));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA + 2 * PAGE_SIZE, PAGE(2)));
-	EXPECT_EQ(5, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(5, unit_stats(&self->u).mapped);
 }
 
 /* What has come to be unused makes room, even in the same batch. */
@@ -132,12 +132,12 @@ TEST_F(policy, idle_pins_make_room)
 	struct kviommu_policy p = self->host;
 	unsigned int i;
 
-	p.max_pins = unit_stats(&self->u).out_pinned + 20;
+	p.max_pins = unit_stats(&self->u).pinned + 20;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
 	for (i = 0; i < 10; i++) {
 		RUN(g_map, 0, IOVA + PAGE_SIZE, PAGE(100 + 16 * i), 16, MAP_RW);
-		EXPECT_EQ(0, unit_stats(&self->u).out_limits);
-		EXPECT_GE(p.max_pins, unit_stats(&self->u).out_pinned);
+		EXPECT_EQ(0, unit_stats(&self->u).limits);
+		EXPECT_GE(p.max_pins, unit_stats(&self->u).pinned);
 		RUN(g_unmap, 0, IOVA + PAGE_SIZE, 16, 0);
 	}
 	/* Other pages behind the same addresses, in one step */
@@ -154,7 +154,7 @@ TEST_F(policy, idle_pins_make_room)
 /* What a polling thread leaves to the worker takes a moment. */
 static void wait_for_pins(struct unit *u, __u64 most)
 {
-	while (unit_stats_now(u).out_pinned > most)
+	while (unit_stats_now(u).pinned > most)
 		;
 }
 
@@ -167,22 +167,22 @@ TEST_F(policy, max_idle_pins)
 	RUN(g_map, 0, IOVA + PAGE_SIZE, PAGE(100), 64, MAP_RW);
 	RUN(g_unmap, 0, IOVA + PAGE_SIZE, 64, 0);
 	/* They stay by default, or else the next test is void. */
-	EXPECT_LE(a.out_pinned + 64, unit_stats(&self->u).out_pinned);
+	EXPECT_LE(a.pinned + 64, unit_stats(&self->u).pinned);
 	p.max_idle_pins = 16;
 	/* It is not their age that has them go. */
 	p.idle_pin_ms = 0;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
-	EXPECT_GE(a.out_pinned + 16, unit_stats(&self->u).out_pinned);
+	EXPECT_GE(a.pinned + 16, unit_stats(&self->u).pinned);
 	RUN(g_map, 0, IOVA + PAGE_SIZE, PAGE(100), 64, MAP_RW);
-	EXPECT_EQ(65, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(65, unit_stats(&self->u).mapped);
 	RUN(g_unmap, 0, IOVA + PAGE_SIZE, 64, 0);
-	wait_for_pins(&self->u, a.out_pinned + 16);
+	wait_for_pins(&self->u, a.pinned + 16);
 	p.max_idle_pins = 0;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
-	EXPECT_GE(a.out_pinned, unit_stats(&self->u).out_pinned);
+	EXPECT_GE(a.pinned, unit_stats(&self->u).pinned);
 	RUN(g_map, 0, IOVA + PAGE_SIZE, PAGE(100), 64, MAP_RW);
 	RUN(g_unmap, 0, IOVA + PAGE_SIZE, 64, 0);
-	wait_for_pins(&self->u, a.out_pinned);
+	wait_for_pins(&self->u, a.pinned);
 }
 
 TEST_F(policy, max_tables)
@@ -197,7 +197,7 @@ TEST_F(policy, max_tables)
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA + SZ_2M, PAGE(1)));
 	RUN(g_map, 0, IOVA + 2 * SZ_2M, PAGE(2), 1, MAP_RW);
 	EXPECT_LT(0, signals(&self->u, self->event));
-	EXPECT_LT(0, unit_stats(&self->u).out_limits);
+	EXPECT_LT(0, unit_stats(&self->u).limits);
 	EXPECT_NE(0, take_fault(&self->u));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA + 2 * SZ_2M, PAGE(2)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA + SZ_2M, PAGE(1)));
@@ -225,7 +225,7 @@ TEST_F(policy, max_domains)
 	signals(&self->u, control);
 	RUN(g_detach, SID(1), DID);
 	RUN(g_attach, SID(1), 1);
-	EXPECT_EQ(1, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(1, unit_stats(&self->u).domains);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, IOVA, PAGE(1)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
@@ -233,7 +233,7 @@ TEST_F(policy, max_domains)
 	EXPECT_LT(0, signals(&self->u, self->event));
 	ASSERT_EQ(0, unit_set_policy(&self->u, &self->host));
 	ASSERT_EQ(0, unit_refresh(&self->u));
-	EXPECT_EQ(2, unit_stats(&self->u).out_domains);
+	EXPECT_EQ(2, unit_stats(&self->u).domains);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 1, IOVA, PAGE(1)));
 	close(control);
 }
@@ -249,7 +249,7 @@ TEST_F(policy, lowered_below)
 	p.max_tables = 0;
 	p.max_domains = 0;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
-	EXPECT_EQ(9, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(9, unit_stats(&self->u).mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA + 8 * PAGE_SIZE, PAGE(8)));
 	/* Nor does a reset make it any more. */
 	ASSERT_EQ(0, unit_reset(self->u.fd));
@@ -289,13 +289,13 @@ TEST_F_TIMEOUT(policy, iommu_tables, 120)
 	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
 	RUN(wander, 1500);
 	s = unit_stats(&self->u);
-	EXPECT_EQ(1, s.out_mapped);
-	EXPECT_GE(64, s.out_iommu_tables);
-	EXPECT_LT(0, s.out_limits);
+	EXPECT_EQ(1, s.mapped);
+	EXPECT_GE(64, s.iommu_tables);
+	EXPECT_LT(0, s.limits);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	/* With its domain they go. */
 	RUN(g_detach, SID(0), DID);
-	EXPECT_EQ(0, unit_stats(&self->u).out_iommu_tables);
+	EXPECT_EQ(0, unit_stats(&self->u).iommu_tables);
 	RUN(g_attach, SID(0), 0);
 	RUN(g_map, 0, BIT(40), PAGE(1), 1, MAP_RW);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, BIT(40), PAGE(1)));
@@ -403,7 +403,7 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	fd = open(GROUP "/memory.max", O_WRONLY);
 	ASSERT_LE(0, fd);
 	RUN(map_wide, 1);
-	EXPECT_EQ(513, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(513, unit_stats(&self->u).mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, WIDE, PAGE(1)));
 	EXPECT_EQ(0, signals(&self->u, self->event));
 	/* 3 GiB more would take 12 MiB. */
@@ -424,14 +424,14 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, WIDE + 4 * SZ_1G - SZ_2M, PAGE(1)));
 	ASSERT_EQ(3, write(fd, "max", 3));
-	EXPECT_LT(0, s.out_limits);
-	EXPECT_EQ(s.out_errors, s.out_limits);
-	EXPECT_LT(513, s.out_mapped);
-	EXPECT_GT(2049, s.out_mapped);
+	EXPECT_LT(0, s.limits);
+	EXPECT_EQ(s.errors, s.limits);
+	EXPECT_LT(513, s.mapped);
+	EXPECT_GT(2049, s.mapped);
 	EXPECT_EQ(0, cgroup_read(GROUP "/memory.events", "oom_kill %lu"));
 
 	ASSERT_EQ(0, unit_refresh(&self->u));
-	EXPECT_EQ(2049, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(2049, unit_stats(&self->u).mapped);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, WIDE + 4 * SZ_1G - SZ_2M, PAGE(1)));
 	close(fd);
 }
@@ -463,7 +463,7 @@ TEST_F_TIMEOUT(cgroup, iommu_tables, 120)
 	RUN(g_map, 0, WIDE, PAGE(1), 1, MAP_RW);
 	for (iova = WIDE + SZ_2M; iova < WIDE + SZ_1G; iova += SZ_2M)
 		RUN(g_flush_pages, 0, iova, 0);
-	EXPECT_EQ(514, unit_stats(&self->u).out_mapped);
+	EXPECT_EQ(514, unit_stats(&self->u).mapped);
 	/* Which takes a moment to be counted. */
 	while (cgroup_read(GROUP "/memory.stat", "sec_pagetables %lu") <
 	       before + 512 * PAGE_SIZE)

@@ -53,7 +53,7 @@ static void wait_until_polled(struct unit *u)
 
 static void wait_until_trapped(struct unit *u)
 {
-	while (unit_stats(u).out_polled)
+	while (unit_stats(u).polled)
 		;
 }
 
@@ -69,12 +69,12 @@ TEST_F_TIMEOUT(poll, no_exits, 600)
 	b = unit_stats(&self->u);
 	EXPECT_EQ(200, MAPS(b) - MAPS(a));
 	EXPECT_EQ(200, UNMAPS(b) - UNMAPS(a));
-	EXPECT_EQ(800, b.out_descriptors - a.out_descriptors);
-	trapped = b.out_reg_writes - a.out_reg_writes;
+	EXPECT_EQ(800, b.descriptors - a.descriptors);
+	trapped = b.reg_writes - a.reg_writes;
 	/* To an adaptive one a guest that has to wait for a CPU looks idle. */
 	EXPECT_GE(variant->config.mode == UNIT_MODE_ADAPTIVE ? 399 : 0, trapped);
-	EXPECT_EQ(a.out_mapped, b.out_mapped);
-	EXPECT_EQ(0, b.out_errors);
+	EXPECT_EQ(a.mapped, b.mapped);
+	EXPECT_EQ(0, b.errors);
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, SPARE, PAGE(9)));
 }
@@ -120,10 +120,10 @@ TEST_F_TIMEOUT(poll, worker_sleeps, 600)
 	EXPECT_EQ(100 * 65, UNMAPS(b) - UNMAPS(a));
 	if (quiet) {
 		EXPECT_GT(n + 60, unit_wakeups(worker));
-		EXPECT_EQ(200, b.out_syncs - a.out_syncs);
+		EXPECT_EQ(200, b.syncs - a.syncs);
 	}
-	EXPECT_EQ(0, b.out_errors);
-	EXPECT_EQ(1, b.out_mapped);
+	EXPECT_EQ(0, b.errors);
+	EXPECT_EQ(1, b.mapped);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, SPARE, PAGE(9)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 }
@@ -141,11 +141,11 @@ TEST_F_TIMEOUT(poll, idle, 600)
 		a = unit_stats(&self->u);
 		RUN(g_map, 0, SPARE, PAGE(i), 1, MAP_RW);
 		b = unit_stats(&self->u);
-		EXPECT_EQ(1, b.out_maps - a.out_maps);
-		EXPECT_EQ(adaptive, b.out_reg_writes - a.out_reg_writes);
+		EXPECT_EQ(1, b.maps - a.maps);
+		EXPECT_EQ(adaptive, b.reg_writes - a.reg_writes);
 		RUN(g_unmap, 0, SPARE, 1, 0);
 	}
-	EXPECT_LE(adaptive ? 10 : 1, unit_stats(&self->u).out_polls);
+	EXPECT_LE(adaptive ? 10 : 1, unit_stats(&self->u).polls);
 }
 
 /* At every moment of going from the one to the other and back */
@@ -182,11 +182,11 @@ TEST_F_TIMEOUT(poll, changes_while_busy, 600)
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	WRITE_ONCE(self->u.vm.g->stop, 0);
 	/* Each one once: a tail that is not the guest's has others done again. */
-	EXPECT_EQ(4 * n, unit_stats(&self->u).out_descriptors - a.out_descriptors);
-	EXPECT_LT(0, unit_stats(&self->u).out_polls);
+	EXPECT_EQ(4 * n, unit_stats(&self->u).descriptors - a.descriptors);
+	EXPECT_LT(0, unit_stats(&self->u).polls);
 	wait_until_polled(&self->u);
-	EXPECT_EQ(1, unit_stats(&self->u).out_mapped);
-	EXPECT_EQ(0, unit_stats(&self->u).out_errors);
+	EXPECT_EQ(1, unit_stats(&self->u).mapped);
+	EXPECT_EQ(0, unit_stats(&self->u).errors);
 }
 
 /* A command of GCMD while polled; the same one twice */
@@ -205,7 +205,7 @@ TEST_F_TIMEOUT(poll, commands, 600)
 		wait_until_polled(&self->u);
 		RUN(g_enable, false);
 		EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, IOVA, PAGE(0)));
-		EXPECT_EQ(0, unit_stats(&self->u).out_polled);
+		EXPECT_EQ(0, unit_stats(&self->u).polled);
 		RUN(g_enable, true);
 		EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 		wait_until_polled(&self->u);
@@ -252,7 +252,7 @@ TEST_F_TIMEOUT(poll, queue_error, 600)
 		/* The event comes after what it tells of. */
 		ASSERT_EQ(sizeof(n), read(event, &n, sizeof(n)));
 		EXPECT_EQ(1, n);
-		EXPECT_EQ(0, unit_stats(&self->u).out_polled);
+		EXPECT_EQ(0, unit_stats(&self->u).polled);
 		/* The queue stands until this is cleared. */
 		RUN(g_command, VTD_GCMD_QIE, false);
 		RUN(g_poke32, VTD_FSTS, VTD_FSTS_IQE);
@@ -331,7 +331,7 @@ TEST_F_TIMEOUT(poll, ioas_changes, 600)
 		wait_until_polled(&self->u);
 		ASSERT_EQ(0, ioas_unmap(self->u.iommufd, self->u.ioas, 0,
 					GPA_RAM_END));
-		EXPECT_EQ(0, unit_stats(&self->u).out_pinned);
+		EXPECT_EQ(0, unit_stats(&self->u).pinned);
 		ASSERT_EQ(0, ioas_map(self->u.iommufd, self->u.ioas, 0,
 				      self->u.vm.ram, GPA_RAM_END, IOAS_RW));
 		RUN(g_map, 0, SPARE, PAGE(i), 1, MAP_RW);

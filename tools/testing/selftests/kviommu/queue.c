@@ -401,7 +401,7 @@ TEST_F(queue, bad_descriptors)
 		/* And it works as ever. */
 		RUN(g_flush_global);
 	}
-	EXPECT_LE(ARRAY_SIZE(bad), unit_stats(&self->u).out_faults);
+	EXPECT_LE(ARRAY_SIZE(bad), unit_stats(&self->u).faults);
 }
 
 /* Off and on is another way out of an error. */

@@ -108,20 +108,20 @@ TEST_F(reserved, pages)
 		}
 		after = unit_stats(u);
 		EXPECT_EQ(2, inside);
-		EXPECT_EQ(mapped, after.out_mapped - before.out_mapped);
+		EXPECT_EQ(mapped, after.mapped - before.mapped);
 		/* To an interrupt there is no translation on a real unit either. */
-		EXPECT_EQ(r->msi ? 0 : inside, after.out_faults - before.out_faults);
-		EXPECT_LE(inside, after.out_errors - before.out_errors);
+		EXPECT_EQ(r->msi ? 0 : inside, after.faults - before.faults);
+		EXPECT_LE(inside, after.errors - before.errors);
 		for (j = 0; j < 4; j += 3)
 			if (!is_reserved(self->region, self->nr, iova[j]))
 				EXPECT_EQ(DMA_REACHED,
 					  dma_write(u, 0, iova[j], PAGE(8 * i + j)));
 		/* Nor do they come with an invalidation of all. */
 		RUN(g_flush_global);
-		EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
+		EXPECT_EQ(after.mapped, unit_stats(u).mapped);
 		EXPECT_EQ(0, unit_refresh(u));
-		EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
-		EXPECT_EQ(after.out_unmaps, unit_stats(u).out_unmaps);
+		EXPECT_EQ(after.mapped, unit_stats(u).mapped);
+		EXPECT_EQ(after.unmaps, unit_stats(u).unmaps);
 	}
 }
 
@@ -147,27 +147,27 @@ TEST_F(reserved, large_leaf)
 		before = unit_stats(u);
 		RUN(g_map, 0, iova, HUGE(0), 1, MAP_RW | MAP_LEAF(LEAF_2M));
 		after = unit_stats(u);
-		EXPECT_EQ(free, after.out_mapped - before.out_mapped);
+		EXPECT_EQ(free, after.mapped - before.mapped);
 		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, iova + off, HUGE(0) + off));
 		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, iova + SZ_2M - PAGE_SIZE,
 						 HUGE(1) - PAGE_SIZE));
 		RUN(g_flush_global);
 		EXPECT_EQ(0, unit_refresh(u));
-		EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
-		EXPECT_EQ(after.out_unmaps, unit_stats(u).out_unmaps);
+		EXPECT_EQ(after.mapped, unit_stats(u).mapped);
+		EXPECT_EQ(after.unmaps, unit_stats(u).unmaps);
 
 		/* To a table that says the same, and to another leaf */
 		RUN(g_map_quiet, 0, iova, HUGE(0), 512, MAP_RW);
 		RUN(g_flush_pages, 0, iova, 9);
-		EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
-		EXPECT_EQ(after.out_unmaps, unit_stats(u).out_unmaps);
+		EXPECT_EQ(after.mapped, unit_stats(u).mapped);
+		EXPECT_EQ(after.unmaps, unit_stats(u).unmaps);
 		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, iova + off, HUGE(0) + off));
 		RUN(g_map, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
-		EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
+		EXPECT_EQ(after.mapped, unit_stats(u).mapped);
 		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, iova + off, HUGE(1) + off));
 		EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, iova + off, HUGE(0) + off));
 		RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_2M));
-		EXPECT_EQ(before.out_mapped, unit_stats(u).out_mapped);
+		EXPECT_EQ(before.mapped, unit_stats(u).mapped);
 		EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, iova + off, HUGE(1) + off));
 	}
 	/* The interrupt range ends in the middle of one. */
@@ -200,20 +200,20 @@ TEST_F_TIMEOUT(reserved, large_leaf_at_limit, 300)
 	before = unit_stats(u);
 	p = unit_policy(u);
 	/* For the pages beside the hole, and a part of a piece more */
-	p.max_pins = before.out_pinned + 256 + 16;
+	p.max_pins = before.pinned + 256 + 16;
 	p.max_idle_pins = 0;
 	ASSERT_EQ(0, unit_set_policy(u, &p));
 	RUN(g_map, 0, iova, GPA_HIGH, 1, MAP_RW | MAP_LEAF(LEAF_1G));
 	after = unit_stats(u);
-	EXPECT_GE(p.max_pins, after.out_pinned);
-	EXPECT_GT(before.out_mapped + 512, after.out_mapped);
-	EXPECT_LT(before.out_mapped, after.out_mapped);
-	EXPECT_LE(500, after.out_limits - before.out_limits);
+	EXPECT_GE(p.max_pins, after.pinned);
+	EXPECT_GT(before.mapped + 512, after.mapped);
+	EXPECT_LT(before.mapped, after.mapped);
+	EXPECT_LE(500, after.limits - before.limits);
 	ASSERT_EQ(0, unit_refresh(u));
-	EXPECT_EQ(after.out_mapped, unit_stats(u).out_mapped);
-	EXPECT_LE(500, unit_stats(u).out_limits - after.out_limits);
+	EXPECT_EQ(after.mapped, unit_stats(u).mapped);
+	EXPECT_LE(500, unit_stats(u).limits - after.limits);
 	RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_1G));
-	EXPECT_EQ(before.out_mapped, unit_stats(u).out_mapped);
+	EXPECT_EQ(before.mapped, unit_stats(u).mapped);
 	munmap(mem, SZ_2M);
 }
 

@@ -128,8 +128,8 @@ static void measure_live(enum unit_mode mode)
 		guest_run(&u.vm, g_live, had, n);
 		had = n;
 		guest_run(&u.vm, g_flush_domain, 0);
-		REQUIRE(unit_stats_now(&u).out_mapped == n + 1);
-		bytes = unit_stats_now(&u).out_table_bytes;
+		REQUIRE(unit_stats_now(&u).mapped == n + 1);
+		bytes = unit_stats_now(&u).table_bytes;
 		print("live.pair", n, pair_us(&u, 1000), "us");
 		print("live.flush_domain", n, flush_us(&u, false), "us");
 		print("live.flush_global", n, flush_us(&u, true), "us");

@@ -325,10 +325,10 @@ TEST_F_TIMEOUT(sidecore, only_cpu, 600)
 		EXPECT_EQ(-1, polled_on(0));
 		wait_for_guest(u, 3);
 		a = unit_stats_now(u);
-		EXPECT_EQ(0, a.out_polled);
+		EXPECT_EQ(0, a.polled);
 		wait_for_guest(u, 20);
-		EXPECT_LE(38, unit_stats_now(u).out_reg_writes - a.out_reg_writes);
-		EXPECT_EQ(a.out_polls, unit_stats_now(u).out_polls);
+		EXPECT_LE(38, unit_stats_now(u).reg_writes - a.reg_writes);
+		EXPECT_EQ(a.polls, unit_stats_now(u).polls);
 		set_cpu(1, true);
 	}
 	while (polled_on(0) != 1)
@@ -341,8 +341,8 @@ TEST_F_TIMEOUT(sidecore, only_cpu, 600)
 	get(TRACEFS "per_cpu/cpu0/trace", trace, sizeof(trace));
 	EXPECT_FALSE(strstr(trace, "kviommu_descriptor:"));
 	a = unit_stats_now(u);
-	EXPECT_EQ(0, a.out_errors);
-	EXPECT_EQ(0, a.out_overcommits);
+	EXPECT_EQ(0, a.errors);
+	EXPECT_EQ(0, a.overcommits);
 	unit_close(u);
 }
 
@@ -371,7 +371,7 @@ TEST_F_TIMEOUT(sidecore, two_cpus, 600)
 	}
 	for (n = 0; n < 2; n++) {
 		stop_guest(&u[n], guest[n]);
-		EXPECT_EQ(0, unit_stats_now(&u[n]).out_errors);
+		EXPECT_EQ(0, unit_stats_now(&u[n]).errors);
 		unit_close(&u[n]);
 	}
 }
@@ -416,20 +416,20 @@ TEST_F_TIMEOUT(sidecore, overcommitted, 600)
 		;
 	a = unit_stats_now(u);
 	start_hogs(hogs, 1);
-	while (unit_stats_now(u).out_overcommits == a.out_overcommits)
+	while (unit_stats_now(u).overcommits == a.overcommits)
 		;
 	/* For 10 s it is trapped. */
 	wait_for_guest(u, 3);
 	a = unit_stats_now(u);
-	EXPECT_EQ(0, a.out_polled);
+	EXPECT_EQ(0, a.polled);
 	wait_for_guest(u, 20);
-	EXPECT_LE(38, unit_stats_now(u).out_reg_writes - a.out_reg_writes);
-	EXPECT_EQ(a.out_polls, unit_stats_now(u).out_polls);
+	EXPECT_LE(38, unit_stats_now(u).reg_writes - a.reg_writes);
+	EXPECT_EQ(a.polls, unit_stats_now(u).polls);
 	stop_hogs(hogs);
 	while (polled_on(0) != 1)
 		;
 	stop_guest(u, guest);
-	EXPECT_EQ(0, unit_stats_now(u).out_errors);
+	EXPECT_EQ(0, unit_stats_now(u).errors);
 	unit_close(u);
 }
 
@@ -445,14 +445,14 @@ TEST_F_TIMEOUT(sidecore, all_overcommitted, 600)
 	open_units(u, 1, variant->mode);
 	start_hogs(hogs, 1);
 	guest = start_guest(u);
-	while (unit_stats_now(u).out_overcommits < 2)
+	while (unit_stats_now(u).overcommits < 2)
 		;
 	wait_for_guest(u, 3);
 	a = unit_stats_now(u);
-	EXPECT_EQ(0, a.out_polled);
-	EXPECT_LE(2, a.out_polls);
+	EXPECT_EQ(0, a.polled);
+	EXPECT_LE(2, a.polls);
 	wait_for_guest(u, 20);
-	EXPECT_LE(38, unit_stats_now(u).out_reg_writes - a.out_reg_writes);
+	EXPECT_LE(38, unit_stats_now(u).reg_writes - a.reg_writes);
 	stop_hogs(hogs);
 	stop_guest(u, guest);
 	unit_close(u);
@@ -470,7 +470,7 @@ TEST_F_TIMEOUT(sidecore, never_overcommitted, 600)
 	guest = start_guest(u);
 	start_hogs(hogs, 1);
 	wait_for_guest(u, 20);
-	EXPECT_EQ(0, unit_stats_now(u).out_overcommits);
+	EXPECT_EQ(0, unit_stats_now(u).overcommits);
 	while (polled_on(0) != 1)
 		;
 	stop_hogs(hogs);
@@ -498,9 +498,9 @@ TEST_F_TIMEOUT(sidecore, idle, 600)
 		reload("poll_cpus=1 poll_wait=100 " LONG);
 		open_units(u, 1, variant->mode);
 		wait_for_cpu(u, 0, 1);
-		was[0] = unit_stats_now(u).out_polled_ns;
+		was[0] = unit_stats_now(u).polled_ns;
 		guest_run(&u->vm, g_idle, 1000);
-		was[1] = unit_stats_now(u).out_polled_ns;
+		was[1] = unit_stats_now(u).polled_ns;
 		EXPECT_LT(was[0], was[1]);
 		unit_close(u);
 		return;
@@ -512,19 +512,19 @@ TEST_F_TIMEOUT(sidecore, idle, 600)
 	for (i = 0; i < 3; i++) {
 		guest_run(&u->vm, g_churn, SPARE, PAGE(9), 10);
 		do {
-			while (unit_stats_now(u).out_polled)
+			while (unit_stats_now(u).polled)
 				;
 			for (n = 0; n < 2; n++)
 				while (thread_state(pid[n]) != 'S')
 					;
-		} while (unit_stats_now(u).out_polled);
+		} while (unit_stats_now(u).polled);
 		for (n = 0; n < 2; n++)
 			was[n] = thread_time(pid[n]);
-		was[1] += unit_stats_now(u).out_polled_ns;
+		was[1] += unit_stats_now(u).polled_ns;
 		guest_run(&u->vm, g_idle, 2000000);
 		EXPECT_EQ(was[0], thread_time(pid[0]));
 		EXPECT_EQ(was[1], thread_time(pid[1]) +
-			  unit_stats_now(u).out_polled_ns);
+			  unit_stats_now(u).polled_ns);
 	}
 	unit_close(u);
 }
@@ -582,18 +582,18 @@ TEST_F_TIMEOUT(sidecore, busy_idle_busy, 600)
 	open_units(u, 1, variant->mode);
 	/* Changing the mode may have it polled any moment; after once it is done. */
 	unit_poll(u);
-	while (adaptive && unit_stats_now(u).out_polled)
+	while (adaptive && unit_stats_now(u).polled)
 		;
 	REQUIRE(!put(TRACEFS "trace", ""));
 	REQUIRE(!put(TRACEFS "events/kviommu/kviommu_reg_write/enable", "1"));
 	REQUIRE(!put(TRACEFS "events/kviommu/kviommu_poll/enable", "1"));
 	for (i = 0; i < 2; i++) {
 		REQUIRE(!put(TRACEFS "trace_marker", "busy\n"));
-		while (!unit_stats_now(u).out_polled)
+		while (!unit_stats_now(u).polled)
 			guest_run(&u->vm, g_churn, SPARE, PAGE(9), 1);
 		guest_run(&u->vm, g_churn, SPARE, PAGE(9), 100);
 		REQUIRE(!put(TRACEFS "trace_marker", "idle\n"));
-		while (adaptive && unit_stats_now(u).out_polled)
+		while (adaptive && unit_stats_now(u).polled)
 			;
 		guest_run(&u->vm, g_idle, 100000);
 	}
@@ -661,8 +661,8 @@ TEST_F_TIMEOUT(sidecore, suspend, 600)
 	stop_guest(u, guest);
 	REQUIRE(!put(TRACEFS "events/sched/sched_switch/filter", "0"));
 	REQUIRE(!put("/sys/power/pm_test", "none"));
-	EXPECT_EQ(0, unit_stats_now(u).out_errors);
-	EXPECT_EQ(0, unit_stats_now(u).out_overcommits);
+	EXPECT_EQ(0, unit_stats_now(u).errors);
+	EXPECT_EQ(0, unit_stats_now(u).overcommits);
 	unit_close(u);
 }
 
@@ -819,7 +819,6 @@ TEST(defaults)
 		{ PARAMETERS "poll_us_min", "300" }, { PARAMETERS "poll_us_max", "200" },
 	};
 	static const struct unit_config config = { .no_arm = true };
-	struct kviommu_create create;
 	struct kviommu_policy p;
 	struct unit u = {};
 	unsigned int i;
@@ -831,7 +830,7 @@ TEST(defaults)
 	u.iommufd = iommufd_open();
 	u.ioas = ioas_alloc(u.iommufd);
 	u.fd = unit_open_file();
-	ASSERT_EQ(0, unit_create(u.fd, u.vm.fd, u.iommufd, u.ioas, &config, &create));
+	ASSERT_EQ(0, unit_create(u.fd, u.vm.fd, u.iommufd, u.ioas, &config));
 	p = unit_policy(&u);
 	EXPECT_EQ(KVIOMMU_MODE_SIDECORE, p.mode);
 	EXPECT_EQ(KVIOMMU_STRATEGY_DEFERRED, p.strategy);

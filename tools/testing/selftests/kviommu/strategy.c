@@ -160,17 +160,17 @@ TEST_F_TIMEOUT(strategy, pinned_while_reached, 300)
 	if (self->keeps)
 		EXPECT_TRUE(writer_reaches(&w, u));
 	/* Whatever has been reached up to here is pinned, if it waits. */
-	EXPECT_EQ(a.out_pinned - !self->waits, settled(self).out_pinned);
+	EXPECT_EQ(a.pinned - !self->waits, settled(self).pinned);
 	p = unit_policy(u);
 	p.stale_us = 20000;
 	/* As a change of policy ends all, there has to be something anew. */
 	ASSERT_EQ(0, unit_set_policy(u, &p));
-	EXPECT_EQ(a.out_pinned - 1, unit_stats_now(u).out_pinned);
+	EXPECT_EQ(a.pinned - 1, unit_stats_now(u).pinned);
 	EXPECT_FALSE(writer_reaches(&w, u));
 	RUN(g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
 	EXPECT_TRUE(writer_reaches(&w, u));
 	RUN(g_unmap, 0, IOVA, 1, 0);
-	while (unit_stats_now(u).out_pinned == a.out_pinned)
+	while (unit_stats_now(u).pinned == a.pinned)
 		;
 	EXPECT_FALSE(writer_reaches(&w, u));
 	writer_stop(&w);
@@ -185,14 +185,14 @@ TEST_F_TIMEOUT(strategy, ioas_unmapped, 300)
 	writer_start(&w, u);
 	RUN(g_unmap, 0, IOVA, 1, 0);
 	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, 0, GPA_RAM_END));
-	EXPECT_EQ(0, unit_stats_now(u).out_pinned);
-	EXPECT_EQ(0, unit_stats_now(u).out_stale);
+	EXPECT_EQ(0, unit_stats_now(u).pinned);
+	EXPECT_EQ(0, unit_stats_now(u).stale);
 	EXPECT_EQ(0, pinned_kib());
 	EXPECT_FALSE(writer_reaches(&w, u));
 	/* Nor does what the guest removed come back with the memory. */
 	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_RAM_END, IOAS_RW));
 	ASSERT_EQ(0, unit_refresh(u));
-	EXPECT_EQ(0, unit_stats_now(u).out_mapped);
+	EXPECT_EQ(0, unit_stats_now(u).mapped);
 	EXPECT_FALSE(writer_reaches(&w, u));
 	RUN(g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
 	EXPECT_TRUE(writer_reaches(&w, u));
@@ -220,13 +220,13 @@ TEST_F(strategy, reuse)
 	a = settled(self);
 	RUN(again, 50);
 	b = settled(self);
-	EXPECT_EQ(self->keeps ? 50 : 0, b.out_reuses - a.out_reuses);
-	EXPECT_EQ(self->keeps ? 0 : 50, b.out_maps - a.out_maps);
-	EXPECT_EQ(self->keeps ? 0 : 50, b.out_unmaps - a.out_unmaps);
-	EXPECT_EQ(a.out_mapped, b.out_mapped);
+	EXPECT_EQ(self->keeps ? 50 : 0, b.reuses - a.reuses);
+	EXPECT_EQ(self->keeps ? 0 : 50, b.maps - a.maps);
+	EXPECT_EQ(self->keeps ? 0 : 50, b.unmaps - a.unmaps);
+	EXPECT_EQ(a.mapped, b.mapped);
 	if (self->keeps) {
-		EXPECT_EQ(a.out_syncs, b.out_syncs);
-		EXPECT_EQ(0, b.out_stale);
+		EXPECT_EQ(a.syncs, b.syncs);
+		EXPECT_EQ(0, b.stale);
 	}
 	EXPECT_EQ(DMA_REACHED, NOW(IOVA, PAGE(0)));
 	/* What is in use again does not end with what was kept. */
@@ -257,17 +257,17 @@ TEST_F_TIMEOUT(strategy, in_vain, 300)
 
 	RUN(again, 10);
 	a = settled(self);
-	EXPECT_EQ(self->keeps ? 10 : 0, a.out_reuses);
+	EXPECT_EQ(self->keeps ? 10 : 0, a.reuses);
 	RUN(in_turns, 64, 20);
 	a = settled(self);
 	RUN(again, 10);
 	b = settled(self);
-	EXPECT_EQ(0, b.out_reuses - a.out_reuses);
+	EXPECT_EQ(0, b.reuses - a.reuses);
 	/* What goes meanwhile goes by one call and at once, as if nothing were ever kept. */
 	if (self->keeps) {
 		calls_begin();
 		RUN(in_turns, 64, 1);
-		EXPECT_EQ(0, unit_stats_now(&self->u).out_stale);
+		EXPECT_EQ(0, unit_stats_now(&self->u).stale);
 		EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(8)));
 		EXPECT_EQ(1, calls_unmap(SPARE));
 		calls_end();
@@ -276,9 +276,9 @@ TEST_F_TIMEOUT(strategy, in_vain, 300)
 	a = settled(self);
 	RUN(again, 10);
 	b = settled(self);
-	EXPECT_EQ(self->keeps ? 10 : 0, b.out_reuses - a.out_reuses);
+	EXPECT_EQ(self->keeps ? 10 : 0, b.reuses - a.reuses);
 	EXPECT_EQ(DMA_REACHED, NOW(IOVA, PAGE(0)));
-	EXPECT_EQ(0, b.out_errors);
+	EXPECT_EQ(0, b.errors);
 }
 
 /* Another page at that address: the old one is out of reach when the guest goes on. */
@@ -329,7 +329,7 @@ TEST_F(strategy, large_leaf)
 	EXPECT_EQ(DMA_REACHED, NOW(SPARE, PAGE(1)));
 	EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, HUGE(0)));
 	settled(self);
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_errors);
+	EXPECT_EQ(0, unit_stats_now(&self->u).errors);
 }
 
 TEST_F(strategy, limit)
@@ -343,25 +343,25 @@ TEST_F(strategy, limit)
 	RUN(g_map, 0, SPARE, PAGE(1), 64, MAP_RW);
 	for (i = 0; i < 64; i++) {
 		RUN(g_unmap, 0, SPARE + i * PAGE_SIZE, 1, 0);
-		EXPECT_GE(16, unit_stats_now(&self->u).out_stale);
+		EXPECT_GE(16, unit_stats_now(&self->u).stale);
 		if (self->waits && i < 16)
-			EXPECT_EQ(i + 1, unit_stats_now(&self->u).out_stale);
+			EXPECT_EQ(i + 1, unit_stats_now(&self->u).stale);
 	}
 	/* Many at once */
 	RUN(g_map, 0, SPARE, PAGE(1), 64, MAP_RW);
 	RUN(g_unmap, 0, SPARE, 64, 0);
 	s = settled(self);
-	EXPECT_GE(16, s.out_stale);
-	EXPECT_GE(16, s.out_stale_peak);
-	EXPECT_EQ(self->waits ? 16 : s.out_stale_peak, s.out_stale_peak);
-	EXPECT_EQ(1 + (self->keeps ? s.out_stale : 0), s.out_mapped);
+	EXPECT_GE(16, s.stale);
+	EXPECT_GE(16, s.stale_peak);
+	EXPECT_EQ(self->waits ? 16 : s.stale_peak, s.stale_peak);
+	EXPECT_EQ(1 + (self->keeps ? s.stale : 0), s.mapped);
 	/* None may be */
 	p.max_stale = 0;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
-	EXPECT_EQ(1, unit_stats_now(&self->u).out_mapped);
+	EXPECT_EQ(1, unit_stats_now(&self->u).mapped);
 	RUN(g_unmap, 0, IOVA, 1, 0);
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_stale);
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_mapped);
+	EXPECT_EQ(0, unit_stats_now(&self->u).stale);
+	EXPECT_EQ(0, unit_stats_now(&self->u).mapped);
 	EXPECT_EQ(DMA_BLOCKED, NOW(IOVA, PAGE(0)));
 }
 
@@ -387,11 +387,11 @@ TEST_F(strategy, age)
 	RUN(g_unmap, 0, SPARE, 8, 0);
 	unit_wait_stale(&self->u);
 	s = unit_stats_now(&self->u);
-	EXPECT_EQ(1, s.out_mapped);
-	EXPECT_LE(self->waits ? 5000000 : 0, s.out_stale_ns_max);
-	EXPECT_GE(now_ns() - begin, s.out_stale_ns_max);
+	EXPECT_EQ(1, s.mapped);
+	EXPECT_LE(self->waits ? 5000000 : 0, s.stale_ns_max);
+	EXPECT_GE(now_ns() - begin, s.stale_ns_max);
 	EXPECT_EQ(variant->config.strategy == KVIOMMU_STRATEGY_STRICT,
-		  !s.out_stale_ns_max);
+		  !s.stale_ns_max);
 	EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(1)));
 	EXPECT_EQ(DMA_REACHED, NOW(IOVA, PAGE(0)));
 }
@@ -417,7 +417,7 @@ TEST_F(strategy, full_batch)
 	RUN(g_unmap, 0, SPARE, 256, 0);
 	ASSERT_EQ(0, kviommu_release_pins(self->u.fd, PAGE(1), PAGE_SIZE, &in_use));
 	EXPECT_EQ(0, in_use);
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_stale);
+	EXPECT_EQ(0, unit_stats_now(&self->u).stale);
 	first = now_ns() - begin;
 	EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(1)));
 	begin = now_ns();
@@ -426,7 +426,7 @@ TEST_F(strategy, full_batch)
 	unit_wait_stale(&self->u);
 	s = unit_stats_now(&self->u);
 	last = now_ns() - begin;
-	EXPECT_GE(first > last ? first : last, s.out_stale_ns_max);
+	EXPECT_GE(first > last ? first : last, s.stale_ns_max);
 }
 
 /* Eight pages that the guest has removed */
@@ -436,7 +436,7 @@ static void have_stale(struct __test_metadata *_metadata,
 	RUN(g_map, 0, SPARE, PAGE(1), 8, MAP_RW);
 	EXPECT_EQ(DMA_REACHED, NOW(SPARE, PAGE(1)));
 	RUN(g_unmap, 0, SPARE, 8, 0);
-	EXPECT_EQ(self->waits ? 8 : 0, settled(self).out_stale);
+	EXPECT_EQ(self->waits ? 8 : 0, settled(self).stale);
 	if (self->keeps)
 		EXPECT_EQ(DMA_REACHED, NOW(SPARE, PAGE(1)));
 }
@@ -451,8 +451,8 @@ TEST_F(strategy, other_strategy)
 		have_stale(_metadata, self);
 		p.strategy = s;
 		ASSERT_EQ(0, unit_set_policy(&self->u, &p));
-		EXPECT_EQ(0, unit_stats_now(&self->u).out_stale);
-		EXPECT_EQ(1, unit_stats_now(&self->u).out_mapped);
+		EXPECT_EQ(0, unit_stats_now(&self->u).stale);
+		EXPECT_EQ(1, unit_stats_now(&self->u).mapped);
 		EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(1)));
 		EXPECT_EQ(DMA_REACHED, NOW(IOVA, PAGE(0)));
 		p.strategy = variant->config.strategy;
@@ -464,9 +464,9 @@ TEST_F(strategy, reset)
 {
 	have_stale(_metadata, self);
 	ASSERT_EQ(0, unit_reset(self->u.fd));
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_stale);
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_mapped);
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_pinned);
+	EXPECT_EQ(0, unit_stats_now(&self->u).stale);
+	EXPECT_EQ(0, unit_stats_now(&self->u).mapped);
+	EXPECT_EQ(0, unit_stats_now(&self->u).pinned);
 	EXPECT_EQ(0, pinned_kib());
 	EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(1)));
 }
@@ -481,14 +481,14 @@ TEST_F(strategy, detach)
 	RUN(g_attach, SID(1), 0);
 	have_stale(_metadata, self);
 	ASSERT_EQ(0, unit_detach(self->u.fd, SID(1)));
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_stale);
-	EXPECT_EQ(1, unit_stats_now(&self->u).out_domains);
+	EXPECT_EQ(0, unit_stats_now(&self->u).stale);
+	EXPECT_EQ(1, unit_stats_now(&self->u).domains);
 	EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(1)));
 
 	have_stale(_metadata, self);
 	ASSERT_EQ(0, unit_detach(self->u.fd, SID(0)));
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_stale);
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_domains);
+	EXPECT_EQ(0, unit_stats_now(&self->u).stale);
+	EXPECT_EQ(0, unit_stats_now(&self->u).domains);
 	EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(1)));
 	ASSERT_EQ(0, unit_attach(self->u.fd, self->u.dev[0].fd, SID(0)));
 	EXPECT_EQ(DMA_BLOCKED, NOW(SPARE, PAGE(1)));
@@ -513,19 +513,19 @@ TEST_F(strategy, makes_room)
 	struct kviommu_policy host = unit_policy(&self->u), p = host;
 
 	RUN(g_map, 0, SPARE, PAGE(1), 8, MAP_RW);
-	p.max_pins = unit_stats_now(&self->u).out_pinned;
+	p.max_pins = unit_stats_now(&self->u).pinned;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
 	RUN(g_unmap, 0, SPARE, 8, 0);
 	RUN(g_map, 0, SPARE + 8 * PAGE_SIZE, PAGE(20), 8, MAP_RW);
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_errors);
+	EXPECT_EQ(0, unit_stats_now(&self->u).errors);
 	EXPECT_EQ(DMA_REACHED, NOW(SPARE + 8 * PAGE_SIZE, PAGE(20)));
 
 	p = host;
-	p.max_mapped = unit_stats(&self->u).out_mapped;
+	p.max_mapped = unit_stats(&self->u).mapped;
 	ASSERT_EQ(0, unit_set_policy(&self->u, &p));
 	RUN(g_unmap, 0, SPARE + 8 * PAGE_SIZE, 8, 0);
 	RUN(g_map, 0, SPARE + 16 * PAGE_SIZE, PAGE(30), 8, MAP_RW);
-	EXPECT_EQ(0, unit_stats_now(&self->u).out_errors);
+	EXPECT_EQ(0, unit_stats_now(&self->u).errors);
 	EXPECT_EQ(DMA_REACHED, NOW(SPARE + 16 * PAGE_SIZE, PAGE(30)));
 	EXPECT_EQ(DMA_REACHED, NOW(IOVA, PAGE(0)));
 }

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <linux/netlink.h>
@@ -170,8 +171,8 @@ TEST_F(sysfs, statistics)
 	a = unit_stats(&self->u);
 	ASSERT_EQ(0, kviommu_sysfs_read(self->dir, NULL, &s));
 	b = unit_stats(&self->u);
-	EXPECT_LE(17, s.out_maps);
-	EXPECT_EQ(9, s.out_mapped);
+	EXPECT_LE(17, s.maps);
+	EXPECT_EQ(9, s.mapped);
 	for (f = kviommu_stats_fields; f->name; f++) {
 		snprintf(path, sizeof(path), "statistics/%s", f->name);
 		EXPECT_EQ(0, faccessat(self->dir, path, F_OK, 0)) TH_LOG("%s", path);
@@ -181,8 +182,8 @@ TEST_F(sysfs, statistics)
 		EXPECT_EQ(EACCES, write_file(self->dir, path, "0"));
 	}
 	for (i = 0; i < KVIOMMU_LATENCY_BUCKETS; i++)
-		EXPECT_TRUE(between(a.out_latency[i], s.out_latency[i],
-				    b.out_latency[i]));
+		EXPECT_TRUE(between(a.latency[i], s.latency[i],
+				    b.latency[i]));
 }
 
 /* Whatever else is there can be read, too. */
@@ -234,8 +235,8 @@ TEST_F(sysfs, numbers)
 	EXPECT_EQ(0, write_file(self->dir, "max_mapped", "1"));
 	EXPECT_EQ(1, unit_policy(&self->u).max_mapped);
 	RUN(g_map, 0, SPARE, PAGE(1), 1, MAP_RW);
-	EXPECT_EQ(1, unit_stats(&self->u).out_mapped);
-	EXPECT_EQ(1, unit_stats(&self->u).out_limits);
+	EXPECT_EQ(1, unit_stats(&self->u).mapped);
+	EXPECT_EQ(1, unit_stats(&self->u).limits);
 }
 
 TEST_F(sysfs, names)
@@ -293,15 +294,16 @@ TEST_F(sysfs, bad_values)
 	static const char *const names[] = {
 		"\n", " ", "none", "0", "1", "-1", "TRAP", "Strict", "trapx", "tra",
 		" trap", "trap ", "trap\n\n", "trap sidecore", "[trap]", "strict,async",
+		"defaultx", " default", "Default",
 	};
 	static const char *const numbers[] = {
 		"\n", " ", "x", "-1", "-0", "+", "1x", "1 ", " 1", "1\n\n", "1 2",
 		"1\n2", "0x10", "1.5", "1e3", "1k", "18446744073709551616",
 		"99999999999999999999999999999999", "-18446744073709551615",
+		"defaults", "def",
 	};
 	struct kviommu_policy p = unit_policy(&self->u), now;
 	const struct kviommu_field *f;
-	__u64 value;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
@@ -323,21 +325,226 @@ TEST_F(sysfs, bad_values)
 				TH_LOG("%s, number %d", name, i);
 		EXPECT_EQ(EINVAL, write_bytes(self->dir, name, "1\0x", 3));
 		EXPECT_EQ(EINVAL, write_bytes(self->dir, name, "1", 2));
-		/* Above what the host allows; poll_us_min above poll_us_max. */
-		if (!strcmp(name, "idle_pin_ms"))
-			continue;
-		value = kviommu_field_value(f, &p);
-		if (!strcmp(name, "poll_us_min"))
-			value = p.poll_us_max;
-		EXPECT_EQ(EINVAL, write_number(self->dir, name, value + 1))
-			TH_LOG("%s", name);
-		EXPECT_EQ(EINVAL, write_number(self->dir, name, ~0ULL));
 	}
-	EXPECT_EQ(EINVAL, write_number(self->dir, "poll_us_max", p.poll_us_min - 1));
 	EXPECT_EQ(EACCES, write_file(self->dir, "poll_cpu", "0"));
 	EXPECT_EQ(EACCES, write_file(self->dir, "pid", "1"));
 	now = unit_policy(&self->u);
 	EXPECT_EQ(0, memcmp(&p, &now, sizeof(p)));
+}
+
+static void want(struct unit *u, const struct kviommu_policy *p)
+{
+	REQUIRE(!unit_set_policy(u, p));
+}
+
+#define WANT(u, _bit, _name, _value)					\
+	want(u, &(struct kviommu_policy){				\
+		.mask = KVIOMMU_POLICY_##_bit, ._name = _value })
+
+static bool signalled(int efd)
+{
+	__u64 n;
+
+	return read(efd, &n, sizeof(n)) == sizeof(n);
+}
+
+/*
+ * What the administrator writes holds against the VMM, which is told; what that
+ * wants is kept, and comes back.
+ */
+TEST_F(sysfs, administrator)
+{
+	int control = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct unit *u = &self->u;
+	__u64 host = number_in(AT_FDCWD, PARAMETERS "max_pins");
+	__u64 keep = number_in(AT_FDCWD, PARAMETERS "idle_pin_ms");
+
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, control));
+	signalled(control);
+
+	/* Limits: the lower one of the two */
+	WANT(u, MAX_PINS, max_pins, 1000);
+	EXPECT_EQ(1000, unit_policy(u).max_pins);
+	/* It knows what it did itself. */
+	EXPECT_FALSE(signalled(control));
+	ASSERT_EQ(0, write_file(self->dir, "max_pins", "500"));
+	EXPECT_EQ(500, unit_policy(u).max_pins);
+	EXPECT_TRUE(signalled(control));
+	WANT(u, MAX_PINS, max_pins, 400);
+	EXPECT_EQ(400, number_in(self->dir, "max_pins"));
+	WANT(u, MAX_PINS, max_pins, ~0ULL);
+	EXPECT_EQ(500, number_in(self->dir, "max_pins"));
+	EXPECT_EQ(~0ULL, unit_wanted_policy(u).max_pins);
+	/* More than other units get, and back */
+	ASSERT_EQ(0, write_number(self->dir, "max_pins", host + 1));
+	EXPECT_EQ(host + 1, number_in(self->dir, "max_pins"));
+	ASSERT_EQ(0, write_file(self->dir, "max_pins", "default\n"));
+	EXPECT_EQ(host, number_in(self->dir, "max_pins"));
+	EXPECT_TRUE(signalled(control));
+	/* The VMM did not ask for that. */
+	ASSERT_EQ(0, write_file(self->dir, "max_tables", "100"));
+	EXPECT_FALSE(signalled(control));
+
+	/* Others: the administrator's */
+	WANT(u, STRATEGY, strategy, KVIOMMU_STRATEGY_DEFERRED);
+	EXPECT_STREQ("deferred", line_of(self->dir, "strategy"));
+	ASSERT_EQ(0, write_file(self->dir, "strategy", "strict"));
+	EXPECT_TRUE(signalled(control));
+	WANT(u, STRATEGY, strategy, KVIOMMU_STRATEGY_ASYNC);
+	EXPECT_EQ(KVIOMMU_STRATEGY_STRICT, unit_policy(u).strategy);
+	EXPECT_EQ(KVIOMMU_STRATEGY_ASYNC, unit_wanted_policy(u).strategy);
+	EXPECT_FALSE(signalled(control));
+	ASSERT_EQ(0, write_file(self->dir, "strategy", "default"));
+	EXPECT_EQ(KVIOMMU_STRATEGY_ASYNC, unit_policy(u).strategy);
+	EXPECT_TRUE(signalled(control));
+
+	EXPECT_EQ(keep, unit_policy(u).idle_pin_ms);
+	WANT(u, IDLE_PIN_MS, idle_pin_ms, keep + 1);
+	EXPECT_EQ(keep + 1, number_in(self->dir, "idle_pin_ms"));
+	ASSERT_EQ(0, write_number(self->dir, "idle_pin_ms", keep + 2));
+	EXPECT_EQ(keep + 2, unit_policy(u).idle_pin_ms);
+	ASSERT_EQ(0, write_file(self->dir, "idle_pin_ms", "default"));
+	EXPECT_EQ(keep + 1, unit_policy(u).idle_pin_ms);
+
+	/* The shortest time is never above the longest. */
+	ASSERT_EQ(0, write_file(self->dir, "poll_us_min", "300"));
+	ASSERT_EQ(0, write_file(self->dir, "poll_us_max", "200"));
+	EXPECT_EQ(200, number_in(self->dir, "poll_us_min"));
+	ASSERT_EQ(0, write_file(self->dir, "poll_us_max", "default"));
+	EXPECT_EQ(300, number_in(self->dir, "poll_us_min"));
+
+	/* A mode */
+	signalled(control);
+	ASSERT_EQ(0, write_file(self->dir, "mode", "trap"));
+	EXPECT_EQ(variant->config.mode != UNIT_MODE_TRAP, signalled(control));
+	WANT(u, MODE, mode, KVIOMMU_MODE_SIDECORE);
+	EXPECT_STREQ("trap", line_of(self->dir, "mode"));
+	EXPECT_FALSE(signalled(control));
+	ASSERT_EQ(0, write_file(self->dir, "mode", "default"));
+	EXPECT_STREQ("sidecore", line_of(self->dir, "mode"));
+	EXPECT_TRUE(signalled(control));
+	close(control);
+}
+
+static void set_modes(const char *modes)
+{
+	REQUIRE(!write_file(AT_FDCWD, PARAMETERS "modes", modes));
+}
+
+static __u32 modes_now(void)
+{
+	struct kviommu_info info;
+	int fd = unit_open_file();
+
+	REQUIRE(!kviommu_get_info(fd, &info));
+	close(fd);
+	return info.out_modes;
+}
+
+/* The unit's worker sees to it, so it takes a moment. */
+static void wait_for_mode(struct unit *u, __u32 mode)
+{
+	while (unit_policy(u).mode != mode)
+		;
+}
+
+/* The modes that VMMs may choose from, for units that there are already */
+TEST_F(sysfs, allowed_modes)
+{
+	static const char *const bad[] = {
+		"\n", "none", "trap,", ",trap", "trap sidecore", "trap,,adaptive",
+		"adaptivex", "trap\nx",
+	};
+	int control = eventfd(0, EFD_CLOEXEC);
+	struct unit *u = &self->u;
+	unsigned int i;
+	__u64 n;
+
+	EXPECT_STREQ("trap,sidecore,adaptive", line_of(AT_FDCWD, PARAMETERS "modes"));
+	EXPECT_EQ(7, modes_now());
+	WANT(u, MODE, mode, KVIOMMU_MODE_SIDECORE);
+	EXPECT_EQ(KVIOMMU_MODE_SIDECORE, unit_policy(u).mode);
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, control));
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, -1));
+	close(control);
+	control = eventfd(0, EFD_CLOEXEC);
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, control));
+
+	set_modes("adaptive,trap\n");
+	EXPECT_STREQ("trap,adaptive", line_of(AT_FDCWD, PARAMETERS "modes"));
+	EXPECT_EQ(BIT(KVIOMMU_MODE_TRAP) | BIT(KVIOMMU_MODE_ADAPTIVE), modes_now());
+	EXPECT_EQ(sizeof(n), read(control, &n, sizeof(n)));
+	EXPECT_EQ(KVIOMMU_MODE_ADAPTIVE, unit_policy(u).mode);
+	EXPECT_EQ(KVIOMMU_MODE_SIDECORE, unit_wanted_policy(u).mode);
+	/* Trap always is allowed. */
+	set_modes("sidecore");
+	EXPECT_STREQ("trap,sidecore", line_of(AT_FDCWD, PARAMETERS "modes"));
+	EXPECT_EQ(sizeof(n), read(control, &n, sizeof(n)));
+	EXPECT_EQ(KVIOMMU_MODE_SIDECORE, unit_policy(u).mode);
+	/* Not more than it asked for */
+	WANT(u, MODE, mode, KVIOMMU_MODE_ADAPTIVE);
+	EXPECT_EQ(KVIOMMU_MODE_TRAP, unit_policy(u).mode);
+	set_modes("trap");
+	for (i = 0; i <= KVIOMMU_MODE_ADAPTIVE; i++) {
+		WANT(u, MODE, mode, i);
+		EXPECT_EQ(KVIOMMU_MODE_TRAP, unit_policy(u).mode);
+	}
+	/* For one unit the administrator can say something else. */
+	ASSERT_EQ(0, write_file(self->dir, "mode", "sidecore"));
+	EXPECT_EQ(KVIOMMU_MODE_SIDECORE, unit_policy(u).mode);
+	ASSERT_EQ(0, write_file(self->dir, "mode", "default"));
+	EXPECT_EQ(KVIOMMU_MODE_TRAP, unit_policy(u).mode);
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		EXPECT_EQ(EINVAL, write_file(AT_FDCWD, PARAMETERS "modes", bad[i]))
+			TH_LOG("\"%s\"", bad[i]);
+	EXPECT_STREQ("trap", line_of(AT_FDCWD, PARAMETERS "modes"));
+	set_modes("trap,sidecore,adaptive");
+	wait_for_mode(u, KVIOMMU_MODE_ADAPTIVE);
+	close(control);
+}
+
+/* Parameters of the module hold for units that there are already. */
+TEST_F(sysfs, parameters)
+{
+	const struct kviommu_policy host = unit_policy(&self->u);
+	const struct kviommu_field *f;
+	struct kviommu_policy now;
+	struct unit *u = &self->u;
+	char path[128];
+
+	for (f = kviommu_policy_fields; f->name; f++) {
+		__u64 value = kviommu_field_value(f, &host), lower = value / 2;
+
+		snprintf(path, sizeof(path), PARAMETERS "%s", f->name);
+		EXPECT_EQ(value, number_in(AT_FDCWD, path)) TH_LOG("%s", f->name);
+		ASSERT_EQ(0, write_number(AT_FDCWD, path, lower));
+		do
+			now = unit_policy(u);
+		while (kviommu_field_value(f, &now) != lower);
+		ASSERT_EQ(0, write_number(AT_FDCWD, path, value));
+		do
+			now = unit_policy(u);
+		while (memcmp(&now, &host, sizeof(now)));
+	}
+	/* What is wanted holds against them, where it may. */
+	WANT(u, IDLE_PIN_MS, idle_pin_ms, 5);
+	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "idle_pin_ms", 7));
+	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "max_pins", 77));
+	while (unit_policy(u).max_pins != 77)
+		;
+	EXPECT_EQ(5, unit_policy(u).idle_pin_ms);
+	/* And they hold: */
+	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "max_pins", 0));
+	while (unit_policy(u).max_pins)
+		;
+	RUN(g_map, 0, SPARE, PAGE(1), 1, MAP_RW);
+	EXPECT_EQ(1, unit_stats(u).limits);
+	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "max_pins", host.max_pins));
+	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "idle_pin_ms", host.idle_pin_ms));
+	while (unit_policy(u).max_pins != host.max_pins)
+		;
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE, PAGE(1)));
 }
 
 /* Each writer has a file of its own: none undoes what another wrote. */
@@ -503,19 +710,17 @@ TEST_F_TIMEOUT(sysfs, create_fails, 600)
 {
 	int fd = unit_open_file(), other = self->id + 1, i;
 	const int uevents = listen_for_uevents();
-	struct kviommu_create create;
 	pthread_t thread;
 	char want[64];
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, use_files, &other));
 	for (i = 0; i < 200; i++)
 		EXPECT_EQ(EINVAL, unit_create(fd, self->u.iommufd, self->u.iommufd,
-					      self->u.ioas, &variant->config,
-					      &create));
+					      self->u.ioas, &variant->config));
 	EXPECT_EQ(-ENOENT, kviommu_sysfs_open(KVIOMMU_SYSFS, other));
 	EXPECT_STREQ("", uevent(uevents));
 	EXPECT_EQ(0, unit_create(fd, self->u.vm.fd, self->u.iommufd, self->u.ioas,
-				 &variant->config, &create));
+				 &variant->config));
 	snprintf(want, sizeof(want), "add@/devices/virtual/kviommu/kviommu%d", other);
 	EXPECT_STREQ(want, uevent(uevents));
 	WRITE_ONCE(stop, true);
@@ -542,7 +747,7 @@ static void *make_unit(void *arg)
 	struct maker *m = arg;
 
 	m->err = unit_create(m->fd, m->u->vm.fd, m->u->iommufd, m->u->ioas,
-			     &m->u->config, NULL);
+			     &m->u->config);
 	return NULL;
 }
 
@@ -676,7 +881,7 @@ static bool host_is_right(struct unit *u, const struct leaf *l)
 
 TEST_F(sysfs, shadow)
 {
-	__u64 host, *table;
+	__u64 *table;
 	struct leaf l;
 
 	EXPECT_LEAF(PAGE(0), "rw", PAGE(0), "rw", "mapped", IOVA);
@@ -721,10 +926,7 @@ TEST_F(sysfs, shadow)
 	EXPECT_EQ(host_address(vm_hva(&self->u.vm, HUGE(1))), l.host);
 
 	/* The guest has removed it, the unit keeps it for a while; and no longer. */
-	host = number_in(AT_FDCWD, PARAMETERS "stale_us");
-	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "stale_us", 1000000));
 	ASSERT_EQ(0, write_number(self->dir, "stale_us", 1000000));
-	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "stale_us", host));
 	ASSERT_EQ(0, write_file(self->dir, "strategy", "optimistic"));
 	do {
 		RUN(g_map, 0, IOVA + PAGE_SIZE, PAGE(1), 1, MAP_RW);

@@ -8,6 +8,7 @@
  */
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <linux/kvm.h>
 #include <linux/vfio.h>
 
 #include "kselftest_harness.h"
@@ -30,42 +31,51 @@ union any_arg {
 	struct kviommu_detach_device detach;
 	struct kviommu_set_eventfd eventfd;
 	struct kviommu_reset reset;
-	struct kviommu_stats stats;
+	struct kviommu_get_stats_fd stats_fd;
 	struct kviommu_policy policy;
 	struct kviommu_refresh refresh;
 	struct kviommu_release_pins release_pins;
+	struct kviommu_get_device device;
 	__u8 bytes[4096];
 };
+
+/* The first version of a structure ends with that member. */
+#define FIRST(type, last) \
+	(offsetof(struct type, last) + sizeof(((struct type *)0)->last))
 
 static const struct call {
 	const char *name;
 	unsigned long cmd;
-	/* Up to the end of the last member of the first version */
+	/* Of the first version */
 	__u32 size;
 	bool needs_unit;
 	bool writes;
 } calls[] = {
-	{ "GET_INFO", KVIOMMU_GET_INFO, sizeof(struct kviommu_info), false, true },
-	{ "CREATE", KVIOMMU_CREATE, sizeof(struct kviommu_create), false, true },
-	{ "ARM", KVIOMMU_ARM, sizeof(struct kviommu_arm), true, false },
+	{ "GET_INFO", KVIOMMU_GET_INFO, FIRST(kviommu_info, data_uptr), false, true },
+	{ "CREATE", KVIOMMU_CREATE, FIRST(kviommu_create, data_uptr), false, false },
+	{ "ARM", KVIOMMU_ARM, FIRST(kviommu_arm, gpa), true, false },
 	{ "ATTACH_DEVICE", KVIOMMU_ATTACH_DEVICE,
-	  sizeof(struct kviommu_attach_device), true, false },
+	  FIRST(kviommu_attach_device, source_id), true, false },
+	{ "GET_DEVICE", KVIOMMU_GET_DEVICE, FIRST(kviommu_get_device, out_pinned),
+	  true, true },
 	{ "DETACH_DEVICE", KVIOMMU_DETACH_DEVICE,
-	  sizeof(struct kviommu_detach_device), true, false },
-	{ "SET_EVENTFD", KVIOMMU_SET_EVENTFD, sizeof(struct kviommu_set_eventfd),
+	  FIRST(kviommu_detach_device, __reserved), true, false },
+	{ "SET_EVENTFD", KVIOMMU_SET_EVENTFD, FIRST(kviommu_set_eventfd, fd), true,
+	  false },
+	{ "RESET", KVIOMMU_RESET, FIRST(kviommu_reset, flags), true, false },
+	{ "GET_STATS_FD", KVIOMMU_GET_STATS_FD, FIRST(kviommu_get_stats_fd, flags),
 	  true, false },
-	{ "RESET", KVIOMMU_RESET, sizeof(struct kviommu_reset), true, false },
-	{ "GET_STATS", KVIOMMU_GET_STATS, sizeof(struct kviommu_stats), true,
-	  true },
-	{ "SET_POLICY", KVIOMMU_SET_POLICY, sizeof(struct kviommu_policy), true,
+	{ "SET_POLICY", KVIOMMU_SET_POLICY, FIRST(kviommu_policy, poll_us_max), true,
 	  false },
-	{ "GET_POLICY", KVIOMMU_GET_POLICY, sizeof(struct kviommu_policy), true,
+	{ "GET_POLICY", KVIOMMU_GET_POLICY, FIRST(kviommu_policy, poll_us_max), true,
 	  true },
-	{ "REFRESH", KVIOMMU_REFRESH, sizeof(struct kviommu_refresh), true,
-	  false },
+	{ "REFRESH", KVIOMMU_REFRESH, FIRST(kviommu_refresh, flags), true, false },
 	{ "RELEASE_PINS", KVIOMMU_RELEASE_PINS,
-	  sizeof(struct kviommu_release_pins), true, true },
+	  FIRST(kviommu_release_pins, out_in_use), true, true },
 };
+
+/* What CREATE points to, if nothing else is said */
+static const struct kviommu_create_vtd plain_vtd = { .aw_bits = 48 };
 
 /* Run in a child, which has our files but not our address space. */
 static int in_child(int (*fn)(void *arg), void *arg)
@@ -83,7 +93,11 @@ static int in_child(int (*fn)(void *arg), void *arg)
 
 static int unit_ioctl_of(const struct call *c, int fd, void *arg)
 {
-	return unit_ioctl(fd, c->cmd, arg);
+	int ret = ioctl(fd, c->cmd, arg);
+
+	if (ret > 0)
+		close(ret);
+	return ret < 0 ? errno : 0;
 }
 
 FIXTURE(uapi) {
@@ -119,7 +133,8 @@ static void good_arg(FIXTURE_DATA(uapi) * self, const struct call *c,
 		arg->create.iommufd = self->u.iommufd;
 		arg->create.ioas_id = self->u.ioas;
 		arg->create.model = KVIOMMU_MODEL_VTD;
-		arg->create.aw_bits = 48;
+		arg->create.data_len = sizeof(plain_vtd);
+		arg->create.data_uptr = (uintptr_t)&plain_vtd;
 		break;
 	case KVIOMMU_ARM:
 		arg->arm.gpa = GPA_REGS;
@@ -127,6 +142,9 @@ static void good_arg(FIXTURE_DATA(uapi) * self, const struct call *c,
 	case KVIOMMU_ATTACH_DEVICE:
 		arg->attach.device_fd = self->edu.fd;
 		arg->attach.source_id = SID(0);
+		break;
+	case KVIOMMU_GET_DEVICE:
+		arg->device.source_id = SID(0);
 		break;
 	case KVIOMMU_DETACH_DEVICE:
 		arg->detach.source_id = SID(0);
@@ -136,9 +154,12 @@ static void good_arg(FIXTURE_DATA(uapi) * self, const struct call *c,
 		arg->eventfd.fd = -1;
 		break;
 	case KVIOMMU_SET_POLICY:
-		/* Nothing at all is what every host allows. */
+		arg->policy.mask = KVIOMMU_POLICY_MODE | KVIOMMU_POLICY_STRATEGY |
+				   KVIOMMU_POLICY_MAX_PINS |
+				   KVIOMMU_POLICY_POLL_US_MIN;
 		arg->policy.mode = KVIOMMU_MODE_TRAP;
 		arg->policy.strategy = KVIOMMU_STRATEGY_STRICT;
+		arg->policy.max_pins = 1000;
 		break;
 	case KVIOMMU_RELEASE_PINS:
 		arg->release_pins.gpa = PAGE(0);
@@ -159,13 +180,76 @@ TEST_F(uapi, info)
 
 	/* Without a unit */
 	ASSERT_EQ(0, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
-	EXPECT_EQ(KVIOMMU_API_VERSION, info.out_api_version);
-	EXPECT_TRUE(info.out_models & 1 << KVIOMMU_MODEL_VTD);
-	EXPECT_TRUE(info.out_features & KVIOMMU_FEATURE_TRAP);
+	EXPECT_EQ(1, info.out_api_version);
+	EXPECT_EQ(BIT(KVIOMMU_MODEL_VTD), info.out_models);
+	EXPECT_EQ(0, info.out_features);
 	EXPECT_LT(0, info.out_max_devices);
 	EXPECT_EQ(PAGE_SIZE, info.out_page_size);
+	EXPECT_EQ(BIT(KVIOMMU_MODE_TRAP) | BIT(KVIOMMU_MODE_SIDECORE) |
+		  BIT(KVIOMMU_MODE_ADAPTIVE), info.out_modes);
+	EXPECT_EQ(BIT(KVIOMMU_STRATEGY_OPTIMISTIC + 1) - 1, info.out_strategies);
+	EXPECT_EQ(BIT(KVIOMMU_EVENT_LIMIT + 1) - 1, info.out_events);
+	/* Each member of the structure has a bit, in their order. */
+	EXPECT_EQ(2 * KVIOMMU_POLICY_POLL_US_MAX - 1, info.out_policy);
 	/* And with one */
 	EXPECT_EQ(0, unit_ioctl(self->u.fd, KVIOMMU_GET_INFO, &info));
+}
+
+/* What is said of a model goes into a buffer of any size. */
+TEST_F(uapi, info_of_model)
+{
+	const __u32 size = FIRST(kviommu_vtd_info, out_ecap);
+	struct kviommu_info info = { .size = sizeof(info) };
+	struct kviommu_vtd_info vtd;
+	__u8 buf[256], whole[256];
+	unsigned int n;
+	__u32 known;
+
+	memset(buf, 0x55, sizeof(buf));
+	info.data_len = sizeof(buf);
+	info.data_uptr = (uintptr_t)buf;
+	/* Of none */
+	ASSERT_EQ(0, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
+	EXPECT_EQ(0x55, buf[0]);
+	EXPECT_EQ(sizeof(buf), info.data_len);
+
+	info.model = KVIOMMU_MODEL_VTD;
+	ASSERT_EQ(0, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
+	known = info.data_len;
+	EXPECT_LE(size, known);
+	memcpy(whole, buf, sizeof(buf));
+	for (n = known; n < sizeof(buf); n++)
+		EXPECT_EQ(0, buf[n]);
+	memcpy(&vtd, buf, sizeof(vtd));
+	EXPECT_EQ(39, vtd.out_aw_bits_min);
+	EXPECT_EQ(57, vtd.out_aw_bits_max);
+	EXPECT_EQ(KVIOMMU_VTD_BOOT_IDENTITY, vtd.out_flags);
+	EXPECT_EQ(VTD_CAP_PSI | BIT_ULL(34) | BIT_ULL(35), vtd.out_cap);
+	EXPECT_EQ(VTD_ECAP_PT, vtd.out_ecap);
+	for (n = 0; n < known; n += 4) {
+		memset(buf, 0x55, sizeof(buf));
+		info.data_len = n;
+		ASSERT_EQ(0, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
+		EXPECT_EQ(known, info.data_len);
+		EXPECT_EQ(0, memcmp(buf, whole, n));
+		EXPECT_EQ(0x55, buf[n]);
+	}
+	/* No structure is larger than a page. */
+	info.data_len = PAGE_SIZE + 1;
+	EXPECT_EQ(E2BIG, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
+	info.data_len = ~0U;
+	EXPECT_EQ(E2BIG, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
+	info.data_len = sizeof(buf);
+	info.data_uptr = 0;
+	EXPECT_EQ(EFAULT, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
+	info.data_uptr = (uintptr_t)buf;
+	info.model = 99;
+	EXPECT_EQ(EOPNOTSUPP, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
+	info.model = ~0U;
+	EXPECT_EQ(EOPNOTSUPP, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
+	info.model = KVIOMMU_MODEL_VTD;
+	info.__reserved = 1;
+	EXPECT_EQ(EINVAL, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
 }
 
 /* Every good argument is one: or the other tests prove nothing. */
@@ -187,7 +271,7 @@ TEST_F(uapi, unknown_ioctl)
 
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd, _IO(KVIOMMU_TYPE, 0x7f), &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd,
-				     _IO(KVIOMMU_TYPE, KVIOMMU_CMD_RELEASE_PINS + 1),
+				     _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_DEVICE + 1),
 				      &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd, _IO(0x3b, KVIOMMU_CMD_ARM), &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd,
@@ -199,7 +283,7 @@ TEST_F(uapi, unknown_ioctl)
 TEST_F(uapi, sizes)
 {
 	union any_arg arg;
-	unsigned int i, n;
+	unsigned int i, n, known;
 
 	for (i = 0; i < ARRAY_SIZE(calls); i++) {
 		const struct call *c = &calls[i];
@@ -219,21 +303,39 @@ TEST_F(uapi, sizes)
 		EXPECT_EQ(EINVAL, unit_ioctl_of(c, fd, &arg))
 			TH_LOG("%s", c->name);
 
-		/* Newer userspace that uses nothing new */
+		/*
+		 * Newer userspace: what the kernel does not know has to be 0. It may
+		 * know more than the first version.
+		 */
 		good_arg(self, c, &arg);
-		arg.size = c->size + 8;
-		arg.bytes[c->size + 7] = 1;
-		EXPECT_EQ(E2BIG, unit_ioctl_of(c, fd, &arg))
+		for (known = c->size; known < c->size + 64; known++) {
+			arg.size = known + 1;
+			arg.bytes[known] = 1;
+			if (unit_ioctl_of(c, fd, &arg) == E2BIG)
+				break;
+			good_arg(self, c, &arg);
+			/* It is not a file that can become one again. */
+			if (c->cmd == KVIOMMU_CREATE) {
+				close(self->fd);
+				self->fd = unit_open_file();
+				fd = self->fd;
+			}
+		}
+		EXPECT_GT(c->size + 64, known)
 			TH_LOG("%s", c->name);
 		arg.size = sizeof(arg);
 		EXPECT_EQ(E2BIG, unit_ioctl_of(c, fd, &arg))
 			TH_LOG("%s", c->name);
-		arg.bytes[c->size + 7] = 0;
+		arg.bytes[known] = 0;
+		arg.bytes[sizeof(arg) - 1] = 1;
+		EXPECT_EQ(E2BIG, unit_ioctl_of(c, fd, &arg))
+			TH_LOG("%s", c->name);
+		arg.bytes[sizeof(arg) - 1] = 0;
 		/* As a page is more than any structure will be, this is right. */
 		EXPECT_EQ(0, unit_ioctl_of(c, fd, &arg))
 			TH_LOG("%s", c->name);
 		/* Nothing is written beyond what the kernel knows. */
-		for (n = c->size; n < sizeof(arg); n++)
+		for (n = known; n < sizeof(arg); n++)
 			ASSERT_EQ(0, arg.bytes[n]);
 	}
 }
@@ -262,11 +364,12 @@ TEST_F(uapi, fault)
 {
 	void *page = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct kviommu_stats stats = { .size = sizeof(stats) };
+	struct kviommu_policy policy = { .size = sizeof(policy) };
 	union any_arg arg;
 	unsigned int i;
 
 	ASSERT_NE(MAP_FAILED, page);
+	ASSERT_EQ(0, unit_attach(self->u.fd, self->edu.fd, SID(1)));
 	ASSERT_EQ(0, mprotect(page + PAGE_SIZE, PAGE_SIZE, PROT_NONE));
 	for (i = 0; i < ARRAY_SIZE(calls); i++) {
 		const struct call *c = &calls[i];
@@ -289,9 +392,30 @@ TEST_F(uapi, fault)
 		ASSERT_EQ(0, mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE));
 	}
 	/* A CREATE that failed made no unit. */
-	EXPECT_EQ(ENODEV, unit_ioctl(self->fd, KVIOMMU_GET_STATS, &stats));
+	EXPECT_EQ(ENODEV, unit_ioctl(self->fd, KVIOMMU_GET_POLICY, &policy));
 	EXPECT_EQ(0, unit_create(self->fd, self->u.vm.fd, self->u.iommufd,
-				 self->u.ioas, &plain, NULL));
+				 self->u.ioas, &plain));
+}
+
+/* What the kernel does not write to may be constant. */
+TEST_F(uapi, constant)
+{
+	void *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned int i;
+
+	ASSERT_NE(MAP_FAILED, page);
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+		const struct call *c = &calls[i];
+
+		if (c->writes)
+			continue;
+		good_arg(self, c, page);
+		ASSERT_EQ(0, mprotect(page, PAGE_SIZE, PROT_READ));
+		EXPECT_EQ(0, unit_ioctl_of(c, fd_for(self, c), page))
+			TH_LOG("%s", c->name);
+		ASSERT_EQ(0, mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE));
+	}
 }
 
 TEST_F(uapi, no_unit_yet)
@@ -352,7 +476,7 @@ TEST_F(uapi, other_process)
 TEST_F(uapi, create_twice)
 {
 	EXPECT_EQ(EBUSY, unit_create(self->u.fd, self->u.vm.fd, self->u.iommufd,
-				     self->u.ioas, &plain, NULL));
+				     self->u.ioas, &plain));
 }
 
 TEST_F(uapi, create_bad_fds)
@@ -363,24 +487,24 @@ TEST_F(uapi, create_bad_fds)
 	int other = eventfd(0, EFD_CLOEXEC);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	EXPECT_EQ(EBADF, unit_create(self->fd, -1, iommufd, ioas, &plain, NULL));
-	EXPECT_EQ(EBADF, unit_create(self->fd, 1000, iommufd, ioas, &plain, NULL));
-	EXPECT_EQ(EBADF, unit_create(self->fd, vm->fd, -1, ioas, &plain, NULL));
-	EXPECT_EQ(EBADF, unit_create(self->fd, vm->fd, 1000, ioas, &plain, NULL));
+	EXPECT_EQ(EBADF, unit_create(self->fd, -1, iommufd, ioas, &plain));
+	EXPECT_EQ(EBADF, unit_create(self->fd, 1000, iommufd, ioas, &plain));
+	EXPECT_EQ(EBADF, unit_create(self->fd, vm->fd, -1, ioas, &plain));
+	EXPECT_EQ(EBADF, unit_create(self->fd, vm->fd, 1000, ioas, &plain));
 
 	/* Files of KVM's own that are no virtual machine, and others */
-	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->kvm, iommufd, ioas, &plain, NULL));
-	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->vcpu[0].fd, iommufd, ioas, &plain, NULL));
-	EXPECT_EQ(EINVAL, unit_create(self->fd, other, iommufd, ioas, &plain, NULL));
-	EXPECT_EQ(EINVAL, unit_create(self->fd, null, iommufd, ioas, &plain, NULL));
-	EXPECT_EQ(EINVAL, unit_create(self->fd, iommufd, iommufd, ioas, &plain, NULL));
-	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->fd, vm->fd, ioas, &plain, NULL));
-	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->fd, other, ioas, &plain, NULL));
-	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->fd, null, ioas, &plain, NULL));
-	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->fd, self->u.fd, ioas, &plain, NULL));
+	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->kvm, iommufd, ioas, &plain));
+	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->vcpu[0].fd, iommufd, ioas, &plain));
+	EXPECT_EQ(EINVAL, unit_create(self->fd, other, iommufd, ioas, &plain));
+	EXPECT_EQ(EINVAL, unit_create(self->fd, null, iommufd, ioas, &plain));
+	EXPECT_EQ(EINVAL, unit_create(self->fd, iommufd, iommufd, ioas, &plain));
+	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->fd, vm->fd, ioas, &plain));
+	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->fd, other, ioas, &plain));
+	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->fd, null, ioas, &plain));
+	EXPECT_EQ(EINVAL, unit_create(self->fd, vm->fd, self->u.fd, ioas, &plain));
 
 	/* None of this spoiled the file. */
-	EXPECT_EQ(0, unit_create(self->fd, vm->fd, iommufd, ioas, &plain, NULL));
+	EXPECT_EQ(0, unit_create(self->fd, vm->fd, iommufd, ioas, &plain));
 	close(other);
 	close(null);
 }
@@ -389,40 +513,92 @@ TEST_F(uapi, create_bad_values)
 {
 	union any_arg arg;
 	const struct call *create = &calls[1];
-	static const __u32 widths[] = { 0, 1, 38, 58, 64, ~0U };
-	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(widths); i++) {
-		good_arg(self, create, &arg);
-		arg.create.aw_bits = widths[i];
-		EXPECT_EQ(EINVAL, unit_ioctl_of(create, self->fd, &arg))
-			TH_LOG("%s", create->name);
-	}
 	good_arg(self, create, &arg);
 	arg.create.__reserved = 1;
-	EXPECT_EQ(EINVAL, unit_ioctl_of(create, self->fd, &arg))
-		TH_LOG("%s", create->name);
+	EXPECT_EQ(EINVAL, unit_ioctl_of(create, self->fd, &arg));
 	good_arg(self, create, &arg);
 	arg.create.model = 0;
-	EXPECT_EQ(EOPNOTSUPP, unit_ioctl_of(create, self->fd, &arg))
-		TH_LOG("%s", create->name);
+	EXPECT_EQ(EOPNOTSUPP, unit_ioctl_of(create, self->fd, &arg));
 	arg.create.model = 99;
-	EXPECT_EQ(EOPNOTSUPP, unit_ioctl_of(create, self->fd, &arg))
-		TH_LOG("%s", create->name);
+	EXPECT_EQ(EOPNOTSUPP, unit_ioctl_of(create, self->fd, &arg));
+	arg.create.model = ~0U;
+	EXPECT_EQ(EOPNOTSUPP, unit_ioctl_of(create, self->fd, &arg));
 	good_arg(self, create, &arg);
 	arg.create.ioas_id = self->u.ioas + 100;
-	EXPECT_EQ(ENOENT, unit_ioctl_of(create, self->fd, &arg))
-		TH_LOG("%s", create->name);
+	EXPECT_EQ(ENOENT, unit_ioctl_of(create, self->fd, &arg));
 	arg.create.ioas_id = 0;
-	EXPECT_EQ(ENOENT, unit_ioctl_of(create, self->fd, &arg))
-		TH_LOG("%s", create->name);
-
+	EXPECT_EQ(ENOENT, unit_ioctl_of(create, self->fd, &arg));
 	good_arg(self, create, &arg);
-	arg.create.aw_bits = 40;
-	EXPECT_EQ(0, unit_ioctl_of(create, self->fd, &arg))
-		TH_LOG("%s", create->name);
-	EXPECT_NE(0, arg.create.out_cap);
-	EXPECT_NE(0, arg.create.out_ecap);
+	EXPECT_EQ(0, unit_ioctl_of(create, self->fd, &arg));
+}
+
+/* A CREATE with that blob: an errno */
+static int create_with(FIXTURE_DATA(uapi) * self, const void *blob, __u32 size)
+{
+	union any_arg arg;
+
+	good_arg(self, &calls[1], &arg);
+	arg.create.data_len = size;
+	arg.create.data_uptr = (uintptr_t)blob;
+	return unit_ioctl_of(&calls[1], self->fd, &arg);
+}
+
+TEST_F(uapi, create_blob)
+{
+	const __u32 size = FIRST(kviommu_create_vtd, ecap);
+	static const __u32 widths[] = { 0, 1, 38, 58, 64, ~0U };
+	union {
+		struct kviommu_create_vtd vtd;
+		__u8 bytes[4096];
+	} b;
+	unsigned int i, known;
+
+	memset(&b, 0, sizeof(b));
+	b.vtd.aw_bits = 40;
+	EXPECT_EQ(EINVAL, create_with(self, &b, 0));
+	EXPECT_EQ(EINVAL, create_with(self, &b, size - 1));
+	EXPECT_EQ(E2BIG, create_with(self, &b, ~0U));
+	EXPECT_EQ(EFAULT, create_with(self, NULL, size));
+	EXPECT_EQ(EFAULT, create_with(self, (void *)-4096UL, size));
+	for (known = size; known < size + 64; known++) {
+		b.bytes[known] = 1;
+		if (create_with(self, &b, known + 1) == E2BIG)
+			break;
+		b.bytes[known] = 0;
+		close(self->fd);
+		self->fd = unit_open_file();
+	}
+	EXPECT_GT(size + 64, known);
+	EXPECT_EQ(E2BIG, create_with(self, &b, sizeof(b)));
+	b.bytes[known] = 0;
+
+	for (i = 0; i < ARRAY_SIZE(widths); i++) {
+		b.vtd.aw_bits = widths[i];
+		EXPECT_EQ(EINVAL, create_with(self, &b, size)) TH_LOG("%u", i);
+	}
+	b.vtd.aw_bits = 40;
+	/* All that is not said to be there is none. */
+	b.vtd.flags = KVIOMMU_VTD_BOOT_IDENTITY << 1;
+	EXPECT_EQ(EOPNOTSUPP, create_with(self, &b, size));
+	b.vtd.flags = 0;
+	for (i = 0; i < 64; i++) {
+		struct kviommu_vtd_info info;
+
+		ASSERT_EQ(0, kviommu_get_vtd_info(self->fd, &info));
+		b.vtd.cap = BIT_ULL(i) & ~info.out_cap;
+		b.vtd.ecap = 0;
+		if (b.vtd.cap) {
+			EXPECT_EQ(EOPNOTSUPP, create_with(self, &b, size));
+		}
+		b.vtd.cap = 0;
+		b.vtd.ecap = BIT_ULL(i) & ~info.out_ecap;
+		if (b.vtd.ecap) {
+			EXPECT_EQ(EOPNOTSUPP, create_with(self, &b, size));
+		}
+	}
+	b.vtd.ecap = 0;
+	EXPECT_EQ(0, create_with(self, &b, sizeof(b)));
 }
 
 /* Wider than this host's physical IOMMU */
@@ -433,11 +609,11 @@ TEST_F(uapi, attach_too_wide)
 	int other = unit_open_file();
 
 	ASSERT_EQ(0, unit_create(self->fd, self->u.vm.fd, self->u.iommufd,
-				 self->u.ioas, &wide, NULL));
+				 self->u.ioas, &wide));
 	EXPECT_EQ(EMEDIUMTYPE, unit_attach(self->fd, self->edu.fd, SID(0)));
 	/* That left it free. */
 	ASSERT_EQ(0, unit_create(other, self->u.vm.fd, self->u.iommufd,
-				 self->u.ioas, &narrow, NULL));
+				 self->u.ioas, &narrow));
 	EXPECT_EQ(0, unit_attach(other, self->edu.fd, SID(0)));
 	close(other);
 }
@@ -453,7 +629,7 @@ TEST_F(uapi, create_device_id_as_ioas)
 	edu_open(&edu, 1);
 	ASSERT_EQ(0, ioctl(edu.fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
 	EXPECT_EQ(ENOENT, unit_create(self->fd, self->u.vm.fd, self->u.iommufd,
-				      bind.out_devid, &plain, NULL));
+				      bind.out_devid, &plain));
 	edu_close(&edu);
 }
 
@@ -467,7 +643,7 @@ static int create_in_child(void *arg)
 	struct child_create *cc = arg;
 
 	return unit_create(cc->fd, cc->u->vm.fd, cc->u->iommufd, cc->u->ioas,
-			   &plain, NULL);
+			   &plain);
 }
 
 TEST_F(uapi, create_other_process)
@@ -476,7 +652,7 @@ TEST_F(uapi, create_other_process)
 
 	EXPECT_EQ(EPERM, in_child(create_in_child, &cc));
 	EXPECT_EQ(0, unit_create(self->fd, self->u.vm.fd, self->u.iommufd,
-				 self->u.ioas, &plain, NULL));
+				 self->u.ioas, &plain));
 }
 
 /* ARM */
@@ -511,7 +687,7 @@ TEST_F(uapi, arm_where_another_unit_is)
 	void *regs;
 
 	ASSERT_EQ(0, unit_create(self->fd, vm->fd, self->u.iommufd, self->u.ioas,
-				 &plain, NULL));
+				 &plain));
 	EXPECT_EQ(EBUSY, unit_arm(self->fd, GPA_REGS));
 	guest_run(vm, g_setup, 0);
 	/* At a place of its own it is welcome, and when the other has gone. */
@@ -636,7 +812,7 @@ TEST_F(uapi, attach_busy_in_unit)
 	EXPECT_EQ(EBUSY, unit_attach(fd, self->edu.fd, SID(1)));
 	/* In another unit */
 	ASSERT_EQ(0, unit_create(self->fd, self->u.vm.fd, self->u.iommufd,
-				 self->u.ioas, &plain, NULL));
+				 self->u.ioas, &plain));
 	EXPECT_EQ(EBUSY, unit_attach(self->fd, self->edu.fd, SID(0)));
 	EXPECT_EQ(EBUSY, unit_attach(self->fd, self->edu.fd, SID(1)));
 	/* What failed left nothing: it can be moved. */
@@ -659,10 +835,10 @@ TEST_F(uapi, attach_source_id)
 	EXPECT_EQ(EEXIST, unit_attach(self->u.fd, edu.fd, 0xffff));
 	/* The refusal left it free. */
 	EXPECT_EQ(0, unit_attach(self->u.fd, edu.fd, 0));
-	EXPECT_EQ(2, unit_stats(&self->u).out_devices);
+	EXPECT_EQ(2, unit_stats(&self->u).devices);
 	EXPECT_EQ(0, unit_detach(self->u.fd, 0xffff));
 	EXPECT_EQ(0, unit_detach(self->u.fd, 0));
-	EXPECT_EQ(0, unit_stats(&self->u).out_devices);
+	EXPECT_EQ(0, unit_stats(&self->u).devices);
 	edu_close(&edu);
 }
 
@@ -719,56 +895,217 @@ TEST_F(uapi, set_eventfd)
 	close(efd);
 }
 
+static __u64 signals(int efd)
+{
+	__u64 n;
+
+	return read(efd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+/* What happened before anybody could be told is told as soon as somebody can be. */
+TEST_F(uapi, events_are_remembered)
+{
+	int efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct unit *u = &self->u;
+
+	/* The message registers, and translation on and off */
+	guest_run(&u->vm, g_setup, 0);
+	guest_run(&u->vm, g_poke32, VTD_FEDATA, 0x41);
+	guest_run(&u->vm, g_enable, true);
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, efd));
+	EXPECT_EQ(1, signals(efd));
+	/* Once: */
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, -1));
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, efd));
+	EXPECT_EQ(0, signals(efd));
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, -1));
+	guest_run(&u->vm, g_enable, false);
+	/* Others are not mixed up with it. */
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_LIMIT, efd));
+	EXPECT_EQ(0, signals(efd));
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, efd));
+	EXPECT_EQ(1, signals(efd));
+
+	/* An interrupt that was due before a reset is not afterwards. */
+	guest_run(&u->vm, g_poke32, VTD_FECTL, 0);
+	guest_run(&u->vm, g_queue, 0xf, 0);
+	guest_run(&u->vm, g_poke32, VTD_IQT, u->vm.g->tail * 16);
+	EXPECT_EQ(VTD_FSTS_IQE, guest_run(&u->vm, g_peek32, VTD_FSTS));
+	ASSERT_EQ(0, unit_reset(u->fd));
+	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_FAULT, efd));
+	EXPECT_EQ(0, signals(efd));
+	close(efd);
+}
+
+/* GET_DEVICE */
+
+#define EXPECT_DEVICE(_wanted, _in_force, _error, _fault, _pins, _pinned, sid) do { \
+	struct kviommu_get_device _d;					\
+									\
+	ASSERT_EQ(0, unit_get_device(&self->u, sid, &_d));		\
+	EXPECT_EQ(KVIOMMU_DMA_##_wanted, _d.out_wanted);		\
+	EXPECT_EQ(KVIOMMU_DMA_##_in_force, _d.out_in_force);		\
+	EXPECT_EQ(_error, _d.out_error);				\
+	EXPECT_EQ(_fault, _d.out_fault);				\
+	EXPECT_EQ(KVIOMMU_PINS_##_pins, _d.out_pins);			\
+	EXPECT_EQ(_pinned, _d.out_pinned);				\
+} while (0)
+
+#define IOVA	0x200000UL
+
+TEST_F(uapi, device_state)
+{
+	const struct kviommu_policy none = { .mask = KVIOMMU_POLICY_MAX_DOMAINS };
+	const struct kviommu_policy some = {
+		.mask = KVIOMMU_POLICY_MAX_DOMAINS, .max_domains = 10,
+	};
+	struct vm *vm = &self->u.vm;
+	struct kviommu_get_device d;
+
+	EXPECT_EQ(ENOENT, unit_get_device(&self->u, SID(0), &d));
+	ASSERT_EQ(0, unit_attach(self->u.fd, self->edu.fd, SID(0)));
+	EXPECT_EQ(ENOENT, unit_get_device(&self->u, SID(1), &d));
+	EXPECT_EQ(ENOENT, unit_get_device(&self->u, SID(0) + 0x10000, &d));
+	/* Translation is off. */
+	EXPECT_DEVICE(BLOCKED, BLOCKED, 0, 0, NOTHING, 0, SID(0));
+	guest_run(vm, g_setup, 0);
+	guest_run(vm, g_domain, 0, 1, 4);
+	guest_run(vm, g_map, 0, IOVA, PAGE(0), 3, MAP_RW);
+	guest_run(vm, g_enable, true);
+	/* There is no context entry. */
+	EXPECT_DEVICE(BLOCKED, BLOCKED, 0, 0, NOTHING, 0, SID(0));
+	guest_run(vm, g_attach, SID(0), 0);
+	EXPECT_DEVICE(TRANSLATED, TRANSLATED, 0, 0, MAPPED, 3, SID(0));
+	guest_run(vm, g_map, 0, 0x40000000, HUGE(0), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_DEVICE(TRANSLATED, TRANSLATED, 0, 0, MAPPED, 3 + 512, SID(0));
+	guest_run(vm, g_unmap, 0, IOVA, 2, 0);
+	guest_run(vm, g_unmap, 0, 0x40000000, 1, MAP_LEAF(LEAF_2M));
+	EXPECT_DEVICE(TRANSLATED, TRANSLATED, 0, 0, MAPPED, 1, SID(0));
+	guest_run(vm, g_detach, SID(0), 1);
+	EXPECT_DEVICE(BLOCKED, BLOCKED, 0, 0, NOTHING, 0, SID(0));
+	guest_run(vm, g_attach_pt, SID(0), 2);
+	EXPECT_DEVICE(IDENTITY, IDENTITY, 0, 0, ALL, 0, SID(0));
+
+	/* What cannot be done: the reason, until it can. */
+	guest_run(vm, g_detach, SID(0), 2);
+	ASSERT_EQ(0, unit_set_policy(&self->u, &none));
+	guest_run(vm, g_attach, SID(0), 0);
+	EXPECT_DEVICE(TRANSLATED, BLOCKED, EDQUOT, 0, NOTHING, 0, SID(0));
+	ASSERT_EQ(0, unit_set_policy(&self->u, &some));
+	EXPECT_DEVICE(TRANSLATED, BLOCKED, EDQUOT, 0, NOTHING, 0, SID(0));
+	ASSERT_EQ(0, unit_refresh(&self->u));
+	EXPECT_DEVICE(TRANSLATED, TRANSLATED, 0, 0, MAPPED, 1, SID(0));
+
+	/* Something invalid: a type of translation that there is not */
+	guest_run(vm, g_context_quiet, SID(0), 3 << 2 | VTD_CE_P, VTD_CE_HI_AW(4));
+	guest_run(vm, g_flush_context, SID(0), 1);
+	EXPECT_DEVICE(BLOCKED, BLOCKED, 0, 0x3, NOTHING, 0, SID(0));
+	ASSERT_EQ(0, unit_reset(self->u.fd));
+	EXPECT_DEVICE(BLOCKED, BLOCKED, 0, 0, NOTHING, 0, SID(0));
+	ASSERT_EQ(0, unit_detach(self->u.fd, SID(0)));
+	EXPECT_EQ(ENOENT, unit_get_device(&self->u, SID(0), &d));
+}
+
 /* SET_POLICY and GET_POLICY */
 
 TEST_F(uapi, policy)
 {
-	struct kviommu_policy host = unit_policy(&self->u), p;
-	unsigned int i;
+	struct kviommu_info info = { .size = sizeof(info) };
+	struct kviommu_policy host = unit_policy(&self->u), p, now;
+	const struct kviommu_field *f;
 
+	ASSERT_EQ(0, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
 	EXPECT_EQ(sizeof(host), host.size);
 	EXPECT_EQ(0, host.flags);
+	EXPECT_EQ(info.out_policy, host.mask);
 	EXPECT_EQ(KVIOMMU_MODE_TRAP, host.mode);
 	EXPECT_EQ(KVIOMMU_STRATEGY_STRICT, host.strategy);
 	EXPECT_LT(0, host.max_pins);
 	EXPECT_LT(0, host.max_tables);
 	EXPECT_LT(0, host.max_domains);
 	EXPECT_LE(host.max_idle_pins, host.max_pins);
+	/* What unit_open() asked for */
+	p = unit_wanted_policy(&self->u);
+	EXPECT_EQ(KVIOMMU_POLICY_MODE | KVIOMMU_POLICY_STRATEGY, p.mask);
+	EXPECT_EQ(KVIOMMU_MODE_TRAP, p.mode);
+	EXPECT_EQ(0, p.max_pins);
 
-	/* What is in force can be set; each limit can be lowered on its own, */
+	/* What is in force can be set. */
 	EXPECT_EQ(0, unit_set_policy(&self->u, &host));
-	for (i = 0; i < 4; i++) {
-		__u64 *limit[] = { &p.max_pins, &p.max_idle_pins, &p.max_tables,
-				   &p.max_domains };
+	now = unit_policy(&self->u);
+	EXPECT_EQ(0, memcmp(&now, &host, sizeof(now)));
+	/* Each on its own: what stands in the others is nothing. */
+	for (f = kviommu_policy_fields; f->name; f++) {
+		__u64 *member = (void *)&p + f->offset, value = kviommu_field_value(f, &host);
 
+		memset(&p, 0xff, sizeof(p));
+		p.mask = f->member;
+		*member = value / 2;
+		EXPECT_EQ(0, unit_set_policy(&self->u, &p)) TH_LOG("%s", f->name);
+		now = unit_policy(&self->u);
+		EXPECT_EQ(value / 2, kviommu_field_value(f, &now)) TH_LOG("%s", f->name);
+		/* All of the others are as they were. */
 		p = host;
-		*limit[i] = i;
-		EXPECT_EQ(0, unit_set_policy(&self->u, &p));
-		*limit[i] = ~0ULL;
-		p = unit_policy(&self->u);
-		EXPECT_EQ(i, *limit[i]);
-		/* raised again to the host's, and no further. */
-		p = host;
-		EXPECT_EQ(0, unit_set_policy(&self->u, &p));
-		*limit[i] += 1;
-		EXPECT_EQ(EINVAL, unit_set_policy(&self->u, &p));
-		*limit[i] = ~0ULL;
-		EXPECT_EQ(EINVAL, unit_set_policy(&self->u, &p));
+		*member = value / 2;
+		if (f->member == KVIOMMU_POLICY_POLL_US_MAX && p.poll_us_min > value / 2)
+			p.poll_us_min = value / 2;
+		EXPECT_EQ(0, memcmp(&now, &p, sizeof(now))) TH_LOG("%s", f->name);
+		EXPECT_EQ(0, unit_set_policy(&self->u, &host));
 	}
-	/* A refusal changes nothing. */
+	/* More than the host gives can be wanted; it does not come into force. */
+	for (f = kviommu_policy_fields; f->name; f++) {
+		__u64 *member = (void *)&p + f->offset, value;
+
+		p = (struct kviommu_policy){ .mask = f->member };
+		*member = ~0ULL;
+		EXPECT_EQ(0, unit_set_policy(&self->u, &p)) TH_LOG("%s", f->name);
+		now = unit_policy(&self->u);
+		p = unit_wanted_policy(&self->u);
+		EXPECT_EQ(~0ULL, *member) TH_LOG("%s", f->name);
+		value = kviommu_field_value(f, &host);
+		if (f->member == KVIOMMU_POLICY_IDLE_PIN_MS)
+			value = ~0ULL;
+		if (f->member == KVIOMMU_POLICY_POLL_US_MIN)
+			value = host.poll_us_max;
+		EXPECT_EQ(value, kviommu_field_value(f, &now)) TH_LOG("%s", f->name);
+	}
+	p = unit_wanted_policy(&self->u);
+	EXPECT_EQ(info.out_policy, p.mask);
+}
+
+TEST_F(uapi, policy_bad_values)
+{
+	struct kviommu_policy host = unit_policy(&self->u), p, now;
+	struct kviommu_policy wanted = unit_wanted_policy(&self->u);
+	unsigned int i;
+
+	for (i = 0; i < 64; i++) {
+		p = (struct kviommu_policy){ .mask = BIT_ULL(i) & ~host.mask };
+		if (p.mask) {
+			EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
+		}
+	}
+	p = (struct kviommu_policy){ .mask = KVIOMMU_POLICY_MODE, .mode = 99 };
+	EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
+	p = (struct kviommu_policy){ .mask = KVIOMMU_POLICY_STRATEGY, .strategy = 99 };
+	EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
+	/* One that is wrong, and nothing of it is done. */
 	p = host;
 	p.max_pins = 1;
-	p.max_domains = host.max_domains + 1;
+	p.poll_us_min = 2;
+	p.poll_us_max = 1;
 	EXPECT_EQ(EINVAL, unit_set_policy(&self->u, &p));
-	p = unit_policy(&self->u);
-	EXPECT_EQ(0, memcmp(&p, &host, sizeof(p)));
-
-	p = host;
-	p.mode = 99;
+	p.poll_us_max = 2;
+	p.mode = KVIOMMU_MODE_ADAPTIVE + 1;
 	EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
+	now = unit_policy(&self->u);
+	EXPECT_EQ(0, memcmp(&now, &host, sizeof(now)));
+	now = unit_wanted_policy(&self->u);
+	EXPECT_EQ(0, memcmp(&now, &wanted, sizeof(now)));
+	/* Flags are there to get it only. */
 	p = host;
-	p.strategy = 99;
-	EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
+	p.flags = KVIOMMU_GET_POLICY_WANTED;
+	EXPECT_EQ(EOPNOTSUPP, unit_ioctl(self->u.fd, KVIOMMU_SET_POLICY, &p));
 }
 
 /* RELEASE_PINS */
@@ -807,28 +1144,123 @@ TEST_F(uapi, release_pins)
 	}
 }
 
-/* GET_STATS and RESET */
+/* GET_STATS_FD and RESET */
 
 TEST_F(uapi, stats_of_a_new_unit)
 {
 	struct kviommu_stats s = unit_stats(&self->u);
 
-	EXPECT_EQ(0, s.out_reg_writes);
-	EXPECT_EQ(0, s.out_descriptors);
-	EXPECT_EQ(0, s.out_maps);
-	EXPECT_EQ(0, s.out_unmaps);
-	EXPECT_EQ(0, s.out_faults);
-	EXPECT_EQ(0, s.out_errors);
-	EXPECT_EQ(0, s.out_limits);
-	EXPECT_EQ(0, s.out_pinned);
-	EXPECT_EQ(0, s.out_mapped);
-	EXPECT_EQ(0, s.out_domains);
-	EXPECT_EQ(0, s.out_devices);
-	EXPECT_EQ(0, s.out_identity_devices);
+	EXPECT_EQ(0, s.reg_writes);
+	EXPECT_EQ(0, s.descriptors);
+	EXPECT_EQ(0, s.maps);
+	EXPECT_EQ(0, s.unmaps);
+	EXPECT_EQ(0, s.faults);
+	EXPECT_EQ(0, s.errors);
+	EXPECT_EQ(0, s.limits);
+	EXPECT_EQ(0, s.pinned);
+	EXPECT_EQ(0, s.mapped);
+	EXPECT_EQ(0, s.domains);
+	EXPECT_EQ(0, s.devices);
+	EXPECT_EQ(0, s.identity_devices);
 	ASSERT_EQ(0, unit_attach(self->u.fd, self->edu.fd, SID(0)));
-	EXPECT_EQ(1, unit_stats(&self->u).out_devices);
+	EXPECT_EQ(1, unit_stats(&self->u).devices);
 	ASSERT_EQ(0, unit_reset(self->u.fd));
-	EXPECT_EQ(1, unit_stats(&self->u).out_devices);
+	EXPECT_EQ(1, unit_stats(&self->u).devices);
+}
+
+/* The file is as KVM's are: read by what stands in it, in pieces of any size. */
+TEST_F(uapi, stats_file)
+{
+	static char whole[65536], again[65536];
+	struct kvm_stats_header *h = (void *)whole;
+	int fd = kviommu_open_stats(self->u.fd);
+	unsigned int i, known = 0;
+	ssize_t size, n, at;
+	char id[32];
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(FD_CLOEXEC, fcntl(fd, F_GETFD));
+	EXPECT_EQ(O_RDONLY, fcntl(fd, F_GETFL) & O_ACCMODE);
+	EXPECT_EQ(-1, write(fd, whole, 1));
+	size = pread(fd, whole, sizeof(whole), 0);
+	ASSERT_LT(sizeof(*h), size);
+	ASSERT_GT(sizeof(whole), size);
+	EXPECT_EQ(0, h->flags);
+	EXPECT_EQ(0, pread(fd, again, 1, size));
+	/* Its name is that in sysfs. */
+	i = kviommu_sysfs_next(KVIOMMU_SYSFS, -1);
+	snprintf(id, sizeof(id), "kviommu%u", i);
+	EXPECT_STREQ(id, whole + h->id_offset);
+	for (i = 0; i < h->num_desc; i++) {
+		struct kvm_stats_desc *d = (void *)(whole + h->desc_offset +
+			i * (sizeof(*d) + h->name_size));
+		const struct kviommu_field *f;
+
+		EXPECT_NE(NULL, memchr(d->name, 0, h->name_size));
+		EXPECT_GE(size, h->data_offset + d->offset + d->size * 8);
+		EXPECT_GE(KVM_STATS_TYPE_MAX, d->flags & KVM_STATS_TYPE_MASK);
+		EXPECT_GE(KVM_STATS_UNIT_MAX, d->flags & KVM_STATS_UNIT_MASK);
+		if (!strcmp(d->name, "latency")) {
+			EXPECT_EQ(KVM_STATS_TYPE_LOG_HIST, d->flags & KVM_STATS_TYPE_MASK);
+			EXPECT_EQ(KVIOMMU_LATENCY_BUCKETS, d->size);
+			known++;
+			continue;
+		}
+		EXPECT_EQ(1, d->size);
+		for (f = kviommu_stats_fields; f->name; f++) {
+			if (strcmp(f->name, d->name))
+				continue;
+			known++;
+			EXPECT_EQ(f->level, (d->flags & KVM_STATS_TYPE_MASK) !=
+				  KVM_STATS_TYPE_CUMULATIVE) TH_LOG("%s", f->name);
+		}
+	}
+	EXPECT_EQ(h->num_desc, known);
+	/* The library knows all of them. */
+	for (i = 0; kviommu_stats_fields[i].name; i++)
+		;
+	EXPECT_EQ(i + 1, known);
+
+	for (at = 0; at < size; at += n) {
+		n = pread(fd, again + at, 7, at);
+		ASSERT_LT(0, n);
+	}
+	EXPECT_EQ(0, memcmp(again, whole, size));
+	/* By read(), too */
+	EXPECT_EQ(size, read(fd, again, sizeof(again)));
+	EXPECT_EQ(0, read(fd, again, sizeof(again)));
+	EXPECT_EQ(-1, pread(fd, (void *)-4096UL, 1, 0));
+	EXPECT_EQ(EFAULT, errno);
+	close(fd);
+}
+
+static int read_stats_in_child(void *arg)
+{
+	struct kviommu_stats s;
+
+	return -kviommu_read_stats(*(int *)arg, &s);
+}
+
+/* It may be given away, and says so when the unit is gone. */
+TEST(stats_file_without_unit)
+{
+	struct kviommu_stats s;
+	struct unit u;
+	int fd, other;
+
+	unit_open(&u, &plain);
+	fd = kviommu_open_stats(u.fd);
+	other = kviommu_open_stats(u.fd);
+	ASSERT_LE(0, fd);
+	ASSERT_LE(0, other);
+	EXPECT_EQ(0, in_child(read_stats_in_child, &fd));
+	close(other);
+	EXPECT_EQ(0, kviommu_read_stats(fd, &s));
+	unit_close(&u);
+	EXPECT_EQ(-ENODEV, kviommu_sysfs_next(KVIOMMU_SYSFS, -1));
+	EXPECT_EQ(-ENODEV, kviommu_read_stats(fd, &s));
+	EXPECT_EQ(ENODEV, in_child(read_stats_in_child, &fd));
+	close(fd);
 }
 
 /* mmap */

@@ -33,13 +33,21 @@ static int inval_context(struct vtd *vtd, const struct kviommu_work *work,
 	return -EINVAL;
 }
 
+/* What is done of an IOTLB invalidation that asks for @gran */
+static unsigned int iotlb_gran(const struct vtd *vtd, unsigned int gran)
+{
+	if (gran == VTD_GRAN_PAGE && !(vtd_get64(vtd, VTD_CAP) & VTD_CAP_PSI))
+		return VTD_GRAN_DOMAIN;
+	return gran;
+}
+
 static int inval_iotlb(struct vtd *vtd, const struct kviommu_work *work,
 		       unsigned int gran, u16 did, u64 iva)
 {
 	unsigned int am = FIELD_GET(VTD_IVA_AM, iva);
 	u64 first, size;
 
-	switch (gran) {
+	switch (iotlb_gran(vtd, gran)) {
 	case VTD_GRAN_GLOBAL:
 		return kviommu_invalidate(vtd->model.unit, work, -1, 0, U64_MAX,
 					  &vtd->progress);
@@ -283,8 +291,8 @@ static bool iotlb_run(struct vtd *vtd, const struct kviommu_work *work)
 		return false;
 	vtd->progress = (struct kviommu_progress){};
 	iotlb &= ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);
-	vtd_set64(vtd, VTD_IOTLB,
-		  iotlb | FIELD_PREP(VTD_IOTLB_IAIG, ret ? 0 : gran));
+	gran = ret ? 0 : iotlb_gran(vtd, gran);
+	vtd_set64(vtd, VTD_IOTLB, iotlb | FIELD_PREP(VTD_IOTLB_IAIG, gran));
 	return true;
 }
 

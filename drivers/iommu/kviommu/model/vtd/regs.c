@@ -11,6 +11,7 @@
 
 #include "../../host/compat.h"
 #include "vtd.h"
+#include "../model.h"
 
 /**
  * vtd_set64() - Give a register of 64 bits a value, which the guest sees
@@ -148,7 +149,14 @@ static bool vtd_run(struct kviommu_model *model, const struct kviommu_work *work
 	return vtd_queue_pending(vtd);
 }
 
-static u64 vtd_cap(const struct vtd *vtd, unsigned int aw_bits)
+#define AW_BITS_MIN	39
+#define AW_BITS_MAX	57
+
+/* What a VMM can leave out */
+#define CAP_CHOICE	(VTD_CAP_PSI | VTD_CAP_SLLPS_2M | VTD_CAP_SLLPS_1G)
+#define ECAP_CHOICE	VTD_ECAP_PT
+
+static u64 vtd_cap(const struct vtd *vtd, u64 choice)
 {
 	u64 sagaw = VTD_CAP_SAGAW_39;
 
@@ -156,10 +164,12 @@ static u64 vtd_cap(const struct vtd *vtd, unsigned int aw_bits)
 		sagaw |= VTD_CAP_SAGAW_48;
 	if (vtd->levels_max >= 5)
 		sagaw |= VTD_CAP_SAGAW_57;
-	return VTD_CAP_ND_16BIT | VTD_CAP_CM | sagaw | VTD_CAP_MGAW(aw_bits) |
-	       VTD_CAP_FRO(VTD_FRCD) | VTD_CAP_SLLPS_2M | VTD_CAP_SLLPS_1G |
-	       VTD_CAP_PSI | VTD_CAP_NFR(VTD_NR_FRCD) |
-	       VTD_CAP_MAMV(VTD_MAMV) | VTD_CAP_DWD | VTD_CAP_DRD;
+	/* MAMV is of page-selective invalidation. */
+	if (choice & VTD_CAP_PSI)
+		choice |= VTD_CAP_MAMV(VTD_MAMV);
+	return VTD_CAP_ND_16BIT | VTD_CAP_CM | sagaw | VTD_CAP_MGAW(vtd->mgaw) |
+	       VTD_CAP_FRO(VTD_FRCD) | VTD_CAP_NFR(VTD_NR_FRCD) | VTD_CAP_DWD |
+	       VTD_CAP_DRD | choice;
 }
 
 static void vtd_reset(struct kviommu_model *model)
@@ -197,24 +207,28 @@ static const struct kviommu_model_ops vtd_ops = {
 	.destroy = vtd_destroy,
 };
 
-/**
- * kviommu_vtd_create() - Make a VT-d model
- * @unit: Its unit, with a register page
- * @aw_bits: Width in bits of the I/O virtual addresses, 39 to 57
- * @boot_identity: DMA reaches all guest memory while translation is off; else
- *                 it is blocked
- * @cap: The capability register
- * @ecap: The extended capability register
- *
- * Context: process context.
- * Return: the model or -ENOMEM.
- */
-struct kviommu_model *kviommu_vtd_create(struct kviommu_unit *unit,
-					 unsigned int aw_bits, bool boot_identity,
-					 u64 *cap, u64 *ecap)
+static void vtd_get_info(void *data)
 {
-	struct vtd *vtd = kzalloc_obj(*vtd, GFP_KERNEL_ACCOUNT);
+	struct kviommu_vtd_info *info = data;
 
+	info->out_aw_bits_min = AW_BITS_MIN;
+	info->out_aw_bits_max = AW_BITS_MAX;
+	info->out_flags = KVIOMMU_VTD_BOOT_IDENTITY;
+	info->out_cap = CAP_CHOICE;
+	info->out_ecap = ECAP_CHOICE;
+}
+
+static struct kviommu_model *vtd_create(struct kviommu_unit *unit, const void *data)
+{
+	const struct kviommu_create_vtd *args = data;
+	struct vtd *vtd;
+
+	if (args->flags & ~KVIOMMU_VTD_BOOT_IDENTITY || args->cap & ~CAP_CHOICE ||
+	    args->ecap & ~ECAP_CHOICE)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (args->aw_bits < AW_BITS_MIN || args->aw_bits > AW_BITS_MAX)
+		return ERR_PTR(-EINVAL);
+	vtd = kzalloc_obj(*vtd, GFP_KERNEL_ACCOUNT);
 	if (!vtd)
 		return ERR_PTR(-ENOMEM);
 	vtd->model.ops = &vtd_ops;
@@ -224,13 +238,29 @@ struct kviommu_model *kviommu_vtd_create(struct kviommu_unit *unit,
 	vtd->source.decode = vtd_decode;
 	vtd->page = page_address(unit->page);
 	vtd->haw = 48;
-	vtd->mgaw = aw_bits;
-	vtd->levels_max = aw_bits > 48 ? 5 : aw_bits > 39 ? 4 : 3;
-	vtd->boot_identity = boot_identity;
-	*cap = vtd_cap(vtd, aw_bits);
-	*ecap = VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_PT | VTD_ECAP_IRO(VTD_IVA);
-	vtd_set64(vtd, VTD_CAP, *cap);
-	vtd_set64(vtd, VTD_ECAP, *ecap);
+	unit->aw_bits = args->aw_bits;
+	vtd->mgaw = args->aw_bits;
+	vtd->levels_max = args->aw_bits > 48 ? 5 : args->aw_bits > 39 ? 4 : 3;
+	/* At the last level the bit means nothing. */
+	vtd->large = BIT(1) | (args->cap & VTD_CAP_SLLPS_2M ? BIT(2) : 0) |
+		     (args->cap & VTD_CAP_SLLPS_1G ? BIT(3) : 0);
+	vtd->boot_identity = args->flags & KVIOMMU_VTD_BOOT_IDENTITY;
+	vtd_set64(vtd, VTD_CAP, vtd_cap(vtd, args->cap));
+	vtd_set64(vtd, VTD_ECAP, VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_IRO(VTD_IVA) |
+		  args->ecap);
 	vtd_reset(&vtd->model);
 	return &vtd->model;
 }
+
+static_assert(sizeof(struct kviommu_create_vtd) <= KVIOMMU_MODEL_BLOB_MAX);
+static_assert(sizeof(struct kviommu_vtd_info) <= KVIOMMU_MODEL_BLOB_MAX);
+
+const struct kviommu_model_kind kviommu_vtd = {
+	.id = KVIOMMU_MODEL_VTD,
+	.has_page = true,
+	.args_min = offsetofend(struct kviommu_create_vtd, ecap),
+	.args_size = sizeof(struct kviommu_create_vtd),
+	.info_size = sizeof(struct kviommu_vtd_info),
+	.get_info = vtd_get_info,
+	.create = vtd_create,
+};

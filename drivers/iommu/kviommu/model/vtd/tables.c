@@ -95,6 +95,9 @@ static u8 resolve(struct vtd *vtd, const struct kviommu_work *work, u16 source_i
 
 	switch (FIELD_GET(VTD_CTX_TT, lo)) {
 	case VTD_TT_PASS_THROUGH:
+		/* Else it is reserved. */
+		if (!(vtd_get64(vtd, VTD_ECAP) & VTD_ECAP_PT))
+			break;
 		b->type = KVIOMMU_BIND_IDENTITY;
 		return 0;
 	case VTD_TT_UNTRANSLATED:
@@ -153,7 +156,7 @@ void vtd_decode(const struct kviommu_source *source, u64 val, unsigned int level
 	if (!(val & (VTD_SL_R | VTD_SL_W)))
 		return;
 	e->leaf = level == 1 || val & VTD_SL_PS;
-	if (level > 3)
+	if (!(vtd->large & BIT(level)))
 		rsvd |= VTD_SL_PS;
 	else if (e->leaf)
 		rsvd |= VTD_SL_ADDR & (BIT_ULL(12 + 9 * (level - 1)) - 1);

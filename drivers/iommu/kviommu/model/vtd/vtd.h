@@ -45,6 +45,7 @@
  * @haw: Width in bits of the guest's physical addresses
  * @mgaw: Width in bits of the I/O virtual addresses
  * @levels_max: Levels of tables supported: 3 to this
+ * @large: Bits of the levels at which an entry may be a leaf, and of the last
  * @boot_identity: DMA reaches all memory while translation is off
  * @snapshot: What is to be taken from @page, see vtd_snapshot()
  *
@@ -70,6 +71,7 @@ struct vtd {
 	unsigned int haw;
 	unsigned int mgaw;
 	unsigned int levels_max;
+	u8 large;
 	bool boot_identity;
 	u32 snapshot[VTD_REGS_SIZE / sizeof(u32)];
 };

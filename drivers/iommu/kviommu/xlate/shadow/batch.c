@@ -72,7 +72,7 @@ static void unmap_batch(struct kviommu_shadow *shadow, const struct kviommu_work
 		b->slots[i] = 0;
 	}
 	kviommu_count(shadow->xlate.unit, unmaps, b->nr);
-	kviommu_count(shadow->xlate.unit, mapped, -(u64)b->nr);
+	count_mapped(shadow, -(u64)b->nr);
 }
 
 /* If it does not work with all at once, then one by one. */
@@ -96,7 +96,7 @@ static int map_batch(struct merge *m, const struct batch *b)
 		kviommu_count(shadow->xlate.unit, maps, b->nr);
 		return 0;
 	}
-	kviommu_count(shadow->xlate.unit, mapped, -(u64)b->nr);
+	count_mapped(shadow, -(u64)b->nr);
 	for (i = 0; i < b->nr; i++)
 		kviommu_shadow_release(shadow, work, slot_gfn(b->slots[i]), 1);
 	if (b->nr == 1)
@@ -217,6 +217,6 @@ int kviommu_batch_map(struct merge *m, u64 *slot, u64 want, u64 iova)
 	*slot = want;
 	if (!b->nr++)
 		b->pfn = pfn;
-	kviommu_count(unit, mapped, 1);
+	count_mapped(m->shadow, 1);
 	return 0;
 }

@@ -53,7 +53,7 @@ void kviommu_unmap_leaf(struct kviommu_shadow *shadow, const struct kviommu_work
 		kviommu_shadow_release(shadow, work, slot_gfn(slot),
 				       size >> PAGE_SHIFT);
 	kviommu_count(shadow->xlate.unit, unmaps, 1);
-	kviommu_count(shadow->xlate.unit, mapped, -(size >> PAGE_SHIFT));
+	count_mapped(shadow, -(size >> PAGE_SHIFT));
 }
 
 /* Can the host use pages of 2 MiB for it, but for what is left at both ends? */
@@ -188,7 +188,7 @@ int kviommu_map_leaf(struct kviommu_shadow *shadow, const struct kviommu_work *w
 	note_mapped(shadow, iova, level_size(level));
 	trace_kviommu_map(unit->id, shadow->xlate.binding.did, iova, gfn, nr, prot);
 	kviommu_count(unit, maps, 1);
-	kviommu_count(unit, mapped, nr);
+	count_mapped(shadow, nr);
 	return 0;
 
 undo_pin:

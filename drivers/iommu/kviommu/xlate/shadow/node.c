@@ -204,7 +204,7 @@ int kviommu_shadow_count_tables(struct kviommu_shadow *shadow,
 		return 0;
 	if (!work->may_wait)
 		return -EAGAIN;
-	if (unit->stats.out_iommu_tables >= unit->policy.max_tables)
+	if (unit->stats.iommu_tables >= unit->policy.max_tables)
 		return -EDQUOT;
 	ret = xa_err(xa_store(&shadow->hw_tables, index, xa_mk_value(1),
 			      KVIOMMU_GFP));

@@ -16,7 +16,7 @@ static struct kviommu_xlate *shadow_create(struct kviommu_unit *unit,
 	struct kviommu_shadow *shadow;
 	int ret;
 
-	if (unit->stats.out_domains >= unit->policy.max_domains)
+	if (unit->stats.domains >= unit->policy.max_domains)
 		return ERR_PTR(-EDQUOT);
 	shadow = kzalloc_obj(*shadow, KVIOMMU_GFP);
 	if (!shadow)
@@ -113,6 +113,11 @@ static int shadow_drop(struct kviommu_xlate *xlate, const struct kviommu_work *w
 	return 0;
 }
 
+static u64 shadow_pinned(const struct kviommu_xlate *xlate)
+{
+	return READ_ONCE(container_of_const(xlate, struct kviommu_shadow, xlate)->mapped);
+}
+
 const struct kviommu_xlate_ops kviommu_shadow_ops = {
 	.pins = KVIOMMU_PINS_MAPPED,
 	.create = shadow_create,
@@ -124,4 +129,5 @@ const struct kviommu_xlate_ops kviommu_shadow_ops = {
 	.revoke = shadow_revoke,
 	.drop = shadow_drop,
 	.next = kviommu_shadow_next,
+	.pinned = shadow_pinned,
 };

@@ -90,6 +90,7 @@ struct leaf_table_cache {
  * @leaf_tables: Ways through it, by the lowest bits of the table's number
  * @hw_tables: Where @hw may have tables, see kviommu_shadow_count_tables()
  * @nr_hw_tables: How many
+ * @mapped: How many pages of 4 KiB are mapped in @hw
  * @coherent: @hw forces DMA to be coherent
  * @splits: Pages of @hw that were mapped by one call can be unmapped one by one
  * @reserved: What is not translated, whatever the guest says
@@ -106,6 +107,7 @@ struct kviommu_shadow {
 	struct leaf_table_cache leaf_tables[NR_LEAF_TABLES];
 	struct xarray hw_tables;
 	unsigned long nr_hw_tables;
+	u64 mapped;
 	bool coherent;
 	bool splits;
 	struct kviommu_reserved reserved;
@@ -144,6 +146,13 @@ static inline unsigned int level_shift(unsigned int level)
 static inline u64 level_size(unsigned int level)
 {
 	return 1ULL << level_shift(level);
+}
+
+/* @nr more pages are mapped, or are not any more. */
+static inline void count_mapped(struct kviommu_shadow *shadow, u64 nr)
+{
+	kviommu_count(shadow->xlate.unit, mapped, nr);
+	WRITE_ONCE(shadow->mapped, shadow->mapped + nr);
 }
 
 /* Frames that are neighbours in the host too. */
@@ -311,12 +320,12 @@ static inline int check_limits(struct kviommu_shadow *shadow,
 
 	if (iova + (nr << PAGE_SHIFT) - 1 > shadow->hw->geometry.aperture_end)
 		return -ERANGE;
-	if (likely(unit->stats.out_mapped + nr <= unit->policy.max_mapped))
+	if (likely(unit->stats.mapped + nr <= unit->policy.max_mapped))
 		return 0;
 	if (!work->may_wait && kviommu_stale_pages(unit))
 		return -EAGAIN;
 	kviommu_stale_end(unit, work);
-	return unit->stats.out_mapped + nr <= unit->policy.max_mapped ?
+	return unit->stats.mapped + nr <= unit->policy.max_mapped ?
 	       0 : -EDQUOT;
 }
 

@@ -78,8 +78,8 @@ static void note_peak(struct kviommu_unit *unit)
 {
 	u64 n = kviommu_stale_pages(unit);
 
-	if (n > unit->stats.out_stale_peak)
-		WRITE_ONCE(unit->stats.out_stale_peak, n);
+	if (n > unit->stats.stale_peak)
+		WRITE_ONCE(unit->stats.stale_peak, n);
 }
 
 /* The shadow of an entry, which may be gone. Often it is the last one's. */
@@ -229,8 +229,8 @@ void kviommu_stale_flushed(struct kviommu_unit *unit)
 		return;
 	ns = ktime_get_ns() - stale->since;
 	stale->since = 0;
-	if (ns > unit->stats.out_stale_ns_max)
-		WRITE_ONCE(unit->stats.out_stale_ns_max, ns);
+	if (ns > unit->stats.stale_ns_max)
+		WRITE_ONCE(unit->stats.stale_ns_max, ns);
 }
 
 /**

@@ -14,8 +14,23 @@
 typedef struct IntelIOMMUState IntelIOMMUState;
 typedef struct KVIOMMUState KVIOMMUState;
 
+/* Numbers of the policy: name of the option, member of struct kviommu_policy, bit */
+#define KVIOMMU_NUMBERS(X) \
+    X("max-pins", max_pins, MAX_PINS) \
+    X("max-idle-pins", max_idle_pins, MAX_IDLE_PINS) \
+    X("max-tables", max_tables, MAX_TABLES) \
+    X("max-domains", max_domains, MAX_DOMAINS) \
+    X("max-mapped", max_mapped, MAX_MAPPED) \
+    X("max-stale", max_stale, MAX_STALE) \
+    X("stale-us", stale_us, STALE_US) \
+    X("idle-pin-ms", idle_pin_ms, IDLE_PIN_MS) \
+    X("poll-us-min", poll_us_min, POLL_US_MIN) \
+    X("poll-us-max", poll_us_max, POLL_US_MAX)
+
+#define KVIOMMU_OPTION(_name, _field, _member) uint64_t _field;
+
 /**
- * KVIOMMUOptions: policy of the unit, as struct kviommu_policy has it
+ * KVIOMMUOptions: policy that is wanted for the unit, as in struct kviommu_policy
  *
  * A name that is NULL and a number that is UINT64_MAX leave what the host's
  * administrator chose.
@@ -23,31 +38,20 @@ typedef struct KVIOMMUState KVIOMMUState;
 typedef struct KVIOMMUOptions {
     char *mode;
     char *strategy;
-    uint64_t max_pins;
-    uint64_t max_idle_pins;
-    uint64_t max_tables;
-    uint64_t max_domains;
-    uint64_t max_mapped;
-    uint64_t max_stale;
-    uint64_t stale_us;
-    uint64_t idle_pin_ms;
+    KVIOMMU_NUMBERS(KVIOMMU_OPTION)
 } KVIOMMUOptions;
 
-#define DEFINE_KVIOMMU_OPTION(_name, _state, _field) \
-    DEFINE_PROP_UINT64("kviommu-" _name, _state, _field, UINT64_MAX)
+#define DEFINE_KVIOMMU_OPTION(_name, _field, _member) \
+    DEFINE_PROP_UINT64("kviommu-" _name, IntelIOMMUState, \
+                       kviommu_options._field, UINT64_MAX),
 
-/* The properties of a device with these options in @_field of @_state */
-#define DEFINE_KVIOMMU_OPTIONS(_state, _field) \
-    DEFINE_PROP_STRING("kviommu-mode", _state, _field.mode), \
-    DEFINE_PROP_STRING("kviommu-strategy", _state, _field.strategy), \
-    DEFINE_KVIOMMU_OPTION("max-pins", _state, _field.max_pins), \
-    DEFINE_KVIOMMU_OPTION("max-idle-pins", _state, _field.max_idle_pins), \
-    DEFINE_KVIOMMU_OPTION("max-tables", _state, _field.max_tables), \
-    DEFINE_KVIOMMU_OPTION("max-domains", _state, _field.max_domains), \
-    DEFINE_KVIOMMU_OPTION("max-mapped", _state, _field.max_mapped), \
-    DEFINE_KVIOMMU_OPTION("max-stale", _state, _field.max_stale), \
-    DEFINE_KVIOMMU_OPTION("stale-us", _state, _field.stale_us), \
-    DEFINE_KVIOMMU_OPTION("idle-pin-ms", _state, _field.idle_pin_ms)
+/* The properties of an intel-iommu device with these options */
+#define DEFINE_KVIOMMU_OPTIONS \
+    DEFINE_PROP_STRING("kviommu-mode", IntelIOMMUState, \
+                       kviommu_options.mode), \
+    KVIOMMU_NUMBERS(DEFINE_KVIOMMU_OPTION) \
+    DEFINE_PROP_STRING("kviommu-strategy", IntelIOMMUState, \
+                       kviommu_options.strategy)
 
 /**
  * kviommu_check_options: judge the options of an intel-iommu device

@@ -19,25 +19,27 @@ int unit_open_file(void)
 
 int unit_ioctl(int fd, unsigned long cmd, void *arg)
 {
-	return ioctl(fd, cmd, arg) ? errno : 0;
+	return ioctl(fd, cmd, arg) < 0 ? errno : 0;
 }
 
 int unit_create(int fd, int kvm_fd, int iommufd, __u32 ioas,
-		const struct unit_config *config, struct kviommu_create *out)
+		const struct unit_config *config)
 {
+	struct kviommu_vtd_info info;
 	struct kviommu_create create = {
-		.flags = config->flags,
 		.kvm_fd = kvm_fd,
 		.iommufd = iommufd,
 		.ioas_id = ioas,
-		.model = KVIOMMU_MODEL_VTD,
+	};
+	struct kviommu_create_vtd vtd = {
+		.flags = config->flags,
 		.aw_bits = config->aw_bits ?: 48,
 	};
-	int err = kviommu_create(fd, &create);
 
-	if (out)
-		*out = create;
-	return -err;
+	REQUIRE(!kviommu_get_vtd_info(fd, &info));
+	vtd.cap = info.out_cap & ~config->cap_without;
+	vtd.ecap = info.out_ecap & ~config->ecap_without;
+	return -kviommu_create_vtd(fd, &create, &vtd);
 }
 
 struct kviommu_policy unit_policy(struct unit *u)
@@ -48,11 +50,19 @@ struct kviommu_policy unit_policy(struct unit *u)
 	return p;
 }
 
+struct kviommu_policy unit_wanted_policy(struct unit *u)
+{
+	struct kviommu_policy p;
+
+	REQUIRE(!kviommu_get_wanted_policy(u->fd, &p));
+	return p;
+}
+
 struct kviommu_stats unit_stats_now(struct unit *u)
 {
 	struct kviommu_stats stats;
 
-	REQUIRE(!kviommu_get_stats(u->fd, &stats));
+	REQUIRE(!kviommu_read_stats(u->stats_fd, &stats));
 	return stats;
 }
 
@@ -67,7 +77,7 @@ void unit_wait_stale(struct unit *u)
 {
 	int patience = 10000;
 
-	while (unit_stats_now(u).out_stale) {
+	while (unit_stats_now(u).stale) {
 		REQUIRE(patience--);
 		usleep(1000);
 	}
@@ -88,8 +98,8 @@ bool unit_flush_polled(struct unit *u)
 	a = unit_stats_now(u);
 	guest_run(&u->vm, g_flush);
 	b = unit_stats_now(u);
-	return b.out_polled && (u->config.mode == UNIT_MODE_ADAPTIVE ||
-				a.out_reg_writes == b.out_reg_writes);
+	return b.polled && (u->config.mode == UNIT_MODE_ADAPTIVE ||
+				a.reg_writes == b.reg_writes);
 }
 
 void unit_poll(struct unit *u)
@@ -192,8 +202,11 @@ void *unit_high_memory(struct unit *u, size_t size)
 
 void unit_open(struct unit *u, const struct unit_config *config)
 {
-	struct kviommu_create create;
-	struct kviommu_policy policy;
+	const struct kviommu_policy policy = {
+		.mask = KVIOMMU_POLICY_MODE | KVIOMMU_POLICY_STRATEGY,
+		.mode = config->mode,
+		.strategy = config->strategy,
+	};
 	int err;
 
 	memset(u, 0, sizeof(*u));
@@ -205,16 +218,16 @@ void unit_open(struct unit *u, const struct unit_config *config)
 		REQUIRE(!ioas_map(u->iommufd, u->ioas, 0, u->vm.ram,
 				  GPA_RAM_END, IOAS_RW));
 	u->fd = unit_open_file();
-	err = unit_create(u->fd, u->vm.fd, u->iommufd, u->ioas, config, &create);
+	err = unit_create(u->fd, u->vm.fd, u->iommufd, u->ioas, config);
 	if (err)
 		FATAL("KVIOMMU_CREATE: %s", strerror(err));
-	u->cap = create.out_cap;
-	u->ecap = create.out_ecap;
-	policy = unit_policy(u);
-	policy.mode = config->mode;
-	policy.strategy = config->strategy;
+	u->stats_fd = kviommu_open_stats(u->fd);
+	if (u->stats_fd < 0)
+		FATAL("KVIOMMU_GET_STATS_FD: %s", strerror(-u->stats_fd));
 	REQUIRE(!unit_set_policy(u, &policy));
 	REQUIRE(!kviommu_map_regs(u->fd, &u->regs, NULL));
+	u->cap = READ_ONCE(*(__u64 *)(u->regs + VTD_CAP));
+	u->ecap = READ_ONCE(*(__u64 *)(u->regs + VTD_ECAP));
 	u->vm.g->polls = policy.mode != KVIOMMU_MODE_TRAP;
 	if (!config->no_arm)
 		unit_map_regs(u);
@@ -301,6 +314,7 @@ void unit_close(struct unit *u)
 	for (i = 0; i < u->ndev; i++)
 		edu_close(&u->dev[i]);
 	munmap(u->regs, PAGE_SIZE);
+	close(u->stats_fd);
 	close(u->fd);
 	close(u->iommufd);
 	vm_close(&u->vm);
@@ -328,7 +342,7 @@ void dma_run(struct unit *u, unsigned int dev, bool to_ram, __u64 iova,
 static bool has_stale(struct unit *u)
 {
 	return u->config.strategy != KVIOMMU_STRATEGY_STRICT &&
-	       unit_stats_now(u).out_stale;
+	       unit_stats_now(u).stale;
 }
 
 static enum dma_result write_once(struct unit *u, unsigned int dev, __u64 iova,

@@ -29,7 +29,9 @@ enum unit_mode {
  * @mode: See &enum unit_mode
  * @strategy: See &enum kviommu_strategy
  * @aw_bits: 39 to 57; 0 means 48
- * @flags: Of KVIOMMU_CREATE
+ * @flags: Of struct kviommu_create_vtd
+ * @cap_without: What its guest is not to see of what CAP can have
+ * @ecap_without: The same of ECAP
  * @no_ram: Leave it to the test to map RAM in the IOAS
  * @no_arm: Do not create the register page's slot, do not arm
  */
@@ -38,6 +40,8 @@ struct unit_config {
 	enum kviommu_strategy strategy;
 	unsigned int aw_bits;
 	unsigned int flags;
+	__u64 cap_without;
+	__u64 ecap_without;
 	bool no_ram;
 	bool no_arm;
 };
@@ -49,11 +53,12 @@ struct unit_config {
  * @iommufd: The iommufd
  * @ioas: Its IOAS of guest physical addresses
  * @fd: The open file of /dev/kviommu
+ * @stats_fd: Its statistics
  * @regs: The register page, mapped
  * @dev: The devices behind the unit, which the guest sees as @sid
  * @ndev: How many there are
- * @cap: From KVIOMMU_CREATE
- * @ecap: From KVIOMMU_CREATE
+ * @cap: The capability register
+ * @ecap: The extended capability register
  */
 struct unit {
 	struct unit_config config;
@@ -61,6 +66,7 @@ struct unit {
 	int iommufd;
 	__u32 ioas;
 	int fd;
+	int stats_fd;
 	void *regs;
 	struct edu dev[GUEST_MAX_DEVICES];
 	__u32 sid[GUEST_MAX_DEVICES];
@@ -93,7 +99,7 @@ unsigned int unit_open_device(struct unit *u, unsigned int n, __u32 sid);
 /* The calls as the library makes them; but they return 0 or an errno. */
 int unit_ioctl(int fd, unsigned long cmd, void *arg);
 int unit_create(int fd, int kvm_fd, int iommufd, __u32 ioas,
-		const struct unit_config *config, struct kviommu_create *out);
+		const struct unit_config *config);
 
 static inline int unit_arm(int fd, __u64 gpa)
 {
@@ -126,6 +132,12 @@ static inline int unit_set_policy(struct unit *u,
 	return -kviommu_set_policy(u->fd, policy);
 }
 
+static inline int unit_get_device(struct unit *u, __u32 sid,
+				  struct kviommu_get_device *device)
+{
+	return -kviommu_get_device(u->fd, sid, device);
+}
+
 static inline int unit_refresh(struct unit *u)
 {
 	return -kviommu_refresh(u->fd);
@@ -136,6 +148,7 @@ struct kviommu_stats unit_stats_now(struct unit *u);
 /* The same when all that the guest has removed is gone, as it is at once if strict */
 struct kviommu_stats unit_stats(struct unit *u);
 struct kviommu_policy unit_policy(struct unit *u);
+struct kviommu_policy unit_wanted_policy(struct unit *u);
 
 /* What a device may still reach though the guest has removed it is gone. */
 void unit_wait_stale(struct unit *u);

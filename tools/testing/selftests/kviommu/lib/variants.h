@@ -37,8 +37,8 @@ UNIT_VARIANT(fixture, deferred, ADAPTIVE, DEFERRED, ##__VA_ARGS__);	\
 UNIT_VARIANT(fixture, optimistic, ADAPTIVE, OPTIMISTIC, ##__VA_ARGS__)
 
 /* Translations that the guest made and removed, from scratch or reused */
-#define MAPS(stats)	((stats).out_maps + (stats).out_reuses)
-#define UNMAPS(stats)	((stats).out_unmaps + (stats).out_reuses)
+#define MAPS(stats)	((stats).maps + (stats).reuses)
+#define UNMAPS(stats)	((stats).unmaps + (stats).reuses)
 
 /*
  * Counts that are exact while the guest's writes are trapped, or if the unit is

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The members of struct kviommu_policy in one list, of which everything that handles
+ * them is made: parameters of the module, files in sysfs, the trace event, and what
+ * is in force (policy.c).
+ */
+#ifndef _KVIOMMU_POLICY_H
+#define _KVIOMMU_POLICY_H
+
+#include <linux/sizes.h>
+#include <linux/time64.h>
+#include <linux/types.h>
+#include <uapi/linux/kviommu.h>
+
+/* X(value, number, name), for each mode and each strategy */
+#define KVIOMMU_MODES(X)						\
+	X(KVIOMMU_MODE_TRAP, 0, "trap"),				\
+	X(KVIOMMU_MODE_SIDECORE, 1, "sidecore"),			\
+	X(KVIOMMU_MODE_ADAPTIVE, 2, "adaptive")
+
+#define KVIOMMU_STRATEGIES(X)						\
+	X(KVIOMMU_STRATEGY_STRICT, 0, "strict"),			\
+	X(KVIOMMU_STRATEGY_ASYNC, 1, "async"),				\
+	X(KVIOMMU_STRATEGY_DEFERRED, 2, "deferred"),			\
+	X(KVIOMMU_STRATEGY_OPTIMISTIC, 3, "optimistic")
+
+/**
+ * enum kviommu_policy_kind - How a member comes into force, see policy.c
+ * @KVIOMMU_KIND_ALLOWED: A choice, of those that the administrator allows
+ * @KVIOMMU_KIND_CHOICE: A choice
+ * @KVIOMMU_KIND_LIMIT: A number that the VMM can lower
+ * @KVIOMMU_KIND_VALUE: A number
+ */
+enum kviommu_policy_kind {
+	KVIOMMU_KIND_ALLOWED,
+	KVIOMMU_KIND_CHOICE,
+	KVIOMMU_KIND_LIMIT,
+	KVIOMMU_KIND_VALUE,
+};
+
+#define KVIOMMU_US_MAX		(U64_MAX / NSEC_PER_USEC)
+
+/*
+ * X(name, bit, kind, choices or the greatest number, default of the module's parameter,
+ * description of that)
+ */
+#define KVIOMMU_POLICY_MEMBERS(X)					\
+	X(mode, MODE, ALLOWED, KVIOMMU_MODES, KVIOMMU_MODE_ADAPTIVE,	\
+	  "Mode of a unit for which nothing else is wanted: trap, sidecore or adaptive") \
+	X(strategy, STRATEGY, CHOICE, KVIOMMU_STRATEGIES,		\
+	  KVIOMMU_STRATEGY_STRICT,					\
+	  "Strategy of such a unit: strict, async, deferred or optimistic") \
+	X(max_pins, MAX_PINS, LIMIT, U64_MAX, SZ_256M,			\
+	  "Guest pages that one unit may have pinned")			\
+	X(max_idle_pins, MAX_IDLE_PINS, LIMIT, U64_MAX, 4096,		\
+	  "Pages of those that may be unused")				\
+	X(max_tables, MAX_TABLES, LIMIT, U64_MAX, SZ_64K,		\
+	  "Tables of the guest that one unit may follow")		\
+	X(max_domains, MAX_DOMAINS, LIMIT, U64_MAX, 1024,		\
+	  "Guest domains that one unit may have")			\
+	X(max_mapped, MAX_MAPPED, LIMIT, U64_MAX, SZ_256M,		\
+	  "Pages that all translations of one unit may cover")		\
+	X(max_stale, MAX_STALE, LIMIT, U64_MAX, 4096,			\
+	  "Translations of one unit that may outlive their unmap")	\
+	X(stale_us, STALE_US, LIMIT, KVIOMMU_US_MAX, 10000,		\
+	  "How long they may, in us")					\
+	X(idle_pin_ms, IDLE_PIN_MS, VALUE, U64_MAX, 10000,		\
+	  "How long an unused page stays pinned, in ms; 0: for ever")	\
+	X(poll_us_min, POLL_US_MIN, VALUE, KVIOMMU_US_MAX, 200,		\
+	  "How long at least to poll an adaptive unit that does nothing, in us") \
+	X(poll_us_max, POLL_US_MAX, LIMIT, KVIOMMU_US_MAX, 4000,	\
+	  "How long at most")
+
+#define KVIOMMU_POLICY_BIT(name, bit, ...)	| KVIOMMU_POLICY_##bit
+
+/* Bits of all members that there are */
+#define KVIOMMU_POLICY_ALL	(0ULL KVIOMMU_POLICY_MEMBERS(KVIOMMU_POLICY_BIT))
+
+#endif /* _KVIOMMU_POLICY_H */

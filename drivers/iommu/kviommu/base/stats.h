@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The statistics of a unit in one list, of which the structure, the files in sysfs and
+ * the descriptors of KVIOMMU_GET_STATS_FD are made. What each is stands in
+ * Documentation/ABI/testing/sysfs-class-kviommu.
+ */
+#ifndef _KVIOMMU_STATS_H
+#define _KVIOMMU_STATS_H
+
+#include <linux/types.h>
+
+/* Element n counts what took less than 2^n us, the last one whatever took longer. */
+#define KVIOMMU_LATENCY_BUCKETS	20
+
+/*
+ * X(name, type, unit, exponent) as in struct kvm_stats_desc: type is CUMULATIVE,
+ * INSTANT, PEAK or LOG_HIST, of which each element is a power of 2.
+ */
+#define KVIOMMU_STATS(X)						\
+	X(reg_writes, CUMULATIVE, NONE, 0)				\
+	X(descriptors, CUMULATIVE, NONE, 0)				\
+	X(batches, CUMULATIVE, NONE, 0)					\
+	X(maps, CUMULATIVE, NONE, 0)					\
+	X(unmaps, CUMULATIVE, NONE, 0)					\
+	X(syncs, CUMULATIVE, NONE, 0)					\
+	X(faults, CUMULATIVE, NONE, 0)					\
+	X(errors, CUMULATIVE, NONE, 0)					\
+	X(pin_hits, CUMULATIVE, NONE, 0)				\
+	X(pin_misses, CUMULATIVE, NONE, 0)				\
+	X(pinned, INSTANT, NONE, 0)					\
+	X(pinned_peak, PEAK, NONE, 0)					\
+	X(mapped, INSTANT, NONE, 0)					\
+	X(domains, INSTANT, NONE, 0)					\
+	X(devices, INSTANT, NONE, 0)					\
+	X(identity_devices, INSTANT, NONE, 0)				\
+	X(table_bytes, INSTANT, BYTES, 0)				\
+	X(limits, CUMULATIVE, NONE, 0)					\
+	X(iommu_tables, INSTANT, NONE, 0)				\
+	X(polls, CUMULATIVE, NONE, 0)					\
+	X(polled, INSTANT, BOOLEAN, 0)					\
+	X(polled_ns, CUMULATIVE, SECONDS, -9)				\
+	X(overcommits, CUMULATIVE, NONE, 0)				\
+	X(idle, INSTANT, NONE, 0)					\
+	X(reclaims, CUMULATIVE, NONE, 0)				\
+	X(stale, INSTANT, NONE, 0)					\
+	X(stale_peak, PEAK, NONE, 0)					\
+	X(stale_ns_max, PEAK, SECONDS, -9)				\
+	X(reuses, CUMULATIVE, NONE, 0)					\
+	X(latency, LOG_HIST, SECONDS, -6)
+
+#define KVIOMMU_STAT_CUMULATIVE(name)	u64 name;
+#define KVIOMMU_STAT_INSTANT(name)	u64 name;
+#define KVIOMMU_STAT_PEAK(name)		u64 name;
+#define KVIOMMU_STAT_LOG_HIST(name)	u64 name[KVIOMMU_LATENCY_BUCKETS];
+#define KVIOMMU_STAT(name, type, ...)	KVIOMMU_STAT_##type(name)
+
+struct kviommu_stats {
+	KVIOMMU_STATS(KVIOMMU_STAT)
+};
+
+#endif /* _KVIOMMU_STATS_H */

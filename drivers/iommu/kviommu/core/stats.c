@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVIOMMU_GET_STATS_FD: a file in the binary format of KVM's statistics, see
+ * Documentation/virt/kvm/api.rst of the kernel.
+ *
+ * KVM's file keeps the virtual machine. This one does not keep the unit: it can be
+ * given to a process that only watches, which must not keep devices from being
+ * released when the VMM is gone.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/err.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/kvm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/stddef.h>
+
+#include "core.h"
+#include "../host/compat.h"
+
+/**
+ * struct kviommu_stats_source - A unit, as long as it is there, for its files
+ * @ref: One for each file, one for the unit
+ * @lock: Protects @unit; outside of unit->lock
+ * @unit: The unit, or NULL when it was closed
+ * @id: Its number
+ */
+struct kviommu_stats_source {
+	struct kref ref;
+	struct mutex lock;	/* see above */
+	struct kviommu_unit *unit;
+	int id;
+};
+
+#define NAME_SIZE	32
+
+/* struct kvm_stats_desc, whose name has no size in older kernels */
+struct stat_desc {
+	__u32 flags;
+	__s16 exponent;
+	__u16 size;
+	__u32 offset;
+	__u32 bucket_size;
+	char name[NAME_SIZE];
+};
+
+static_assert(offsetof(struct stat_desc, name) ==
+	      offsetof(struct kvm_stats_desc, name));
+
+#define STAT_BASE_NONE		KVM_STATS_BASE_POW10
+#define STAT_BASE_BOOLEAN	KVM_STATS_BASE_POW10
+#define STAT_BASE_SECONDS	KVM_STATS_BASE_POW10
+#define STAT_BASE_BYTES		KVM_STATS_BASE_POW2
+
+#define DESC(_name, _type, _unit, _exponent)				\
+	{								\
+		.flags = KVM_STATS_TYPE_##_type | KVM_STATS_UNIT_##_unit | \
+			 STAT_BASE_##_unit,				\
+		.exponent = _exponent,					\
+		.size = sizeof_field(struct kviommu_stats, _name) / sizeof(u64), \
+		.offset = offsetof(struct kviommu_stats, _name),	\
+		.name = #_name,						\
+	},
+
+static const struct stat_desc descs[] = { KVIOMMU_STATS(DESC) };
+
+/* The whole file */
+struct stats_file {
+	struct kvm_stats_header header;
+	char id[NAME_SIZE];
+	struct stat_desc desc[ARRAY_SIZE(descs)];
+	struct kviommu_stats data;
+};
+
+static int fill(struct stats_file *f, struct kviommu_stats_source *source)
+{
+	struct kviommu_unit *unit;
+
+	f->header = (struct kvm_stats_header){
+		.name_size = NAME_SIZE,
+		.num_desc = ARRAY_SIZE(descs),
+		.id_offset = offsetof(struct stats_file, id),
+		.desc_offset = offsetof(struct stats_file, desc),
+		.data_offset = offsetof(struct stats_file, data),
+	};
+	snprintf(f->id, sizeof(f->id), "kviommu%d", source->id);
+	memcpy(f->desc, descs, sizeof(descs));
+
+	if (mutex_lock_killable(&source->lock))
+		return -EINTR;
+	unit = source->unit;
+	if (!unit || mutex_lock_killable(&unit->lock)) {
+		mutex_unlock(&source->lock);
+		return unit ? -EINTR : -ENODEV;
+	}
+	kviommu_unit_get_stats(unit, &f->data);
+	kviommu_unlock(unit);
+	mutex_unlock(&source->lock);
+	return 0;
+}
+
+static ssize_t stats_read(struct file *file, char __user *buf, size_t n, loff_t *pos)
+{
+	struct stats_file *f = kzalloc_obj(*f, GFP_KERNEL);
+	ssize_t ret;
+
+	if (!f)
+		return -ENOMEM;
+	ret = fill(f, file->private_data);
+	if (!ret)
+		ret = simple_read_from_buffer(buf, n, pos, f, sizeof(*f));
+	kfree(f);
+	return ret;
+}
+
+static void source_free(struct kref *ref)
+{
+	struct kviommu_stats_source *source =
+		container_of(ref, struct kviommu_stats_source, ref);
+
+	mutex_destroy(&source->lock);
+	kfree(source);
+}
+
+static int stats_release(struct inode *inode, struct file *file)
+{
+	struct kviommu_stats_source *source = file->private_data;
+
+	kref_put(&source->ref, source_free);
+	return 0;
+}
+
+static const struct file_operations stats_fops = {
+	.owner = THIS_MODULE,
+	.read = stats_read,
+	.release = stats_release,
+	.llseek = noop_llseek,
+};
+
+static struct kviommu_stats_source *source_of(struct kviommu_unit *unit)
+{
+	struct kviommu_stats_source *source = unit->stats_source;
+
+	lockdep_assert_held(&unit->lock);
+
+	if (source)
+		return source;
+	source = kzalloc_obj(*source, GFP_KERNEL_ACCOUNT);
+	if (!source)
+		return NULL;
+	kref_init(&source->ref);
+	mutex_init(&source->lock);
+	source->unit = unit;
+	source->id = unit->id;
+	unit->stats_source = source;
+	return source;
+}
+
+/**
+ * kviommu_stats_open() - KVIOMMU_GET_STATS_FD
+ * @unit: The unit
+ *
+ * Context: process context of the VMM, under unit->lock.
+ * Return: a file descriptor, or an error of the ioctl.
+ */
+int kviommu_stats_open(struct kviommu_unit *unit)
+{
+	struct kviommu_stats_source *source = source_of(unit);
+	struct file *file;
+	int fd;
+
+	if (!source)
+		return -ENOMEM;
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	kref_get(&source->ref);
+	file = anon_inode_getfile_fmode("kviommu-stats", &stats_fops, source,
+					O_RDONLY, FMODE_PREAD);
+	if (IS_ERR(file)) {
+		kref_put(&source->ref, source_free);
+		put_unused_fd(fd);
+		return PTR_ERR(file);
+	}
+	fd_install(fd, file);
+	return fd;
+}
+
+/**
+ * kviommu_stats_end() - Let no file read the statistics of a unit any more
+ * @unit: The unit, which is going away
+ *
+ * Context: process context, no locks.
+ */
+void kviommu_stats_end(struct kviommu_unit *unit)
+{
+	struct kviommu_stats_source *source = unit->stats_source;
+
+	if (!source)
+		return;
+	mutex_lock(&source->lock);
+	source->unit = NULL;
+	mutex_unlock(&source->lock);
+	kref_put(&source->ref, source_free);
+}

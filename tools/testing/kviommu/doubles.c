@@ -1,0 +1,885 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Do the seams of the module hold? Two doubles that exist nowhere but here, under the
+ * module's own code, unchanged, above the model of the host:
+ *
+ * - a model without a page of registers: the guest queues requests and kicks, and what it
+ *   mapped is a list of intervals. Its translations are shadows. (DOUBLES=MODEL)
+ * - a translation that records what it is asked, and answers to order, under VT-d.
+ *   (DOUBLES=XLATE)
+ *
+ * TAP on stdout. What must not happen ends the program.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../../../drivers/iommu/kviommu/core/core.h"
+#include "../../../drivers/iommu/kviommu/device/device.h"
+#include "../../../drivers/iommu/kviommu/mem/mem.h"
+#include "../../../drivers/iommu/kviommu/model/model.h"
+#include "../../../drivers/iommu/kviommu/run/run.h"
+#include "../../../drivers/iommu/kviommu/xlate/xlate.h"
+#include "model.h"
+
+#define MODEL	1
+#define XLATE	2
+
+#define MAX_REQUESTS	16
+#define MAX_MAPS	16
+#define NR_DOMAINS	2
+#define NR_ENDPOINTS	2
+
+static struct kviommu_unit *unit;
+
+/* A model without a page */
+
+struct interval {
+	u64 first;
+	u64 last;
+	u64 gpa;
+	u8 prot;
+};
+
+/**
+ * struct kick_domain - What the guest mapped
+ * @source: How the shadow sees it
+ * @maps: The intervals, none of which overlaps another
+ * @nr: How many
+ */
+struct kick_domain {
+	struct kviommu_source source;
+	struct interval maps[MAX_MAPS];
+	unsigned int nr;
+};
+
+enum kick_what { KICK_ATTACH, KICK_MAP, KICK_UNMAP };
+
+/**
+ * struct kick_request - A request of the guest
+ * @what: Which
+ * @endpoint: Of KICK_ATTACH
+ * @domain: Domain-id; -1: of none, for KICK_ATTACH
+ * @map: Of the others
+ * @begun: It was entered into the domain, but not all of it is done
+ */
+struct kick_request {
+	enum kick_what what;
+	u32 endpoint;
+	int domain;
+	struct interval map;
+	bool begun;
+};
+
+/**
+ * struct kick_model - The model
+ * @model: What the unit knows of it
+ * @domains: By domain-id
+ * @attached: Domain-id of each endpoint, or -1
+ * @queue: Requests
+ * @head: The next one to be done
+ * @tail: Where the guest puts the next one
+ * @progress: Of the one at @head
+ * @faults: How many faults the guest was told of
+ */
+struct kick_model {
+	struct kviommu_model model;
+	struct kick_domain domains[NR_DOMAINS];
+	int attached[NR_ENDPOINTS];
+	struct kick_request queue[MAX_REQUESTS];
+	unsigned int head;
+	unsigned int tail;
+	struct kviommu_progress progress;
+	unsigned int faults;
+};
+
+static struct kick_model *to_kick(struct kviommu_model *model)
+{
+	return container_of(model, struct kick_model, model);
+}
+
+static int intervals_get_table(const struct kviommu_source *source,
+			       struct kviommu_unit *u, const struct kviommu_work *work,
+			       u64 addr, const void **table)
+{
+	*table = source;
+	return 0;
+}
+
+static void intervals_put_table(const struct kviommu_source *source,
+				struct kviommu_unit *u, const struct kviommu_work *work,
+				u64 addr)
+{
+}
+
+/* A leaf where one interval is all of it, a table where there is some. */
+static void intervals_entry(const struct kviommu_source *source, const void *table,
+			    unsigned int i, u64 iova, unsigned int level,
+			    struct kviommu_entry *e)
+{
+	const struct kick_domain *d = container_of(source, struct kick_domain, source);
+	u64 size = 1ULL << (PAGE_SHIFT + KVIOMMU_ENTRY_BITS * (level - 1)), gpa;
+	const struct interval *map;
+
+	*e = (struct kviommu_entry){};
+	for (map = d->maps; map < d->maps + d->nr; map++) {
+		if (map->last < iova || map->first > iova + size - 1)
+			continue;
+		gpa = map->gpa + iova - map->first;
+		e->leaf = level <= 3 && map->first <= iova &&
+			  map->last >= iova + size - 1 && !(gpa & (size - 1));
+		e->prot = e->leaf ? map->prot : KVIOMMU_READ | KVIOMMU_WRITE;
+		e->addr = e->leaf ? gpa : 0;
+		return;
+	}
+}
+
+static const struct kviommu_source_ops intervals_ops = {
+	.get_table = intervals_get_table,
+	.put_table = intervals_put_table,
+	.entry = intervals_entry,
+};
+
+/* Whole intervals go, and parts of them. */
+static void unmap(struct kick_domain *d, u64 first, u64 last)
+{
+	unsigned int i;
+
+	for (i = 0; i < d->nr; i++) {
+		struct interval *map = &d->maps[i], rest = *map;
+
+		if (map->last < first || map->first > last)
+			continue;
+		if (map->last > last) {
+			never(d->nr == MAX_MAPS);
+			rest.first = last + 1;
+			rest.gpa += rest.first - map->first;
+			d->maps[d->nr++] = rest;
+		}
+		if (map->first < first)
+			map->last = first - 1;
+		else
+			d->maps[i--] = d->maps[--d->nr];
+	}
+}
+
+static void begin(struct kick_model *kick, struct kick_request *r)
+{
+	struct kick_domain *d;
+
+	if (r->what == KICK_ATTACH) {
+		kick->attached[r->endpoint] = r->domain;
+	} else {
+		d = &kick->domains[r->domain];
+		unmap(d, r->map.first, r->map.last);
+		never(d->nr == MAX_MAPS);
+		if (r->what == KICK_MAP)
+			d->maps[d->nr++] = r->map;
+	}
+	r->begun = true;
+}
+
+static bool kick_pending(struct kviommu_model *model)
+{
+	return to_kick(model)->head != to_kick(model)->tail;
+}
+
+static bool kick_run(struct kviommu_model *model, const struct kviommu_work *work)
+{
+	struct kick_model *kick = to_kick(model);
+	struct kick_request *r = &kick->queue[kick->head % MAX_REQUESTS];
+	int ret;
+
+	if (!r->begun)
+		begin(kick, r);
+	if (r->what == KICK_ATTACH)
+		ret = kviommu_rebind(model->unit, work, r->endpoint, 0);
+	else
+		ret = kviommu_invalidate(model->unit, work, r->domain, r->map.first,
+					 r->map.last, &kick->progress);
+	kviommu_invalidate_complete(model->unit, work);
+	if (!ret)
+		kick->head++;
+	return kick_pending(model);
+}
+
+static void kick_reset(struct kviommu_model *model)
+{
+	struct kick_model *kick = to_kick(model);
+	unsigned int i;
+
+	kick->head = kick->tail;
+	kick->progress = (struct kviommu_progress){};
+	for (i = 0; i < NR_DOMAINS; i++)
+		kick->domains[i] = (struct kick_domain){
+			.source = { .ops = &intervals_ops },
+		};
+	for (i = 0; i < NR_ENDPOINTS; i++)
+		kick->attached[i] = -1;
+}
+
+static void kick_resolve(struct kviommu_model *model, const struct kviommu_work *work,
+			 u32 id, struct kviommu_binding *b)
+{
+	struct kick_model *kick = to_kick(model);
+
+	*b = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
+	if (id >= NR_ENDPOINTS || kick->attached[id] < 0)
+		return;
+	b->type = KVIOMMU_BIND_DOMAIN;
+	b->did = kick->attached[id];
+	b->levels = 4;
+	b->source = &kick->domains[b->did].source;
+}
+
+static void kick_fault(struct kviommu_model *model, u32 id, u64 iova,
+		       enum kviommu_fault reason)
+{
+	never(id >= NR_ENDPOINTS || !reason);
+	to_kick(model)->faults++;
+}
+
+static void kick_destroy(struct kviommu_model *model)
+{
+	kfree(to_kick(model));
+}
+
+static const struct kviommu_model_ops kick_ops = {
+	.pending = kick_pending,
+	.run = kick_run,
+	.reset = kick_reset,
+	.resolve = kick_resolve,
+	.fault = kick_fault,
+	.destroy = kick_destroy,
+};
+
+static struct kviommu_model *kick_create(struct kviommu_unit *u, const void *args)
+{
+	struct kick_model *kick = kzalloc(sizeof(*kick), GFP_KERNEL_ACCOUNT);
+
+	if (!kick)
+		return ERR_PTR(-ENOMEM);
+	u->aw_bits = 48;
+	kick->model.ops = &kick_ops;
+	kick->model.unit = u;
+	kick_reset(&kick->model);
+	return &kick->model;
+}
+
+static const struct kviommu_model_kind kick_kind = { .id = 31, .create = kick_create };
+
+const struct kviommu_model_kind *const kviommu_models[] = {
+	&kviommu_vtd, &kick_kind, NULL
+};
+
+/* A translation that records */
+
+enum asked { CREATE = 1, FITS, BUILD, ATTACH, INVALIDATE, COMPLETE, REVOKE, DROP };
+
+/**
+ * struct record - What a translation was asked
+ * @what: Which
+ * @first: First I/O virtual address or guest frame of it
+ * @last: Last one
+ */
+struct record {
+	enum asked what;
+	u64 first;
+	u64 last;
+};
+
+static struct record records[64];
+static unsigned int nr_records;
+
+/* The next times that one is asked for this, it says that. */
+static struct {
+	enum asked what;
+	int ret;
+	unsigned int times;
+} answer;
+
+static int record(enum asked what, u64 first, u64 last)
+{
+	never(nr_records == ARRAY_SIZE(records));
+	records[nr_records++] = (struct record){ what, first, last };
+	if (answer.what != what || !answer.times)
+		return 0;
+	answer.times--;
+	return answer.ret;
+}
+
+/* How often it was asked since the last forget(), and in which order */
+static unsigned int asked(enum asked what)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < nr_records; i++)
+		n += records[i].what == what;
+	return n;
+}
+
+static bool in_order(const enum asked *what, unsigned int nr)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < nr_records && n < nr; i++)
+		n += records[i].what == what[n];
+	return n == nr;
+}
+
+#define asked_for(...)							\
+	in_order((const enum asked[]){ __VA_ARGS__ },			\
+		 ARRAY_SIZE(((const enum asked[]){ __VA_ARGS__ })))
+
+static void forget(void)
+{
+	nr_records = 0;
+}
+
+static struct kviommu_xlate *recorder_create(struct kviommu_unit *u,
+					     struct kviommu_hwgroup *hw,
+					     const struct kviommu_binding *b)
+{
+	struct kviommu_xlate *xlate;
+	int ret = record(CREATE, b->did, b->root);
+
+	if (ret)
+		return ERR_PTR(ret);
+	xlate = kzalloc(sizeof(*xlate), GFP_KERNEL_ACCOUNT);
+	return xlate ?: ERR_PTR(-ENOMEM);
+}
+
+static bool recorder_fits(const struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
+{
+	return !record(FITS, xlate->serial, 0);
+}
+
+static int recorder_build(struct kviommu_xlate *xlate, const struct kviommu_work *work)
+{
+	return record(BUILD, xlate->unbuilt.first, xlate->unbuilt.last);
+}
+
+static int recorder_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
+{
+	int ret = kviommu_hwgroup_set_domain(hw, NULL);
+
+	return record(ATTACH, xlate->serial, 0) ?: ret;
+}
+
+static int recorder_invalidate(struct kviommu_xlate *xlate,
+			       const struct kviommu_work *work,
+			       struct kviommu_range *range, bool refresh)
+{
+	never(!unit->map_lock.held);
+	return record(INVALIDATE, range->first, range->last);
+}
+
+static void recorder_complete(struct kviommu_unit *u, const struct kviommu_work *work)
+{
+	record(COMPLETE, 0, 0);
+}
+
+static void recorder_revoke(struct kviommu_unit *u, u64 first, u64 last)
+{
+	record(REVOKE, first, last);
+}
+
+static int recorder_drop(struct kviommu_xlate *xlate, const struct kviommu_work *work)
+{
+	int ret = record(DROP, xlate->serial, 0);
+
+	if (ret)
+		return ret;
+	mutex_lock(&unit->map_lock);
+	list_del(&xlate->entry);
+	mutex_unlock(&unit->map_lock);
+	kfree(xlate);
+	return 0;
+}
+
+static const struct kviommu_xlate_ops recorder_ops = {
+	.pins = KVIOMMU_PINS_MAPPED,
+	.create = recorder_create,
+	.fits = recorder_fits,
+	.build = recorder_build,
+	.attach = recorder_attach,
+	.invalidate = recorder_invalidate,
+	.complete = recorder_complete,
+	.revoke = recorder_revoke,
+	.drop = recorder_drop,
+};
+
+const struct kviommu_xlate_ops *const kviommu_backends[KVIOMMU_NR_BINDINGS] = {
+	[KVIOMMU_BIND_BLOCKED] = &kviommu_blocked_ops,
+	[KVIOMMU_BIND_IDENTITY] = &kviommu_identity_ops,
+	[KVIOMMU_BIND_DOMAIN] = DOUBLES == XLATE ? &recorder_ops : &kviommu_shadow_ops,
+};
+
+/* What both have */
+
+static bool failed;
+
+#define expect(cond)							\
+	do {								\
+		if (!(cond)) {						\
+			printf("# %s:%d: %s\n", __FILE__, __LINE__, #cond); \
+			failed = true;					\
+		}							\
+	} while (0)
+
+static void work(void)
+{
+	struct vhost_task *worker = unit->worker;
+
+	while (worker->fn(worker->data))
+		;
+}
+
+static void open_unit(const struct kviommu_model_kind *kind, const void *args)
+{
+	struct kviommu_create cmd = { .model = kind->id };
+
+	unit = kviommu_unit_alloc();
+	model_begin(unit);
+	never(kviommu_unit_create(unit, &cmd, kind, args));
+	work();
+}
+
+static void close_unit(void)
+{
+	kviommu_unit_destroy(unit);
+	model_end();
+}
+
+static int attach(int fd, u32 id)
+{
+	int ret;
+
+	mutex_lock(&unit->lock);
+	ret = kviommu_unit_attach(unit, fd, id);
+	kviommu_unlock(unit);
+	return ret ?: kviommu_unit_settle(unit);
+}
+
+static void detach(u32 id)
+{
+	mutex_lock(&unit->lock);
+	never(kviommu_unit_detach(unit, id));
+	kviommu_unlock(unit);
+	never(kviommu_unit_settle(unit));
+}
+
+#if DOUBLES == MODEL
+
+/* The guest's side: a request, a kick, and the worker gets to it. */
+static void request(struct kick_request r)
+{
+	struct kick_model *kick = to_kick(unit->model);
+
+	model_new_batch();
+	kick->queue[kick->tail++ % MAX_REQUESTS] = r;
+	kviommu_unit_defer(unit);
+	work();
+	expect(!kick_pending(unit->model));
+}
+
+static void attach_to(u32 endpoint, int domain)
+{
+	request((struct kick_request){ KICK_ATTACH, endpoint, domain });
+}
+
+static void map(int domain, u64 iova, u64 size, u64 gpa, u8 prot)
+{
+	request((struct kick_request){
+		KICK_MAP, 0, domain, { iova, iova + size - 1, gpa, prot }
+	});
+}
+
+static void unmap_guest(int domain, u64 iova, u64 size)
+{
+	request((struct kick_request){
+		KICK_UNMAP, 0, domain, { iova, iova + size - 1 }
+	});
+}
+
+/* The page of the host that device @d reaches, or 0 */
+static u64 reaches(unsigned int d, u64 iova, unsigned int prot)
+{
+	struct iommu_domain *domain = model_domain(d);
+	struct model_piece piece;
+
+	if (!domain || !model_translate(domain, iova, &piece) || piece.prot != prot)
+		return 0;
+	return piece.pfn + ((iova - piece.iova) >> PAGE_SHIFT);
+}
+
+static u64 pfn_of(u64 gpa)
+{
+	unsigned int prot;
+	u64 pfn;
+
+	return model_ioas_lookup(gpa >> PAGE_SHIFT, &pfn, &prot) ? pfn : 0;
+}
+
+#define RW	(KVIOMMU_READ | KVIOMMU_WRITE)
+#define IOVA	0x40000000ULL
+#define LARGE	(model_areas[AREA_CONTIGUOUS].gfn << PAGE_SHIFT)
+
+static void begin_test(void)
+{
+	open_unit(&kick_kind, NULL);
+	never(attach(0, 0) || attach(1, 1));
+}
+
+static void test_no_page(void)
+{
+	expect(!unit->page);
+	expect(kviommu_unit_arm(unit, 0xfed90000) == -ENXIO);
+	/* Nor is there anything to be polled. */
+	model_pool_open = true;
+	unit->poll_asked = true;
+	kviommu_unit_defer(unit);
+	work();
+	model_pool_open = false;
+	expect(!unit->polled && !model_pool_has());
+	expect(!kviommu_unit_reset(unit));
+}
+
+static void test_map_unmap(void)
+{
+	map(0, IOVA, PAGE_SIZE, LARGE, RW);
+	expect(!model_pinned());
+	attach_to(0, 0);
+	expect(model_path(0) == PATH_DOMAIN && reaches(0, IOVA, RW) == pfn_of(LARGE));
+	expect(model_path(1) == PATH_BLOCKED);
+	map(0, IOVA + PAGE_SIZE, 2 * PAGE_SIZE, LARGE + 0x10000, KVIOMMU_READ);
+	expect(reaches(0, IOVA + 2 * PAGE_SIZE, IOMMU_READ) == pfn_of(LARGE + 0x11000));
+	unmap_guest(0, IOVA, 2 * PAGE_SIZE);
+	model_check_quiet();
+	expect(!reaches(0, IOVA, RW) && !reaches(0, IOVA + PAGE_SIZE, IOMMU_READ));
+	expect(reaches(0, IOVA + 2 * PAGE_SIZE, IOMMU_READ));
+	expect(model_mapped() == 1);
+	attach_to(0, -1);
+	expect(model_path(0) == PATH_BLOCKED && !model_mapped());
+}
+
+/* The rest of a large page is away for a moment when a part of it goes. */
+static bool large_page_split(struct iommu_domain *domain, u64 iova, u64 size)
+{
+	return size == SZ_2M;
+}
+
+/* Of one interval the host makes a large page; a part of it can go. */
+static void test_large(void)
+{
+	struct model_piece piece;
+
+	attach_to(0, 0);
+	map(0, IOVA, SZ_2M, LARGE, RW);
+	expect(model_translate(model_domain(0), IOVA + 0x1000, &piece) &&
+	       piece.size == SZ_2M);
+	model_excuse = large_page_split;
+	unmap_guest(0, IOVA + 0x7000, PAGE_SIZE);
+	model_excuse = NULL;
+	expect(!reaches(0, IOVA + 0x7000, RW));
+	expect(reaches(0, IOVA + 0x6000, RW) == pfn_of(LARGE + 0x6000));
+	expect(reaches(0, IOVA + 0x8000, RW) == pfn_of(LARGE + 0x8000));
+	expect(model_mapped() == 511);
+}
+
+/* Both devices are behind physical IOMMUs of their own: two shadows of one domain. */
+static void test_shared(void)
+{
+	attach_to(0, 1);
+	attach_to(1, 1);
+	map(1, IOVA, PAGE_SIZE, LARGE, RW);
+	expect(reaches(0, IOVA, RW) && reaches(0, IOVA, RW) == reaches(1, IOVA, RW));
+	expect(model_mapped() == 2 && model_pinned() == 1);
+	detach(0);
+	expect(model_mapped() == 1 && reaches(1, IOVA, RW));
+}
+
+static void test_revoked(void)
+{
+	attach_to(0, 0);
+	map(0, IOVA, 4 * PAGE_SIZE, LARGE, RW);
+	model_unchecked = true;
+	model_ioas_unmap(AREA_CONTIGUOUS);
+	expect(!model_pinned() && !model_mapped());
+	model_ioas_map(AREA_CONTIGUOUS, 0, RW);
+	never(kviommu_unit_refresh(unit));
+	model_unchecked = false;
+	expect(reaches(0, IOVA, RW) == pfn_of(LARGE) && model_mapped() == 4);
+}
+
+/* What cannot be had is a fault for the guest, in the model's own terms. */
+static void test_fault(void)
+{
+	struct kick_model *kick = to_kick(unit->model);
+
+	attach_to(0, 0);
+	map(0, IOVA, PAGE_SIZE, LARGE, RW);
+	unit->policy.max_pins = unit->pins.pinned;
+	map(0, IOVA + PAGE_SIZE, PAGE_SIZE, LARGE + 0x5000, RW);
+	expect(kick->faults == 1 && !reaches(0, IOVA + PAGE_SIZE, RW));
+	/* No memory at all is none: it may be registers. */
+	unit->policy.max_pins = U64_MAX;
+	map(0, IOVA + 2 * PAGE_SIZE, PAGE_SIZE, 1ULL << 45, RW);
+	expect(kick->faults == 1);
+}
+
+static void test_reset(void)
+{
+	attach_to(0, 0);
+	map(0, IOVA, SZ_2M, LARGE, RW);
+	never(kviommu_unit_reset(unit));
+	expect(model_path(0) == PATH_BLOCKED && !model_mapped() && !model_pinned());
+}
+
+static const struct test {
+	const char *name;
+	void (*run)(void);
+} tests[] = {
+	{ "model.no_page", test_no_page },
+	{ "model.map_unmap", test_map_unmap },
+	{ "model.large", test_large },
+	{ "model.shared", test_shared },
+	{ "model.revoked", test_revoked },
+	{ "model.fault", test_fault },
+	{ "model.reset", test_reset },
+};
+
+#else
+
+#define RTADDR		0x20
+#define GCMD		0x18
+#define IQT		0x88
+#define IQA		0x90
+#define ROOT		0x1000ULL
+#define CONTEXT		0x2000ULL
+#define QUEUE		0x3000ULL
+#define STATUS		0x4000ULL
+#define TABLES		0x5000ULL
+
+static unsigned int queue_tail;
+
+static void put64(u64 gpa, u64 val)
+{
+	model_cpu_write(gpa, &val, sizeof(val));
+}
+
+static void reg_write(unsigned int offset, u64 val, unsigned int len)
+{
+	memcpy((u8 *)page_address(unit->page) + offset, &val, len);
+	unit->kvm.write(&unit->kvm, offset, &val, len);
+	work();
+}
+
+/* The guest's context entry of device 0.fn: a domain, or nothing */
+static void put_context(unsigned int fn, u16 did)
+{
+	put64(CONTEXT + 16 * fn + 8, did << 8 | 2);
+	put64(CONTEXT + 16 * fn, did ? TABLES | 1 : 0);
+}
+
+static void queue(u64 lo, u64 hi)
+{
+	put64(QUEUE + 16 * queue_tail, lo);
+	put64(QUEUE + 16 * queue_tail + 8, hi);
+	queue_tail = (queue_tail + 1) % 256;
+}
+
+/* With a wait, whose status the guest looks for. */
+static bool flush_queue(void)
+{
+	static u32 data;
+	u32 status;
+
+	data++;
+	queue(5 | 1 << 5 | (u64)data << 32, STATUS);
+	reg_write(IQT, queue_tail * 16, 4);
+	model_cpu_read(STATUS, &status, sizeof(status));
+	return status == data;
+}
+
+#define CONTEXT_GLOBAL		(1 | 1 << 4)
+#define IOTLB_PAGE(did)		(2 | 3 << 4 | (u64)(did) << 16)
+
+static void begin_test(void)
+{
+	struct kviommu_create_vtd vtd = { .aw_bits = 48 };
+	struct kviommu_vtd_info info = {};
+
+	kviommu_vtd.get_info(&info);
+	vtd.cap = info.out_cap;
+	open_unit(&kviommu_vtd, &vtd);
+	never(kviommu_unit_arm(unit, 0xfed90000));
+	never(attach(0, 0) || attach(1, 1));
+	queue_tail = 0;
+	put64(ROOT, CONTEXT | 1);
+	put_context(0, 0);
+	put_context(1, 0);
+	reg_write(RTADDR, ROOT, 8);
+	reg_write(GCMD, 1U << 30, 4);
+	reg_write(IQA, QUEUE, 8);
+	reg_write(GCMD, 1U << 26, 4);
+	forget();
+	answer.times = 0;
+}
+
+static void enable(void)
+{
+	put_context(0, 7);
+	reg_write(GCMD, 1U << 31 | 1U << 26, 4);
+}
+
+static void test_enable(void)
+{
+	enable();
+	expect(asked_for(CREATE, BUILD, ATTACH));
+	expect(asked(CREATE) == 1 && records[0].first == 7 && records[0].last == TABLES);
+	expect(asked(BUILD) == 1 && asked(ATTACH) == 1);
+}
+
+/* A page, then the end of the batch, then the status */
+static void test_invalidate(void)
+{
+	enable();
+	forget();
+	queue(IOTLB_PAGE(7), 0x123000 | 1);
+	expect(flush_queue());
+	expect(asked(INVALIDATE) == 1 && asked_for(INVALIDATE, COMPLETE));
+	expect(records[0].first == 0x122000 && records[0].last == 0x123fff);
+	/* Of another domain */
+	forget();
+	queue(IOTLB_PAGE(8), 0x123000);
+	expect(flush_queue() && !asked(INVALIDATE));
+}
+
+/* What does not fit into one step is gone on with: the guest waits. */
+static void test_again(void)
+{
+	answer = (typeof(answer)){ BUILD, -EAGAIN, 3 };
+	enable();
+	expect(asked(BUILD) == 4 && asked(CREATE) == 1 && asked(ATTACH) == 1);
+	forget();
+	answer = (typeof(answer)){ INVALIDATE, -EAGAIN, 2 };
+	queue(IOTLB_PAGE(7), 0x123000);
+	expect(flush_queue() && asked(INVALIDATE) == 3);
+	forget();
+	answer = (typeof(answer)){ DROP, -EAGAIN, 2 };
+	put_context(0, 0);
+	queue(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && asked(DROP) == 3);
+}
+
+/* A second device of the domain goes through the same, if it fits and is not refused. */
+static void test_shared(void)
+{
+	enable();
+	forget();
+	put_context(1, 7);
+	queue(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && asked_for(FITS, ATTACH) && !asked(CREATE));
+	forget();
+	put_context(0, 0);
+	queue(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && !asked(DROP));
+	put_context(1, 0);
+	queue(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && asked(DROP) == 1);
+}
+
+static void test_refused(void)
+{
+	enable();
+	forget();
+	answer = (typeof(answer)){ ATTACH, -EINVAL, 1 };
+	put_context(1, 7);
+	queue(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && asked_for(FITS, ATTACH, CREATE, BUILD, ATTACH));
+	/* It is not tried again for that physical IOMMU. */
+	put_context(1, 0);
+	queue(CONTEXT_GLOBAL, 0);
+	expect(flush_queue());
+	forget();
+	put_context(1, 7);
+	queue(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && !asked(FITS) && asked_for(CREATE, BUILD, ATTACH));
+}
+
+static void test_does_not_fit(void)
+{
+	enable();
+	forget();
+	answer = (typeof(answer)){ FITS, 1, 1 };
+	put_context(1, 7);
+	queue(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && asked_for(FITS, CREATE, BUILD, ATTACH));
+	expect(asked(ATTACH) == 1);
+}
+
+/* An error blocks the device, and counts. */
+static void test_error(void)
+{
+	u64 errors = unit->stats.errors;
+
+	answer = (typeof(answer)){ CREATE, -EDQUOT, 1 };
+	enable();
+	expect(asked(CREATE) == 1 && !asked(ATTACH) && model_path(0) == PATH_BLOCKED);
+	expect(unit->stats.errors == errors + 1 && unit->stats.limits == 1);
+	never(kviommu_unit_refresh(unit));
+	expect(asked(CREATE) == 2 && asked(ATTACH) == 1);
+}
+
+/* It is asked for memory that goes away, if some of that is in use. */
+static void test_revoke(void)
+{
+	u64 gfn = model_areas[AREA_LOW].gfn, pfn;
+
+	enable();
+	mutex_lock(&unit->map_lock);
+	never(kviommu_pin_get(unit, &kviommu_work_whole, gfn, KVIOMMU_READ, &pfn));
+	mutex_unlock(&unit->map_lock);
+	forget();
+	kviommu_revoke(unit, gfn + 1, gfn + 2);
+	expect(!asked(REVOKE));
+	kviommu_revoke(unit, gfn, gfn + 2);
+	expect(asked(REVOKE) == 1 && records[0].first == gfn &&
+	       records[0].last == gfn + 2);
+	mutex_lock(&unit->map_lock);
+	kviommu_pin_put(unit, &kviommu_work_whole, gfn);
+	mutex_unlock(&unit->map_lock);
+}
+
+static const struct test {
+	const char *name;
+	void (*run)(void);
+} tests[] = {
+	{ "xlate.enable", test_enable },
+	{ "xlate.invalidate", test_invalidate },
+	{ "xlate.again", test_again },
+	{ "xlate.shared", test_shared },
+	{ "xlate.refused", test_refused },
+	{ "xlate.does_not_fit", test_does_not_fit },
+	{ "xlate.error", test_error },
+	{ "xlate.revoke", test_revoke },
+};
+
+#endif
+
+int main(void)
+{
+	unsigned int i, bad = 0;
+
+	printf("TAP version 13\n1..%zu\n", ARRAY_SIZE(tests));
+	for (i = 0; i < ARRAY_SIZE(tests); i++) {
+		failed = false;
+		begin_test();
+		tests[i].run();
+		close_unit();
+		bad += failed;
+		printf("%sok %u - doubles.%s\n", failed ? "not " : "", i + 1,
+		       tests[i].name);
+	}
+	return bad ? 1 : 0;
+}
