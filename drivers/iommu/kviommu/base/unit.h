@@ -373,6 +373,8 @@ enum kviommu_poll_why {
  *          @map_lock
  * @fixed: Those that are always there, by &enum kviommu_binding_type
  * @xlate_serial: Number of the translation made last
+ * @invalidated: The guest invalidated something since the last
+ *               kviommu_invalidate_complete(); under @map_lock
  * @shadows: What all shadows share
  * @stats: Each counter is changed under one of the two locks and read without.
  * @stats_source: What KVIOMMU_GET_STATS_FD's files have of the unit, or NULL; under
@@ -431,6 +433,7 @@ struct kviommu_unit {
 	struct list_head xlates;
 	struct kviommu_xlate *fixed[KVIOMMU_NR_BINDINGS];
 	u64 xlate_serial;
+	bool invalidated;
 	struct kviommu_shadows shadows;
 	struct kviommu_stats stats;
 	struct kviommu_stats_source *stats_source;

@@ -218,9 +218,10 @@ static int invalidate(struct kviommu_unit *unit, const struct kviommu_work *work
 	lockdep_assert_held(&unit->lock);
 	lockdep_assert_held(&unit->map_lock);
 
+	unit->invalidated = true;
 	list_for_each_entry(xlate, &unit->xlates, entry) {
 		if ((did >= 0 && xlate->binding.did != did) || !xlate->users ||
-		    xlate->serial < p->serial || !xlate->ops->invalidate)
+		    xlate->serial < p->serial)
 			continue;
 		range.first = xlate->serial == p->serial ? p->first : first;
 		range.last = xlate->serial == p->serial ? p->last : last;
@@ -277,6 +278,10 @@ void kviommu_invalidate_complete(struct kviommu_unit *unit,
 {
 	unsigned int i;
 
+	/* Not every batch ends with a wait, so this is called at its end, too. */
+	if (!unit->invalidated)
+		return;
+	unit->invalidated = false;
 	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++)
 		if (kviommu_backends[i]->complete)
 			kviommu_backends[i]->complete(unit, work);

@@ -87,7 +87,8 @@ struct kviommu_xlate {
  * @pinned: How many pages of 4 KiB it has mapped. NULL: it does not say.
  *
  * All under unit->lock but @revoke; @invalidate, @complete and @next under
- * map_lock, too. NULL: there is nothing to do.
+ * map_lock, too. One that can be created has @invalidate; any other is NULL if there is
+ * nothing to do.
  */
 struct kviommu_xlate_ops {
 	enum kviommu_pin_scope pins;
