@@ -320,7 +320,7 @@ static int __init kviommu_init(void)
 {
 	int ret;
 
-	ret = kviommu_poll_init();
+	ret = kviommu_poll_init(NULL);
 	if (ret)
 		return ret;
 	ret = kviommu_sysfs_init();
