@@ -354,11 +354,13 @@ struct kviommu_meter {
  * @on: It is. Set under unit->poll_lock. Cleared by the worker, or under
  *      unit->poll_lock and unit->lock by others.
  * @round: How often the worker looked
+ * @balance: When, in jiffies, to see whether a shared thread has room for it
  * @meter: How long the worker waits for its CPU
  */
 struct kviommu_self {
 	bool on;
 	unsigned int round;
+	unsigned long balance;
 	struct kviommu_meter meter;
 };
 

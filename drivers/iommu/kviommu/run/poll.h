@@ -7,6 +7,7 @@
 #define _KVIOMMU_POLL_H
 
 #include <linux/irqflags.h>
+#include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/processor.h>
 #include <linux/rcupdate.h>
@@ -23,6 +24,9 @@
  * they share as many among them.
  */
 #define KVIOMMU_ROUND_LOOKS	16
+
+/* How often a thread sees whether another one should have a unit of it */
+#define KVIOMMU_BALANCE_TIME	msecs_to_jiffies(100)
 
 /**
  * struct kviommu_poller - A shared thread, and the CPU that it runs on

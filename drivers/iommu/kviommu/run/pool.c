@@ -61,9 +61,6 @@ MODULE_PARM_DESC(poll_units, "How many units a shared thread polls at most");
 #define OVER_WEIGHT	8
 #define OVER_LIMIT	32
 
-/* How often a thread sees whether another one has less to do */
-#define BALANCE_TIME	msecs_to_jiffies(100)
-
 LIST_HEAD(kviommu_pollers);
 
 /* The host is about to sleep, or does. */
@@ -214,7 +211,7 @@ static void balance(struct kviommu_poller *p)
 
 	if (time_before(jiffies, p->balance))
 		return;
-	p->balance = jiffies + BALANCE_TIME;
+	p->balance = jiffies + KVIOMMU_BALANCE_TIME;
 	list_for_each_entry(unit, &p->units, poll_entry) {
 		if (better_elsewhere(p, unit)) {
 			let_go(p, unit, KVIOMMU_POLL_MOVED);

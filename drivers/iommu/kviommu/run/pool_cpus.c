@@ -162,7 +162,7 @@ static int set_cpus(const char *value, const struct kernel_param *kp)
 		return -ENOMEM;
 	ret = cpulist_parse(value, cpus);
 	if (!ret && !cpumask_subset(cpus, cpu_possible_mask))
-		ret = -EINVAL;
+		ret = -ERANGE;
 	if (!ret)
 		ret = change_cpus(cpus);
 	free_cpumask_var(cpus);

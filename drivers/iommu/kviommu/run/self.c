@@ -39,6 +39,7 @@ int kviommu_self_begin(struct kviommu_unit *unit)
 	if (!kviommu_self_usable(unit))
 		return -EAGAIN;
 	unit->poll_busy_at = ktime_get_ns();
+	unit->self.balance = jiffies + KVIOMMU_BALANCE_TIME;
 	WRITE_ONCE(unit->self.on, true);
 	return 0;
 }
@@ -91,6 +92,22 @@ static enum kviommu_poll_why self_look(struct kviommu_unit *unit, bool all)
 	return why;
 }
 
+/* Return: why it is not to be polled here any more, or KVIOMMU_POLL_ASKED if it is. */
+static enum kviommu_poll_why self_round(struct kviommu_unit *unit)
+{
+	struct kviommu_self *self = &unit->self;
+
+	/* A guest that was not looked at is not idle, so this comes first. */
+	if (kviommu_meter_over(&self->meter))
+		return KVIOMMU_POLL_OVERCOMMITTED;
+	if (time_after_eq(jiffies, self->balance)) {
+		self->balance = jiffies + KVIOMMU_BALANCE_TIME;
+		if (kviommu_pool_usable(unit))
+			return KVIOMMU_POLL_MOVED;
+	}
+	return self_look(unit, !(++self->round % KVIOMMU_ROUNDS_ALL));
+}
+
 /**
  * kviommu_self_poll() - Poll a unit until there is something else to do
  * @unit: The unit; it may have stopped being polled by its own worker
@@ -113,9 +130,7 @@ void kviommu_self_poll(struct kviommu_unit *unit)
 			WRITE_ONCE(self->on, false);
 			return;
 		}
-		/* A guest that was not looked at is not idle, so this comes first. */
-		why = kviommu_meter_over(&self->meter) ? KVIOMMU_POLL_OVERCOMMITTED :
-		      self_look(unit, !(++self->round % KVIOMMU_ROUNDS_ALL));
+		why = self_round(unit);
 		if (why != KVIOMMU_POLL_ASKED) {
 			unit->poll_why = why;
 			WRITE_ONCE(self->on, false);
