@@ -564,7 +564,7 @@ TEST_F_TIMEOUT(sidecore, limit_of_units, 600)
 	struct unit *u = self->u;
 	int i, n, other;
 
-	module_reload(SHARED "poll_cpus=1 poll_units=1 poll_wait=100 " LONG);
+	module_reload(SHARED "poll_cpus=1 poll_units=1 poll_wait=100 poll_us_max=10000000");
 	open_units(u, 2, variant->mode);
 	for (i = 0; i < 3; i++) {
 		for (n = 0; polled_on(0) != 1 && polled_on(1) != 1; n = !n)
