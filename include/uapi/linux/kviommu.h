@@ -363,6 +363,8 @@ struct kviommu_reset {
  * @out_stale_ns_max: The longest time after which one was taken down and flushed,
  *                    in ns
  * @out_reuses: Translations that were kept, and asked for again
+ * @out_pool_ns: How much time shared polling threads spent on what the guest asked for,
+ *               in ns
  * @out_latency: How often it took how long from the moment that descriptors in
  *               the queue were seen until all were handled: in element n less than
  *               2^(n + 10) ns, in the last one whatever took longer
@@ -399,6 +401,7 @@ struct kviommu_stats {
 	__aligned_u64 out_stale_peak;
 	__aligned_u64 out_stale_ns_max;
 	__aligned_u64 out_reuses;
+	__aligned_u64 out_pool_ns;
 	__aligned_u64 out_latency[KVIOMMU_LATENCY_BUCKETS];
 };
 

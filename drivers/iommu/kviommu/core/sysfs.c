@@ -174,6 +174,7 @@ static struct attribute *stat_attrs[] = {
 	STAT(stale_peak),
 	STAT(stale_ns_max),
 	STAT(reuses),
+	STAT(pool_ns),
 	STAT(latency),
 	NULL
 };

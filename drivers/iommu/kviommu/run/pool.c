@@ -160,6 +160,7 @@ static enum kviommu_poll_why poll_unit(struct kviommu_poller *p,
 	took = unit->poll_busy_at - work.began;
 	took -= min(took, waited);
 	over = over_budget(unit, took);
+	kviommu_count(unit, pool_ns, took);
 	kviommu_unlock(unit);
 	if (!stay)
 		return kviommu_poll_ended(unit);

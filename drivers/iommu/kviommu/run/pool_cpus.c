@@ -106,13 +106,13 @@ static void stop_poller(struct kviommu_poller *p)
 	WRITE_ONCE(nr_threads, nr_threads - 1);
 }
 
+/* Under the lock of CPU hotplug, too, as stop_others() is */
 static int start_missing(const struct cpumask *cpus)
 {
 	struct kviommu_poller *p;
 	unsigned int cpu;
 	int ret;
 
-	lockdep_assert_cpus_held();
 	lockdep_assert_held(&pollers_lock);
 
 	for_each_cpu(cpu, cpus) {
@@ -128,7 +128,6 @@ static void stop_others(const struct cpumask *cpus)
 {
 	struct kviommu_poller *p;
 
-	lockdep_assert_cpus_held();
 	lockdep_assert_held(&pollers_lock);
 
 	list_for_each_entry(p, &kviommu_pollers, entry)

@@ -86,6 +86,7 @@ TEST_F_TIMEOUT(selfpoll, own_time, 600)
 	EXPECT_TRUE(strstr(trace, "kviommu_descriptor:"));
 	EXPECT_EQ(0, b.out_errors);
 	EXPECT_EQ(0, b.out_overcommits);
+	EXPECT_EQ(0, b.out_pool_ns);
 	unit_close(u);
 }
 

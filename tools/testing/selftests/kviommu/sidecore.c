@@ -644,6 +644,7 @@ TEST_F_TIMEOUT(sidecore, budget, 600)
 	EXPECT_EQ(1, polled_on(1));
 	EXPECT_EQ(a.out_polls, b.out_polls);
 	EXPECT_EQ(a.out_reg_writes, b.out_reg_writes);
+	EXPECT_LT(a.out_pool_ns, b.out_pool_ns);
 	/* It comes back. */
 	stop_guest(u, guest[0]);
 	wait_for_cpu(u, 0, 1);
