@@ -40,7 +40,7 @@
  * so does a merge now and then.
  *
  * The mutex of an IOMMU group and the locks of IOMMU drivers are inside of map_lock.
- * The spinlocks of the polling threads (run/pool.c) are innermost, and so is
+ * The spinlocks of the shared polling threads (run/pool.c) are innermost, and so is
  * unit->events_lock (spinlock), which protects the eventfds.
  *
  * To remove a file of sysfs or debugfs waits for its readers, who take these
@@ -49,7 +49,7 @@
  * The VM's slots_lock is taken outside of unit->lock, if at all: a vCPU waits
  * for unit->lock while the holder of slots_lock waits for the vCPU.
  *
- * The polling threads, which serve the units of many VMs, only try to take the
+ * The shared polling threads, which serve the units of many VMs, only try to take the
  * two: what does not work at once they leave to the unit's worker.
  *
  * unit->lock is taken killable in vCPU and ioctl context, and let go between
@@ -63,6 +63,7 @@
 #include <linux/atomic.h>
 #include <linux/cache.h>
 #include <linux/jiffies.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
@@ -128,6 +129,8 @@ enum kviommu_fault {
  * struct kviommu_work - A piece of work under way, and what it may do
  * @began: When it began, in ns of ktime_get_ns()
  * @deadline: When, in jiffies, it should end
+ * @until: When, in ns of ktime_get_ns(), it should end; 0: @deadline says so, which
+ *         is cheaper to look at
  * @whole: It has no deadline, and does not stop before its end
  * @may_wait: It may sleep for memory and for the VMM, as a thread of the VMM may.
  *            If not, whatever needs that fails with -EAGAIN and is left to the
@@ -136,6 +139,7 @@ enum kviommu_fault {
 struct kviommu_work {
 	u64 began;
 	unsigned long deadline;
+	u64 until;
 	bool whole;
 	bool may_wait;
 };
@@ -301,11 +305,13 @@ struct kviommu_range {
  * enum kviommu_poll_why - Why a unit begins to be polled, or ends it
  * @KVIOMMU_POLL_ASKED: The guest wrote to a register
  * @KVIOMMU_POLL_IDLE: It has not for a while
- * @KVIOMMU_POLL_STOPPED: An ioctl, or something that the guest has to clear
- * @KVIOMMU_POLL_MOVED: Another thread has less to do
- * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes away
+ * @KVIOMMU_POLL_STOPPED: An ioctl
+ * @KVIOMMU_POLL_STATUS: The guest has something to clear, or turned something off
+ * @KVIOMMU_POLL_MOVED: Another thread is to have it
+ * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes away, or is no longer one to poll on
  * @KVIOMMU_POLL_OVERCOMMITTED: The thread's CPU has other things to do
  * @KVIOMMU_POLL_SUSPENDED: The host is about to sleep
+ * @KVIOMMU_POLL_BUDGET: It took more of a shared thread's time than it may
  *
  * From KVIOMMU_POLL_MOVED on another thread is to have the unit, if there is one.
  */
@@ -313,10 +319,55 @@ enum kviommu_poll_why {
 	KVIOMMU_POLL_ASKED,
 	KVIOMMU_POLL_IDLE,
 	KVIOMMU_POLL_STOPPED,
+	KVIOMMU_POLL_STATUS,
 	KVIOMMU_POLL_MOVED,
 	KVIOMMU_POLL_OFFLINE,
 	KVIOMMU_POLL_OVERCOMMITTED,
 	KVIOMMU_POLL_SUSPENDED,
+	KVIOMMU_POLL_BUDGET,
+};
+
+/**
+ * struct kviommu_backoff - For how long not to repeat what did not go well
+ * @until: When, in ns of ktime_get_ns(), it may be tried again
+ * @doublings: How often the time will have doubled when it does not go well again
+ */
+struct kviommu_backoff {
+	u64 until;
+	unsigned int doublings;
+};
+
+/**
+ * struct kviommu_meter - For how long a thread that polls waits for its CPU
+ * @now: When it was read last, in ns
+ * @delay: How long the thread had waited by then, since it exists, in ns
+ * @awake: How long the thread has polled in the present window, in ns
+ * @waited: How much of that it waited, in ns
+ * @rest: When it may poll again, after it waited too long
+ *
+ * The thread's own, but for the time in @rest.
+ */
+struct kviommu_meter {
+	u64 now;
+	u64 delay;
+	u64 awake;
+	u64 waited;
+	struct kviommu_backoff rest;
+};
+
+/**
+ * struct kviommu_self - A unit that is polled by its own worker
+ * @on: It is. Set under unit->poll_lock. Cleared by the worker, or under
+ *      unit->poll_lock and unit->lock by others.
+ * @round: How often the worker looked
+ * @balance: When, in jiffies, to see whether a shared thread has room for it
+ * @meter: How long the worker waits for its CPU
+ */
+struct kviommu_self {
+	bool on;
+	unsigned int round;
+	unsigned long balance;
+	struct kviommu_meter meter;
 };
 
 /**
@@ -347,7 +398,8 @@ enum kviommu_poll_why {
  * @poll_lock: Held while it goes from trapping to polling, and back
  * @polled: Writes to the register page are not trapped; under @poll_lock and
  *          @lock
- * @poller: The thread that polls it, or NULL; under @last_poller's lock
+ * @self: How its own worker polls it
+ * @poller: The shared thread that polls it, or NULL; under @last_poller's lock
  * @last_poller: The one that did last; changed under @poll_lock
  * @arming: What is trapped is left in the register page until all of that is taken;
  *          under @poll_lock
@@ -356,6 +408,10 @@ enum kviommu_poll_why {
  * @poll_why: Why the thread let go of it
  * @poll_since: Since when it is @polled, in ns; under @lock
  * @poll_asked: The guest wrote to a register since; under @lock
+ * @hold: When it may be polled again after it had to be trapped; under @lock
+ * @away: When a shared thread may have it again after it took too much of the time
+ *        of one; under @lock
+ * @over: How much lately it took, see poll_unit(); under @lock
  * @busy_since: When what the guest asked for was seen first, in ns; 0 if all is
  *              done; under @lock
  * @closing: The unit is going away: stop work
@@ -411,6 +467,7 @@ struct kviommu_unit {
 	struct kviommu_policy policy;
 	struct mutex poll_lock;	/* see above */
 	bool polled;
+	struct kviommu_self self;
 	struct kviommu_poller *poller;
 	struct kviommu_poller *last_poller;
 	bool arming;
@@ -419,6 +476,9 @@ struct kviommu_unit {
 	enum kviommu_poll_why poll_why;
 	u64 poll_since;
 	bool poll_asked;
+	struct kviommu_backoff hold;
+	struct kviommu_backoff away;
+	unsigned int over;
 	u64 busy_since;
 	bool closing;
 	bool limited;
@@ -463,7 +523,10 @@ static inline void kviommu_wake(struct kviommu_unit *unit, u64 us)
  */
 static inline bool kviommu_time_up(const struct kviommu_work *work)
 {
-	return !work->whole && time_after(jiffies, work->deadline);
+	if (work->whole)
+		return false;
+	return work->until ? ktime_get_ns() > work->until :
+			     time_after(jiffies, work->deadline);
 }
 
 int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work);

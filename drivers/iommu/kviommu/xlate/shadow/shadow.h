@@ -164,6 +164,8 @@ struct run {
 
 /* Work to do before others may have map_lock */
 #define MERGE_SLICE	4096
+/* And before a thread that others wait for, too, looks at its time */
+#define MERGE_LOOK	256
 /* Pages that may fail again in one merge, before it tries no more of them */
 #define MAX_FAILED	1024
 /*
@@ -199,7 +201,7 @@ struct batch {
  * @end: The last one of all that is to be done, from a level above
  * @refresh: Try all again that could not be mapped
  * @failed: How many pages could not be, again
- * @slice: Work done since map_lock was taken: entries and pages
+ * @slice: Work done since map_lock was taken, or the time looked at: entries and pages
  * @next: After -EAGAIN, where to go on
  * @unreserved: The host reserves none of the node's addresses
  * @collect: Pass 1 over a node: leaves that changed are only unmapped
@@ -345,7 +347,9 @@ static inline int too_large(const struct merge *m, u64 slot, unsigned int level)
 
 static inline int kviommu_merge_yield(struct merge *m, u64 next)
 {
-	return ++m->slice < MERGE_SLICE ? 0 : kviommu_merge_pause(m, next);
+	unsigned int end = m->work->may_wait ? MERGE_SLICE : MERGE_LOOK;
+
+	return ++m->slice < end ? 0 : kviommu_merge_pause(m, next);
 }
 
 #endif /* _KVIOMMU_SHADOW_H */
