@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The unit: what all layers above host/ share, and who locks what.
+ * The unit, which all layers above host/ share.
  *
  * The folders are layers. From the bottom to the top:
  *
@@ -18,43 +18,57 @@
  * headers. What is above is reached through the tables of operations of models,
  * sources and translations, and through struct kviommu_upcalls.
  * tools/check/layers proves it.
+ */
+
+/**
+ * DOC: Locks
  *
- * Locks, outermost first:
+ * Outermost first:
  *
- * unit->poll_lock (mutex) held while a unit goes from trapping to polling and
- *		back. Outside of KVM's slots_lock, too.
- * unit->lock	(mutex) serializes everything that changes what the unit is or
- *		what the guest has told it: ioctls, register writes, devices and
- *		their translations. Held across calls into VFIO and iommufd. Taken
- *		in vCPU context with kvm->srcu read-held, so nothing under it
- *		may wait for a grace period of that.
- * unit->map_lock (mutex) protects the pin cache, the list of translations, shadow
- *		copies and the contents of the host's iommu_domains: so it is
- *		held, too, while one is attached to a group or detached from it.
- *		The only lock that iommufd's unmap callback takes, which runs
- *		with locks of the IOAS held: so an IOAS must not be attached to
- *		a device or detached from it under map_lock.
+ * ``unit->poll_lock`` (a mutex)
+ *   Held while a unit goes from trapping to polling and back. It is taken outside of
+ *   KVM's ``slots_lock``, too.
  *
- * A piece of the guest's work runs under unit->lock and map_lock, both: see
- * run/step.c. kviommu_rebind() lets go of map_lock while it attaches devices, and
- * so does a merge now and then.
+ * ``unit->lock`` (a mutex)
+ *   Serializes everything that changes what the unit is or what the guest has told it:
+ *   ioctls, register writes, devices and their translations. It is held across calls
+ *   into VFIO and iommufd, so VFIO's ``dev_set->lock`` is taken inside of it. vCPUs take
+ *   it with ``kvm->srcu`` read-held, so nothing under it may wait for a grace period of
+ *   that.
  *
- * The mutex of an IOMMU group and the locks of IOMMU drivers are inside of map_lock.
- * The spinlocks of the polling threads (run/pool.c) are innermost, and so is
- * unit->events_lock (spinlock), which protects the eventfds.
+ * ``unit->map_lock`` (a mutex)
+ *   Protects the pin cache, the list of translations, shadow copies and the contents of
+ *   the host's iommu_domains; so it is also held while a domain is attached to a group
+ *   or detached from it. It is the only lock that iommufd's unmap callback takes, which
+ *   runs with locks of the IOAS held: so a device must not be attached to an IOAS or
+ *   detached from it under map_lock. Inside of it are the locks of iommufd and the VMM's
+ *   ``mmap_lock``, which pinning takes, and the mutex of an IOMMU group and the locks of
+ *   IOMMU drivers.
  *
- * To remove a file of sysfs or debugfs waits for its readers, who take these
- * locks: so none of them may be held.
+ * ``unit->events_lock`` (a spinlock, innermost)
+ *   Protects the eventfds.
  *
- * The VM's slots_lock is taken outside of unit->lock, if at all: a vCPU waits
- * for unit->lock while the holder of slots_lock waits for the vCPU.
+ * The spinlock of a shared polling thread (innermost)
+ *   Protects the list of its units. Threads of VMMs take it, too, so it is never held for
+ *   long. The polling thread does not hold it while it looks at a unit; closing the unit
+ *   waits until that look is over.
  *
- * The polling threads, which serve the units of many VMs, only try to take the
- * two: what does not work at once they leave to the unit's worker.
+ * A piece of the guest's work runs under unit->lock and map_lock, both: see run/step.c.
+ * kviommu_rebind() releases map_lock while it attaches devices, and so does a merge now
+ * and then.
  *
- * unit->lock is taken killable in vCPU and ioctl context, and let go between
- * pieces of work, of some milliseconds each (struct kviommu_work). So is map_lock,
- * in a merge: but not within one leaf. A polling thread has it for a piece of work.
+ * unit->lock is taken killable in vCPU and ioctl context, and released between pieces of
+ * work, of some milliseconds each (&struct kviommu_work). So is map_lock in a merge, but
+ * not within one leaf. A shared polling thread, which serves the units of many VMs, only
+ * tries to take the two, and leaves what does not work at once to the unit's worker. It
+ * holds map_lock for a whole piece of work.
+ *
+ * The VM's ``slots_lock`` is taken outside of unit->lock, if at all: a vCPU waits for
+ * unit->lock while the holder of slots_lock waits for the vCPU. The unit's notifier in KVM
+ * is unregistered with no lock held: that waits for vCPUs, which may want unit->lock.
+ *
+ * Removing a file of sysfs or debugfs waits for its readers, which take these locks: so
+ * none of them may be held.
  */
 #ifndef _KVIOMMU_UNIT_H
 #define _KVIOMMU_UNIT_H
