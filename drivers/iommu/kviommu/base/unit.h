@@ -336,21 +336,21 @@ enum kviommu_poll_why {
  * @timer: Timer that wakes @worker
  * @deferred: There is work for @worker
  * @model: The emulated IOMMU
- * @poll_busy_at: When it last had something to do while polled, in ns
- * @poll_ns: For how long it is polled without finding anything to do
+ * @poll_busy_at: Time at which polling last found work, in ns of ktime_get_ns()
+ * @poll_ns: Time without work after which polling ends, in ns
  * @abandoned: @worker was killed
  * @policy: The policy in force; changed under @lock and @map_lock
- * @poll_lock: Held while it goes from trapping to polling, and back
+ * @poll_lock: Held while the unit switches between trapping and polling
  * @polled: Writes to the register page are not trapped; under @poll_lock and
  *          @lock
  * @poller: The thread that polls it, or NULL; under @last_poller's lock
  * @last_poller: The one that did last; changed under @poll_lock
- * @arming: What is trapped is left in the register page until all of that is taken;
- *          under @poll_lock
- * @poll_entry: In its list
- * @poll_node: The NUMA node from where that was asked for
- * @poll_why: Why the thread let go of it
- * @poll_since: Since when it is @polled, in ns; under @lock
+ * @arming: The register page is being moved by KVIOMMU_ARM: trapped writes are left in
+ *          the snapshot until it is committed; under @poll_lock
+ * @poll_entry: Entry in the list of the thread that polls the unit
+ * @poll_node: The worker's NUMA node when it started polling
+ * @poll_why: The reason why the thread stopped polling the unit
+ * @poll_since: Time at which @polled was set, in ns of ktime_get_ns(); under @lock
  * @poll_asked: The guest wrote to a register since; under @lock
  * @busy_since: When what the guest asked for was seen first, in ns; 0 if all is
  *              done; under @lock
