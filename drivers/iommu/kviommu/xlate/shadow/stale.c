@@ -261,7 +261,7 @@ void kviommu_stale_complete(struct kviommu_unit *unit, const struct kviommu_work
 	now = ktime_get_ns();
 	if (unit->shadows.nr_release && !stale->since)
 		stale->since = now;
-	/* The worker may lack CPU time, or be gone. */
+	/* The worker may be late or killed, so the age is also limited here. */
 	if (now - min(now, stale_oldest(stale)) > 2 * stale_age_max(unit)) {
 		stale_take_down(unit, work, STALE_BATCH, U64_MAX);
 		kviommu_iotlb_sync(unit, work);
