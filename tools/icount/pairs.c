@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * pairs trap|sidecore|adaptive N PAGES: a guest of the selftests' VMM maps and unmaps so
+ * pairs trap|sidecore|adaptive N PAGES [FUNCTION]: a guest of the selftests' VMM maps and unmaps so
  * many pages, at once, N times, and marks where each begins for plugin.c. Leaves the
- * host's symbols in ./symbols, and prints how long a pair took.
+ * host's symbols in ./symbols, and prints how long a pair took. FUNCTION is one of the
+ * host whose calls plugin.c is to count.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,12 @@
 
 #define IOVA	0x200000UL
 #define DID	1
+
+/* See plugin.c. */
+static void name_function(unsigned long address)
+{
+	asm volatile("nopl 0x6b766d0f(%0)" : : "a" (address) : "memory");
+}
 
 #define MARK(n)	({ asm volatile("nopl 0x6b766d00+%c0(%%rax)" : : "i" (n) : "memory"); })
 
@@ -41,6 +48,23 @@ static void save_symbols(void)
 	fclose(in);
 }
 
+static unsigned long find_symbol(const char *name)
+{
+	FILE *in = fopen("symbols", "r");
+	unsigned long address;
+	char line[1024], found[256];
+
+	REQUIRE(in);
+	while (fgets(line, sizeof(line), in)) {
+		if (sscanf(line, "%lx %*c %255s", &address, found) != 2 ||
+		    strcmp(found, name))
+			continue;
+		fclose(in);
+		return address;
+	}
+	FATAL("the host has no function %s", name);
+}
+
 static double now(void)
 {
 	struct timespec t;
@@ -56,8 +80,8 @@ int main(int argc, char **argv)
 	struct unit_config config = { .mode = UNIT_MODE_TRAP };
 	struct unit u;
 
-	if (argc != 4)
-		FATAL("pairs trap|sidecore|adaptive N PAGES");
+	if (argc < 4 || argc > 5)
+		FATAL("pairs trap|sidecore|adaptive N PAGES [FUNCTION]");
 	if (!strcmp(argv[1], "sidecore"))
 		config.mode = UNIT_MODE_SIDECORE;
 	if (!strcmp(argv[1], "adaptive"))
@@ -69,6 +93,8 @@ int main(int argc, char **argv)
 	/* Pages are as many calls as they are pieces of the host's memory. */
 	unit_high_memory(&u, SZ_2M);
 	save_symbols();
+	if (argc == 5)
+		name_function(find_symbol(argv[4]));
 	n = strtoul(argv[2], NULL, 0);
 	pages = strtoul(argv[3], NULL, 0);
 	begin = now();

@@ -13,6 +13,11 @@
  * What other processors of the host execute meanwhile is added up. For that they need
  * threads of their own: QEMU 10.0 takes them for one another if they share one.
  *
+ * The mark 15 names, by its address in RAX, a function of the host whose calls on other
+ * processors are counted, each from its first instruction to its return: what a polling
+ * thread does for the guest, without the looks that find nothing. Such a call is kept as
+ * what is between two marks, under POLLED plus the mark that the guest was at.
+ *
  * With out=FILE the results go there when QEMU ends, as lines of text:
  *	total N INSTRUCTIONS TIMES EXITS
  *	block N ADDRESS INSTRUCTIONS		of the total seen most often, in order
@@ -29,6 +34,9 @@
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
 #define NR_MARKS	16
+#define POLLED		8
+#define NAME_FUNCTION	15
+#define MAX_CPUS	8
 #define MAX_BLOCKS	1000000
 #define MAX_TOTALS	1000
 
@@ -64,24 +72,59 @@ static struct block *blocks[MAX_BLOCKS];
 static unsigned int nr_blocks, exits;
 static uint64_t nr;
 
-static void end_mark(void)
+/* The function whose calls are counted; the call that is under way, of one processor */
+static uint64_t function;
+static struct block *last_block[MAX_CPUS];
+static struct {
+	int cpu;
+	uint64_t end;
+	unsigned int mark;
+	uint64_t nr;
+	struct block *blocks[MAX_BLOCKS];
+	unsigned int nr_blocks;
+} call = { .cpu = -1 };
+
+static void add_sample(unsigned int at, uint64_t sum, unsigned int nr_exits,
+		       struct block **first, unsigned int n)
 {
 	struct total *t;
 	unsigned int i;
 
-	for (i = 0; i < nr_totals[mark]; i++) {
-		t = &totals[mark][i];
-		if (t->nr == nr) {
+	for (i = 0; i < nr_totals[at]; i++) {
+		t = &totals[at][i];
+		if (t->nr == sum) {
 			t->times++;
 			return;
 		}
 	}
 	if (i == MAX_TOTALS)
 		return;
-	t = &totals[mark][nr_totals[mark]++];
-	*t = (struct total){ .nr = nr, .times = 1, .exits = exits };
-	t->nr_blocks = nr_blocks;
-	t->blocks = g_memdup2(blocks, nr_blocks * sizeof(*blocks));
+	t = &totals[at][nr_totals[at]++];
+	*t = (struct total){ .nr = sum, .times = 1, .exits = nr_exits };
+	t->nr_blocks = n;
+	t->blocks = g_memdup2(first, n * sizeof(*first));
+}
+
+static uint64_t read_rax(void)
+{
+	g_autoptr(GArray) registers = qemu_plugin_get_registers();
+	g_autoptr(GByteArray) value = g_byte_array_new();
+	uint64_t rax = 0;
+
+	for (guint i = 0; i < registers->len; i++) {
+		qemu_plugin_reg_descriptor *d =
+			&g_array_index(registers, qemu_plugin_reg_descriptor, i);
+
+		if (!strcmp(d->name, "rax") &&
+		    qemu_plugin_read_register(d->handle, value) == sizeof(rax))
+			memcpy(&rax, value->data, sizeof(rax));
+	}
+	return rax;
+}
+
+static void named(unsigned int vcpu, void *data)
+{
+	function = read_rax();
 }
 
 static void marked(unsigned int vcpu, void *data)
@@ -89,7 +132,7 @@ static void marked(unsigned int vcpu, void *data)
 	if (cpu >= 0 && cpu != (int)vcpu)
 		return;
 	if (mark && nr_blocks < MAX_BLOCKS)
-		end_mark();
+		add_sample(mark, nr, exits, blocks, nr_blocks);
 	mark = GPOINTER_TO_UINT(data);
 	cpu = mark ? (int)vcpu : -1;
 	nr = 0;
@@ -97,6 +140,32 @@ static void marked(unsigned int vcpu, void *data)
 	exits = 0;
 	/* It is the guest who says so. */
 	resume = vmrun_next;
+}
+
+static void executed_elsewhere(int vcpu, struct block *b)
+{
+	struct block *last = last_block[vcpu];
+
+	last_block[vcpu] = b;
+	if (call.cpu < 0) {
+		if (G_LIKELY(b->addr != function) || !mark || !last)
+			return;
+		call.cpu = vcpu;
+		call.end = last->next;
+		call.mark = POLLED + mark;
+		call.nr = 0;
+		call.nr_blocks = 0;
+	} else if (call.cpu != vcpu) {
+		return;
+	} else if (b->addr == call.end) {
+		if (call.nr_blocks < MAX_BLOCKS)
+			add_sample(call.mark, call.nr, 0, call.blocks, call.nr_blocks);
+		call.cpu = -1;
+		return;
+	}
+	call.nr += b->nr;
+	if (call.nr_blocks < MAX_BLOCKS)
+		call.blocks[call.nr_blocks++] = b;
 }
 
 static void executed(unsigned int vcpu, void *data)
@@ -107,6 +176,8 @@ static void executed(unsigned int vcpu, void *data)
 		vmrun_next = b->next;
 	if (G_UNLIKELY(mark) && (int)vcpu != cpu)
 		b->others[mark]++;
+	if (function && (int)vcpu != cpu && vcpu < MAX_CPUS)
+		executed_elsewhere(vcpu, b);
 	if (G_LIKELY((int)vcpu != cpu) || (resume && b->addr != resume))
 		return;
 	resume = b->vmrun ? b->next : 0;
@@ -129,8 +200,13 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	for (i = 0; i < b->nr; i++) {
 		insn = qemu_plugin_tb_get_insn(tb, i);
 		n = qemu_plugin_insn_data(insn, code, sizeof(code));
-		if (n == 7 && !memcmp(code, "\x0f\x1f\x80", 3) &&
-		    !memcmp(code + 4, "mvk", 3) && code[3] < NR_MARKS)
+		if (n != 7 || memcmp(code, "\x0f\x1f\x80", 3) ||
+		    memcmp(code + 4, "mvk", 3) || code[3] >= NR_MARKS)
+			continue;
+		if (code[3] == NAME_FUNCTION)
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, named,
+							       QEMU_PLUGIN_CB_R_REGS, NULL);
+		else
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, marked,
 							       QEMU_PLUGIN_CB_NO_REGS,
 							       GUINT_TO_POINTER(code[3]));

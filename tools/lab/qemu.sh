@@ -18,10 +18,9 @@ qemu_unpack()
 
 # make_qemu NAME [-p PATCH]... [-c FILES TARGET]... -- CONFIGURE-OPTION...: in build/NAME
 # the source, patched and with each FILES (a file or directory) copied into its directory
-# TARGET, is built and installed as root. Does nothing if nothing has changed. The sources
-# of all NAMEs have the same path as seen from where they are built, and no debug
-# information, so that they share what the compilers' cache has; which has to look at
-# what is preprocessed, as their configurations differ.
+# TARGET, is built and installed as root. Does nothing if nothing has changed. Debian's
+# ccache stands in for gcc, not for cc, and has the same for each tree, as all paths
+# are relative to build/NAME and there is no debug information with others.
 make_qemu()
 {
 	local name=$1 out=$BUILD/$1 patches=() copies=() targets=() inputs new rom n
@@ -70,7 +69,7 @@ make_qemu()
 		echo "$*" >"$out/build/.configured"
 	fi
 	say "building QEMU for build/$name"
-	logged "$out/log" in_root env -u CCACHE_DEPEND CCACHE_BASEDIR="$out" \
+	logged "$out/log" in_root env CCACHE_BASEDIR="$out" \
 		ninja -C "build/$name/build" -j "$JOBS" qemu-system-x86_64
 
 	# The boot programs are not in Debian's source: they come from its packages.

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The pin cache above an IOAS that is made up: what is pinned when, and what of
- * it is given back.
+ * The pin cache on top of a fake IOAS: when frames are pinned and unpinned.
  */
-#define NOTRACE	/* the events are in the module proper */
+#define NOTRACE	/* the trace events are defined in kviommu.ko */
 
 #include <kunit/test.h>
 #include <linux/cleanup.h>
@@ -15,25 +14,25 @@
 #include "mem/pin.c"
 
 #define NR_GFNS		512
-#define NR_PAGES	4	/* behind all the frames, in turn */
-#define READ_ONLY	500	/* from here on */
-#define NO_MEMORY	510	/* from here on */
+#define NR_PAGES	4	/* the frames share these pages, in turn */
+#define READ_ONLY	500	/* first frame that is read-only */
+#define NO_MEMORY	510	/* first frame without memory */
 #define RD		KVIOMMU_READ
 #define WR		KVIOMMU_WRITE
 
 /**
  * struct ctx - A unit and its IOAS
  * @test: The test
- * @unit: The unit, as far as the pin cache uses it
+ * @unit: The unit; only members that the pin cache uses are set up
  * @pages: Memory that the IOAS maps
- * @pins: How often each guest frame is pinned
+ * @pins: Number of pins of each guest frame
  * @pinned: Sum of @pins
- * @limit: What @pinned may become: the limit of locked memory
- * @calls: Times that memory was pinned
- * @copies: Accesses that went past the cache
- * @errors: Errors that were reported
- * @wakes: Times that the worker was to come by
- * @time: What is left of a step, in looks at the time
+ * @limit: Greatest value of @pinned: the limit of locked memory, in pages
+ * @pin_calls: Number of successful calls of kviommu_access_pin()
+ * @uncached: Number of accesses to guest memory that bypassed the cache
+ * @errors: Number of errors that the cache reported
+ * @wakes: Number of times that the cache woke the unit's worker
+ * @resched_left: The call of kviommu_resched() that ends the step, counted from now on
  */
 struct ctx {
 	struct kunit *test;
@@ -42,11 +41,11 @@ struct ctx {
 	unsigned int pins[NR_GFNS];
 	unsigned int pinned;
 	unsigned int limit;
-	unsigned int calls;
-	unsigned int copies;
+	unsigned int pin_calls;
+	unsigned int uncached;
 	unsigned int errors;
 	unsigned int wakes;
-	unsigned int time;
+	unsigned int resched_left;
 };
 
 static struct ctx *ctx_of(struct kviommu_access *a)
@@ -65,7 +64,7 @@ int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 		return -EPERM;
 	if (ctx->pinned >= ctx->limit)
 		return -ENOMEM;
-	ctx->calls++;
+	ctx->pin_calls++;
 	ctx->pinned++;
 	ctx->pins[gfn]++;
 	*page = ctx->pages + gfn % NR_PAGES;
@@ -87,7 +86,7 @@ int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
 {
 	struct ctx *ctx = ctx_of(a);
 
-	ctx->copies++;
+	ctx->uncached++;
 	if (!write)
 		memset(buf, 0xcc, len);
 	return 0;
@@ -99,22 +98,22 @@ void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr,
 	container_of(unit, struct ctx, unit)->errors++;
 }
 
-static void wake(struct kviommu_unit *unit, u64 us)
+static void count_wake(struct kviommu_unit *unit, u64 us)
 {
 	container_of(unit, struct ctx, unit)->wakes++;
 }
 
-static const struct kviommu_upcalls upcalls = { .wake = wake };
+static const struct kviommu_upcalls upcalls = { .wake = count_wake };
 static const struct kviommu_work may_wait = { .whole = true, .may_wait = true };
 
 int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	struct ctx *ctx = container_of(unit, struct ctx, unit);
 
-	return ctx->time && --ctx->time ? 0 : -EAGAIN;
+	return ctx->resched_left && --ctx->resched_left ? 0 : -EAGAIN;
 }
 
-static void free_memory(void *pages)
+static void free_guest_memory(void *pages)
 {
 	__free_pages(pages, get_order(NR_PAGES * PAGE_SIZE));
 }
@@ -127,7 +126,7 @@ static int pin_kunit_init(struct kunit *test)
 	ctx->pages = alloc_pages(GFP_KERNEL | __GFP_ZERO,
 				 get_order(NR_PAGES * PAGE_SIZE));
 	KUNIT_ASSERT_NOT_NULL(test, ctx->pages);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_memory,
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_guest_memory,
 							   ctx->pages));
 	ctx->test = test;
 	ctx->limit = UINT_MAX;
@@ -140,7 +139,7 @@ static int pin_kunit_init(struct kunit *test)
 	return 0;
 }
 
-static int get(struct ctx *ctx, u64 gfn, unsigned int prot)
+static int cache_get(struct ctx *ctx, u64 gfn, unsigned int prot)
 {
 	u64 pfn = 0;
 	int ret;
@@ -152,25 +151,25 @@ static int get(struct ctx *ctx, u64 gfn, unsigned int prot)
 	return ret;
 }
 
-static void put(struct ctx *ctx, u64 gfn)
+static void cache_put(struct ctx *ctx, u64 gfn)
 {
 	guard(mutex)(&ctx->unit.map_lock);
 	kviommu_pin_put(&ctx->unit, &may_wait, gfn);
 }
 
-static void trim(struct ctx *ctx, unsigned long max_idle)
+static void cache_trim(struct ctx *ctx, unsigned long max_idle)
 {
 	guard(mutex)(&ctx->unit.map_lock);
 	kviommu_pin_trim(&ctx->unit, max_idle);
 }
 
-static bool revoke(struct ctx *ctx, u64 first, u64 last)
+static bool cache_revoke(struct ctx *ctx, u64 first, u64 last)
 {
 	guard(mutex)(&ctx->unit.map_lock);
 	return kviommu_pin_revoke(&ctx->unit, first, last);
 }
 
-/* Whatever the test did: all is given back, and nothing is left. */
+/* Whatever the test did: when all uses are put and idle pins trimmed, nothing is left. */
 static void pin_kunit_exit(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -183,8 +182,8 @@ static void pin_kunit_exit(struct kunit *test)
 	xa_for_each(&ctx->unit.pins.chunks, index, chunk)
 		for (i = 0; i < CHUNK_GFNS; i++)
 			while (chunk->pins[i].pinned && !chunk->pins[i].idle)
-				put(ctx, (index << CHUNK_SHIFT) + i);
-	trim(ctx, 0);
+				cache_put(ctx, (index << CHUNK_SHIFT) + i);
+	cache_trim(ctx, 0);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 0);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.pinned, 0);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
@@ -197,22 +196,22 @@ static void pin_once_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	KUNIT_EXPECT_EQ(test, get(ctx, 5, RD | WR), 0);
-	KUNIT_EXPECT_EQ(test, get(ctx, 5, RD), 0);
-	KUNIT_EXPECT_EQ(test, get(ctx, 5, RD | WR), 0);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 5, RD | WR), 0);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 5, RD), 0);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 5, RD | WR), 0);
 	KUNIT_EXPECT_EQ(test, ctx->pins[5], 1);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.pinned, 1);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
-	put(ctx, 5);
-	put(ctx, 5);
+	cache_put(ctx, 5);
+	cache_put(ctx, 5);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
-	put(ctx, 5);
+	cache_put(ctx, 5);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 1);
 
-	/* Idle, it is still there: the next use asks nobody. */
-	ctx->calls = 0;
-	KUNIT_EXPECT_EQ(test, get(ctx, 5, RD | WR), 0);
-	KUNIT_EXPECT_EQ(test, ctx->calls, 0);
+	/* An idle pin is reused without a call to iommufd. */
+	ctx->pin_calls = 0;
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 5, RD | WR), 0);
+	KUNIT_EXPECT_EQ(test, ctx->pin_calls, 0);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.pin_misses, 1);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.pin_hits, 3);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.pinned_peak, 1);
@@ -222,30 +221,30 @@ static void pin_rights_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	/* What fails leaves nothing behind, not even a chunk. */
-	KUNIT_EXPECT_EQ(test, get(ctx, NO_MEMORY, RD), -ENOENT);
-	KUNIT_EXPECT_EQ(test, get(ctx, U64_MAX, RD), -ENOENT);
-	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, WR), -EPERM);
-	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, RD | WR), -EPERM);
+	/* A failed call leaves nothing behind, not even a chunk. */
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, NO_MEMORY, RD), -ENOENT);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, U64_MAX, RD), -ENOENT);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, READ_ONLY, WR), -EPERM);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, READ_ONLY, RD | WR), -EPERM);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 0);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.nr_chunks, 0);
 
-	/* One right does not give the other. */
-	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, RD), 0);
-	KUNIT_EXPECT_EQ(test, get(ctx, READ_ONLY, WR), -EPERM);
+	/* A pin for reading does not allow writing. */
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, READ_ONLY, RD), 0);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, READ_ONLY, WR), -EPERM);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 0);
 
-	/* Each is asked for when it is needed; the pin stays one. */
-	KUNIT_EXPECT_EQ(test, get(ctx, 0, RD), 0);
-	ctx->calls = 0;
-	KUNIT_EXPECT_EQ(test, get(ctx, 0, WR), 0);
-	KUNIT_EXPECT_EQ(test, ctx->calls, 1);
-	KUNIT_EXPECT_EQ(test, get(ctx, 0, RD | WR), 0);
-	KUNIT_EXPECT_EQ(test, ctx->calls, 1);
+	/* The right to write is asked for when it is needed; there is still one pin. */
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 0, RD), 0);
+	ctx->pin_calls = 0;
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 0, WR), 0);
+	KUNIT_EXPECT_EQ(test, ctx->pin_calls, 1);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 0, RD | WR), 0);
+	KUNIT_EXPECT_EQ(test, ctx->pin_calls, 1);
 	KUNIT_EXPECT_EQ(test, ctx->pins[0], 1);
 }
 
-/* Beyond the limit a quarter of the idle pins goes; what was used, last. */
+/* Beyond the limit a quarter of the idle pins is released, least recently used first. */
 static void pin_idle_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -253,90 +252,90 @@ static void pin_idle_test(struct kunit *test)
 
 	ctx->unit.policy.max_idle_pins = 100;
 	for (gfn = 0; gfn < 100; gfn++) {
-		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
-		put(ctx, gfn);
+		KUNIT_ASSERT_EQ(test, cache_get(ctx, gfn, RD), 0);
+		cache_put(ctx, gfn);
 	}
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 100);
-	KUNIT_ASSERT_EQ(test, get(ctx, 100, RD), 0);
-	put(ctx, 100);
+	KUNIT_ASSERT_EQ(test, cache_get(ctx, 100, RD), 0);
+	cache_put(ctx, 100);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 75);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 75);
 
 	/*
-	 * Two of those left are used: the next trim spares them, and a few that
-	 * are of the same generation.
+	 * Two of the idle pins are used again: the next trim keeps these, and a few of
+	 * the same generation.
 	 */
 	for (gfn = 98; gfn < 100; gfn++) {
 		KUNIT_ASSERT_EQ(test, ctx->pins[gfn], 1);
-		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
-		put(ctx, gfn);
+		KUNIT_ASSERT_EQ(test, cache_get(ctx, gfn, RD), 0);
+		cache_put(ctx, gfn);
 	}
-	trim(ctx, 8);
+	cache_trim(ctx, 8);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 8);
 	KUNIT_EXPECT_EQ(test, ctx->pins[98], 1);
 	KUNIT_EXPECT_EQ(test, ctx->pins[99], 1);
 }
 
-/* In which order they go, if one is asked for at a time */
+/* Idle pins that are released one by one go in the order of their last use. */
 static void pin_lru_test(struct kunit *test)
 {
 	static const unsigned int order[] = { 70, 3, 200, 71, 64, 1, 450, 2 };
 	struct ctx *ctx = test->priv;
 	unsigned int i, n = ARRAY_SIZE(order);
 
-	/* One is a generation of its own. */
+	/* With this limit each idle pin is a generation of its own. */
 	ctx->unit.policy.max_idle_pins = 15;
 	for (i = 0; i < n; i++) {
-		KUNIT_ASSERT_EQ(test, get(ctx, order[i], RD), 0);
-		put(ctx, order[i]);
+		KUNIT_ASSERT_EQ(test, cache_get(ctx, order[i], RD), 0);
+		cache_put(ctx, order[i]);
 	}
-	/* The first three come again, the last one of these first. */
+	/* The first three are used again, in reverse order. */
 	for (i = 3; i--;) {
-		KUNIT_ASSERT_EQ(test, get(ctx, order[i], RD), 0);
-		put(ctx, order[i]);
+		KUNIT_ASSERT_EQ(test, cache_get(ctx, order[i], RD), 0);
+		cache_put(ctx, order[i]);
 	}
 	for (i = 3; i < n; i++) {
 		KUNIT_EXPECT_EQ(test, ctx->pins[order[i]], 1);
-		trim(ctx, ctx->unit.pins.idle - 1);
+		cache_trim(ctx, ctx->unit.pins.idle - 1);
 		KUNIT_EXPECT_EQ(test, ctx->pins[order[i]], 0);
 	}
 	for (i = 3; i--;) {
 		KUNIT_EXPECT_EQ(test, ctx->pins[order[i]], 1);
-		trim(ctx, i);
+		cache_trim(ctx, i);
 		KUNIT_EXPECT_EQ(test, ctx->pins[order[i]], 0);
 	}
 }
 
-/* One frame that is used over and over makes no others look older. */
+/* One frame that is used over and over does not make others look older. */
 static void pin_generations_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 	unsigned int i;
 
 	ctx->unit.policy.max_idle_pins = 64;
-	/* Their number may wrap around. */
+	/* The number of the generation may wrap around. */
 	ctx->unit.pins.gen = U16_MAX;
 	for (i = 0; i < 1000; i++) {
-		KUNIT_ASSERT_EQ(test, get(ctx, 7, RD), 0);
-		put(ctx, 7);
+		KUNIT_ASSERT_EQ(test, cache_get(ctx, 7, RD), 0);
+		cache_put(ctx, 7);
 	}
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.gen, U16_MAX);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.newest, 1);
 	for (i = 100; i < 110; i++) {
-		KUNIT_ASSERT_EQ(test, get(ctx, i, RD), 0);
-		put(ctx, i);
+		KUNIT_ASSERT_EQ(test, cache_get(ctx, i, RD), 0);
+		cache_put(ctx, i);
 	}
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.gen, 1);
-	/* Of the oldest generation, by address */
-	trim(ctx, 10);
+	/* Pins of the oldest generation are released by address. */
+	cache_trim(ctx, 10);
 	KUNIT_EXPECT_EQ(test, ctx->pins[7], 0);
-	trim(ctx, 2);
+	cache_trim(ctx, 2);
 	KUNIT_EXPECT_EQ(test, ctx->pins[108], 1);
 	KUNIT_EXPECT_EQ(test, ctx->pins[109], 1);
 }
 
-/* A quarter of the age goes by. Return: what is idle. */
-static unsigned int tick(struct ctx *ctx)
+/* A quarter of the greatest age passes. Return: the number of idle pins. */
+static unsigned int cache_tick(struct ctx *ctx)
 {
 	guard(mutex)(&ctx->unit.map_lock);
 	ctx->unit.pins.tick_at = jiffies;
@@ -350,54 +349,54 @@ static void pin_age_test(struct kunit *test)
 	unsigned int i;
 
 	/* Without an age there are no ticks. */
-	KUNIT_ASSERT_EQ(test, get(ctx, 1, RD), 0);
-	put(ctx, 1);
+	KUNIT_ASSERT_EQ(test, cache_get(ctx, 1, RD), 0);
+	cache_put(ctx, 1);
 	KUNIT_EXPECT_EQ(test, ctx->wakes, 0);
 	for (i = 0; i < 20; i++)
-		KUNIT_EXPECT_EQ(test, tick(ctx), 1);
+		KUNIT_EXPECT_EQ(test, cache_tick(ctx), 1);
 	KUNIT_EXPECT_EQ(test, ctx->wakes, 0);
 
 	ctx->unit.policy.idle_pin_ms = 1000000;
-	KUNIT_EXPECT_EQ(test, tick(ctx), 1);
+	KUNIT_EXPECT_EQ(test, cache_tick(ctx), 1);
 	KUNIT_EXPECT_TRUE(test, ctx->unit.pins.ticking);
 	KUNIT_EXPECT_EQ(test, ctx->wakes, 1);
 	KUNIT_EXPECT_TRUE(test, time_after(ctx->unit.pins.tick_at, jiffies));
-	/* At an earlier time nothing happens, but that it is woken again. */
+	/* Before the time of the tick the worker is only woken again. */
 	scoped_guard(mutex, &ctx->unit.map_lock)
 		kviommu_pin_tidy(&ctx->unit);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.tick, 0);
 	KUNIT_EXPECT_EQ(test, ctx->wakes, 2);
 
-	/* Four whole quarters after the one in which it became idle */
-	tick(ctx);
-	tick(ctx);
-	KUNIT_ASSERT_EQ(test, get(ctx, 2, RD), 0);
-	put(ctx, 2);
-	KUNIT_EXPECT_EQ(test, tick(ctx), 2);
-	KUNIT_EXPECT_EQ(test, tick(ctx), 2);
-	KUNIT_EXPECT_EQ(test, tick(ctx), 1);
+	/* Released four whole quarters after the one in which it became idle */
+	cache_tick(ctx);
+	cache_tick(ctx);
+	KUNIT_ASSERT_EQ(test, cache_get(ctx, 2, RD), 0);
+	cache_put(ctx, 2);
+	KUNIT_EXPECT_EQ(test, cache_tick(ctx), 2);
+	KUNIT_EXPECT_EQ(test, cache_tick(ctx), 2);
+	KUNIT_EXPECT_EQ(test, cache_tick(ctx), 1);
 	KUNIT_EXPECT_EQ(test, ctx->pins[1], 0);
-	/* Used meanwhile: it is young again. */
-	KUNIT_ASSERT_EQ(test, get(ctx, 2, RD), 0);
-	put(ctx, 2);
+	/* A pin that is used meanwhile starts over. */
+	KUNIT_ASSERT_EQ(test, cache_get(ctx, 2, RD), 0);
+	cache_put(ctx, 2);
 	for (i = 0; i < 4; i++)
-		KUNIT_EXPECT_EQ(test, tick(ctx), 1);
+		KUNIT_EXPECT_EQ(test, cache_tick(ctx), 1);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.reclaims, 1);
-	KUNIT_EXPECT_EQ(test, tick(ctx), 0);
+	KUNIT_EXPECT_EQ(test, cache_tick(ctx), 0);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.reclaims, 2);
-	/* With the last one the ticks end. */
+	/* Without idle pins there are no ticks. */
 	KUNIT_EXPECT_FALSE(test, ctx->unit.pins.ticking);
 	ctx->wakes = 0;
-	KUNIT_EXPECT_EQ(test, tick(ctx), 0);
+	KUNIT_EXPECT_EQ(test, cache_tick(ctx), 0);
 	KUNIT_EXPECT_EQ(test, ctx->wakes, 0);
-	/* And begin with the next one. */
-	KUNIT_ASSERT_EQ(test, get(ctx, 3, RD), 0);
-	put(ctx, 3);
+	/* They start again with the next idle pin. */
+	KUNIT_ASSERT_EQ(test, cache_get(ctx, 3, RD), 0);
+	cache_put(ctx, 3);
 	KUNIT_EXPECT_EQ(test, ctx->wakes, 1);
 	KUNIT_EXPECT_TRUE(test, ctx->unit.pins.ticking);
 }
 
-/* The shrinker only says what is wanted; no lock is held, none is taken. */
+/* The shrinker takes no lock: it only records how many pins the host wants back. */
 static void pin_shrinker_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -408,32 +407,32 @@ static void pin_shrinker_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pin_shrinker_count(&s, &sc), SHRINK_EMPTY);
 	KUNIT_EXPECT_EQ(test, pin_shrinker_scan(&s, &sc), SHRINK_STOP);
 	for (gfn = 0; gfn < 20; gfn++) {
-		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
+		KUNIT_ASSERT_EQ(test, cache_get(ctx, gfn, RD), 0);
 		if (gfn)
-			put(ctx, gfn);
+			cache_put(ctx, gfn);
 	}
 	KUNIT_EXPECT_EQ(test, pin_shrinker_count(&s, &sc), 19);
 	KUNIT_EXPECT_EQ(test, pin_shrinker_scan(&s, &sc), 8);
 	KUNIT_EXPECT_EQ(test, ctx->wakes, 1);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 20);
 	KUNIT_EXPECT_EQ(test, pin_shrinker_count(&s, &sc), 11);
-	tick(ctx);
+	cache_tick(ctx);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 12);
 	KUNIT_EXPECT_EQ(test, pin_shrinker_count(&s, &sc), 11);
-	/* More than there is */
+	/* The host wants more than there are. */
 	KUNIT_EXPECT_EQ(test, pin_shrinker_scan(&s, &sc), 8);
 	KUNIT_EXPECT_EQ(test, pin_shrinker_scan(&s, &sc), 3);
 	KUNIT_EXPECT_EQ(test, pin_shrinker_count(&s, &sc), SHRINK_EMPTY);
 	KUNIT_EXPECT_EQ(test, pin_shrinker_scan(&s, &sc), SHRINK_STOP);
-	/* What is used again meanwhile is not taken away. */
-	KUNIT_ASSERT_EQ(test, get(ctx, 19, RD), 0);
-	tick(ctx);
+	/* A pin that is used again meanwhile is kept. */
+	KUNIT_ASSERT_EQ(test, cache_get(ctx, 19, RD), 0);
+	cache_tick(ctx);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 2);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.reclaims, 18);
 	KUNIT_EXPECT_EQ(test, ctx->wakes, 3);
 }
 
-/* In pieces, each frame looked at once */
+/* A release in several steps looks at each frame once. */
 static void pin_release_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -443,18 +442,18 @@ static void pin_release_test(struct kunit *test)
 	int ret;
 
 	for (gfn = 50; gfn < 450; gfn++) {
-		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
+		KUNIT_ASSERT_EQ(test, cache_get(ctx, gfn, RD), 0);
 		if (gfn % 4)
-			put(ctx, gfn);
+			cache_put(ctx, gfn);
 	}
 	do {
-		ctx->time = 3;
+		ctx->resched_left = 3;
 		scoped_guard(mutex, &ctx->unit.map_lock)
 			ret = kviommu_pin_release(&ctx->unit, &may_wait, &range, &in_use);
 		steps++;
 	} while (ret == -EAGAIN);
 	KUNIT_EXPECT_EQ(test, ret, 0);
-	/* 8 chunks, 3 a step */
+	/* 8 chunks, 3 in each step */
 	KUNIT_EXPECT_EQ(test, steps, 3);
 	KUNIT_EXPECT_EQ(test, in_use, 98);
 	for (gfn = 50; gfn < 450; gfn++)
@@ -463,7 +462,7 @@ static void pin_release_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.reclaims, 292);
 }
 
-/* At a limit idle pins make room, those in use never. */
+/* At a limit idle pins are released to make room, never those in use. */
 static void pin_limit_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -471,15 +470,15 @@ static void pin_limit_test(struct kunit *test)
 
 	ctx->unit.policy.max_pins = 10;
 	for (gfn = 0; gfn < 10; gfn++)
-		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
-	KUNIT_EXPECT_EQ(test, get(ctx, 10, RD), -EDQUOT);
+		KUNIT_ASSERT_EQ(test, cache_get(ctx, gfn, RD), 0);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 10, RD), -EDQUOT);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 10);
-	put(ctx, 7);
-	KUNIT_EXPECT_EQ(test, get(ctx, 10, RD), 0);
+	cache_put(ctx, 7);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 10, RD), 0);
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 10);
 	KUNIT_EXPECT_EQ(test, ctx->pins[7], 0);
-	/* What is pinned can be used again. */
-	KUNIT_EXPECT_EQ(test, get(ctx, 10, RD), 0);
+	/* A frame that is pinned already needs no room. */
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 10, RD), 0);
 }
 
 static void pin_locked_memory_test(struct kunit *test)
@@ -487,11 +486,11 @@ static void pin_locked_memory_test(struct kunit *test)
 	struct ctx *ctx = test->priv;
 
 	ctx->limit = 2;
-	KUNIT_ASSERT_EQ(test, get(ctx, 0, RD), 0);
-	KUNIT_ASSERT_EQ(test, get(ctx, 1, RD), 0);
-	KUNIT_EXPECT_EQ(test, get(ctx, 2, RD), -ENOMEM);
-	put(ctx, 0);
-	KUNIT_EXPECT_EQ(test, get(ctx, 2, RD), 0);
+	KUNIT_ASSERT_EQ(test, cache_get(ctx, 0, RD), 0);
+	KUNIT_ASSERT_EQ(test, cache_get(ctx, 1, RD), 0);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 2, RD), -ENOMEM);
+	cache_put(ctx, 0);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 2, RD), 0);
 	KUNIT_EXPECT_EQ(test, ctx->pins[0], 0);
 	KUNIT_EXPECT_EQ(test, ctx->pins[1], 1);
 }
@@ -501,36 +500,36 @@ static void pin_uses_test(struct kunit *test)
 	struct ctx *ctx = test->priv;
 	struct chunk *chunk;
 
-	KUNIT_ASSERT_EQ(test, get(ctx, 0, RD), 0);
+	KUNIT_ASSERT_EQ(test, cache_get(ctx, 0, RD), 0);
 	chunk = xa_load(&ctx->unit.pins.chunks, 0);
 	KUNIT_ASSERT_NOT_NULL(test, chunk);
 	chunk->pins[0].uses = (1 << 20) - 2;
-	KUNIT_EXPECT_EQ(test, get(ctx, 0, RD), 0);
-	KUNIT_EXPECT_EQ(test, get(ctx, 0, RD), -EOVERFLOW);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 0, RD), 0);
+	KUNIT_EXPECT_EQ(test, cache_get(ctx, 0, RD), -EOVERFLOW);
 	KUNIT_EXPECT_EQ(test, ctx->pins[0], 1);
 	chunk->pins[0].uses = 1;
 }
 
-/* What is idle goes at once, what is used when the caller has let go of it. */
+/* Idle pins are revoked at once, those in use after their users have put them. */
 static void pin_revoke_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 	unsigned int gfn;
 
 	for (gfn = 60; gfn < 140; gfn++) {
-		KUNIT_ASSERT_EQ(test, get(ctx, gfn, RD), 0);
+		KUNIT_ASSERT_EQ(test, cache_get(ctx, gfn, RD), 0);
 		if (gfn != 99)
-			put(ctx, gfn);
+			cache_put(ctx, gfn);
 	}
-	KUNIT_EXPECT_FALSE(test, revoke(ctx, 200, 400));
+	KUNIT_EXPECT_FALSE(test, cache_revoke(ctx, 200, 400));
 	KUNIT_EXPECT_EQ(test, ctx->pinned, 80);
-	KUNIT_EXPECT_TRUE(test, revoke(ctx, 70, 130));
+	KUNIT_EXPECT_TRUE(test, cache_revoke(ctx, 70, 130));
 	for (gfn = 60; gfn < 140; gfn++)
 		KUNIT_EXPECT_EQ_MSG(test, ctx->pins[gfn],
 				    gfn < 70 || gfn > 130 || gfn == 99,
 				    "frame %u", gfn);
-	put(ctx, 99);
-	KUNIT_EXPECT_FALSE(test, revoke(ctx, 99, 99));
+	cache_put(ctx, 99);
+	KUNIT_EXPECT_FALSE(test, cache_revoke(ctx, 99, 99));
 	KUNIT_EXPECT_EQ(test, ctx->pins[99], 0);
 	KUNIT_EXPECT_EQ(test, ctx->unit.pins.idle, 19);
 }
@@ -542,7 +541,7 @@ static void guest_memory_test(struct kunit *test)
 	u32 status = 0xc0ffee;
 	char buf[16];
 
-	/* Over the end of a page */
+	/* Across the end of a page */
 	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_write(&ctx->unit, &may_wait, PAGE_SIZE - 5,
 						     "hello, world", 12));
 	KUNIT_EXPECT_MEMEQ(test, memory + PAGE_SIZE - 5, "hello, world", 12);
@@ -562,11 +561,11 @@ static void guest_memory_test(struct kunit *test)
 					   buf, 4));
 	KUNIT_EXPECT_EQ(test, ctx->errors, 2);
 
-	/* Limits of pins are not for the unit's own access. */
+	/* The limit of pins does not apply to the unit's own access. */
 	ctx->unit.policy.max_pins = 0;
 	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_read(&ctx->unit, &may_wait, 9 * PAGE_SIZE,
 						    buf, 4));
-	KUNIT_EXPECT_EQ(test, ctx->copies, 1);
+	KUNIT_EXPECT_EQ(test, ctx->uncached, 1);
 	KUNIT_EXPECT_EQ(test, ctx->errors, 2);
 }
 

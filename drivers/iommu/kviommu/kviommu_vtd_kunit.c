@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VT-d front-end against the specification, without a host below it: what
- * lower layers offer to a model stands here, and takes notes.
+ * The VT-d model against the specification. Fakes in this file replace the functions of
+ * lower layers that a model calls, and record the calls.
  *
  * Bits are given by their numbers in the specification, not by the names of
  * vtd/spec.h, whose values are under test as well.
  */
-#define NOTRACE	/* the events are in the module proper */
+#define NOTRACE	/* the trace events are defined in kviommu.ko */
 
 #include <kunit/test.h>
 #include <linux/module.h>
@@ -18,7 +18,7 @@
 #include "model/vtd/regs.c"
 #include "model/vtd/tables.c"
 
-/* Guest memory. What lies beyond is none. */
+/* Guest memory, which ends at MEMORY_END */
 #define ROOT		0x1000
 #define CONTEXT		0x2000
 #define QUEUE		0x3000
@@ -28,35 +28,36 @@
 #define BEYOND_HAW	BIT_ULL(48)
 
 #define SID		0xabcd	/* bus 0xab, device and function 0xcd */
-#define MAX_NOTES	64
+#define MAX_CALLS	64
 #define MAX_STEPS	100
 
+/* What the model called; arguments that a struct call records are behind each */
 enum what {
 	NOTHING,
 	REBIND,		/* sid, mask */
 	INVALIDATE,	/* did, first, last */
-	FLUSH,
+	COMPLETE,
 	STORE,		/* gpa, len */
 	SIGNAL,		/* enum kviommu_event */
 };
 
-struct note {
+struct call {
 	enum what what;
 	u64 a, b, c;
 };
 
 /**
- * struct ctx - A unit with addresses of 48 bits
+ * struct ctx - A unit with I/O virtual addresses of 48 bits
  * @unit: The unit
- * @page: Its register page
+ * @page: The unit's register page
  * @model: The model
- * @vtd: The same
- * @cap: Its capabilities
- * @ecap: And the extended ones
+ * @vtd: The model as its own code knows it
+ * @cap: Value of CAP
+ * @ecap: Value of ECAP
  * @memory: Guest memory
- * @notes: What the model asked for
- * @nr: How many of these
- * @again: How often the next things are to be left unfinished
+ * @calls: Calls of lower layers that the model made
+ * @nr_calls: Number of entries in @calls
+ * @again: Number of the next calls that return -EAGAIN
  */
 struct ctx {
 	struct kviommu_unit unit;
@@ -66,24 +67,24 @@ struct ctx {
 	u64 cap;
 	u64 ecap;
 	u8 memory[MEMORY_END];
-	struct note notes[MAX_NOTES];
-	unsigned int nr;
+	struct call calls[MAX_CALLS];
+	unsigned int nr_calls;
 	unsigned int again;
 };
 
-static const struct kviommu_work any_work = { .whole = true, .may_wait = true };
+static const struct kviommu_work work_whole = { .whole = true, .may_wait = true };
 
 static struct ctx *ctx_of(struct kviommu_unit *unit)
 {
 	return container_of(unit, struct ctx, unit);
 }
 
-static void note(struct kviommu_unit *unit, enum what what, u64 a, u64 b, u64 c)
+static void record_call(struct kviommu_unit *unit, enum what what, u64 a, u64 b, u64 c)
 {
 	struct ctx *ctx = ctx_of(unit);
 
-	if (ctx->nr < MAX_NOTES)
-		ctx->notes[ctx->nr++] = (struct note){ what, a, b, c };
+	if (ctx->nr_calls < MAX_CALLS)
+		ctx->calls[ctx->nr_calls++] = (struct call){ what, a, b, c };
 }
 
 int kviommu_guest_read(struct kviommu_unit *unit, const struct kviommu_work *work,
@@ -101,16 +102,16 @@ int kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *wo
 	if (gpa >= MEMORY_END || len > MEMORY_END - gpa)
 		return -ENOENT;
 	memcpy(ctx_of(unit)->memory + gpa, buf, len);
-	note(unit, STORE, gpa, len, 0);
+	record_call(unit, STORE, gpa, len, 0);
 	return 0;
 }
 
 void kviommu_signal(struct kviommu_unit *unit, enum kviommu_event event)
 {
-	note(unit, SIGNAL, event, 0, 0);
+	record_call(unit, SIGNAL, event, 0, 0);
 }
 
-static int finish(struct kviommu_unit *unit)
+static int again_or_done(struct kviommu_unit *unit)
 {
 	if (!ctx_of(unit)->again)
 		return 0;
@@ -121,30 +122,30 @@ static int finish(struct kviommu_unit *unit)
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
 		   u16 mask)
 {
-	note(unit, REBIND, sid, mask, 0);
-	return finish(unit);
+	record_call(unit, REBIND, sid, mask, 0);
+	return again_or_done(unit);
 }
 
 int kviommu_invalidate(struct kviommu_unit *unit, const struct kviommu_work *work,
 		       int did, u64 first, u64 last, struct kviommu_progress *p)
 {
-	note(unit, INVALIDATE, did, first, last);
+	record_call(unit, INVALIDATE, did, first, last);
 	p->first++;
-	return finish(unit);
+	return again_or_done(unit);
 }
 
 void kviommu_invalidate_complete(struct kviommu_unit *unit,
 				 const struct kviommu_work *work)
 {
-	note(unit, FLUSH, 0, 0, 0);
+	record_call(unit, COMPLETE, 0, 0, 0);
 }
 
-/* The model only names them. */
+/* The model only stores the address. */
 const struct kviommu_source_ops kviommu_radix_ops = {};
 
-/* @cap, @ecap: Which of the capabilities that are a choice to have */
-static void make_vtd(struct kunit *test, struct ctx *ctx, unsigned int aw_bits,
-		     u64 cap, u64 ecap)
+/* Of the capabilities that a VMM may leave out, the unit gets those in @cap and @ecap. */
+static void recreate_vtd(struct kunit *test, struct ctx *ctx, unsigned int aw_bits,
+			 u64 cap, u64 ecap)
 {
 	struct kviommu_create_vtd args = { .aw_bits = aw_bits };
 	struct kviommu_vtd_info info = {};
@@ -170,7 +171,7 @@ static int vtd_kunit_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, ctx->unit.page);
 	test->priv = ctx;
 	ctx->page = page_address(ctx->unit.page);
-	make_vtd(test, ctx, 48, ~0ULL, ~0ULL);
+	recreate_vtd(test, ctx, 48, ~0ULL, ~0ULL);
 	return 0;
 }
 
@@ -186,8 +187,8 @@ static void vtd_kunit_exit(struct kunit *test)
 }
 
 /*
- * As KVM does: the store first, then the call; and as the unit does, all that
- * there is to do, but not for ever.
+ * A trapped write: KVM stores to the page first and then calls the model. Then the unit
+ * runs the model until nothing is pending, here for a limited number of steps.
  */
 static void guest_store(struct ctx *ctx, unsigned int offset, const void *data,
 			unsigned int len)
@@ -198,7 +199,7 @@ static void guest_store(struct ctx *ctx, unsigned int offset, const void *data,
 	ctx->model->page_ops->write(ctx->model, offset, data, len);
 	for (i = 0; i < MAX_STEPS && !ctx->again &&
 	     ctx->model->ops->pending(ctx->model); i++)
-		ctx->model->ops->run(ctx->model, &any_work);
+		ctx->model->ops->run(ctx->model, &work_whole);
 }
 
 static void wr32(struct ctx *ctx, unsigned int offset, u32 val)
@@ -228,13 +229,13 @@ static void put128(struct ctx *ctx, u64 gpa, u64 lo, u64 hi)
 	memcpy(ctx->memory + gpa, entry, sizeof(entry));
 }
 
-static unsigned int count(const struct ctx *ctx, enum what what, u64 a)
+static unsigned int count_calls(const struct ctx *ctx, enum what what, u64 a)
 {
 	unsigned int i, n = 0;
 
-	for (i = 0; i < ctx->nr; i++)
-		n += ctx->notes[i].what == what &&
-		     ctx->notes[i].a == a;
+	for (i = 0; i < ctx->nr_calls; i++)
+		n += ctx->calls[i].what == what &&
+		     ctx->calls[i].a == a;
 	return n;
 }
 
@@ -320,7 +321,7 @@ static void resolve_test(struct kunit *test)
 	put128(ctx, CONTEXT + 16 * 0xcd, c->lo, c->hi);
 	ctx->vtd->root = ROOT;
 	ctx->vtd->te = true;
-	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
 
 	KUNIT_EXPECT_EQ(test, b.type, c->type);
 	KUNIT_EXPECT_EQ(test, b.fault, c->fault);
@@ -339,7 +340,7 @@ static void resolve_root_table_test(struct kunit *test)
 
 	ctx->vtd->te = true;
 	ctx->vtd->root = NO_MEMORY;
-	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0x8);
 
@@ -347,7 +348,7 @@ static void resolve_root_table_test(struct kunit *test)
 	put128(ctx, ROOT + 16 * 0xab, CONTEXT | P, 0);
 	put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(2));
 	ctx->vtd->root = ROOT | BIT_ULL(10);
-	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0x30);
 }
@@ -358,12 +359,12 @@ static void resolve_untranslated_test(struct kunit *test)
 	struct kviommu_binding b = {};
 
 	ctx->vtd->root = NO_MEMORY;
-	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0);
 
 	ctx->vtd->boot_identity = true;
-	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_IDENTITY);
 	KUNIT_EXPECT_EQ(test, b.fault, 0);
 }
@@ -391,7 +392,7 @@ static void resolve_width_test(struct kunit *test)
 	struct kviommu_binding b = {};
 	unsigned int aw;
 
-	make_vtd(test, ctx, c->bits, ~0ULL, ~0ULL);
+	recreate_vtd(test, ctx, c->bits, ~0ULL, ~0ULL);
 	KUNIT_EXPECT_EQ(test, (ctx->cap >> 8) & 0x1f, c->sagaw);
 	KUNIT_EXPECT_EQ(test, (ctx->cap >> 16) & 0x3f, c->bits - 1);
 
@@ -402,7 +403,7 @@ static void resolve_width_test(struct kunit *test)
 		bool right = aw >= 1 && aw <= c->aw_max;
 
 		put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(aw));
-		ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
+		ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
 		KUNIT_EXPECT_EQ(test, b.fault, right ? 0 : 0x3);
 		KUNIT_EXPECT_EQ(test, b.levels, right ? aw + 2 : 0);
 	}
@@ -425,6 +426,8 @@ struct decode_case {
 #define RD		KVIOMMU_READ
 #define WR		KVIOMMU_WRITE
 
+#define LEAF_FAULT	{ .leaf = true, .fault = KVIOMMU_FAULT_ENTRY }
+
 static const struct decode_case decode_cases[] = {
 	{ "not present", 1, ~(R | W) },
 	{ "not present: table", 4, ~(R | W) },
@@ -435,22 +438,22 @@ static const struct decode_case decode_cases[] = {
 	{ "4 KiB, ignored bits", 1,
 	  0x123000 | R | W | BIT_ULL(2) | GENMASK_ULL(10, 8) |
 	  GENMASK_ULL(61, 52) | BIT_ULL(63), { RD | WR, true, 0, 0x123000 } },
-	{ "4 KiB, beyond the width", 1, BEYOND_HAW | R, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
-	{ "4 KiB, bit 51", 1, BIT_ULL(51) | R, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
-	{ "4 KiB, SNP", 1, 0x123000 | R | SNP, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
-	{ "4 KiB, TM", 1, 0x123000 | R | TM, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "4 KiB, beyond the width", 1, BEYOND_HAW | R, LEAF_FAULT },
+	{ "4 KiB, bit 51", 1, BIT_ULL(51) | R, LEAF_FAULT },
+	{ "4 KiB, SNP", 1, 0x123000 | R | SNP, LEAF_FAULT },
+	{ "4 KiB, TM", 1, 0x123000 | R | TM, LEAF_FAULT },
 	{ "2 MiB", 2, 0x40200000 | R | W | PS, { RD | WR, true, 0, 0x40200000 } },
-	{ "2 MiB, bit 12", 2, 0x40201000 | R | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
-	{ "2 MiB, bit 20", 2, 0x40300000 | R | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "2 MiB, bit 12", 2, 0x40201000 | R | PS, LEAF_FAULT },
+	{ "2 MiB, bit 20", 2, 0x40300000 | R | PS, LEAF_FAULT },
 	{ "1 GiB", 3, 0x8040000000 | W | PS, { WR, true, 0, 0x8040000000 } },
-	{ "1 GiB, bit 12", 3, 0x8040001000 | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
-	{ "1 GiB, bit 29", 3, 0x8060000000 | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
-	{ "512 GiB are not offered", 4, R | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "1 GiB, bit 12", 3, 0x8040001000 | W | PS, LEAF_FAULT },
+	{ "1 GiB, bit 29", 3, 0x8060000000 | W | PS, LEAF_FAULT },
+	{ "512 GiB are not offered", 4, R | W | PS, LEAF_FAULT },
 	{ "table of level 1", 2, 0x123000 | R | W, { RD | WR, false, 0, 0x123000 } },
 	{ "table of level 2", 3, 0x123000 | R, { RD, false, 0, 0x123000 } },
 	{ "table of level 3", 4, 0x123000 | W, { WR, false, 0, 0x123000 } },
 	{ "table of level 4", 5, 0x123000 | R | W, { RD | WR, false, 0, 0x123000 } },
-	{ "256 TiB are not offered", 5, R | W | PS, { .leaf = true, .fault = KVIOMMU_FAULT_ENTRY } },
+	{ "256 TiB are not offered", 5, R | W | PS, LEAF_FAULT },
 	{ "table beyond the width", 3, BEYOND_HAW | R | W, { .fault = KVIOMMU_FAULT_ENTRY } },
 };
 
@@ -497,7 +500,7 @@ static struct kunit_suite tables_suite = {
 struct desc_case {
 	const char *name;
 	u64 lo, hi;
-	struct note wanted;	/* NOTHING: the descriptor is wrong */
+	struct call wanted;	/* NOTHING: the descriptor is wrong */
 };
 
 #define GRAN(n)		((u64)(n) << 4)
@@ -548,8 +551,8 @@ static const struct desc_case desc_cases[] = {
 	{ "iotlb, bit 32", IOTLB | GRAN(1) | BIT_ULL(32) },
 	{ "iotlb, bit 71", IOTLB | GRAN(3), BIT_ULL(71 - 64) },
 	{ "iotlb, bit 75", IOTLB | GRAN(1), BIT_ULL(75 - 64) },
-	{ "wait, no action", WAIT, 0, { FLUSH } },
-	{ "wait, fence", WAIT | BIT_ULL(6), 0, { FLUSH } },
+	{ "wait, no action", WAIT, 0, { COMPLETE } },
+	{ "wait, fence", WAIT | BIT_ULL(6), 0, { COMPLETE } },
 	{ "wait, bit 7", WAIT | BIT_ULL(7) },
 	{ "wait, bit 31", WAIT | BIT_ULL(31) },
 	{ "wait, status outside of memory", WAIT | BIT_ULL(5), NO_MEMORY },
@@ -567,14 +570,14 @@ static void queue_on(struct ctx *ctx, unsigned int size)
 {
 	wr64(ctx, 0x90, QUEUE | size);
 	wr32(ctx, 0x18, GCMD_QIE);
-	ctx->nr = 0;
+	ctx->nr_calls = 0;
 }
 
 static void desc_test(struct kunit *test)
 {
 	const struct desc_case *c = test->param_value;
 	struct ctx *ctx = test->priv;
-	const struct note *n = ctx->notes;
+	const struct call *n = ctx->calls;
 	bool right = c->wanted.what != NOTHING;
 
 	queue_on(ctx, 0);
@@ -585,8 +588,8 @@ static void desc_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), right ? 1 << 4 : 0);
 	if (!right) {
 		KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 1);
-		KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 0);
-		KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS | 1), 0);
+		KUNIT_EXPECT_EQ(test, count_calls(ctx, REBIND, 0), 0);
+		KUNIT_EXPECT_EQ(test, count_calls(ctx, STORE, STATUS | 1), 0);
 		return;
 	}
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.descriptors, 1);
@@ -596,11 +599,11 @@ static void desc_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, n->c, c->wanted.c);
 }
 
-/* The status comes last, after the flush, and then the event. */
+/* The status is written after the invalidation is complete, and before the event. */
 static void wait_order_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
-	const struct note *n = ctx->notes;
+	const struct call *n = ctx->calls;
 	u32 status;
 
 	queue_on(ctx, 0);
@@ -611,11 +614,11 @@ static void wait_order_test(struct kunit *test)
 	wr32(ctx, 0x88, 2 << 4);
 
 	KUNIT_EXPECT_EQ(test, n[0].what, INVALIDATE);
-	KUNIT_EXPECT_EQ(test, n[1].what, FLUSH);
+	KUNIT_EXPECT_EQ(test, n[1].what, COMPLETE);
 	KUNIT_EXPECT_EQ(test, n[2].what, STORE);
 	KUNIT_EXPECT_EQ(test, n[3].what, SIGNAL);
 	KUNIT_EXPECT_EQ(test, n[3].a, KVIOMMU_EVENT_INVAL_COMPLETION);
-	kviommu_guest_read(&ctx->unit, &any_work, STATUS, &status, sizeof(status));
+	kviommu_guest_read(&ctx->unit, &work_whole, STATUS, &status, sizeof(status));
 	KUNIT_EXPECT_EQ(test, status, 0xc0ffee);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 1);
 }
@@ -630,17 +633,17 @@ static void queue_wrap_test(struct kunit *test)
 		put128(ctx, QUEUE + 16 * i, IOTLB | GRAN(2) | IOTLB_DID(i), 0);
 	wr32(ctx, 0x88, 250 << 4);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 250 << 4);
-	ctx->nr = 0;
+	ctx->nr_calls = 0;
 	wr32(ctx, 0x88, 3 << 4);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 3 << 4);
 	for (i = 0; i < 256; i++)
-		KUNIT_EXPECT_EQ_MSG(test, count(ctx, INVALIDATE, i),
+		KUNIT_EXPECT_EQ_MSG(test, count_calls(ctx, INVALIDATE, i),
 				    i >= 250 || i < 3, "descriptor %u", i);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.descriptors, 259);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 0);
 }
 
-/* The head stays at what is wrong, until the guest has mended it. */
+/* The head stays at an invalid descriptor until the guest has replaced it. */
 static void queue_error_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -656,16 +659,16 @@ static void queue_error_test(struct kunit *test)
 	put128(ctx, QUEUE + 16, IOTLB | GRAN(2) | IOTLB_DID(1), 0);
 	wr32(ctx, 0x88, 3 << 4);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 1 << 4);
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, 1), 0);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, 1), 0);
 
 	wr32(ctx, 0x34, FSTS_IQE);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 3 << 4);
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, 1), 1);
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, 2), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, 1), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, 2), 1);
 }
 
-/* The head passes a descriptor, and the guest its wait, when it is done. */
+/* Neither the head moves nor is the status written before the invalidation is done. */
 static void queue_steps_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -675,24 +678,24 @@ static void queue_steps_test(struct kunit *test)
 	put128(ctx, QUEUE + 16, WAIT | BIT_ULL(5), STATUS);
 	ctx->again = 2;
 	wr32(ctx, 0x88, 2 << 4);
-	ctx->model->ops->run(ctx->model, &any_work);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, ctx->again, 1);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 0);
-	ctx->model->ops->run(ctx->model, &any_work);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, ctx->again, 0);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 0);
-	KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS), 0);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, STORE, STATUS), 0);
 	KUNIT_EXPECT_TRUE(test, ctx->model->ops->pending(ctx->model));
-	ctx->model->ops->run(ctx->model, &any_work);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 2 << 4);
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, 1), 3);
-	KUNIT_EXPECT_EQ(test, count(ctx, STORE, STATUS), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, 1), 3);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, STORE, STATUS), 1);
 	KUNIT_EXPECT_FALSE(test, ctx->model->ops->pending(ctx->model));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.descriptors, 2);
 }
 
-/* Without the mode that the root table asks for no descriptor is right. */
+/* In an unsupported translation table mode no descriptor is valid. */
 static void queue_mode_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -703,7 +706,7 @@ static void queue_mode_test(struct kunit *test)
 	put128(ctx, QUEUE, IOTLB | GRAN(1), 0);
 	wr32(ctx, 0x88, 1 << 4);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_IQE);
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 0);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, -1), 0);
 }
 
 static void queue_tail_test(struct kunit *test)
@@ -715,7 +718,7 @@ static void queue_tail_test(struct kunit *test)
 	wr32(ctx, 0x88, 256 << 4);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_IQE);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 0);
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 0);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, -1), 0);
 }
 
 static void queue_size_test(struct kunit *test)
@@ -754,7 +757,7 @@ static struct kunit_suite qi_suite = {
 
 /* Registers. */
 
-/* What of 32 bits keeps what the guest writes. All others are read-only. */
+/* Bits that keep the value that the guest writes; registers not listed have none. */
 struct reg_case {
 	unsigned int offset;
 	u32 rw;
@@ -792,7 +795,7 @@ static void regs_access_test(struct kunit *test)
 	u32 rw, old, new;
 
 	for (offset = 0; offset < SZ_4K; offset += 4) {
-		/* GCMD does things, and reads as 0. */
+		/* GCMD has effects, and reads as 0. */
 		if (offset == 0x18)
 			continue;
 		rw = reg_writable(offset);
@@ -808,7 +811,7 @@ static void regs_access_test(struct kunit *test)
 	}
 }
 
-/* A write of 8 bytes is one of both halves; other sizes do nothing. */
+/* A write of 8 bytes writes both halves; other sizes have no effect. */
 static void regs_size_test(struct kunit *test)
 {
 	static const struct {
@@ -907,26 +910,26 @@ static void regs_gcmd_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
 
 	/* TE is a level, and SRTP's status stays. */
-	ctx->nr = 0;
+	ctx->nr_calls = 0;
 	wr32(ctx, 0x18, BIT(31));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31) | BIT(30));
-	KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, REBIND, 0), 1);
 	wr32(ctx, 0x18, BIT(31));
-	KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, REBIND, 0), 1);
 	wr32(ctx, 0x18, 0);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30));
-	KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 2);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, REBIND, 0), 2);
 
 	/* Not offered: SFL, EAFL, WBF, IRE, SIRTP, CFI. */
 	wr32(ctx, 0x18, GENMASK(29, 27) | GENMASK(25, 23));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30));
 }
 
-/* Register-based invalidation says what it did, and nothing with the queue. */
+/* Register-based invalidation reports what it did; with the queue on it is ignored. */
 static void regs_invalidate_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
-	const struct note *n = ctx->notes;
+	const struct call *n = ctx->calls;
 
 	wr64(ctx, 0x28, BIT_ULL(63) | 3ULL << 61 | 2ULL << 32 | (u64)SID << 16);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 3 << 2 | 3);
@@ -934,7 +937,7 @@ static void regs_invalidate_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, n[0].a, SID);
 	KUNIT_EXPECT_EQ(test, n[0].b, 6);
 
-	ctx->nr = 0;
+	ctx->nr_calls = 0;
 	wr64(ctx, 0xf0, 0x7fff12345000 | AM(3));
 	wr64(ctx, 0xf8, BIT_ULL(63) | 3ULL << 60 | 5ULL << 32);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 3 << 3 | 3);
@@ -942,13 +945,13 @@ static void regs_invalidate_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, n[0].a, 5);
 	KUNIT_EXPECT_EQ(test, n[0].b, 0x7fff12340000);
 	KUNIT_EXPECT_EQ(test, n[0].c, 0x7fff12347fff);
-	KUNIT_EXPECT_EQ(test, n[1].what, FLUSH);
+	KUNIT_EXPECT_EQ(test, n[1].what, COMPLETE);
 
-	/* More than was asked for */
+	/* A domain-selective invalidation is done as a global one. */
 	wr64(ctx, 0x28, BIT_ULL(63) | 2ULL << 61);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 2 << 2 | 1);
 
-	/* Granularities and masks that there are not. */
+	/* Unsupported granularities and address masks */
 	wr64(ctx, 0x28, BIT_ULL(63));
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 0);
 	wr64(ctx, 0xf0, AM(19));
@@ -958,41 +961,41 @@ static void regs_invalidate_test(struct kunit *test)
 	queue_on(ctx, 0);
 	wr64(ctx, 0x28, BIT_ULL(63) | 1ULL << 61);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 1 << 2);
-	KUNIT_EXPECT_EQ(test, count(ctx, REBIND, 0), 0);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, REBIND, 0), 0);
 	wr64(ctx, 0xf8, BIT_ULL(63) | 1ULL << 60);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 1 << 3);
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 0);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, -1), 0);
 }
 
-/* The guest sees that it is done when it is. */
+/* ICC, IVT and TES change when the work is done, not before. */
 static void regs_steps_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
 	ctx->again = 1;
 	wr64(ctx, 0x28, BIT_ULL(63) | 1ULL << 61);
-	ctx->model->ops->run(ctx->model, &any_work);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 1 << 4 | 1 << 2);
-	ctx->model->ops->run(ctx->model, &any_work);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0x28), 63, 59), 1 << 2 | 1);
 
 	ctx->again = 1;
 	wr64(ctx, 0xf8, BIT_ULL(63) | 2ULL << 60 | 5ULL << 32);
-	ctx->model->ops->run(ctx->model, &any_work);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 1 << 6 | 2 << 3);
-	ctx->model->ops->run(ctx->model, &any_work);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 2 << 3 | 2);
 
 	ctx->again = 1;
 	wr32(ctx, 0x18, BIT(31));
-	ctx->model->ops->run(ctx->model, &any_work);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), 0);
-	ctx->model->ops->run(ctx->model, &any_work);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31));
 	KUNIT_EXPECT_FALSE(test, ctx->model->ops->pending(ctx->model));
 }
 
-/* A command that is trapped comes behind what it is about, which was not. */
+/* The operand of a trapped command was stored before, and not trapped. */
 static void regs_armed_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -1003,12 +1006,12 @@ static void regs_armed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), 0);
 	ctx->model->page_ops->snapshot(ctx->model);
 	ctx->model->page_ops->commit(ctx->model);
-	ctx->model->ops->run(ctx->model, &any_work);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30));
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x18), 0);
 
-	/* Of before a reset nothing is left, and nothing after it is lost. */
+	/* A reset discards stores from before it, not those after it. */
 	ctx->page[0x3c / 4] = 0x1234;
 	ctx->model->page_ops->snapshot(ctx->model);
 	wr64(ctx, 0xb8, 0x5000);
@@ -1020,14 +1023,14 @@ static void regs_armed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x20), 0x6000);
 }
 
-/* As when writes are trapped again, and none is under way */
-static void adopt(struct ctx *ctx)
+/* As when writes are trapped again, and none is in flight */
+static void snapshot_commit(struct ctx *ctx)
 {
 	ctx->model->page_ops->snapshot(ctx->model);
 	ctx->model->page_ops->commit(ctx->model);
 }
 
-/* What was stored unseen is found as if it had been written. */
+/* Stores that were not trapped have the effects of writes. */
 static void regs_sync_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -1037,8 +1040,8 @@ static void regs_sync_test(struct kunit *test)
 	ctx->page[0x08 / 4] = 0;
 	ctx->page[0x1c / 4] = 0;
 	ctx->page[0x800 / 4] = 1;
-	adopt(ctx);
-	ctx->model->ops->run(ctx->model, &any_work);
+	snapshot_commit(ctx);
+	ctx->model->ops->run(ctx->model, &work_whole);
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, ROOT);
 	KUNIT_EXPECT_TRUE(test, ctx->vtd->te);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x18), 0);
@@ -1069,7 +1072,7 @@ static struct kunit_suite regs_suite = {
 
 /* Faults and events. */
 
-static unsigned int frr(unsigned int n)
+static unsigned int frcd_offset(unsigned int n)
 {
 	return 0x220 + 16 * n;
 }
@@ -1079,46 +1082,46 @@ static void fault_record_test(struct kunit *test)
 	struct ctx *ctx = test->priv;
 
 	vtd_record_fault(ctx->vtd, SID, 0x7fff12345678, 0x6);
-	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0)), 0x7fff12345000);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(0)), 0x7fff12345000);
 	/* F, read, the reason, the source */
-	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0) + 8),
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(0) + 8),
 			BIT_ULL(63) | BIT_ULL(62) | 0x6ULL << 32 | SID);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
 
 	vtd_record_fault(ctx->vtd, 0x0008, 0x1000, 0x5);
-	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(1) + 8),
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(1) + 8),
 			BIT_ULL(63) | 0x5ULL << 32 | 0x0008);
-	/* The index is of the first */
+	/* FRI is the index of the first record. */
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
 
 	/* Only F can be written, and FSTS follows. */
-	wr64(ctx, frr(0), 0);
-	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0)), 0x7fff12345000);
+	wr64(ctx, frcd_offset(0), 0);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(0)), 0x7fff12345000);
 	wr32(ctx, 0x34, FSTS_PPF);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
-	wr32(ctx, frr(0) + 12, BIT(31));
-	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 63, 63), 0);
+	wr32(ctx, frcd_offset(0) + 12, BIT(31));
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frcd_offset(0) + 8), 63, 63), 0);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
-	wr32(ctx, frr(1) + 12, BIT(31));
+	wr32(ctx, frcd_offset(1) + 12, BIT(31));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
 
-	/* The index is of the record that set PPF. */
+	/* FRI is the index of the record that set PPF. */
 	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(2));
 }
 
-/* Faults of one requester are one, until the guest has taken its record. */
+/* Faults of a requester are collapsed, until the guest has cleared its record. */
 static void fault_collapse_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
 	vtd_record_fault(ctx->vtd, SID, 0x1000, 0x6);
 	vtd_record_fault(ctx->vtd, SID, 0x2000, 0x5);
-	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(0)), 0x1000);
-	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(1) + 8), 0);
-	wr32(ctx, frr(0) + 12, BIT(31));
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(0)), 0x1000);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(1) + 8), 0);
+	wr32(ctx, frcd_offset(0) + 12, BIT(31));
 	vtd_record_fault(ctx->vtd, SID, 0x3000, 0x6);
-	KUNIT_EXPECT_EQ(test, rd64(ctx, frr(1)), 0x3000);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(1)), 0x3000);
 }
 
 static void fault_overflow_test(struct kunit *test)
@@ -1131,47 +1134,47 @@ static void fault_overflow_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF);
 	vtd_record_fault(ctx->vtd, 8, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_PFO);
-	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 15, 0), 0);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frcd_offset(0) + 8), 15, 0), 0);
 
 	/* Nothing is recorded until the overflow is cleared. */
-	wr32(ctx, frr(0) + 12, BIT(31));
+	wr32(ctx, frcd_offset(0) + 12, BIT(31));
 	vtd_record_fault(ctx->vtd, 9, 0, 0x6);
-	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 63, 63), 0);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frcd_offset(0) + 8), 63, 63), 0);
 	wr32(ctx, 0x34, FSTS_PFO);
 	vtd_record_fault(ctx->vtd, 10, 0, 0x6);
-	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 15, 0), 10);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frcd_offset(0) + 8), 15, 0), 10);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 11);
 }
 
-/* A masked event stays pending, and its message is sent with the mask gone. */
+/* A masked event stays pending, and its message is sent when the mask is cleared. */
 static void fault_event_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
 	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), BIT(31) | BIT(30));
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 0);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 0);
 	wr32(ctx, 0x38, 0);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), 0);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
 
-	/* No event while there is an older condition */
+	/* No event while an older condition is set */
 	vtd_record_fault(ctx->vtd, SID + 1, 0, 0x6);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
-	wr32(ctx, frr(0) + 12, BIT(31));
-	wr32(ctx, frr(1) + 12, BIT(31));
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
+	wr32(ctx, frcd_offset(0) + 12, BIT(31));
+	wr32(ctx, frcd_offset(1) + 12, BIT(31));
 	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 2);
-	wr32(ctx, frr(2) + 12, BIT(31));
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 2);
+	wr32(ctx, frcd_offset(2) + 12, BIT(31));
 
-	/* A condition that goes while it is masked takes the event along. */
+	/* Clearing the condition of a masked event clears the event, too. */
 	wr32(ctx, 0x38, BIT(31));
 	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
-	wr32(ctx, frr(3) + 12, BIT(31));
+	wr32(ctx, frcd_offset(3) + 12, BIT(31));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), BIT(31));
 	wr32(ctx, 0x38, 0);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 2);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 2);
 }
 
 static void completion_event_test(struct kunit *test)
@@ -1188,13 +1191,13 @@ static void completion_event_test(struct kunit *test)
 	wr32(ctx, 0xa0, 0);
 	vtd_inval_complete(ctx->vtd);
 	vtd_inval_complete(ctx->vtd);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 1);
 	wr32(ctx, 0x9c, 1);
 	vtd_inval_complete(ctx->vtd);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 2);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 2);
 }
 
-/* What cannot be had for no reason of VT-d's is reported for one of its reasons. */
+/* Each neutral reason of a fault has a fault reason of VT-d. */
 static void fault_reasons_test(struct kunit *test)
 {
 	static const u8 reasons[][2] = {
@@ -1231,9 +1234,9 @@ static struct kunit_suite fault_suite = {
 	.test_cases = fault_cases,
 };
 
-/* Polled: what two writes do that are seen as one, or in another order. */
+/* Polled: two writes may be seen as one, or in another order. */
 
-/* A store of the guest that nobody sees */
+/* A store of the guest that is not trapped */
 static void unseen32(struct ctx *ctx, unsigned int offset, u32 val)
 {
 	ctx->page[offset / sizeof(u32)] = val;
@@ -1250,11 +1253,11 @@ static void run_all(struct ctx *ctx)
 	unsigned int i;
 
 	for (i = 0; i < MAX_STEPS && ctx->model->ops->pending(ctx->model); i++)
-		ctx->model->ops->run(ctx->model, &any_work);
+		ctx->model->ops->run(ctx->model, &work_whole);
 }
 
-/* The polling thread looks. Return: there was something new. */
-static bool look(struct ctx *ctx)
+/* The polling thread checks the page. Return: whether there was something new. */
+static bool poll_once(struct ctx *ctx)
 {
 	if (!ctx->model->page_ops->peek(ctx->model, true))
 		return false;
@@ -1263,10 +1266,10 @@ static bool look(struct ctx *ctx)
 	return true;
 }
 
-/* As when the page is tracked again: look once more, then it is over. */
+/* As when the page is tracked again: take what it holds, then end polling. */
 static void end_polling(struct ctx *ctx)
 {
-	adopt(ctx);
+	snapshot_commit(ctx);
 	ctx->model->page_ops->set_polled(ctx->model, false);
 	run_all(ctx);
 }
@@ -1285,8 +1288,8 @@ static int polled_init(struct kunit *test)
 	wr32(ctx, 0x18, BIT(31) | BIT(26));
 	KUNIT_ASSERT_TRUE(test, ctx->model->page_ops->pollable(ctx->model));
 	ctx->model->page_ops->set_polled(ctx->model, true);
-	KUNIT_ASSERT_FALSE(test, look(ctx));
-	ctx->nr = 0;
+	KUNIT_ASSERT_FALSE(test, poll_once(ctx));
+	ctx->nr_calls = 0;
 	return 0;
 }
 
@@ -1299,16 +1302,16 @@ static void polled_tail_test(struct kunit *test)
 		put128(ctx, QUEUE + 16 * i, 2 | 1 << 4, 0);
 	unseen32(ctx, 0x88, 16);
 	unseen32(ctx, 0x88, 32);
-	KUNIT_EXPECT_TRUE(test, look(ctx));
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 2);
-	KUNIT_EXPECT_FALSE(test, look(ctx));
+	KUNIT_EXPECT_TRUE(test, poll_once(ctx));
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, -1), 2);
+	KUNIT_EXPECT_FALSE(test, poll_once(ctx));
 	unseen32(ctx, 0x88, 48);
-	KUNIT_EXPECT_TRUE(test, look(ctx));
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 3);
+	KUNIT_EXPECT_TRUE(test, poll_once(ctx));
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, -1), 3);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x80), 48);
 }
 
-/* KVM stores byte by byte, and tells of it then: a part of a tail is none. */
+/* KVM stores byte by byte and reports afterwards: half a tail must not be used. */
 static void polled_torn_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -1318,26 +1321,26 @@ static void polled_torn_test(struct kunit *test)
 	for (i = 0; i < 16; i++)
 		put128(ctx, QUEUE + 16 * i, 2 | 1 << 4, 0);
 	unseen32(ctx, 0x88, 0xf0);
-	KUNIT_EXPECT_TRUE(test, look(ctx));
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 15);
-	/* What was not trapped, and a part of what is */
+	KUNIT_EXPECT_TRUE(test, poll_once(ctx));
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, -1), 15);
+	/* A store that was not trapped, and part of one that is */
 	unseen32(ctx, 0x3c, 0x1234);
 	unseen32(ctx, 0x88, 0);
 	ctx->model->page_ops->snapshot(ctx->model);
 	unseen32(ctx, 0x88, tail);
 	ctx->model->page_ops->write(ctx->model, 0x88, &tail, sizeof(tail));
-	/* What comes now is told of later. */
+	/* KVM reports stores after the snapshot later. */
 	unseen32(ctx, 0x88, 0);
 	unseen32(ctx, 0x3c, 0);
 	ctx->model->page_ops->commit(ctx->model);
 	ctx->model->page_ops->set_polled(ctx->model, false);
 	run_all(ctx);
 	KUNIT_EXPECT_EQ(test, vtd_get32(ctx->vtd, 0x3c), 0x1234);
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 16);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, -1), 16);
 	KUNIT_EXPECT_EQ(test, vtd_get32(ctx->vtd, 0x88), tail);
 }
 
-/* A look that is for the queue alone leaves the rest for later, but no command. */
+/* A sync of the queue alone leaves other registers for later, but takes commands. */
 static void polled_short_look_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -1358,7 +1361,7 @@ static void polled_short_look_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, ctx->model->page_ops->peek(ctx->model, true));
 }
 
-/* The same command again is another one. */
+/* A command that equals the last one is a new command. */
 static void polled_command_test(struct kunit *test)
 {
 	const u32 srtp = BIT(31) | BIT(30) | BIT(26);
@@ -1369,19 +1372,19 @@ static void polled_command_test(struct kunit *test)
 		unseen64(ctx, 0x20, root);
 		unseen32(ctx, 0x18, srtp);
 		KUNIT_EXPECT_TRUE(test, ctx->model->page_ops->peek(ctx->model, false));
-		KUNIT_EXPECT_TRUE(test, look(ctx));
+		KUNIT_EXPECT_TRUE(test, poll_once(ctx));
 		KUNIT_EXPECT_EQ(test, ctx->vtd->root, root);
-		KUNIT_EXPECT_FALSE(test, look(ctx));
+		KUNIT_EXPECT_FALSE(test, poll_once(ctx));
 	}
-	/* Nothing of it is done again. */
+	/* The last command is not run again. */
 	end_polling(ctx);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x18), 0);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), srtp);
 }
 
 /*
- * GSTS.RTPS tells that SRTP is done, but was set already: so the next command may
- * replace it.
+ * GSTS.RTPS reports that SRTP is done, but was set already: so the driver may overwrite
+ * SRTP with the next command before it is seen.
  */
 static void polled_root_test(struct kunit *test)
 {
@@ -1390,33 +1393,33 @@ static void polled_root_test(struct kunit *test)
 	unseen64(ctx, 0x20, 0x5000);
 	unseen32(ctx, 0x18, BIT(31) | BIT(30) | BIT(26));
 	unseen32(ctx, 0x18, BIT(26));
-	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_TRUE(test, poll_once(ctx));
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, 0x5000);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(30) | BIT(26));
 	KUNIT_EXPECT_FALSE(test, ctx->model->page_ops->pollable(ctx->model));
 }
 
-/* A queue that is turned off and on, at another place */
+/* The queue is turned off, and on again at another address. */
 static void polled_queue_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
 	put128(ctx, CONTEXT, 2 | 1 << 4, 0);
 	unseen32(ctx, 0x18, BIT(31));
-	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_TRUE(test, poll_once(ctx));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31) | BIT(30));
 	unseen32(ctx, 0x88, 0);
 	unseen64(ctx, 0x90, CONTEXT);
 	unseen32(ctx, 0x18, BIT(31) | BIT(26));
-	KUNIT_EXPECT_TRUE(test, look(ctx));
+	KUNIT_EXPECT_TRUE(test, poll_once(ctx));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), BIT(31) | BIT(30) | BIT(26));
 	unseen32(ctx, 0x88, 16);
-	KUNIT_EXPECT_TRUE(test, look(ctx));
-	KUNIT_EXPECT_EQ(test, count(ctx, INVALIDATE, -1), 1);
+	KUNIT_EXPECT_TRUE(test, poll_once(ctx));
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, -1), 1);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
 }
 
-/* The page is tracked from between two writes on, the first of which was not seen. */
+/* Tracking begins between two writes: only the second one is trapped. */
 static void polled_tracked_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -1425,7 +1428,7 @@ static void polled_tracked_test(struct kunit *test)
 	wr32(ctx, 0x18, BIT(31) | BIT(30) | BIT(26));
 	end_polling(ctx);
 	KUNIT_EXPECT_EQ(test, ctx->vtd->root, 0x5000);
-	/* It was taken: no second time, with another root. */
+	/* SRTP is done, and not done again with the next root. */
 	ctx->model->page_ops->set_polled(ctx->model, true);
 	unseen64(ctx, 0x20, 0x6000);
 	end_polling(ctx);
@@ -1433,8 +1436,8 @@ static void polled_tracked_test(struct kunit *test)
 }
 
 /*
- * It goes polled between a store of the guest and the call that tells of it: the
- * page does not show the store any more.
+ * Polling begins between a store of the guest and KVM's report of it: the page does not
+ * show the store any more.
  */
 static void polled_hidden_test(struct kunit *test)
 {
@@ -1448,15 +1451,15 @@ static void polled_hidden_test(struct kunit *test)
 		unseen32(ctx, 0x18, commands[i]);
 		ctx->model->page_ops->set_polled(ctx->model, true);
 		ctx->model->page_ops->write(ctx->model, 0x18, &commands[i], sizeof(u32));
-		/* It is left to who looks at the page. */
+		/* The command is left in the page for the polling thread. */
 		KUNIT_EXPECT_TRUE(test, ctx->model->page_ops->pollable(ctx->model));
-		KUNIT_EXPECT_TRUE(test, look(ctx));
+		KUNIT_EXPECT_TRUE(test, poll_once(ctx));
 		KUNIT_EXPECT_FALSE(test, ctx->model->page_ops->pollable(ctx->model));
 		KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), commands[i] | BIT(30));
 	}
 }
 
-/* What software may not touch until a bit clears is done each time, and ignored. */
+/* Register-based invalidation with the queue on is ignored, each time it is asked for. */
 static void polled_busy_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -1466,44 +1469,44 @@ static void polled_busy_test(struct kunit *test)
 		unseen64(ctx, 0x28, BIT_ULL(63) | 1ULL << 61);
 		unseen64(ctx, 0xf0, 0x1000);
 		unseen64(ctx, 0xf8, BIT_ULL(63) | 1ULL << 60);
-		KUNIT_EXPECT_TRUE(test, look(ctx));
+		KUNIT_EXPECT_TRUE(test, poll_once(ctx));
 		KUNIT_EXPECT_EQ(test, rd64(ctx, 0x28), 1ULL << 61);
 		KUNIT_EXPECT_EQ(test, rd64(ctx, 0xf8), 1ULL << 60);
-		KUNIT_EXPECT_FALSE(test, look(ctx));
+		KUNIT_EXPECT_FALSE(test, poll_once(ctx));
 	}
-	KUNIT_EXPECT_EQ(test, ctx->nr, 2);
+	KUNIT_EXPECT_EQ(test, ctx->nr_calls, 2);
 }
 
-/* A mask that comes and goes is none; what it is when an event comes counts. */
+/* Only the mask at the time of the event counts, however often it changed before. */
 static void polled_mask_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
 	unseen32(ctx, 0x38, 0);
 	unseen32(ctx, 0xa0, 0);
-	look(ctx);
+	poll_once(ctx);
 	unseen32(ctx, 0x38, BIT(31));
 	unseen32(ctx, 0x38, 0);
 	unseen32(ctx, 0xa0, BIT(31));
 	vtd_record_fault(ctx->vtd, SID, 0x1000, 0x6);
 	vtd_inval_complete(ctx->vtd);
 	KUNIT_EXPECT_FALSE(test, ctx->model->page_ops->pollable(ctx->model));
-	look(ctx);
-	/* Not shown, so no event yet */
+	poll_once(ctx);
+	/* The status is not shown while polled, so there is no event yet. */
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 0);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 0);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 0);
 	end_polling(ctx);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x9c), 1);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 0);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 0);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0xa0), BIT(31) | BIT(30));
 	wr32(ctx, 0xa0, 0);
-	KUNIT_EXPECT_EQ(test, count(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_INVAL_COMPLETION), 1);
 }
 
-/* A bit that the guest was not shown is not cleared by what it wrote before. */
+/* A status bit is not cleared by a write from before the guest could see the bit. */
 static void polled_clear_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -1511,13 +1514,13 @@ static void polled_clear_test(struct kunit *test)
 	vtd_queue_error(ctx->vtd);
 	vtd_record_fault(ctx->vtd, SID, 0x1000, 0x6);
 	unseen32(ctx, 0x34, 0x7f);
-	unseen32(ctx, frr(0) + 12, BIT(31));
-	KUNIT_EXPECT_TRUE(test, look(ctx));
-	KUNIT_EXPECT_FALSE(test, look(ctx));
+	unseen32(ctx, frcd_offset(0) + 12, BIT(31));
+	KUNIT_EXPECT_TRUE(test, poll_once(ctx));
+	KUNIT_EXPECT_FALSE(test, poll_once(ctx));
 	end_polling(ctx);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), BIT(4) | FSTS_PPF | FSTS_FRI(0));
-	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frr(0) + 8), 63, 63), 1);
-	wr32(ctx, frr(0) + 12, BIT(31));
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frcd_offset(0) + 8), 63, 63), 1);
+	wr32(ctx, frcd_offset(0) + 12, BIT(31));
 	wr32(ctx, 0x34, BIT(4));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
 	KUNIT_EXPECT_TRUE(test, ctx->model->page_ops->pollable(ctx->model));
@@ -1548,5 +1551,5 @@ static struct kunit_suite polled_suite = {
 kunit_test_suites(&tables_suite, &qi_suite, &regs_suite, &fault_suite,
 		  &polled_suite);
 
-MODULE_DESCRIPTION("KUnit tests of kviommu's VT-d front-end");
+MODULE_DESCRIPTION("KUnit tests of kviommu's VT-d model");
 MODULE_LICENSE("GPL");

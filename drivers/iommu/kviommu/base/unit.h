@@ -368,6 +368,8 @@ enum kviommu_poll_why {
  * @xlates: All dynamic translations, by kviommu_xlate.entry; under @map_lock
  * @fixed: The permanent translations, by &enum kviommu_binding_type
  * @xlate_serial: Serial number of the newest translation
+ * @invalidated: The guest has invalidated something since the last
+ *               kviommu_invalidate_complete(); under @map_lock
  * @shadows: State that all shadows share
  * @stats: The statistics; each counter is changed under @lock or @map_lock and read
  *         without
@@ -426,6 +428,7 @@ struct kviommu_unit {
 	struct list_head xlates;
 	struct kviommu_xlate *fixed[KVIOMMU_NR_BINDINGS];
 	u64 xlate_serial;
+	bool invalidated;
 	struct kviommu_shadows shadows;
 	struct kviommu_stats stats;
 	struct kviommu_stats_source *stats_source;

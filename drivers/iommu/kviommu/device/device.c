@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Devices of a unit, and what the guest wants their DMA to go through, as the model
- * says.
+ * Devices of a unit, and the binding that the guest wants for each, as its model
+ * resolves it.
  */
 #include <linux/slab.h>
 
 #include "device.h"
 #include "../base/model.h"
 
-/* Ask the model what the device's DMA is to go through. */
+/* Ask the model which binding the guest wants for the device. */
 static void device_resolve(struct kviommu_device *dev, const struct kviommu_work *work)
 {
 	struct kviommu_model *model = dev->unit->model;
@@ -18,13 +18,16 @@ static void device_resolve(struct kviommu_device *dev, const struct kviommu_work
 }
 
 /**
- * kviommu_device_settle() - Go on with what changes of devices left to do
+ * kviommu_device_settle() - Finish what changes of devices or their bindings began
  * @unit: The unit
  * @work: The piece of work that this is part of
  *
- * Context: process context, under unit->lock, not under map_lock.
- * Return: 0; -EAGAIN when the time for this step is up, to be called again in
- * the next one; -EINTR if a fatal signal is pending.
+ * Updates groups that do not follow their wanted binding yet, and frees translations
+ * that are no longer used.
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -EAGAIN when the time for this step is up: call it again in the next
+ * one; -EINTR if a fatal signal is pending or the unit is going away.
  */
 int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
@@ -43,15 +46,15 @@ int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *
 }
 
 /**
- * kviommu_rebind() - The guest says that it changed what devices go through
+ * kviommu_rebind() - Follow a change of the bindings that the guest wants
  * @unit: The unit
  * @work: The piece of work that this is part of
- * @sid: Requester ID
- * @mask: Bits of it that do not matter
+ * @sid: Requester ID of the devices that the change is about
+ * @mask: Bits of @sid that are ignored; U16_MAX selects all devices
  *
- * Context: process context, under unit->lock and map_lock, which is let go in
- * between.
- * Return: as kviommu_device_settle().
+ * Context: process context, may sleep if @work may wait; under unit->lock and
+ * map_lock, which is dropped and taken again.
+ * Return: as kviommu_device_settle(); -EAGAIN, too, if @work may not wait.
  */
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
 		   u16 mask)
@@ -62,10 +65,13 @@ int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u
 	lockdep_assert_held(&unit->lock);
 	lockdep_assert_held(&unit->map_lock);
 
-	/* VFIO and the IOMMU core may wait for others. */
+	/* VFIO and the IOMMU core sleep. */
 	if (!work->may_wait)
 		return -EAGAIN;
-	/* All of a group first: it must not go through what one of them had. */
+	/*
+	 * Resolve all devices before any group is updated: a group must not be attached
+	 * to an outdated binding of one of its devices.
+	 */
 	list_for_each_entry(dev, &unit->devices, entry)
 		if (!((dev->source_id ^ sid) & ~mask))
 			device_resolve(dev, work);
@@ -76,15 +82,16 @@ int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u
 }
 
 /**
- * kviommu_device_fault() - Report a fault of a translation
+ * kviommu_device_fault() - Report a fault of a translation to the guest
  * @xlate: The translation
- * @iova: The I/O virtual address
- * @reason: Why it cannot be had
+ * @iova: The I/O virtual address that cannot be translated
+ * @reason: Why it cannot be translated
  *
- * As that of one of its devices, for none has made a request yet: the first one
- * that the guest wants faults of.
+ * The translation was being built or updated: no device has made a request yet. So the
+ * fault is reported as one of the first device of the translation for which the guest
+ * has not disabled fault reports.
  *
- * Context: process context, under unit->lock.
+ * Context: process context, under unit->lock and map_lock; does not sleep.
  */
 void kviommu_device_fault(struct kviommu_xlate *xlate, u64 iova,
 			  enum kviommu_fault reason)
@@ -120,11 +127,15 @@ static struct kviommu_device *device_find(struct kviommu_unit *unit,
  * @unit: The unit
  * @work: The piece of work that this is part of
  * @fd: File descriptor of the VFIO device
- * @source_id: Requester ID
+ * @source_id: Requester ID that the guest knows the device by
  *
- * Context: process context, under unit->lock; kviommu_device_settle() has to
- * follow.
- * Return: 0, or an error of KVIOMMU_ATTACH_DEVICE.
+ * The caller calls kviommu_device_settle() afterwards.
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -EINVAL if @source_id has more than 16 bits; -EEXIST if another device
+ * has it; -EBUSY if the unit has the device already; -ENOSPC if it has
+ * KVIOMMU_MAX_DEVICES; -ENOMEM; an error of kviommu_vfio_get() or
+ * kviommu_group_join().
  */
 int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *work,
 			  int fd, u32 source_id)
@@ -159,7 +170,10 @@ int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *
 	mutex_lock(&unit->map_lock);
 	device_resolve(dev, work);
 	mutex_unlock(&unit->map_lock);
-	/* At once: what the others of its group go through may not be for it. */
+	/*
+	 * Now, not in kviommu_device_settle(): the device joined a group whose current
+	 * translation may be one that the guest does not want for it.
+	 */
 	kviommu_group_update(dev->group, work);
 	return 0;
 
@@ -171,11 +185,13 @@ free:
 }
 
 /**
- * kviommu_device_destroy() - Give a device back
- * @dev: The device; its DMA is blocked, if others of its group do not stay
+ * kviommu_device_destroy() - Remove a device from its unit and free it
+ * @dev: The device
  *
- * Context: process context, under unit->lock; kviommu_device_settle() or
- * kviommu_xlate_reap() has to follow.
+ * Blocks the DMA of the device's group, unless other devices of the group stay. The
+ * caller calls kviommu_device_settle() or kviommu_xlate_reap() afterwards.
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
  */
 void kviommu_device_destroy(struct kviommu_device *dev)
 {
@@ -186,25 +202,25 @@ void kviommu_device_destroy(struct kviommu_device *dev)
 	kfree(dev);
 }
 
-/* Why a device's DMA does not go through what the guest wants: 0, or an errno */
+/* Why a device does not use the wanted binding: a negative errno, or 0 */
 static int device_error(const struct kviommu_device *dev)
 {
 	const struct kviommu_group *group = dev->group;
 
 	if (group->conflict)
-		return EXDEV;
+		return -EXDEV;
 	if (group->unsettled || group->next)
-		return EINPROGRESS;
-	return -group->error;
+		return -EINPROGRESS;
+	return group->error;
 }
 
 /**
- * kviommu_device_get() - KVIOMMU_GET_DEVICE
+ * kviommu_device_get() - Fill in the answer of KVIOMMU_GET_DEVICE
  * @unit: The unit
  * @cmd: The arguments; the members out_* are filled in
  *
  * Context: process context, under unit->lock.
- * Return: 0 or -ENOENT.
+ * Return: 0; -ENOENT if the unit has no device with this requester ID.
  */
 int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd)
 {
@@ -223,7 +239,7 @@ int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd
 	xlate = dev->group->xlate;
 	cmd->out_wanted = dma[dev->wanted.type];
 	cmd->out_in_force = dma[xlate->binding.type];
-	cmd->out_error = device_error(dev);
+	cmd->out_error = -device_error(dev);
 	cmd->out_fault = dev->wanted.fault;
 	cmd->out_pins = xlate->ops->pins;
 	cmd->out_pinned = xlate->ops->pinned ? xlate->ops->pinned(xlate) : 0;
@@ -233,11 +249,12 @@ int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd
 /**
  * kviommu_device_detach() - Take a device away from a unit
  * @unit: The unit
- * @source_id: Requester ID
+ * @source_id: Requester ID that the guest knows the device by
  *
- * Context: process context, under unit->lock; kviommu_device_settle() has to
- * follow.
- * Return: 0 or -ENOENT.
+ * The caller calls kviommu_device_settle() afterwards.
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -ENOENT if the unit has no device with this requester ID.
  */
 int kviommu_device_detach(struct kviommu_unit *unit, u32 source_id)
 {

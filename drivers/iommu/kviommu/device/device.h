@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Devices of a unit, their IOMMU groups, and the translation that each goes through.
+ * Devices of a unit, their IOMMU groups, and the translation that each group uses.
  *
- *	device.c	devices, and what the guest wants for them
- *	group.c		IOMMU groups, and what their DMA goes through
+ *	device.c	devices, and the binding that the guest wants for each
+ *	group.c		IOMMU groups, and the translation that each is attached to
  */
 #ifndef _KVIOMMU_DEVICE_H
 #define _KVIOMMU_DEVICE_H
@@ -13,16 +13,18 @@
 /**
  * struct kviommu_group - An IOMMU group of a unit's devices
  * @unit: The unit
- * @entry: In unit->groups
+ * @entry: Link in unit->groups
  * @hw: The group in the host
- * @devices: The devices, by kviommu_device.group_entry
- * @xlate: What its DMA goes through now
- * @next: A translation that is being built for it, or NULL
- * @error: 0, or the error for which @xlate is not what was last asked for
- * @conflict: The guest wants different things for @devices
- * @unsettled: @xlate is not yet what was last asked for
+ * @devices: List of its devices that are attached to the unit, linked by
+ *           kviommu_device.group_entry
+ * @xlate: The translation that the group's DMA goes through now
+ * @next: A translation that is being built for the group, or NULL
+ * @error: Negative errno for which the group is blocked instead of using the binding
+ *         that was last wanted; 0 if there was no error
+ * @conflict: The guest wants different bindings for @devices
+ * @unsettled: @xlate does not yet follow the binding that was last wanted
  *
- * Under unit->lock.
+ * Protected by unit->lock.
  */
 struct kviommu_group {
 	struct kviommu_unit *unit;
@@ -39,14 +41,14 @@ struct kviommu_group {
 /**
  * struct kviommu_device - A device attached to a unit
  * @unit: The unit
- * @entry: In unit->devices
- * @group_entry: In group->devices
- * @group: Its IOMMU group
- * @source_id: The requester ID that the guest knows it by
+ * @entry: Link in unit->devices
+ * @group_entry: Link in group->devices
+ * @group: The device's IOMMU group
+ * @source_id: The requester ID that the guest knows the device by
  * @host: The VFIO device
- * @wanted: What the guest wants its DMA to go through
+ * @wanted: The binding that the guest wants for the device's DMA
  *
- * Under unit->lock.
+ * Protected by unit->lock.
  */
 struct kviommu_device {
 	struct kviommu_unit *unit;
@@ -58,6 +60,13 @@ struct kviommu_device {
 	struct kviommu_binding wanted;
 };
 
+/**
+ * kviommu_group_first() - Get the device that stands for a group in traces and errors
+ * @group: The group, which has at least one device
+ *
+ * Context: under unit->lock; does not sleep.
+ * Return: the device that was attached first.
+ */
 static inline struct kviommu_device *kviommu_group_first(struct kviommu_group *group)
 {
 	return list_first_entry(&group->devices, struct kviommu_device, group_entry);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * IOMMU groups of a unit's devices, and what their DMA goes through. Devices of one
- * group can only go through the same: while the guest wants different things for
- * them they are blocked.
+ * IOMMU groups of a unit's devices, and the translation that each is attached to.
+ * Devices of one group share one translation: while the guest wants different bindings
+ * for them the group is blocked.
  */
 #include <linux/err.h>
 #include <linux/slab.h>
@@ -13,8 +13,8 @@
 
 static const struct kviommu_binding blocked = { KVIOMMU_BIND_BLOCKED };
 
-/* For a group that is blocked already, or that somebody else has attached. */
-static struct kviommu_xlate *blocked_of(struct kviommu_group *group)
+/* Takes a reference only: the group is blocked already, or attached by somebody else. */
+static struct kviommu_xlate *group_get_blocked(struct kviommu_group *group)
 {
 	struct kviommu_xlate *xlate = group->unit->fixed[KVIOMMU_BIND_BLOCKED];
 
@@ -22,7 +22,7 @@ static struct kviommu_xlate *blocked_of(struct kviommu_group *group)
 	return xlate;
 }
 
-static void put_next(struct kviommu_group *group)
+static void group_put_next(struct kviommu_group *group)
 {
 	if (group->next)
 		kviommu_xlate_put(group->next);
@@ -30,35 +30,39 @@ static void put_next(struct kviommu_group *group)
 }
 
 /*
- * A translation was tried that the group's IOMMU does not take, and another one for it
- * is not there yet: so it goes on with what it had, if that can be.
+ * The group's IOMMU refused a translation, which left the group blocked, and the one
+ * that replaces it is not built yet. Attach the group to its current translation again
+ * meanwhile; if that fails the group stays blocked.
  */
-static void attach_bound(struct kviommu_group *group)
+static void group_reattach(struct kviommu_group *group)
 {
 	struct kviommu_xlate *old = group->xlate;
 
 	if (!kviommu_xlate_attach(old, &group->hw)) {
-		/* Its use is counted already. */
+		/* The group holds a reference to it already. */
 		kviommu_xlate_put(old);
 		return;
 	}
 	kviommu_xlate_put(old);
-	group->xlate = blocked_of(group);
+	group->xlate = group_get_blocked(group);
 }
 
-/* Make one for the group, which goes on with the old one until it is whole. */
-static struct kviommu_xlate *attach_new(struct kviommu_group *group,
-					const struct kviommu_work *work,
-					const struct kviommu_binding *b)
+/*
+ * Build a new translation and attach the group to it. Until it is complete the group
+ * keeps its current one.
+ */
+static struct kviommu_xlate *group_attach_new(struct kviommu_group *group,
+					      const struct kviommu_work *work,
+					      const struct kviommu_binding *b)
 {
 	struct kviommu_unit *unit = group->unit;
 	struct kviommu_xlate *xlate;
 	int ret;
 
 	if (group->next && !kviommu_same_binding(&group->next->binding, b))
-		put_next(group);
+		group_put_next(group);
 	if (!group->next) {
-		/* What is on its way out is not to count against the limits. */
+		/* Translations that are being taken down count against the limits. */
 		ret = kviommu_xlate_reap(unit, work);
 		if (ret)
 			return ERR_PTR(ret);
@@ -73,16 +77,16 @@ static struct kviommu_xlate *attach_new(struct kviommu_group *group,
 		ret = kviommu_xlate_attach(xlate, &group->hw);
 	if (ret)
 		return ERR_PTR(ret);
-	/* That it waited for it counts no longer. */
-	put_next(group);
+	/* Attaching took a reference: drop the one of group->next. */
+	group_put_next(group);
 	return xlate;
 }
 
 /*
- * Let the group go through a translation, one that there is or a new one. Return: it;
- * -EAGAIN when the time for this step is up and -EINTR if a fatal signal is pending:
- * the group is what it was, and this is to be called again. Another error: it is
- * blocked.
+ * Attach the group to a translation for @b: an existing one, or else a new one.
+ * Return: the translation; -EAGAIN when the time for this step is up, -EINTR if a
+ * fatal signal is pending: the group keeps its translation, and the caller tries again
+ * in the next step. With another error the caller has to block the group.
  */
 static struct kviommu_xlate *group_switch(struct kviommu_group *group,
 					  const struct kviommu_work *work,
@@ -94,16 +98,16 @@ static struct kviommu_xlate *group_switch(struct kviommu_group *group,
 	xlate = kviommu_xlate_find(group->unit, &group->hw, b, &refused);
 	if (xlate)
 		return xlate;
-	xlate = attach_new(group, work, b);
+	xlate = group_attach_new(group, work, b);
 	if (refused && (xlate == ERR_PTR(-EAGAIN) || xlate == ERR_PTR(-EINTR)))
-		attach_bound(group);
+		group_reattach(group);
 	return xlate;
 }
 
 /*
- * Let the group's DMA go through @b, or block it if that fails. What it went
- * through before serves until the new is ready: this is -EAGAIN or -EINTR
- * before that, as group_switch().
+ * Let the group's DMA go through @b, or block it if that fails. The old translation
+ * stays attached until the new one is complete: until then the result is -EAGAIN or
+ * -EINTR, as of group_switch().
  */
 static int group_bind(struct kviommu_group *group, const struct kviommu_work *work,
 		      const struct kviommu_binding *b)
@@ -115,7 +119,7 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 
 	group->unsettled = false;
 	if (kviommu_same_binding(&old->binding, b) && !group->error) {
-		put_next(group);
+		group_put_next(group);
 		return 0;
 	}
 	xlate = group_switch(group, work, b);
@@ -126,12 +130,12 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 		return ret;
 	}
 	trace_kviommu_bind(unit->id, source_id, b->type, b->did, b->root, ret);
-	put_next(group);
+	group_put_next(group);
 	kviommu_xlate_put(old);
 	group->error = ret;
 	if (ret) {
 		kviommu_hwgroup_set_domain(&group->hw, NULL);
-		xlate = blocked_of(group);
+		xlate = group_get_blocked(group);
 		kviommu_error(unit, "device", source_id, ret);
 		kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
 	}
@@ -140,16 +144,17 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 }
 
 /**
- * kviommu_group_update() - Let a group go through what the guest wants for its devices
+ * kviommu_group_update() - Attach a group to the binding that its devices agree on
  * @group: The group
  * @work: The piece of work that this is part of
  *
- * Devices that the guest does not use do not count: it may well attach those of
- * a group one after another.
+ * Devices that the guest wants blocked are ignored: a guest binds the devices of a
+ * group one after another.
  *
- * Context: process context, under unit->lock, not under map_lock.
- * Return: 0; -EAGAIN when the time for this step is up, to be called again in the
- * next one; -EINTR if a fatal signal is pending.
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0, also if the group was blocked for an error, which group->error says;
+ * -EAGAIN when the time for this step is up: call it again in the next one; -EINTR if
+ * a fatal signal is pending or the unit is going away.
  */
 int kviommu_group_update(struct kviommu_group *group, const struct kviommu_work *work)
 {
@@ -189,17 +194,17 @@ static struct kviommu_group *group_new(struct kviommu_device *dev)
 		kfree(group);
 		return ERR_PTR(ret);
 	}
-	/* As kviommu_hwgroup_init() left it. */
-	group->xlate = blocked_of(group);
+	/* kviommu_hwgroup_init() left the group blocked. */
+	group->xlate = group_get_blocked(group);
 	list_add_tail(&group->entry, &dev->unit->groups);
 	return group;
 }
 
 /**
- * kviommu_group_join() - Put a device into its group, which the unit may have already
+ * kviommu_group_join() - Add a device to its group, which is created if it is the first
  * @dev: The device
  *
- * Context: process context, under unit->lock, not under map_lock.
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
  * Return: 0; -ENOMEM; an error of kviommu_hwgroup_init() or kviommu_hwgroup_add().
  */
 int kviommu_group_join(struct kviommu_device *dev)
@@ -229,9 +234,9 @@ joined:
  * kviommu_group_leave() - Undo kviommu_group_join()
  * @dev: The device
  *
- * Its DMA is blocked, if no others of its group stay.
+ * The last device of a group has its DMA blocked.
  *
- * Context: process context, under unit->lock, not under map_lock.
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
  */
 void kviommu_group_leave(struct kviommu_device *dev)
 {

@@ -2,7 +2,7 @@
 /*
  * The models: what the guest sees.
  *
- *	models.c	the table of their kinds
+ *	models.c	the table of kinds of models
  *	vtd/		Intel VT-d, legacy mode
  */
 #ifndef _KVIOMMU_MODELS_H
@@ -10,7 +10,7 @@
 
 #include "../base/model.h"
 
-/* models.c: NULL ends it */
+/* models.c: terminated by NULL */
 extern const struct kviommu_model_kind *const kviommu_models[];
 
 /* vtd/ */

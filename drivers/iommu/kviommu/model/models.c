@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kinds of models.
+ * The kinds of models that a VMM can create.
  */
 #include <linux/stddef.h>
 

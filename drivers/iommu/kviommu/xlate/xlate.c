@@ -222,9 +222,10 @@ static int xlate_invalidate_all(struct kviommu_unit *unit,
 	lockdep_assert_held(&unit->lock);
 	lockdep_assert_held(&unit->map_lock);
 
+	unit->invalidated = true;
 	list_for_each_entry(xlate, &unit->xlates, entry) {
 		if ((did >= 0 && xlate->binding.did != did) || !xlate->users ||
-		    xlate->serial < p->serial || !xlate->ops->invalidate)
+		    xlate->serial < p->serial)
 			continue;
 		range.first = xlate->serial == p->serial ? p->first : first;
 		range.last = xlate->serial == p->serial ? p->last : last;
@@ -281,6 +282,10 @@ void kviommu_invalidate_complete(struct kviommu_unit *unit,
 {
 	unsigned int i;
 
+	/* Also called at the end of a batch of descriptors, with a wait or without. */
+	if (!unit->invalidated)
+		return;
+	unit->invalidated = false;
 	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++)
 		if (kviommu_backends[i]->complete)
 			kviommu_backends[i]->complete(unit, work);

@@ -91,7 +91,8 @@ struct kviommu_xlate {
  * @pinned: Return the number of 4 KiB pages that it maps. NULL if it is not known.
  *
  * All but @revoke are called under unit->lock; @invalidate, @complete and @next under
- * map_lock, too. An operation is NULL if it has nothing to do.
+ * map_lock, too. A back-end with @create has @invalidate, too; every other operation is
+ * NULL if it has nothing to do.
  */
 struct kviommu_xlate_ops {
 	enum kviommu_pin_scope pins;

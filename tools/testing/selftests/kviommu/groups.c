@@ -5,6 +5,8 @@
  * conventional PCI bridge are one group too, but Linux 6.12 does not invalidate
  * the bridge's entry in the physical context-cache, with or without a unit.)
  */
+#include <sys/eventfd.h>
+
 #include "kselftest_harness.h"
 #include "require.h"
 #include "variants.h"
@@ -100,6 +102,38 @@ TEST_F(groups, pass_through)
 	RUN(g_detach, SID(1), DID);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, PAGE(5), PAGE(5)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 1, PAGE(5), PAGE(5)));
+}
+
+/* And the VMM can ask why. */
+TEST_F(groups, the_reason)
+{
+	int control = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct kviommu_get_device d;
+	unsigned int i;
+	__u64 n;
+
+	ASSERT_EQ(0, unit_attach(self->u.fd, self->u.dev[1].fd, SID(1)));
+	RUN(g_attach, SID(0), 0);
+	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_CONTROL, control));
+	read(control, &n, sizeof(n));
+	RUN(g_attach, SID(1), 1);
+	EXPECT_EQ(sizeof(n), read(control, &n, sizeof(n)));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, unit_get_device(&self->u, SID(i), &d));
+		EXPECT_EQ(KVIOMMU_DMA_TRANSLATED, d.out_wanted);
+		EXPECT_EQ(KVIOMMU_DMA_BLOCKED, d.out_in_force);
+		EXPECT_EQ(EXDEV, d.out_error);
+	}
+	RUN(g_detach, SID(1), DID + 1);
+	ASSERT_EQ(0, unit_get_device(&self->u, SID(0), &d));
+	EXPECT_EQ(KVIOMMU_DMA_TRANSLATED, d.out_in_force);
+	EXPECT_EQ(0, d.out_error);
+	/* The other one reaches what its neighbour does, though not wanted. */
+	ASSERT_EQ(0, unit_get_device(&self->u, SID(1), &d));
+	EXPECT_EQ(KVIOMMU_DMA_BLOCKED, d.out_wanted);
+	EXPECT_EQ(KVIOMMU_DMA_TRANSLATED, d.out_in_force);
+	EXPECT_EQ(0, d.out_error);
+	close(control);
 }
 
 /* After a reset no device goes through what the other one had, not for a moment. */

@@ -15,6 +15,17 @@
 #include "require.h"
 #include "unit.h"
 
+#define IOVA	0x200000UL
+
+/* The name of the tests: uapi_grown.c has another. */
+#ifndef UAPI
+#define UAPI uapi
+#endif
+#define FIXTURE_OF(name)		FIXTURE(name)
+#define FIXTURE_DATA_OF(name)		FIXTURE_DATA(name)
+#define FIXTURE_SETUP_OF(name)		FIXTURE_SETUP(name)
+#define FIXTURE_TEARDOWN_OF(name)	FIXTURE_TEARDOWN(name)
+
 static const struct unit_config plain = { .mode = UNIT_MODE_TRAP };
 
 /* All the ioctls, with an argument that is right as far as it can be. */
@@ -100,14 +111,14 @@ static int unit_ioctl_of(const struct call *c, int fd, void *arg)
 	return ret < 0 ? errno : 0;
 }
 
-FIXTURE(uapi) {
+FIXTURE_OF(UAPI) {
 	struct unit u;
 	struct edu edu;
 	int fd;
 };
 
 /* u is a whole unit without devices; edu is bound to its iommufd; fd is fresh. */
-FIXTURE_SETUP(uapi)
+FIXTURE_SETUP_OF(UAPI)
 {
 	unit_open(&self->u, &plain);
 	edu_open(&self->edu, 0);
@@ -115,14 +126,14 @@ FIXTURE_SETUP(uapi)
 	self->fd = unit_open_file();
 }
 
-FIXTURE_TEARDOWN(uapi)
+FIXTURE_TEARDOWN_OF(UAPI)
 {
 	close(self->fd);
 	edu_close(&self->edu);
 	unit_close(&self->u);
 }
 
-static void good_arg(FIXTURE_DATA(uapi) * self, const struct call *c,
+static void good_arg(FIXTURE_DATA_OF(UAPI) * self, const struct call *c,
 		     union any_arg *arg)
 {
 	memset(arg, 0, sizeof(*arg));
@@ -169,12 +180,12 @@ static void good_arg(FIXTURE_DATA(uapi) * self, const struct call *c,
 }
 
 /* CREATE is right on a fresh file only, everything else on a unit's. */
-static int fd_for(FIXTURE_DATA(uapi) * self, const struct call *c)
+static int fd_for(FIXTURE_DATA_OF(UAPI) * self, const struct call *c)
 {
 	return c->cmd == KVIOMMU_CREATE ? self->fd : self->u.fd;
 }
 
-TEST_F(uapi, info)
+TEST_F(UAPI, info)
 {
 	struct kviommu_info info = { .size = sizeof(info) };
 
@@ -196,7 +207,7 @@ TEST_F(uapi, info)
 }
 
 /* What is said of a model goes into a buffer of any size. */
-TEST_F(uapi, info_of_model)
+TEST_F(UAPI, info_of_model)
 {
 	const __u32 size = FIRST(kviommu_vtd_info, out_ecap);
 	struct kviommu_info info = { .size = sizeof(info) };
@@ -253,7 +264,7 @@ TEST_F(uapi, info_of_model)
 }
 
 /* Every good argument is one: or the other tests prove nothing. */
-TEST_F(uapi, good_calls)
+TEST_F(UAPI, good_calls)
 {
 	union any_arg arg;
 	unsigned int i;
@@ -265,7 +276,7 @@ TEST_F(uapi, good_calls)
 	}
 }
 
-TEST_F(uapi, unknown_ioctl)
+TEST_F(UAPI, unknown_ioctl)
 {
 	union any_arg arg = { .size = sizeof(arg) };
 
@@ -280,7 +291,7 @@ TEST_F(uapi, unknown_ioctl)
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->fd, _IO(KVIOMMU_TYPE, 0x7f), &arg));
 }
 
-TEST_F(uapi, sizes)
+TEST_F(UAPI, sizes)
 {
 	union any_arg arg;
 	unsigned int i, n, known;
@@ -308,19 +319,15 @@ TEST_F(uapi, sizes)
 		 * know more than the first version.
 		 */
 		good_arg(self, c, &arg);
+		arg.head.flags = BIT(31);
 		for (known = c->size; known < c->size + 64; known++) {
 			arg.size = known + 1;
 			arg.bytes[known] = 1;
 			if (unit_ioctl_of(c, fd, &arg) == E2BIG)
 				break;
-			good_arg(self, c, &arg);
-			/* It is not a file that can become one again. */
-			if (c->cmd == KVIOMMU_CREATE) {
-				close(self->fd);
-				self->fd = unit_open_file();
-				fd = self->fd;
-			}
+			arg.bytes[known] = 0;
 		}
+		arg.head.flags = 0;
 		EXPECT_GT(c->size + 64, known)
 			TH_LOG("%s", c->name);
 		arg.size = sizeof(arg);
@@ -340,7 +347,7 @@ TEST_F(uapi, sizes)
 	}
 }
 
-TEST_F(uapi, flags)
+TEST_F(UAPI, flags)
 {
 	union any_arg arg;
 	unsigned int i;
@@ -360,7 +367,7 @@ TEST_F(uapi, flags)
 	}
 }
 
-TEST_F(uapi, fault)
+TEST_F(UAPI, fault)
 {
 	void *page = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -398,7 +405,7 @@ TEST_F(uapi, fault)
 }
 
 /* What the kernel does not write to may be constant. */
-TEST_F(uapi, constant)
+TEST_F(UAPI, constant)
 {
 	void *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -418,7 +425,7 @@ TEST_F(uapi, constant)
 	}
 }
 
-TEST_F(uapi, no_unit_yet)
+TEST_F(UAPI, no_unit_yet)
 {
 	union any_arg arg;
 	unsigned int i;
@@ -449,7 +456,7 @@ static int call_in_child(void *arg)
 	return unit_ioctl(cc->fd, cc->c->cmd, &cc->arg);
 }
 
-TEST_F(uapi, other_process)
+TEST_F(UAPI, other_process)
 {
 	struct child_call cc = { .fd = self->u.fd };
 	unsigned int i;
@@ -473,13 +480,13 @@ TEST_F(uapi, other_process)
 
 /* CREATE */
 
-TEST_F(uapi, create_twice)
+TEST_F(UAPI, create_twice)
 {
 	EXPECT_EQ(EBUSY, unit_create(self->u.fd, self->u.vm.fd, self->u.iommufd,
 				     self->u.ioas, &plain));
 }
 
-TEST_F(uapi, create_bad_fds)
+TEST_F(UAPI, create_bad_fds)
 {
 	struct vm *vm = &self->u.vm;
 	int iommufd = self->u.iommufd;
@@ -509,7 +516,7 @@ TEST_F(uapi, create_bad_fds)
 	close(null);
 }
 
-TEST_F(uapi, create_bad_values)
+TEST_F(UAPI, create_bad_values)
 {
 	union any_arg arg;
 	const struct call *create = &calls[1];
@@ -534,7 +541,7 @@ TEST_F(uapi, create_bad_values)
 }
 
 /* A CREATE with that blob: an errno */
-static int create_with(FIXTURE_DATA(uapi) * self, const void *blob, __u32 size)
+static int create_with(FIXTURE_DATA_OF(UAPI) * self, const void *blob, __u32 size)
 {
 	union any_arg arg;
 
@@ -544,7 +551,7 @@ static int create_with(FIXTURE_DATA(uapi) * self, const void *blob, __u32 size)
 	return unit_ioctl_of(&calls[1], self->fd, &arg);
 }
 
-TEST_F(uapi, create_blob)
+TEST_F(UAPI, create_blob)
 {
 	const __u32 size = FIRST(kviommu_create_vtd, ecap);
 	static const __u32 widths[] = { 0, 1, 38, 58, 64, ~0U };
@@ -561,14 +568,14 @@ TEST_F(uapi, create_blob)
 	EXPECT_EQ(E2BIG, create_with(self, &b, ~0U));
 	EXPECT_EQ(EFAULT, create_with(self, NULL, size));
 	EXPECT_EQ(EFAULT, create_with(self, (void *)-4096UL, size));
+	b.vtd.flags = BIT(31);
 	for (known = size; known < size + 64; known++) {
 		b.bytes[known] = 1;
 		if (create_with(self, &b, known + 1) == E2BIG)
 			break;
 		b.bytes[known] = 0;
-		close(self->fd);
-		self->fd = unit_open_file();
 	}
+	b.vtd.flags = 0;
 	EXPECT_GT(size + 64, known);
 	EXPECT_EQ(E2BIG, create_with(self, &b, sizeof(b)));
 	b.bytes[known] = 0;
@@ -601,8 +608,73 @@ TEST_F(uapi, create_blob)
 	EXPECT_EQ(0, create_with(self, &b, sizeof(b)));
 }
 
+/* Context entry: a type of translation that is reserved, or not there */
+#define FR_CONTEXT_INVALID	0x03
+/* Paging entry: a bit that is reserved */
+#define FR_PAGING_RSVD		0x0c
+
+static __u8 fault_reason(struct unit *u)
+{
+	__u64 at = VTD_CAP_FRO(u->cap) +
+		   16 * (guest_run(&u->vm, g_peek32, VTD_FSTS) >> 8 & 0xff);
+	__u64 hi = guest_run(&u->vm, g_peek64, at + 8);
+
+	guest_run(&u->vm, g_poke32, at + 12, BIT(31));
+	return hi >> 63 ? hi >> 32 & 0xff : 0;
+}
+
+/* What the VMM leaves out the guest does not see, and does not get. */
+TEST(capabilities)
+{
+	static const struct unit_config least = {
+		.cap_without = ~0ULL, .ecap_without = ~0ULL,
+	};
+	struct kviommu_get_device d;
+	struct kviommu_stats s;
+	struct unit u;
+
+	unit_open_guest(&u, &least, 1, IOVA);
+	EXPECT_EQ(0, u.cap & VTD_CAP_PSI);
+	EXPECT_EQ(0, VTD_CAP_MAMV(u.cap));
+	EXPECT_EQ(0, VTD_CAP_SLLPS(u.cap));
+	EXPECT_EQ(0, u.ecap & VTD_ECAP_PT);
+	EXPECT_TRUE(u.cap & VTD_CAP_CM);
+	EXPECT_TRUE(u.ecap & VTD_ECAP_QI);
+	guest_run(&u.vm, g_enable, true);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, IOVA, PAGE(0)));
+
+	/* A page-selective invalidation is done as one of the domain. */
+	guest_run(&u.vm, g_map_quiet, 0, 2 * IOVA, PAGE(1), 1, MAP_RW);
+	guest_run(&u.vm, g_flush_pages, 0, IOVA, 0);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, 2 * IOVA, PAGE(1)));
+
+	/* No large pages */
+	s = unit_stats(&u);
+	guest_run(&u.vm, g_map, 0, 0x40000000, HUGE(0), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(FR_PAGING_RSVD, fault_reason(&u));
+	guest_run(&u.vm, g_map, 0, 0x8000000000 - SZ_1G, 0, 1, MAP_RW | MAP_LEAF(LEAF_1G));
+	EXPECT_EQ(FR_PAGING_RSVD, fault_reason(&u));
+	EXPECT_EQ(s.mapped, unit_stats(&u).mapped);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, 0x40000000, HUGE(0)));
+
+	/* No pass-through */
+	guest_run(&u.vm, g_detach, SID(0), 1);
+	guest_run(&u.vm, g_attach_pt, SID(0), 1);
+	EXPECT_EQ(FR_CONTEXT_INVALID, fault_reason(&u));
+	ASSERT_EQ(0, unit_get_device(&u, SID(0), &d));
+	EXPECT_EQ(KVIOMMU_DMA_BLOCKED, d.out_wanted);
+	EXPECT_EQ(FR_CONTEXT_INVALID, d.out_fault);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(0), PAGE(0)));
+
+	/* A reset does not bring it. */
+	ASSERT_EQ(0, unit_reset(u.fd));
+	EXPECT_EQ(u.cap, READ_ONCE(*(__u64 *)(u.regs + VTD_CAP)));
+	EXPECT_EQ(u.ecap, READ_ONCE(*(__u64 *)(u.regs + VTD_ECAP)));
+	unit_close(&u);
+}
+
 /* Wider than this host's physical IOMMU */
-TEST_F(uapi, attach_too_wide)
+TEST_F(UAPI, attach_too_wide)
 {
 	struct unit_config wide = { .mode = UNIT_MODE_TRAP, .aw_bits = 57 };
 	struct unit_config narrow = { .mode = UNIT_MODE_TRAP, .aw_bits = 48 };
@@ -619,7 +691,7 @@ TEST_F(uapi, attach_too_wide)
 }
 
 /* An object of the iommufd that is no IOAS */
-TEST_F(uapi, create_device_id_as_ioas)
+TEST_F(UAPI, create_device_id_as_ioas)
 {
 	struct vfio_device_bind_iommufd bind = {
 		.argsz = sizeof(bind), .iommufd = self->u.iommufd,
@@ -646,7 +718,7 @@ static int create_in_child(void *arg)
 			   &plain);
 }
 
-TEST_F(uapi, create_other_process)
+TEST_F(UAPI, create_other_process)
 {
 	struct child_create cc = { .fd = self->fd, .u = &self->u };
 
@@ -657,7 +729,7 @@ TEST_F(uapi, create_other_process)
 
 /* ARM */
 
-TEST_F(uapi, arm)
+TEST_F(UAPI, arm)
 {
 	EXPECT_EQ(EINVAL, unit_arm(self->u.fd, GPA_REGS + 1));
 	EXPECT_EQ(EINVAL, unit_arm(self->u.fd, GPA_REGS + 0x88));
@@ -671,7 +743,7 @@ TEST_F(uapi, arm)
 	guest_run(&self->u.vm, g_setup, 0);
 }
 
-TEST_F(uapi, arm_read_only_slot)
+TEST_F(UAPI, arm_read_only_slot)
 {
 	ASSERT_EQ(0, vm_set_slot(&self->u.vm, VM_SLOT_SPARE, GPA_REGS + 0x10000,
 				 self->u.regs, PAGE_SIZE, KVM_MEM_READONLY));
@@ -681,7 +753,7 @@ TEST_F(uapi, arm_read_only_slot)
 }
 
 /* One page cannot show the registers of two units. */
-TEST_F(uapi, arm_where_another_unit_is)
+TEST_F(UAPI, arm_where_another_unit_is)
 {
 	struct vm *vm = &self->u.vm;
 	void *regs;
@@ -722,7 +794,7 @@ TEST(arm_without_slot)
 
 /* ATTACH_DEVICE and DETACH_DEVICE */
 
-TEST_F(uapi, attach_bad_fds)
+TEST_F(UAPI, attach_bad_fds)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int other = eventfd(0, EFD_CLOEXEC);
@@ -740,7 +812,7 @@ TEST_F(uapi, attach_bad_fds)
 	close(other);
 }
 
-TEST_F(uapi, attach_unbound)
+TEST_F(UAPI, attach_unbound)
 {
 	struct edu edu;
 
@@ -751,7 +823,7 @@ TEST_F(uapi, attach_unbound)
 	edu_close(&edu);
 }
 
-TEST_F(uapi, attach_other_iommufd)
+TEST_F(UAPI, attach_other_iommufd)
 {
 	int iommufd = iommufd_open();
 	struct edu edu;
@@ -764,7 +836,7 @@ TEST_F(uapi, attach_other_iommufd)
 }
 
 /* A group's file, and the device's file that one gets from a group */
-TEST_F(uapi, attach_group)
+TEST_F(UAPI, attach_group)
 {
 	char path[64], bdf[32];
 	unsigned int number;
@@ -789,7 +861,7 @@ TEST_F(uapi, attach_group)
 	close(group);
 }
 
-TEST_F(uapi, attach_busy_in_ioas)
+TEST_F(UAPI, attach_busy_in_ioas)
 {
 	__u32 ioas = ioas_alloc(self->u.iommufd);
 
@@ -803,7 +875,7 @@ TEST_F(uapi, attach_busy_in_ioas)
 	EXPECT_EQ(0, edu_attach_ioas(&self->edu, ioas));
 }
 
-TEST_F(uapi, attach_busy_in_unit)
+TEST_F(UAPI, attach_busy_in_unit)
 {
 	int fd = self->u.fd;
 
@@ -823,7 +895,7 @@ TEST_F(uapi, attach_busy_in_unit)
 	EXPECT_EQ(0, unit_detach(self->fd, SID(1)));
 }
 
-TEST_F(uapi, attach_source_id)
+TEST_F(UAPI, attach_source_id)
 {
 	struct edu edu;
 
@@ -842,7 +914,7 @@ TEST_F(uapi, attach_source_id)
 	edu_close(&edu);
 }
 
-TEST_F(uapi, detach)
+TEST_F(UAPI, detach)
 {
 	struct kviommu_detach_device bad = {
 		.size = sizeof(bad), .source_id = SID(0), .__reserved = 1,
@@ -858,7 +930,7 @@ TEST_F(uapi, detach)
 }
 
 /* Attach and detach leave nothing behind that the next one trips over. */
-TEST_F(uapi, attach_again_and_again)
+TEST_F(UAPI, attach_again_and_again)
 {
 	int i;
 
@@ -870,7 +942,7 @@ TEST_F(uapi, attach_again_and_again)
 
 /* SET_EVENTFD */
 
-TEST_F(uapi, set_eventfd)
+TEST_F(UAPI, set_eventfd)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int efd = eventfd(0, EFD_CLOEXEC);
@@ -903,7 +975,7 @@ static __u64 signals(int efd)
 }
 
 /* What happened before anybody could be told is told as soon as somebody can be. */
-TEST_F(uapi, events_are_remembered)
+TEST_F(UAPI, events_are_remembered)
 {
 	int efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	struct unit *u = &self->u;
@@ -951,9 +1023,7 @@ TEST_F(uapi, events_are_remembered)
 	EXPECT_EQ(_pinned, _d.out_pinned);				\
 } while (0)
 
-#define IOVA	0x200000UL
-
-TEST_F(uapi, device_state)
+TEST_F(UAPI, device_state)
 {
 	const struct kviommu_policy none = { .mask = KVIOMMU_POLICY_MAX_DOMAINS };
 	const struct kviommu_policy some = {
@@ -1008,7 +1078,7 @@ TEST_F(uapi, device_state)
 
 /* SET_POLICY and GET_POLICY */
 
-TEST_F(uapi, policy)
+TEST_F(UAPI, policy)
 {
 	struct kviommu_info info = { .size = sizeof(info) };
 	struct kviommu_policy host = unit_policy(&self->u), p, now;
@@ -1038,7 +1108,7 @@ TEST_F(uapi, policy)
 	for (f = kviommu_policy_fields; f->name; f++) {
 		__u64 *member = (void *)&p + f->offset, value = kviommu_field_value(f, &host);
 
-		memset(&p, 0xff, sizeof(p));
+		memset(&p, 0xff, FIRST(kviommu_policy, poll_us_max));
 		p.mask = f->member;
 		*member = value / 2;
 		EXPECT_EQ(0, unit_set_policy(&self->u, &p)) TH_LOG("%s", f->name);
@@ -1073,7 +1143,7 @@ TEST_F(uapi, policy)
 	EXPECT_EQ(info.out_policy, p.mask);
 }
 
-TEST_F(uapi, policy_bad_values)
+TEST_F(UAPI, policy_bad_values)
 {
 	struct kviommu_policy host = unit_policy(&self->u), p, now;
 	struct kviommu_policy wanted = unit_wanted_policy(&self->u);
@@ -1110,7 +1180,7 @@ TEST_F(uapi, policy_bad_values)
 
 /* RELEASE_PINS */
 
-TEST_F(uapi, release_pins)
+TEST_F(UAPI, release_pins)
 {
 	static const struct {
 		__u64 gpa;
@@ -1146,7 +1216,7 @@ TEST_F(uapi, release_pins)
 
 /* GET_STATS_FD and RESET */
 
-TEST_F(uapi, stats_of_a_new_unit)
+TEST_F(UAPI, stats_of_a_new_unit)
 {
 	struct kviommu_stats s = unit_stats(&self->u);
 
@@ -1169,7 +1239,7 @@ TEST_F(uapi, stats_of_a_new_unit)
 }
 
 /* The file is as KVM's are: read by what stands in it, in pieces of any size. */
-TEST_F(uapi, stats_file)
+TEST_F(UAPI, stats_file)
 {
 	static char whole[65536], again[65536];
 	struct kvm_stats_header *h = (void *)whole;
@@ -1275,7 +1345,7 @@ static bool can_map(int fd, size_t size, int prot, int flags, off_t offset)
 	return true;
 }
 
-TEST_F(uapi, mmap)
+TEST_F(UAPI, mmap)
 {
 	const int rw = PROT_READ | PROT_WRITE;
 	int fd = self->u.fd;

@@ -8,16 +8,16 @@
 #include "../../base/trace.h"
 
 /*
- * Both events work alike: while masked one stays pending (IP), and its
- * message is sent when the mask goes.
+ * The fault event and the completion event work alike: while masked (IM) an event stays
+ * pending (IP), and its message is sent when the guest clears IM.
  */
-static void raise(struct vtd *vtd, unsigned int ectl, enum kviommu_event event)
+static void vtd_event_raise(struct vtd *vtd, unsigned int ectl, enum kviommu_event event)
 {
 	u32 val = vtd_get32(vtd, ectl);
 
-	/* Its cause is not shown yet. */
+	/* While polled the page does not show the cause of the event. */
 	if (vtd->polled) {
-		vtd->held |= BIT(event);
+		vtd->held_events |= BIT(event);
 		return;
 	}
 	if (val & VTD_ECTL_IM) {
@@ -28,76 +28,80 @@ static void raise(struct vtd *vtd, unsigned int ectl, enum kviommu_event event)
 	}
 }
 
-static void clear_pending(struct vtd *vtd, unsigned int ectl)
+static void vtd_event_clear_pending(struct vtd *vtd, unsigned int ectl)
 {
 	vtd_set32(vtd, ectl, vtd_get32(vtd, ectl) & ~VTD_ECTL_IP);
 }
 
-static void ectl_written(struct vtd *vtd, unsigned int ectl,
-			 enum kviommu_event event)
+static void vtd_ectl_written(struct vtd *vtd, unsigned int ectl,
+			     enum kviommu_event event)
 {
 	if (vtd_get32(vtd, ectl) & VTD_ECTL_IP)
-		raise(vtd, ectl, event);
+		vtd_event_raise(vtd, ectl, event);
 }
 
-/* The event is for the first condition; the guest looks for all of them. */
-static void set_fsts(struct vtd *vtd, u32 bits)
+/* Only the first condition raises the event; its handler looks for all conditions. */
+static void vtd_fsts_raise(struct vtd *vtd, u32 bits)
 {
 	u32 fsts = vtd_get32(vtd, VTD_FSTS);
 
 	vtd_set32(vtd, VTD_FSTS, fsts | bits);
 	if (!(fsts & VTD_FSTS_PENDING))
-		raise(vtd, VTD_FECTL, KVIOMMU_EVENT_FAULT);
+		vtd_event_raise(vtd, VTD_FECTL, KVIOMMU_EVENT_FAULT);
 }
 
-static unsigned int frcd(unsigned int i)
+static unsigned int vtd_frcd_offset(unsigned int i)
 {
 	return VTD_FRCD + 16 * i;
 }
 
-static bool frcd_in_use(const struct vtd *vtd, unsigned int i)
+static bool vtd_frcd_in_use(const struct vtd *vtd, unsigned int i)
 {
-	return vtd_get64(vtd, frcd(i) + 8) & VTD_FRCD_F;
+	return vtd_get64(vtd, vtd_frcd_offset(i) + 8) & VTD_FRCD_F;
 }
 
-/* The next fault of a requester has to wait for the guest to take this one. */
-static bool has_record(const struct vtd *vtd, u16 source_id)
+/* Whether the guest has not yet cleared a record of this requester */
+static bool vtd_frcd_has_source(const struct vtd *vtd, u16 source_id)
 {
 	unsigned int i;
 
 	for (i = 0; i < VTD_NR_FRCD; i++)
-		if (frcd_in_use(vtd, i) &&
-		    FIELD_GET(VTD_FRCD_SID, vtd_get64(vtd, frcd(i) + 8)) ==
+		if (vtd_frcd_in_use(vtd, i) &&
+		    FIELD_GET(VTD_FRCD_SID, vtd_get64(vtd, vtd_frcd_offset(i) + 8)) ==
 		    source_id)
 			return true;
 	return false;
 }
 
 /**
- * vtd_raise_held() - Raise the events that waited for the end of polling
+ * vtd_event_raise_held() - Raise the events that were held back while polled
  * @vtd: The unit
+ *
+ * Context: under unit->lock; does not sleep.
  */
-void vtd_raise_held(struct vtd *vtd)
+void vtd_event_raise_held(struct vtd *vtd)
 {
-	unsigned long held = vtd->held;
+	unsigned long held = vtd->held_events;
 
-	vtd->held = 0;
+	vtd->held_events = 0;
 	if (held & BIT(KVIOMMU_EVENT_FAULT))
-		raise(vtd, VTD_FECTL, KVIOMMU_EVENT_FAULT);
+		vtd_event_raise(vtd, VTD_FECTL, KVIOMMU_EVENT_FAULT);
 	if (held & BIT(KVIOMMU_EVENT_INVAL_COMPLETION))
-		raise(vtd, VTD_IECTL, KVIOMMU_EVENT_INVAL_COMPLETION);
+		vtd_event_raise(vtd, VTD_IECTL, KVIOMMU_EVENT_INVAL_COMPLETION);
 }
 
 /**
  * vtd_record_fault() - Record a fault
  * @vtd: The unit
  * @source_id: Requester ID
- * @addr: The address of the request, or 0 if none was made
- * @reason: Fault reason
+ * @addr: I/O virtual address of the fault, or 0 if it is not about an address
+ * @reason: Fault reason of VT-d (VTD_FR_...)
  *
  * Faults of a requester are collapsed into one, as long as the guest has not
  * cleared its record. When all recording registers are in use the fault is lost,
- * and FSTS.PFO says so.
+ * and FSTS.PFO is set.
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_record_fault(struct vtd *vtd, u16 source_id, u64 addr, u8 reason)
 {
@@ -108,31 +112,31 @@ void vtd_record_fault(struct vtd *vtd, u16 source_id, u64 addr, u8 reason)
 	kviommu_count(vtd->model.unit, faults, 1);
 
 	if (vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PFO ||
-	    has_record(vtd, source_id))
+	    vtd_frcd_has_source(vtd, source_id))
 		return;
-	if (frcd_in_use(vtd, i)) {
-		set_fsts(vtd, VTD_FSTS_PFO);
+	if (vtd_frcd_in_use(vtd, i)) {
+		vtd_fsts_raise(vtd, VTD_FSTS_PFO);
 		return;
 	}
-	vtd_set64(vtd, frcd(i), addr & ~0xfffULL);
-	vtd_set64(vtd, frcd(i) + 8, VTD_FRCD_F | source_id |
+	vtd_set64(vtd, vtd_frcd_offset(i), addr & ~0xfffULL);
+	vtd_set64(vtd, vtd_frcd_offset(i) + 8, VTD_FRCD_F | source_id |
 		  FIELD_PREP(VTD_FRCD_FR, reason) |
 		  (reason == VTD_FR_WRITE ? 0 : VTD_FRCD_T_READ));
 	vtd->next_frcd = (i + 1) % VTD_NR_FRCD;
-	/* FRI is of the one that set PPF. */
+	/* FRI is the index of the record that set PPF. */
 	if (!(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PPF))
 		bits |= FIELD_PREP(VTD_FSTS_FRI, i);
-	set_fsts(vtd, bits);
+	vtd_fsts_raise(vtd, bits);
 }
 
 /**
- * vtd_fault() - A translation cannot be had
+ * vtd_fault() - Report that an address cannot be translated
  * @model: The model
- * @id: Requester ID of a device that uses it
+ * @id: Requester ID of a device that the address belongs to
  * @iova: The I/O virtual address
- * @reason: Why
+ * @reason: Why it cannot be translated
  *
- * Context: under unit->lock.
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_fault(struct kviommu_model *model, u32 id, u64 iova,
 	       enum kviommu_fault reason)
@@ -149,20 +153,24 @@ void vtd_fault(struct kviommu_model *model, u32 id, u64 iova,
 }
 
 /**
- * vtd_queue_error() - The invalidation queue has to stop
+ * vtd_queue_error() - Set FSTS.IQE, which stops the invalidation queue
  * @vtd: The unit
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_queue_error(struct vtd *vtd)
 {
 	kviommu_count(vtd->model.unit, faults, 1);
-	set_fsts(vtd, VTD_FSTS_IQE);
+	vtd_fsts_raise(vtd, VTD_FSTS_IQE);
 }
 
 /**
- * vtd_frcd_written() - The guest cleared F of fault recording registers
+ * vtd_frcd_written() - Handle a write to F of a fault recording register
  * @vtd: The unit
  *
- * PPF is the OR of them all; FRI stays as long as that is set.
+ * FSTS.PPF is the OR of all F, and FRI is kept as long as PPF is set.
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_frcd_written(struct vtd *vtd)
 {
@@ -170,64 +178,75 @@ void vtd_frcd_written(struct vtd *vtd)
 	unsigned int i;
 
 	for (i = 0; i < VTD_NR_FRCD; i++)
-		if (frcd_in_use(vtd, i))
+		if (vtd_frcd_in_use(vtd, i))
 			return;
 	fsts &= ~(VTD_FSTS_PPF | VTD_FSTS_FRI);
 	vtd_set32(vtd, VTD_FSTS, fsts);
 	if (!(fsts & VTD_FSTS_PENDING))
-		clear_pending(vtd, VTD_FECTL);
+		vtd_event_clear_pending(vtd, VTD_FECTL);
 }
 
 /**
- * vtd_fsts_written() - The guest cleared bits of FSTS
+ * vtd_fsts_written() - Handle a write to FSTS
  * @vtd: The unit
  *
- * The queue goes on when IQE was cleared.
+ * Clearing the last condition clears a pending fault event. The queue goes on when IQE
+ * was cleared, see vtd_queue_pending().
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_fsts_written(struct vtd *vtd)
 {
 	if (!(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PENDING))
-		clear_pending(vtd, VTD_FECTL);
+		vtd_event_clear_pending(vtd, VTD_FECTL);
 }
 
 /**
- * vtd_fectl_written() - The guest masked or unmasked the fault event
+ * vtd_fectl_written() - Handle a write to FECTL, which masks the fault event
  * @vtd: The unit
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_fectl_written(struct vtd *vtd)
 {
-	ectl_written(vtd, VTD_FECTL, KVIOMMU_EVENT_FAULT);
+	vtd_ectl_written(vtd, VTD_FECTL, KVIOMMU_EVENT_FAULT);
 }
 
 /**
- * vtd_inval_complete() - A wait descriptor asked for the completion event
+ * vtd_inval_complete() - Raise the completion event for a wait descriptor
  * @vtd: The unit
  *
  * There is no further event until the guest has cleared ICS.IWC.
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_inval_complete(struct vtd *vtd)
 {
 	if (vtd_get32(vtd, VTD_ICS) & VTD_ICS_IWC)
 		return;
 	vtd_set32(vtd, VTD_ICS, VTD_ICS_IWC);
-	raise(vtd, VTD_IECTL, KVIOMMU_EVENT_INVAL_COMPLETION);
+	vtd_event_raise(vtd, VTD_IECTL, KVIOMMU_EVENT_INVAL_COMPLETION);
 }
 
 /**
- * vtd_ics_written() - The guest cleared ICS.IWC
+ * vtd_ics_written() - Handle a write to ICS, which clears IWC
  * @vtd: The unit
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_ics_written(struct vtd *vtd)
 {
 	if (!(vtd_get32(vtd, VTD_ICS) & VTD_ICS_IWC))
-		clear_pending(vtd, VTD_IECTL);
+		vtd_event_clear_pending(vtd, VTD_IECTL);
 }
 
 /**
- * vtd_iectl_written() - The guest masked or unmasked the completion event
+ * vtd_iectl_written() - Handle a write to IECTL, which masks the completion event
  * @vtd: The unit
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_iectl_written(struct vtd *vtd)
 {
-	ectl_written(vtd, VTD_IECTL, KVIOMMU_EVENT_INVAL_COMPLETION);
+	vtd_ectl_written(vtd, VTD_IECTL, KVIOMMU_EVENT_INVAL_COMPLETION);
 }

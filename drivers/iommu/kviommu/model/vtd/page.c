@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The register page: what the guest stores there, trapped or polled, becomes what it
- * asks of the registers; and what it is shown.
+ * The register page: how stores of the guest, trapped or polled, become register writes,
+ * and what the page shows to the guest.
  */
 #include <linux/bitmap.h>
 #include <linux/container_of.h>
@@ -11,17 +11,17 @@
 #include "vtd.h"
 
 /*
- * While the unit is polled, GCMD shows that the last command was taken: a value
- * that no driver writes, for bit 0 is reserved. Any other is a new command, also
- * the same one again.
+ * While the unit is polled, the page shows this value of GCMD when the last command was
+ * taken. No driver writes it, for bit 0 is reserved: any other value is a new command,
+ * even one equal to the last.
  */
 #define GCMD_TAKEN	BIT(0)
 
 /*
- * What the page is to show of the register at index @i. A 1 written to a bit
- * that is 1 could not be told while the unit is polled: so none is shown then.
+ * The value that the page shows for the register at index @i. While the unit is polled,
+ * bits that a written 1 clears are shown as 0: a 1 written over a 1 would go unnoticed.
  */
-static u32 shown(const struct vtd *vtd, unsigned int i)
+static u32 vtd_page_value(const struct vtd *vtd, unsigned int i)
 {
 	if (unlikely(vtd->polled)) {
 		if (i == VTD_GCMD / sizeof(u32))
@@ -32,56 +32,58 @@ static u32 shown(const struct vtd *vtd, unsigned int i)
 	return vtd->regs[i];
 }
 
-static bool writable(unsigned int i)
+static bool vtd_reg_writable(unsigned int i)
 {
 	return vtd_regs[i].rw | vtd_regs[i].w1c;
 }
 
 /**
- * vtd_set32() - Give a register of 32 bits a value, which the guest sees
+ * vtd_set32() - Set a 32-bit register, and update the page that the guest sees
  * @vtd: The unit
- * @offset: Of the register
- * @val: The value
+ * @offset: Offset of the register in the page, in bytes
+ * @val: The new value
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_set32(struct vtd *vtd, unsigned int offset, u32 val)
 {
 	unsigned int i = offset / sizeof(u32);
-	u32 old = shown(vtd, i), now;
+	u32 old = vtd_page_value(vtd, i), now;
 
 	WRITE_ONCE(vtd->regs[i], val);
-	now = shown(vtd, i);
-	if (likely(!(vtd->polled || vtd->snapshot_taken) || !writable(i)))
+	now = vtd_page_value(vtd, i);
+	if (likely(!(vtd->polled || vtd->snapshot_taken) || !vtd_reg_writable(i)))
 		WRITE_ONCE(vtd->page[i], now);
 	else if (now != old)
-		/* Unless the guest has written meanwhile: see sync_one(). */
+		/* Keep what the guest has stored meanwhile: vtd_sync_reg() takes it. */
 		cmpxchg(&vtd->page[i], old, now);
 	if (unlikely(vtd->snapshot_taken) && vtd->snapshot[i] == old)
 		vtd->snapshot[i] = now;
 }
 
-/* The guest's store is in the page already: put there what is true. */
-static void repair(struct vtd *vtd, unsigned int offset, unsigned int len)
+/* Undo a store of the guest that has no effect: it is in the page already. */
+static void vtd_page_repair(struct vtd *vtd, unsigned int offset, unsigned int len)
 {
 	unsigned int i;
 
 	for (i = offset / 4; i <= (offset + len - 1) / 4; i++) {
 		if (i < ARRAY_SIZE(vtd->regs))
-			vtd->snapshot[i] = shown(vtd, i);
+			vtd->snapshot[i] = vtd_page_value(vtd, i);
 		WRITE_ONCE(vtd->page[i],
-			   i < ARRAY_SIZE(vtd->regs) ? shown(vtd, i) : 0);
+			   i < ARRAY_SIZE(vtd->regs) ? vtd_page_value(vtd, i) : 0);
 	}
 }
 
 /*
- * Put @val into the 32 bits at index @i, as far as that is writable. While the unit
- * is polled the page is left to sync_one(), which knows what the guest wrote last.
+ * Write @val to the register at index @i; only its writable bits change. While the unit
+ * is polled the page is left to vtd_sync_reg(), which knows what the guest stored last.
  */
-static void store(struct vtd *vtd, unsigned int i, u32 val)
+static void vtd_reg_store(struct vtd *vtd, unsigned int i, u32 val)
 {
 	const struct vtd_reg *reg = &vtd_regs[i];
 	u32 old = vtd->regs[i] & ~reg->rw;
 
-	/* A bit that is not shown is none that the guest wants to clear. */
+	/* While polled such bits are not shown: the guest cannot mean to clear them. */
 	if (!vtd->polled)
 		old &= ~(val & reg->w1c);
 	old |= val & reg->rw;
@@ -92,55 +94,54 @@ static void store(struct vtd *vtd, unsigned int i, u32 val)
 }
 
 /*
- * Where a guest asks for something, in an order in which nothing is missed. The
- * tail is looked at before the command: a driver that writes both expects them
- * in the order in which it wrote them, and if we see the later one we see the
- * earlier one. Commands are looked at before the values that they are about,
- * for those were written first.
+ * The registers by which a guest asks for something, in the order in which they are
+ * read: what a driver writes last is read first, so that whoever sees a write also sees
+ * the writes before it. The tail is read before the command, and commands are read
+ * before the registers that hold their operands.
  */
-static const u8 sync_first[] = {
+static const u8 vtd_sync_order[] = {
 	VTD_IQT / 4, VTD_GCMD / 4, VTD_CCMD / 4 + 1, VTD_IOTLB / 4 + 1,
 };
 
-static u32 look_at(const struct vtd *vtd, unsigned int i, bool noted)
+static u32 vtd_page_read(const struct vtd *vtd, unsigned int i, bool from_snapshot)
 {
-	if (noted)
+	if (from_snapshot)
 		return vtd->snapshot[i];
-	/* IQT: the guest's descriptors come before it. */
+	/* Descriptors must not be read before the IQT that covers them. */
 	return smp_load_acquire(&vtd->page[i]);
 }
 
 /*
- * Take what the page shows at index @i, or @noted. The guest may write again at any
- * moment: what it writes is replaced only if it is still what was taken. Return: that
- * is new.
+ * Apply what the guest stored to the register at index @i, as found in the page or in
+ * the snapshot. The guest may store again at any moment: the page is only updated where
+ * it still holds the value that was applied. Return: whether there was a new value.
  */
-static bool sync_one(struct vtd *vtd, unsigned int i, bool noted)
+static bool vtd_sync_reg(struct vtd *vtd, unsigned int i, bool from_snapshot)
 {
-	u32 old = shown(vtd, i), val = look_at(vtd, i, noted);
+	u32 old = vtd_page_value(vtd, i), val = vtd_page_read(vtd, i, from_snapshot);
 
 	if (val == old)
 		return false;
-	if (!writable(i)) {
+	if (!vtd_reg_writable(i)) {
 		WRITE_ONCE(vtd->page[i], old);
 		return false;
 	}
-	if (!noted && i == VTD_GCMD / 4) {
-		/* Not to miss the same command again */
+	if (!from_snapshot && i == VTD_GCMD / 4) {
+		/* Read and mark as taken at once, so as not to miss an equal command. */
 		val = xchg(&vtd->page[i], old);
 		if (val == old)
 			return false;
-		store(vtd, i, val);
+		vtd_reg_store(vtd, i, val);
 		return true;
 	}
-	store(vtd, i, val);
-	if (vtd->polled && shown(vtd, i) != val)
-		cmpxchg(&vtd->page[i], val, shown(vtd, i));
+	vtd_reg_store(vtd, i, val);
+	if (vtd->polled && vtd_page_value(vtd, i) != val)
+		cmpxchg(&vtd->page[i], val, vtd_page_value(vtd, i));
 	return true;
 }
 
-/* What the page shows, or @noted, is what was written last. */
-static void sync_all(struct vtd *vtd, bool noted)
+/* Apply what the guest stored to any register, as found in the page or the snapshot. */
+static void vtd_sync_regs(struct vtd *vtd, bool from_snapshot)
 {
 	DECLARE_BITMAP(changed, VTD_REGS_SIZE / sizeof(u32));
 	DECLARE_BITMAP(seen, VTD_REGS_SIZE / sizeof(u32));
@@ -148,44 +149,44 @@ static void sync_all(struct vtd *vtd, bool noted)
 
 	bitmap_zero(changed, VTD_REGS_SIZE / sizeof(u32));
 	bitmap_zero(seen, VTD_REGS_SIZE / sizeof(u32));
-	for (i = 0; i < ARRAY_SIZE(sync_first); i++) {
-		__set_bit(sync_first[i], seen);
-		if (sync_one(vtd, sync_first[i], noted))
-			__set_bit(sync_first[i], changed);
+	for (i = 0; i < ARRAY_SIZE(vtd_sync_order); i++) {
+		__set_bit(vtd_sync_order[i], seen);
+		if (vtd_sync_reg(vtd, vtd_sync_order[i], from_snapshot))
+			__set_bit(vtd_sync_order[i], changed);
 	}
 	for (i = 0; i < VTD_REGS_SIZE / sizeof(u32); i++)
-		if (!test_bit(i, seen) && sync_one(vtd, i, noted))
+		if (!test_bit(i, seen) && vtd_sync_reg(vtd, i, from_snapshot))
 			__set_bit(i, changed);
-	/* GCMD comes first of those that do something. */
+	/* By offset: GCMD is the first register whose writes have further effects. */
 	for_each_set_bit(i, changed, VTD_REGS_SIZE / sizeof(u32))
 		if (vtd_regs[i].written)
 			vtd_regs[i].written(vtd);
 }
 
-/* No write is being trapped: what the page shows is whole. */
+/* No write is being trapped, so the page holds no half of one. */
 static void vtd_sync(struct kviommu_model *model, bool all)
 {
 	struct vtd *vtd = to_vtd(model);
 
 	/*
-	 * The order of sync_first. What else was written means nothing to the queue; but
-	 * a guest that waits for a bit is not to find its own 1 there.
+	 * In the order of vtd_sync_order. The queue depends on no other register; but a
+	 * guest that waits for a status bit must not find the 1 by which it cleared it.
 	 */
 	if (!all) {
-		sync_one(vtd, VTD_IQT / 4, false);
+		vtd_sync_reg(vtd, VTD_IQT / 4, false);
 		if (READ_ONCE(vtd->page[VTD_ICS / 4]))
-			sync_one(vtd, VTD_ICS / 4, false);
+			vtd_sync_reg(vtd, VTD_ICS / 4, false);
 		if (READ_ONCE(vtd->page[VTD_FSTS / 4]))
-			sync_one(vtd, VTD_FSTS / 4, false);
+			vtd_sync_reg(vtd, VTD_FSTS / 4, false);
 		if (READ_ONCE(vtd->page[VTD_GCMD / 4]) == GCMD_TAKEN)
 			return;
 	}
-	sync_all(vtd, false);
+	vtd_sync_regs(vtd, false);
 }
 
 /*
- * What the page shows may be a part of what is being trapped: but then vtd_write()
- * will put down all of it.
+ * The snapshot may hold part of a trapped write; when KVM reports that write,
+ * vtd_write() overwrites it in the snapshot.
  */
 static void vtd_snapshot(struct kviommu_model *model)
 {
@@ -203,7 +204,7 @@ static void vtd_commit(struct kviommu_model *model)
 
 	vtd->snapshot_taken = false;
 	memset(vtd->page + ARRAY_SIZE(vtd->regs), 0, SZ_4K - sizeof(vtd->regs));
-	sync_all(vtd, true);
+	vtd_sync_regs(vtd, true);
 }
 
 static void vtd_write(struct kviommu_model *model, unsigned int offset,
@@ -214,32 +215,32 @@ static void vtd_write(struct kviommu_model *model, unsigned int offset,
 	u32 val[2];
 
 	/*
-	 * The specification leaves other accesses than those of aligned 32 and
-	 * 64 bits undefined. Here they do nothing.
+	 * The specification defines aligned accesses of 32 and 64 bits only. Others have
+	 * no effect here.
 	 */
 	if (offset % 4 || (len != 4 && len != 8) ||
 	    offset + len > VTD_REGS_SIZE) {
-		repair(vtd, offset, len);
+		vtd_page_repair(vtd, offset, len);
 		return;
 	}
 	memcpy(val, data, len);
 	/*
-	 * It went polled since, or the page is about to be taken: what was written stands
-	 * there behind others that were not trapped, as a command behind what it is
-	 * about, and is taken with them. But where the page was made to show something
-	 * else meanwhile it has to be put there again.
+	 * Polling has begun since the store, or the page is about to be committed. Earlier
+	 * stores, such as the operands of a command, may not have been trapped and are
+	 * only in the page: leave this one there, too, to be applied after them. If an
+	 * update of the page has overwritten it, store it again.
 	 */
 	if (vtd->polled || vtd->snapshot_taken) {
 		for (i = first; i < first + nr; i++) {
 			if (vtd_regs[i].rw)
-				cmpxchg(&vtd->page[i], shown(vtd, i),
+				cmpxchg(&vtd->page[i], vtd_page_value(vtd, i),
 					val[i - first]);
 			vtd->snapshot[i] = val[i - first];
 		}
 		return;
 	}
 	for (i = 0; i < nr; i++)
-		store(vtd, first + i, val[i]);
+		vtd_reg_store(vtd, first + i, val[i]);
 	for (i = 0; i < nr; i++)
 		if (vtd_regs[first + i].written)
 			vtd_regs[first + i].written(vtd);
@@ -257,15 +258,15 @@ static bool vtd_peek(const struct kviommu_model *model, bool all)
 	    READ_ONCE(vtd->page[VTD_GCMD / 4]) != GCMD_TAKEN)
 		return true;
 	for (i = 0; all && i < VTD_REGS_SIZE / sizeof(u32); i++)
-		if (READ_ONCE(vtd->page[i]) != shown(vtd, i))
+		if (READ_ONCE(vtd->page[i]) != vtd_page_value(vtd, i))
 			return true;
 	return false;
 }
 
 /*
- * In the steady state a driver writes to IQT, and to other registers what is to
- * be their value. Set-up and invalidation by registers are trapped, as is
- * everything while there are bits that a written 1 clears.
+ * In the steady state a driver writes IQT, and values that other registers keep. Set-up
+ * and register-based invalidation have to be trapped, and so has every write while a
+ * bit is set that a written 1 clears.
  */
 static bool vtd_pollable(const struct kviommu_model *model)
 {
@@ -274,7 +275,7 @@ static bool vtd_pollable(const struct kviommu_model *model)
 	return vtd->te && !vtd->te_changed &&
 	       vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES &&
 	       !vtd_get32(vtd, VTD_FSTS) && !vtd_get32(vtd, VTD_ICS) &&
-	       !vtd->held;
+	       !vtd->held_events;
 }
 
 static void vtd_set_polled(struct kviommu_model *model, bool on)
@@ -285,18 +286,18 @@ static void vtd_set_polled(struct kviommu_model *model, bool on)
 	vtd->polled = on;
 	for (i = 0; i < VTD_REGS_SIZE / sizeof(u32); i++)
 		if (i == VTD_GCMD / 4 || vtd_regs[i].w1c)
-			WRITE_ONCE(vtd->page[i], shown(vtd, i));
+			WRITE_ONCE(vtd->page[i], vtd_page_value(vtd, i));
 	if (!on)
-		vtd_raise_held(vtd);
+		vtd_event_raise_held(vtd);
 }
 
 /**
- * vtd_page_reset() - Let the page show the registers, whatever the guest wrote
+ * vtd_page_reset() - Show the registers in the page, and discard stores of the guest
  * @vtd: The unit
  *
- * Also while it is polled, or the page is about to be taken.
+ * May be called while the unit is polled, and between snapshot and commit.
  *
- * Context: under unit->lock.
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_page_reset(struct vtd *vtd)
 {
@@ -304,8 +305,8 @@ void vtd_page_reset(struct vtd *vtd)
 
 	memset(vtd->page + ARRAY_SIZE(vtd->regs), 0, SZ_4K - sizeof(vtd->regs));
 	for (i = 0; i < ARRAY_SIZE(vtd->regs); i++) {
-		WRITE_ONCE(vtd->page[i], shown(vtd, i));
-		vtd->snapshot[i] = shown(vtd, i);
+		WRITE_ONCE(vtd->page[i], vtd_page_value(vtd, i));
+		vtd->snapshot[i] = vtd_page_value(vtd, i);
 	}
 }
 

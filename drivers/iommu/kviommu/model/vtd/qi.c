@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VT-d invalidations: through the queue, and through registers.
+ * VT-d invalidations: by descriptors in the queue, and by registers.
  */
 #include <linux/bitfield.h>
 #include <linux/errno.h>
@@ -9,45 +9,45 @@
 #include "vtd.h"
 #include "../../base/trace.h"
 
-#define FETCH		16	/* descriptors read at once */
+#define VTD_FETCH_MAX	16	/* descriptors read at once */
 
-/* Bits of the function number that FM says do not matter. */
-static u16 fm_mask(unsigned int fm)
+/* The bits of a requester ID that a function mask (FM) tells to ignore */
+static u16 vtd_fm_mask(unsigned int fm)
 {
 	static const u16 masks[] = { 0, 4, 6, 7 };
 
 	return masks[fm];
 }
 
-static int inval_context(struct vtd *vtd, const struct kviommu_work *work,
-			 unsigned int gran, u16 sid, unsigned int fm)
+static int vtd_inval_context(struct vtd *vtd, const struct kviommu_work *work,
+			     unsigned int gran, u16 sid, unsigned int fm)
 {
 	switch (gran) {
 	case VTD_GRAN_GLOBAL:
 	case VTD_GRAN_DOMAIN:
-		/* A unit may drop more than it is told to. */
+		/* More than requested may be invalidated: this is simpler. */
 		return kviommu_rebind(vtd->model.unit, work, 0, U16_MAX);
 	case VTD_GRAN_DEVICE:
-		return kviommu_rebind(vtd->model.unit, work, sid, fm_mask(fm));
+		return kviommu_rebind(vtd->model.unit, work, sid, vtd_fm_mask(fm));
 	}
 	return -EINVAL;
 }
 
-/* What is done of an IOTLB invalidation that asks for @gran */
-static unsigned int iotlb_gran(const struct vtd *vtd, unsigned int gran)
+/* The granularity that an IOTLB invalidation of granularity @gran is done with */
+static unsigned int vtd_iotlb_gran(const struct vtd *vtd, unsigned int gran)
 {
 	if (gran == VTD_GRAN_PAGE && !(vtd_get64(vtd, VTD_CAP) & VTD_CAP_PSI))
 		return VTD_GRAN_DOMAIN;
 	return gran;
 }
 
-static int inval_iotlb(struct vtd *vtd, const struct kviommu_work *work,
-		       unsigned int gran, u16 did, u64 iva)
+static int vtd_inval_iotlb(struct vtd *vtd, const struct kviommu_work *work,
+			   unsigned int gran, u16 did, u64 iva)
 {
 	unsigned int am = FIELD_GET(VTD_IVA_AM, iva);
 	u64 first, size;
 
-	switch (iotlb_gran(vtd, gran)) {
+	switch (vtd_iotlb_gran(vtd, gran)) {
 	case VTD_GRAN_GLOBAL:
 		return kviommu_invalidate(vtd->model.unit, work, -1, 0, U64_MAX,
 					  &vtd->progress);
@@ -58,7 +58,7 @@ static int inval_iotlb(struct vtd *vtd, const struct kviommu_work *work,
 		if (am > VTD_MAMV)
 			return -EINVAL;
 		size = 1ULL << (12 + am);
-		/* Bits from MGAW on are ignored. */
+		/* Address bits from MGAW up are ignored. */
 		first = iva & (BIT_ULL(vtd->mgaw) - 1) & ~(size - 1);
 		return kviommu_invalidate(vtd->model.unit, work, did, first,
 					  first + size - 1, &vtd->progress);
@@ -66,30 +66,30 @@ static int inval_iotlb(struct vtd *vtd, const struct kviommu_work *work,
 	return -EINVAL;
 }
 
-static int desc_context(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
-			 u64 hi)
+static int vtd_desc_context(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
+			    u64 hi)
 {
 	if (lo & VTD_CC_RSVD_LO || hi)
 		return -EINVAL;
-	return inval_context(vtd, work, FIELD_GET(VTD_DESC_GRAN, lo),
-			     FIELD_GET(VTD_CC_SID, lo),
-			     FIELD_GET(VTD_CC_FM, lo));
+	return vtd_inval_context(vtd, work, FIELD_GET(VTD_DESC_GRAN, lo),
+				 FIELD_GET(VTD_CC_SID, lo),
+				 FIELD_GET(VTD_CC_FM, lo));
 }
 
-static int desc_iotlb(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
-		      u64 hi)
+static int vtd_desc_iotlb(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
+			  u64 hi)
 {
 	if (lo & VTD_IOTLB_DESC_RSVD_LO || hi & VTD_IOTLB_DESC_RSVD_HI)
 		return -EINVAL;
-	return inval_iotlb(vtd, work, FIELD_GET(VTD_DESC_GRAN, lo),
-			   FIELD_GET(VTD_IOTLB_DESC_DID, lo), hi);
+	return vtd_inval_iotlb(vtd, work, FIELD_GET(VTD_DESC_GRAN, lo),
+			       FIELD_GET(VTD_IOTLB_DESC_DID, lo), hi);
 }
 
-/* All that came before is complete once the guest sees the status. */
-static int desc_wait(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
-		     u64 hi)
+/* When the guest sees the status, all earlier invalidations have to be complete. */
+static int vtd_desc_wait(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
+			 u64 hi)
 {
-	/* Address bits from HAW on are ignored. */
+	/* Address bits from HAW up are ignored. */
 	u64 addr = hi & (BIT_ULL(vtd->haw) - 1);
 	u32 data = FIELD_GET(VTD_WAIT_DATA, lo);
 	int ret = 0;
@@ -107,32 +107,35 @@ static int desc_wait(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
 	return 0;
 }
 
-static int handle(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
-		  u64 hi)
+static int vtd_desc_handle(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
+			   u64 hi)
 {
 	/*
-	 * The translation table mode of the root table has to be valid, which
-	 * here is legacy. Types beyond 4 bits are of scalable mode.
+	 * While RTADDR selects another translation table mode than legacy no descriptor
+	 * is valid. Types of more than 4 bits belong to scalable mode.
 	 */
 	if (vtd->root & VTD_RTADDR_TTM || FIELD_GET(VTD_DESC_TYPE_HI, lo))
 		return -EINVAL;
 	switch (FIELD_GET(VTD_DESC_TYPE, lo)) {
 	case VTD_DESC_CONTEXT:
-		return desc_context(vtd, work, lo, hi);
+		return vtd_desc_context(vtd, work, lo, hi);
 	case VTD_DESC_IOTLB:
-		return desc_iotlb(vtd, work, lo, hi);
+		return vtd_desc_iotlb(vtd, work, lo, hi);
 	case VTD_DESC_WAIT:
-		return desc_wait(vtd, work, lo, hi);
+		return vtd_desc_wait(vtd, work, lo, hi);
 	}
 	return -EINVAL;
 }
 
-/* Read descriptors up to the tail or the end of the queue. */
-static int fetch(struct vtd *vtd, const struct kviommu_work *work,
-		 struct vtd_entry *desc, unsigned int tail)
+/*
+ * Read descriptors up to the tail, the end of the queue or VTD_FETCH_MAX. Return: their
+ * number; -EAGAIN or -EINTR if it has to be tried again; -EINVAL if they cannot be read.
+ */
+static int vtd_queue_fetch(struct vtd *vtd, const struct kviommu_work *work,
+			   struct vtd_entry *desc, unsigned int tail)
 {
 	unsigned int end = tail > vtd->iq_head ? tail : vtd->iq_size;
-	unsigned int n = min_t(unsigned int, end - vtd->iq_head, FETCH);
+	unsigned int n = min_t(unsigned int, end - vtd->iq_head, VTD_FETCH_MAX);
 	int ret;
 
 	ret = kviommu_guest_read(vtd->model.unit, work, vtd->iq_base +
@@ -142,12 +145,12 @@ static int fetch(struct vtd *vtd, const struct kviommu_work *work,
 }
 
 /*
- * Handle what fetch() read, or as much of it as time allows. The head moves past
- * what was handled: on an error it stays at the descriptor that is wrong, and on
+ * Handle descriptors that vtd_queue_fetch() read, as many as time allows. The head moves
+ * past those that were handled: on -EINVAL it stays at the invalid descriptor, and on
  * -EAGAIN at the one that the next step has to finish.
  */
-static int handle_all(struct vtd *vtd, const struct kviommu_work *work,
-		      const struct vtd_entry *desc, unsigned int n)
+static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
+			    const struct vtd_entry *desc, unsigned int n)
 {
 	unsigned int i;
 	int ret = 0;
@@ -155,7 +158,7 @@ static int handle_all(struct vtd *vtd, const struct kviommu_work *work,
 	for (i = 0; i < n && !(i && kviommu_time_up(work)); i++) {
 		u64 lo = le64_to_cpu(desc[i].lo), hi = le64_to_cpu(desc[i].hi);
 
-		ret = handle(vtd, work, lo, hi);
+		ret = vtd_desc_handle(vtd, work, lo, hi);
 		if (ret == -EAGAIN)
 			break;
 		trace_kviommu_descriptor(vtd->model.unit->id, lo, hi, ret);
@@ -170,46 +173,49 @@ static int handle_all(struct vtd *vtd, const struct kviommu_work *work,
 	return ret;
 }
 
-static unsigned int queue_tail(const struct vtd *vtd)
+static unsigned int vtd_queue_tail(const struct vtd *vtd)
 {
 	return FIELD_GET(VTD_IQT_QT, vtd_get64(vtd, VTD_IQT));
 }
 
 /**
- * vtd_queue_pending() - Say whether there are descriptors to handle
+ * vtd_queue_pending() - Say whether the queue has descriptors to handle
  * @vtd: The unit
  *
- * Return: true if so.
+ * Context: under unit->lock; does not sleep.
+ * Return: true if it has, and is neither off nor stopped by an error.
  */
 bool vtd_queue_pending(const struct vtd *vtd)
 {
 	return vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES &&
 	       !(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_IQE) &&
-	       vtd->iq_head != queue_tail(vtd);
+	       vtd->iq_head != vtd_queue_tail(vtd);
 }
 
 /**
- * vtd_queue_run() - Handle what stands in the queue, up to a number
+ * vtd_queue_run() - Handle descriptors of the queue, VTD_FETCH_MAX at most
  * @vtd: The unit
  * @work: The piece of work that this is part of
  *
- * A descriptor that is wrong sets FSTS.IQE, and the queue stands still until
- * the guest clears that.
+ * An invalid descriptor sets FSTS.IQE, and the queue stops until the guest clears it.
+ *
+ * Context: process context, may sleep if @work may wait; under unit->lock and map_lock,
+ * which may be dropped and taken again.
  */
 void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 {
-	struct vtd_entry desc[FETCH];
-	unsigned int tail = queue_tail(vtd);
+	struct vtd_entry desc[VTD_FETCH_MAX];
+	unsigned int tail = vtd_queue_tail(vtd);
 	int ret = -EINVAL;
 
 	if (tail < vtd->iq_size)
-		ret = fetch(vtd, work, desc, tail);
+		ret = vtd_queue_fetch(vtd, work, desc, tail);
 	if (ret > 0)
-		ret = handle_all(vtd, work, desc, ret);
-	/* Not every batch ends with a wait. */
+		ret = vtd_queue_handle(vtd, work, desc, ret);
+	/* Not every batch ends with a wait descriptor, which would do this. */
 	kviommu_invalidate_complete(vtd->model.unit, work);
 	vtd_set32(vtd, VTD_IQH, vtd->iq_head * sizeof(struct vtd_entry));
-	/* After -EAGAIN it goes on; after -EINTR nobody will look. */
+	/* -EAGAIN: the next step goes on. -EINTR: the VMM dies or closes the unit. */
 	if (ret == -EINVAL) {
 		vtd->progress = (struct kviommu_progress){};
 		vtd_queue_error(vtd);
@@ -217,8 +223,10 @@ void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 }
 
 /**
- * vtd_queue_enable() - GCMD.QIE was set
+ * vtd_queue_enable() - Turn on the queue, because the guest set GCMD.QIE
  * @vtd: The unit
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_queue_enable(struct vtd *vtd)
 {
@@ -233,8 +241,10 @@ void vtd_queue_enable(struct vtd *vtd)
 }
 
 /**
- * vtd_queue_disable() - GCMD.QIE was cleared
+ * vtd_queue_disable() - Turn off the queue, because the guest cleared GCMD.QIE
  * @vtd: The unit
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_queue_disable(struct vtd *vtd)
 {
@@ -245,30 +255,30 @@ void vtd_queue_disable(struct vtd *vtd)
 }
 
 /*
- * Register-based invalidation must not be used while the queue is on, and is of
- * legacy mode. An actual granularity of 0 tells that a request was ignored.
+ * Software must not use register-based invalidation while the queue is on, nor in other
+ * modes than legacy. An actual granularity of 0 reports that a request was ignored.
  */
-static bool registers_refused(struct vtd *vtd)
+static bool vtd_inval_refused(struct vtd *vtd)
 {
 	return vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES ||
 	       vtd->root & VTD_RTADDR_TTM;
 }
 
-/* CCMD.ICC is set. Return: false if it has to go on in the next step. */
-static bool ccmd_run(struct vtd *vtd, const struct kviommu_work *work)
+/* Do what CCMD.ICC requests. Return: false if the next step has to go on with it. */
+static bool vtd_ccmd_run(struct vtd *vtd, const struct kviommu_work *work)
 {
 	u64 ccmd = vtd_get64(vtd, VTD_CCMD);
 	unsigned int gran = FIELD_GET(VTD_CCMD_CIRG, ccmd);
 	int ret = -EINVAL;
 
-	if (!registers_refused(vtd))
-		ret = inval_context(vtd, work, gran, FIELD_GET(VTD_CCMD_SID, ccmd),
-				    FIELD_GET(VTD_CCMD_FM, ccmd));
+	if (!vtd_inval_refused(vtd))
+		ret = vtd_inval_context(vtd, work, gran, FIELD_GET(VTD_CCMD_SID, ccmd),
+					FIELD_GET(VTD_CCMD_FM, ccmd));
 	if (ret == -EAGAIN || ret == -EINTR)
 		return false;
 	if (ret)
 		gran = 0;
-	/* What inval_context() made of it */
+	/* vtd_inval_context() did a global invalidation. */
 	if (gran == VTD_GRAN_DOMAIN)
 		gran = VTD_GRAN_GLOBAL;
 	ccmd &= ~(VTD_CCMD_ICC | VTD_CCMD_CAIG);
@@ -276,32 +286,32 @@ static bool ccmd_run(struct vtd *vtd, const struct kviommu_work *work)
 	return true;
 }
 
-/* IOTLB.IVT is set. Return: as ccmd_run(). */
-static bool iotlb_run(struct vtd *vtd, const struct kviommu_work *work)
+/* Do what IOTLB.IVT requests. Return: false if the next step has to go on with it. */
+static bool vtd_iotlb_run(struct vtd *vtd, const struct kviommu_work *work)
 {
 	u64 iotlb = vtd_get64(vtd, VTD_IOTLB);
 	unsigned int gran = FIELD_GET(VTD_IOTLB_IIRG, iotlb);
 	int ret = -EINVAL;
 
-	if (!registers_refused(vtd))
-		ret = inval_iotlb(vtd, work, gran, FIELD_GET(VTD_IOTLB_DID, iotlb),
-				  vtd_get64(vtd, VTD_IVA));
+	if (!vtd_inval_refused(vtd))
+		ret = vtd_inval_iotlb(vtd, work, gran, FIELD_GET(VTD_IOTLB_DID, iotlb),
+				      vtd_get64(vtd, VTD_IVA));
 	kviommu_invalidate_complete(vtd->model.unit, work);
 	if (ret == -EAGAIN || ret == -EINTR)
 		return false;
 	vtd->progress = (struct kviommu_progress){};
 	iotlb &= ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);
-	gran = ret ? 0 : iotlb_gran(vtd, gran);
+	gran = ret ? 0 : vtd_iotlb_gran(vtd, gran);
 	vtd_set64(vtd, VTD_IOTLB, iotlb | FIELD_PREP(VTD_IOTLB_IAIG, gran));
 	return true;
 }
 
 /**
- * vtd_inval_pending() - Say whether the guest waits for an invalidation that it
- *			 asked for through registers
+ * vtd_inval_pending() - Say whether a register-based invalidation is to be done
  * @vtd: The unit
  *
- * Return: true if so.
+ * Context: under unit->lock; does not sleep.
+ * Return: true if the guest waits for one.
  */
 bool vtd_inval_pending(const struct vtd *vtd)
 {
@@ -310,15 +320,17 @@ bool vtd_inval_pending(const struct vtd *vtd)
 }
 
 /**
- * vtd_inval_run() - Do the invalidations asked for through registers
+ * vtd_inval_run() - Do register-based invalidations, if the guest requested any
  * @vtd: The unit
  * @work: The piece of work that this is part of
  *
- * Return: false if that has to go on in the next step.
+ * Context: process context, may sleep if @work may wait; under unit->lock and map_lock,
+ * which may be dropped and taken again.
+ * Return: false if the next step has to go on with it.
  */
 bool vtd_inval_run(struct vtd *vtd, const struct kviommu_work *work)
 {
-	if (vtd_get64(vtd, VTD_CCMD) & VTD_CCMD_ICC && !ccmd_run(vtd, work))
+	if (vtd_get64(vtd, VTD_CCMD) & VTD_CCMD_ICC && !vtd_ccmd_run(vtd, work))
 		return false;
-	return !(vtd_get64(vtd, VTD_IOTLB) & VTD_IOTLB_IVT) || iotlb_run(vtd, work);
+	return !(vtd_get64(vtd, VTD_IOTLB) & VTD_IOTLB_IVT) || vtd_iotlb_run(vtd, work);
 }

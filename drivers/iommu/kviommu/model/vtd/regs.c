@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VT-d registers: what the guest may write, and what that does.
+ * VT-d registers: what the guest may write to each, and what a write does.
  */
 #include <linux/bitfield.h>
 #include <linux/build_bug.h>
@@ -14,10 +14,12 @@
 #include "../model.h"
 
 /**
- * vtd_set64() - Give a register of 64 bits a value, which the guest sees
+ * vtd_set64() - Set a 64-bit register, and update the page that the guest sees
  * @vtd: The unit
- * @offset: Of the register
- * @val: The value
+ * @offset: Offset of the register in the page, in bytes
+ * @val: The new value
+ *
+ * Context: under unit->lock; does not sleep.
  */
 void vtd_set64(struct vtd *vtd, unsigned int offset, u64 val)
 {
@@ -25,20 +27,20 @@ void vtd_set64(struct vtd *vtd, unsigned int offset, u64 val)
 	vtd_set32(vtd, offset + 4, upper_32_bits(val));
 }
 
-static void set_root_table(struct vtd *vtd)
+static void vtd_root_latch(struct vtd *vtd)
 {
 	vtd->root = vtd_get64(vtd, VTD_RTADDR);
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_RTPS);
 }
 
-/* GCMD.TE was changed. Return: false if that has to go on in the next step. */
-static bool te_run(struct vtd *vtd, const struct kviommu_work *work)
+/* Carry out a change of GCMD.TE. Return: false if the next step has to go on with it. */
+static bool vtd_te_run(struct vtd *vtd, const struct kviommu_work *work)
 {
 	u32 gsts = vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_TES;
 
 	if (kviommu_rebind(vtd->model.unit, work, 0, U16_MAX))
 		return false;
-	/* Recording begins anew when translation is off. */
+	/* With translation off, fault recording starts over at the first register. */
 	if (!vtd->te)
 		vtd->next_frcd = 0;
 	vtd->te_changed = false;
@@ -48,25 +50,26 @@ static bool te_run(struct vtd *vtd, const struct kviommu_work *work)
 }
 
 /*
- * Commands for what the capabilities deny (fault logs, write buffers,
+ * Commands for features that the capabilities do not report (fault logs, write buffers,
  * interrupt remapping) are ignored, and their status stays 0.
  */
-static void gcmd_written(struct vtd *vtd)
+static void vtd_gcmd_written(struct vtd *vtd)
 {
 	u32 gcmd = vtd_get32(vtd, VTD_GCMD);
 	u32 changed = gcmd ^ vtd_get32(vtd, VTD_GSTS);
 
-	/* Reads as 0. */
+	/* GCMD is write-only and reads as 0. */
 	vtd_set32(vtd, VTD_GCMD, 0);
 
 	/*
-	 * After the first time a driver finds RTPS set before the command was
-	 * taken, and may replace that by one that turns something on or off.
+	 * RTPS stays set after the first SRTP. So while polled a driver may take the next
+	 * SRTP for done before it was seen, and overwrite it in GCMD with a command that
+	 * changes TE or QIE: then only the new RTADDR shows that there was one.
 	 */
 	if (gcmd & VTD_GCMD_SRTP ||
 	    (vtd->polled && changed & (VTD_GCMD_TE | VTD_GCMD_QIE) &&
 	     vtd_get64(vtd, VTD_RTADDR) != vtd->root))
-		set_root_table(vtd);
+		vtd_root_latch(vtd);
 	if (changed & VTD_GCMD_QIE) {
 		if (gcmd & VTD_GCMD_QIE)
 			vtd_queue_enable(vtd);
@@ -78,7 +81,8 @@ static void gcmd_written(struct vtd *vtd)
 	vtd->te = gcmd & VTD_GCMD_TE;
 }
 
-static void message_written(struct vtd *vtd)
+/* The VMM reads the message of an event from the page when it gets this event. */
+static void vtd_msg_written(struct vtd *vtd)
 {
 	kviommu_signal(vtd->model.unit, KVIOMMU_EVENT_CONTROL);
 }
@@ -101,24 +105,24 @@ static void message_written(struct vtd *vtd)
 		  VTD_IOTLB_DW | VTD_IOTLB_DID)
 
 const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
-	RW(VTD_GCMD, ~0U, gcmd_written),
+	RW(VTD_GCMD, ~0U, vtd_gcmd_written),
 	RW(VTD_RTADDR, lower_32_bits(VTD_RTADDR_RTA | VTD_RTADDR_TTM), NULL),
 	RW(VTD_RTADDR + 4, ~0U, NULL),
 	RW(VTD_CCMD, lower_32_bits(CCMD_RW), NULL),
 	RW(VTD_CCMD + 4, upper_32_bits(CCMD_RW), NULL),
 	W1C(VTD_FSTS, VTD_FSTS_W1C, vtd_fsts_written),
 	RW(VTD_FECTL, VTD_ECTL_IM, vtd_fectl_written),
-	RW(VTD_FEDATA, ~0U, message_written),
-	RW(VTD_FEADDR, ~3U, message_written),
-	RW(VTD_FEUADDR, ~0U, message_written),
+	RW(VTD_FEDATA, ~0U, vtd_msg_written),
+	RW(VTD_FEADDR, ~3U, vtd_msg_written),
+	RW(VTD_FEUADDR, ~0U, vtd_msg_written),
 	RW(VTD_IQT, VTD_IQT_QT, NULL),
 	RW(VTD_IQA, lower_32_bits(VTD_IQA_IQA | VTD_IQA_QS), NULL),
 	RW(VTD_IQA + 4, ~0U, NULL),
 	W1C(VTD_ICS, VTD_ICS_IWC, vtd_ics_written),
 	RW(VTD_IECTL, VTD_ECTL_IM, vtd_iectl_written),
-	RW(VTD_IEDATA, ~0U, message_written),
-	RW(VTD_IEADDR, ~3U, message_written),
-	RW(VTD_IEUADDR, ~0U, message_written),
+	RW(VTD_IEDATA, ~0U, vtd_msg_written),
+	RW(VTD_IEADDR, ~3U, vtd_msg_written),
+	RW(VTD_IEUADDR, ~0U, vtd_msg_written),
 	RW(VTD_IVA, lower_32_bits(VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM), NULL),
 	RW(VTD_IVA + 4, ~0U, NULL),
 	RW(VTD_IOTLB, lower_32_bits(IOTLB_RW), NULL),
@@ -140,7 +144,7 @@ static bool vtd_run(struct kviommu_model *model, const struct kviommu_work *work
 {
 	struct vtd *vtd = to_vtd(model);
 
-	if (vtd->te_changed && !te_run(vtd, work))
+	if (vtd->te_changed && !vtd_te_run(vtd, work))
 		return true;
 	if (!vtd_inval_run(vtd, work))
 		return true;
@@ -152,7 +156,7 @@ static bool vtd_run(struct kviommu_model *model, const struct kviommu_work *work
 #define AW_BITS_MIN	39
 #define AW_BITS_MAX	57
 
-/* What a VMM can leave out */
+/* Capabilities that a VMM may leave out */
 #define CAP_CHOICE	(VTD_CAP_PSI | VTD_CAP_SLLPS_2M | VTD_CAP_SLLPS_1G)
 #define ECAP_CHOICE	VTD_ECAP_PT
 
@@ -164,7 +168,7 @@ static u64 vtd_cap(const struct vtd *vtd, u64 choice)
 		sagaw |= VTD_CAP_SAGAW_48;
 	if (vtd->levels_max >= 5)
 		sagaw |= VTD_CAP_SAGAW_57;
-	/* MAMV is of page-selective invalidation. */
+	/* MAMV belongs to page-selective invalidation. */
 	if (choice & VTD_CAP_PSI)
 		choice |= VTD_CAP_MAMV(VTD_MAMV);
 	return VTD_CAP_ND_16BIT | VTD_CAP_CM | sagaw | VTD_CAP_MGAW(vtd->mgaw) |
@@ -185,7 +189,7 @@ static void vtd_reset(struct kviommu_model *model)
 	vtd_set32(vtd, VTD_IECTL, VTD_ECTL_IM);
 	vtd->te = false;
 	vtd->te_changed = false;
-	vtd->held = 0;
+	vtd->held_events = 0;
 	vtd->root = 0;
 	vtd->iq_head = 0;
 	vtd->progress = (struct kviommu_progress){};
@@ -241,8 +245,8 @@ static struct kviommu_model *vtd_create(struct kviommu_unit *unit, const void *d
 	unit->aw_bits = args->aw_bits;
 	vtd->mgaw = args->aw_bits;
 	vtd->levels_max = args->aw_bits > 48 ? 5 : args->aw_bits > 39 ? 4 : 3;
-	/* At the last level the bit means nothing. */
-	vtd->large = BIT(1) | (args->cap & VTD_CAP_SLLPS_2M ? BIT(2) : 0) |
+	/* At level 1 PS is ignored, not reserved. */
+	vtd->leaf_levels = BIT(1) | (args->cap & VTD_CAP_SLLPS_2M ? BIT(2) : 0) |
 		     (args->cap & VTD_CAP_SLLPS_1G ? BIT(3) : 0);
 	vtd->boot_identity = args->flags & KVIOMMU_VTD_BOOT_IDENTITY;
 	vtd_set64(vtd, VTD_CAP, vtd_cap(vtd, args->cap));

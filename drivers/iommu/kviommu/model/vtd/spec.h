@@ -30,7 +30,7 @@
 #define VTD_IEDATA	0xa4
 #define VTD_IEADDR	0xa8
 #define VTD_IEUADDR	0xac
-/* Where CAP.FRO and ECAP.IRO of this unit put them */
+/* The offsets that this unit reports in ECAP.IRO and CAP.FRO */
 #define VTD_IVA		0xf0
 #define VTD_IOTLB	0xf8
 #define VTD_FRCD	0x220
@@ -124,7 +124,7 @@
 #define VTD_IQA_IQA		GENMASK_ULL(63, 12)
 #define VTD_IQA_QS		GENMASK_ULL(2, 0)
 
-/* Root entry, lower half; the upper one is reserved */
+/* Root entry, lower half; the upper half is reserved */
 #define VTD_ROOT_P		BIT_ULL(0)
 #define VTD_ROOT_RSVD		GENMASK_ULL(11, 1)
 #define VTD_ROOT_CTP		GENMASK_ULL(63, 12)
@@ -160,7 +160,7 @@
 #define VTD_FR_ROOT_RSVD		0x0a
 #define VTD_FR_CONTEXT_RSVD		0x0b
 #define VTD_FR_PAGING_RSVD		0x0c
-/* Of any mode: RTADDR asks for one that there is not */
+/* In any mode: RTADDR selects a translation table mode that is not supported */
 #define VTD_FR_ROOT_MODE		0x30
 
 /* Invalidation descriptors of 128 bits, lower half */
@@ -192,7 +192,7 @@
 #define VTD_WAIT_RSVD_HI	GENMASK_ULL(1, 0)
 
 /**
- * struct vtd_entry - Root and context entries, and descriptors
+ * struct vtd_entry - A root entry, a context entry or an invalidation descriptor
  * @lo: Bits 63:0
  * @hi: Bits 127:64
  */

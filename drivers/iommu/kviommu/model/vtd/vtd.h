@@ -2,13 +2,13 @@
 /*
  * The VT-d model.
  *
- *	regs.c		registers, and what a write to them asks for
- *	page.c		the page in which the guest sees them
- *	qi.c		the invalidation queue, and what invalidations do
+ *	regs.c		registers, and what a write to each does
+ *	page.c		the register page that the guest reads and writes
+ *	qi.c		invalidations, through the queue and through registers
  *	tables.c	root, context and paging entries
- *	fault.c		fault recording, and the events
+ *	fault.c		fault recording, the fault event and the completion event
  *
- * Everything runs under unit->lock.
+ * Everything runs under unit->lock, but for the two hints vtd_peek() and vtd_pollable().
  */
 #ifndef _KVIOMMU_VTD_H
 #define _KVIOMMU_VTD_H
@@ -26,37 +26,38 @@
 
 /**
  * struct vtd - State of a VT-d unit
- * @model: What the unit knows of it
- * @source: What the guest's second-level tables say
+ * @model: The model as the rest of the module knows it
+ * @source: The source of translations: the guest's second-level tables
  * @page: The register page, a copy of @regs for the guest to read
- * @held: Events, by &enum kviommu_event, that wait for the end of @polled
- * @polled: Writes are not seen, see vtd_poll()
- * @snapshot_taken: What is written is left in @page, and in @snapshot, until
- *                  vtd_commit()
- * @te: Translation is to be on; GSTS.TES says when that is done
- * @te_changed: It is not done yet
- * @regs: The registers
- * @root: RTADDR as SRTP latched it
- * @iq_base: Guest physical address of the queue, as QIE latched it
- * @iq_size: Entries of the queue
- * @iq_head: Next descriptor to take
- * @progress: Of the invalidation that a step did not finish
- * @next_frcd: Fault recording register to use next
- * @haw: Width in bits of the guest's physical addresses
- * @mgaw: Width in bits of the I/O virtual addresses
- * @levels_max: Levels of tables supported: 3 to this
- * @large: Bits of the levels at which an entry may be a leaf, and of the last
- * @boot_identity: DMA reaches all memory while translation is off
- * @snapshot: What is to be taken from @page, see vtd_snapshot()
+ * @held_events: Bit mask of the events (&enum kviommu_event) that are held back until
+ *               polling ends
+ * @polled: Writes to @page are not trapped, see vtd_set_polled()
+ * @snapshot_taken: Writes stay in @page and @snapshot until vtd_commit() applies them
+ * @te: GCMD.TE as the guest wrote it last
+ * @te_changed: GSTS.TES does not follow @te yet
+ * @regs: Values of the registers
+ * @root: Value of RTADDR that the last SRTP command latched
+ * @iq_base: Guest physical address of the queue, latched when GCMD.QIE was set
+ * @iq_size: Size of the queue, in descriptors
+ * @iq_head: Index of the next descriptor to handle
+ * @progress: State of an invalidation that the last step did not finish
+ * @next_frcd: Index of the fault recording register to use next
+ * @haw: Host address width: bits of the guest's physical addresses
+ * @mgaw: Maximum guest address width: bits of I/O virtual addresses
+ * @levels_max: Most levels of second-level tables that are supported; the least is 3
+ * @leaf_levels: Bit n is set if PS is not reserved at level n: an entry there may be a
+ *               leaf; at level 1, where all are leaves, PS is ignored
+ * @boot_identity: While translation is off DMA reaches all memory, not none
+ * @snapshot: Registers as in @page when vtd_snapshot() copied it, and writes since then
  *
- * A look of a polling thread reads three cache lines of this: what comes before
- * @regs, and those of @regs with GCMD and with IQT.
+ * When a polling thread looks for work it reads three cache lines of this: the members
+ * before @regs, and the lines of @regs with GCMD and with IQT.
  */
 struct vtd {
 	struct kviommu_model model;
 	struct kviommu_source source;
 	u32 *page;
-	unsigned long held;
+	unsigned long held_events;
 	bool polled;
 	bool snapshot_taken;
 	bool te;
@@ -71,7 +72,7 @@ struct vtd {
 	unsigned int haw;
 	unsigned int mgaw;
 	unsigned int levels_max;
-	u8 large;
+	u8 leaf_levels;
 	bool boot_identity;
 	u32 snapshot[VTD_REGS_SIZE / sizeof(u32)];
 };
@@ -82,11 +83,11 @@ static inline struct vtd *to_vtd(struct kviommu_model *model)
 }
 
 /**
- * struct vtd_reg - 32 bits of the register page that the guest may write to
- * @rw: Bits that take the value written
+ * struct vtd_reg - How 32 bits of the register page react to a write
+ * @rw: Bits that take the written value
  * @w1c: Bits that a written 1 clears
- * @written: What a write does beyond that. For a register of 64 bits it is
- *           with the half that matters.
+ * @written: Called after the write for its further effects, or NULL. Of a 64-bit
+ *           register it belongs to the half that has effects.
  */
 struct vtd_reg {
 	u32 rw;
@@ -94,7 +95,7 @@ struct vtd_reg {
 	void (*written)(struct vtd *vtd);
 };
 
-/* regs.c */
+/* regs.c: indexed by offset / 4 */
 extern const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)];
 
 static inline u32 vtd_get32(const struct vtd *vtd, unsigned int offset)
@@ -134,7 +135,7 @@ void vtd_fault(struct kviommu_model *model, u32 id, u64 iova,
 	       enum kviommu_fault reason);
 void vtd_record_fault(struct vtd *vtd, u16 source_id, u64 addr, u8 reason);
 void vtd_queue_error(struct vtd *vtd);
-void vtd_raise_held(struct vtd *vtd);
+void vtd_event_raise_held(struct vtd *vtd);
 void vtd_fsts_written(struct vtd *vtd);
 void vtd_fectl_written(struct vtd *vtd);
 void vtd_frcd_written(struct vtd *vtd);
