@@ -102,9 +102,9 @@ struct vhost_task;
 
 #define KVIOMMU_MAX_DEVICES	64
 #define KVIOMMU_NR_EVENTS	(KVIOMMU_EVENT_LIMIT + 1)
-#define KVIOMMU_RELEASE_BATCH	256
-#define KVIOMMU_RELEASE_FRAMES	SZ_64K
-#define KVIOMMU_SPARE_NODES	32
+#define KVIOMMU_RELEASE_BATCH	256	/* ranges of frames that may wait for a flush */
+#define KVIOMMU_RELEASE_FRAMES	SZ_64K	/* frames that may wait for a flush */
+#define KVIOMMU_SPARE_NODES	32	/* unused nodes of shadow copies that are kept */
 
 /**
  * enum kviommu_fault - Why an address cannot be translated, in terms of no model
@@ -230,19 +230,19 @@ struct kviommu_release {
 };
 
 /**
- * struct kviommu_stale - Translations that outlive the guest's unmap (xlate/shadow/stale.c)
- * @ring: Kept translations, the oldest first; includes entries that are no longer stale
- * @size: Number of entries in @ring: a power of two, or 0 if translations are not kept
+ * struct kviommu_stale - Mappings that outlive the guest's unmap (xlate/shadow/stale.c)
+ * @ring: Kept mappings, the oldest first; includes entries that are no longer stale
+ * @size: Number of entries in @ring: a power of two, or 0 if no mappings are kept
  * @head: Index of the next entry to fill, modulo @size
  * @tail: Index of the oldest entry, modulo @size
- * @kept: Number of translations kept at present
- * @reused: Translations of the present window that the guest mapped again
- * @ended: Translations of the present window that ended without being reused
- * @pause: Number of further unmaps for which no translation is kept
+ * @kept: Number of mappings kept at present
+ * @reused: Mappings of the present window that the guest mapped again
+ * @ended: Mappings of the present window that ended without being reused
+ * @pause: Number of further unmaps for which no mapping is kept
  * @since: Time of the oldest unmap that waits for a flush, in ns of ktime_get_ns();
  *         0 if there is none
- * @must_flush: The guest has replaced a translation, so its invalidation must not
- *              complete before the flush
+ * @must_flush: The guest has replaced a mapping, so its invalidation must not complete
+ *              before the flush
  *
  * All members are changed under map_lock.
  */
@@ -261,12 +261,12 @@ struct kviommu_stale {
 
 /**
  * struct kviommu_shadows - State that all shadows of a unit share (xlate/shadow/)
- * @dirty: A translation was unmapped since the last flush. Like @nr_release and
+ * @dirty: A mapping was unmapped since the last flush. Like @nr_release and
  *         @stale.kept, it is changed under map_lock and also read without.
  * @release: Frames whose pins the next flush releases
  * @nr_release: Number of used entries in @release
  * @release_frames: Total number of frames in @release
- * @stale: Translations that outlive the guest's unmap
+ * @stale: Mappings that outlive the guest's unmap
  * @nr_nodes: Number of nodes in all shadow copies
  * @spare: Unused nodes, kept for tables that the guest adds later
  * @nr_spare: Number of used entries in @spare

@@ -154,7 +154,7 @@ struct kviommu_progress {
  * @b: Another binding
  *
  * Context: any.
- * Return: true if they do; @quiet and @fault do not matter.
+ * Return: true if they do; kviommu_binding.quiet and .fault do not matter.
  */
 static inline bool kviommu_same_binding(const struct kviommu_binding *a,
 					const struct kviommu_binding *b)
