@@ -17,8 +17,9 @@ struct kviommu_binding;
  *       Under map_lock, too, which may be dropped in between.
  * @reset: Put the model into its initial state.
  * @resolve: Find the translation that the guest selects for the device @id. @b holds the
- *           previous result and is updated. If the guest's request is invalid, and was not
- *           invalid in the same way before, the guest gets a fault. Under map_lock, too.
+ *           previous result and is updated. If the guest's request is invalid, and was
+ *           not invalid in the same way before, the guest gets a fault. Under map_lock,
+ *           too.
  * @fault: Report to the guest that @iova cannot be translated for the device @id.
  * @destroy: Free the model.
  *

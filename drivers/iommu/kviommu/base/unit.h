@@ -119,9 +119,9 @@ struct vhost_task;
 
 #define KVIOMMU_MAX_DEVICES	64
 #define KVIOMMU_NR_EVENTS	(KVIOMMU_EVENT_LIMIT + 1)
-#define KVIOMMU_RELEASE_BATCH	256
-#define KVIOMMU_RELEASE_FRAMES	SZ_64K
-#define KVIOMMU_SPARE_NODES	32
+#define KVIOMMU_RELEASE_BATCH	256	/* ranges of frames that may wait for a flush */
+#define KVIOMMU_RELEASE_FRAMES	SZ_64K	/* frames that may wait for a flush */
+#define KVIOMMU_SPARE_NODES	32	/* unused nodes of shadow copies that are kept */
 
 /**
  * enum kviommu_fault - Why an address cannot be translated, in terms of no model
@@ -250,19 +250,19 @@ struct kviommu_release {
 };
 
 /**
- * struct kviommu_stale - Translations that outlive the guest's unmap (xlate/shadow/stale.c)
- * @ring: Kept translations, the oldest first; includes entries that are no longer stale
- * @size: Number of entries in @ring: a power of two, or 0 if translations are not kept
+ * struct kviommu_stale - Mappings that outlive the guest's unmap (xlate/shadow/stale.c)
+ * @ring: Kept mappings, the oldest first; includes entries that are no longer stale
+ * @size: Number of entries in @ring: a power of two, or 0 if no mappings are kept
  * @head: Index of the next entry to fill, modulo @size
  * @tail: Index of the oldest entry, modulo @size
- * @kept: Number of translations kept at present
- * @reused: Translations of the present window that the guest mapped again
- * @ended: Translations of the present window that ended without being reused
- * @pause: Number of further unmaps for which no translation is kept
+ * @kept: Number of mappings kept at present
+ * @reused: Mappings of the present window that the guest mapped again
+ * @ended: Mappings of the present window that ended without being reused
+ * @pause: Number of further unmaps for which no mapping is kept
  * @since: Time of the oldest unmap that waits for a flush, in ns of ktime_get_ns();
  *         0 if there is none
- * @must_flush: The guest has replaced a translation, so its invalidation must not
- *              complete before the flush
+ * @must_flush: The guest has replaced a mapping, so its invalidation must not complete
+ *              before the flush
  *
  * All members are changed under map_lock.
  */
@@ -281,12 +281,12 @@ struct kviommu_stale {
 
 /**
  * struct kviommu_shadows - State that all shadows of a unit share (xlate/shadow/)
- * @dirty: A translation was unmapped since the last flush. Like @nr_release and
+ * @dirty: A mapping was unmapped since the last flush. Like @nr_release and
  *         @stale.kept, it is changed under map_lock and also read without.
  * @release: Frames whose pins the next flush releases
  * @nr_release: Number of used entries in @release
  * @release_frames: Total number of frames in @release
- * @stale: Translations that outlive the guest's unmap
+ * @stale: Mappings that outlive the guest's unmap
  * @nr_nodes: Number of nodes in all shadow copies
  * @spare: Unused nodes, kept for tables that the guest adds later
  * @nr_spare: Number of used entries in @spare
@@ -403,22 +403,22 @@ struct kviommu_self {
  * @timer: Timer that wakes @worker
  * @deferred: There is work for @worker
  * @model: The emulated IOMMU
- * @poll_busy_at: When it last had something to do while polled, in ns
- * @poll_ns: For how long it is polled without finding anything to do
+ * @poll_busy_at: Time at which polling last found work, in ns of ktime_get_ns()
+ * @poll_ns: Time without work after which polling ends, in ns
  * @abandoned: @worker was killed
  * @policy: The policy in force; changed under @lock and @map_lock
- * @poll_lock: Held while it goes from trapping to polling, and back
+ * @poll_lock: Held while the unit switches between trapping and polling
  * @polled: Writes to the register page are not trapped; under @poll_lock and
  *          @lock
  * @self: How its own worker polls it
  * @poller: The shared thread that polls it, or NULL; under @last_poller's lock
  * @last_poller: The one that did last; changed under @poll_lock
- * @arming: What is trapped is left in the register page until all of that is taken;
- *          under @poll_lock
- * @poll_entry: In its list
- * @poll_node: The NUMA node from where that was asked for
- * @poll_why: Why the thread let go of it
- * @poll_since: Since when it is @polled, in ns; under @lock
+ * @arming: The register page is being moved by KVIOMMU_ARM: trapped writes are left in
+ *          the snapshot until it is committed; under @poll_lock
+ * @poll_entry: Entry in the list of the thread that polls the unit
+ * @poll_node: The worker's NUMA node when it started polling
+ * @poll_why: The reason why the thread stopped polling the unit
+ * @poll_since: Time at which @polled was set, in ns of ktime_get_ns(); under @lock
  * @poll_asked: The guest wrote to a register since; under @lock
  * @hold: When it may be polled again after it had to be trapped; under @lock
  * @away: When a shared thread may have it again after it took too much of the time
@@ -440,7 +440,7 @@ struct kviommu_self {
  * @xlates: All dynamic translations, by kviommu_xlate.entry; under @map_lock
  * @fixed: The permanent translations, by &enum kviommu_binding_type
  * @xlate_serial: Serial number of the newest translation
- * @invalidated: The guest invalidated something since the last
+ * @invalidated: The guest has invalidated something since the last
  *               kviommu_invalidate_complete(); under @map_lock
  * @shadows: State that all shadows share
  * @stats: The statistics; each counter is changed under @lock or @map_lock and read
