@@ -127,8 +127,11 @@ bool __real_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
 bool __wrap_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
 				     const struct kviommu_work *work, u64 iova, u32 tag);
 
-/* The polling thread: it may take units; it has the unit; it hands the unit back. */
-extern bool model_pool_open;
+/*
+ * A shared thread that polls, or the unit's worker, may take the unit; the shared thread
+ * has the unit; it hands the unit back.
+ */
+extern bool model_pool_open, model_self_open;
 bool model_pool_has(void);
 void model_pool_let_go(void);
 

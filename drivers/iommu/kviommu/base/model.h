@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a model of an IOMMU, which is what the guest sees of a unit, does for the rest.
- * Models stand above all that calls them through these tables.
+ * The operations of a model, the emulated IOMMU that the guest sees. Models are in a
+ * higher layer than the callers of these operations.
  */
 #ifndef _KVIOMMU_MODEL_H
 #define _KVIOMMU_MODEL_H
@@ -11,18 +11,20 @@
 struct kviommu_binding;
 
 /**
- * struct kviommu_model_ops - What each model does
- * @pending: There is work left
- * @run: Do a bounded piece of it: see kviommu_time_up(). Return: there is more.
- *       Under map_lock, too, which may be let go in between.
- * @reset: Put it into its initial state
- * @resolve: Say what the guest wants for the device @id; @b is what it was before. If
- *           the guest asks for something invalid, and it was not the same before, it
- *           gets a fault. Under map_lock, too.
- * @fault: A translation of the device @id cannot be had at @iova, for this reason
- * @destroy: Free the model
+ * struct kviommu_model_ops - The operations of every model
+ * @pending: Return true if there is work left.
+ * @run: Do a bounded piece of work, see kviommu_time_up(). Return true if there is more.
+ *       Under map_lock, too, which may be dropped in between.
+ * @reset: Put the model into its initial state.
+ * @resolve: Find the translation that the guest selects for the device @id. @b holds the
+ *           previous result and is updated. If the guest's request is invalid, and was
+ *           not invalid in the same way before, the guest gets a fault. Under map_lock,
+ *           too.
+ * @fault: Report to the guest that @iova cannot be translated for the device @id.
+ * @destroy: Free the model.
  *
- * All in process context and under unit->lock.
+ * All are called in process context and under unit->lock; they may sleep unless the
+ * piece of work may not.
  */
 struct kviommu_model_ops {
 	bool (*pending)(struct kviommu_model *model);
@@ -36,26 +38,26 @@ struct kviommu_model_ops {
 };
 
 /**
- * struct kviommu_regpage_ops - What a model does that the guest drives by a page of
- *				registers
- * @write: The guest wrote @len bytes at @offset of the register page, where they
- *         stand already. What that asks for is left to kviommu_model_ops.run, if it
- *         can take long. While polled, or between snapshot and commit, @sync or @commit
- *         applies the write.
- * @sync: The guest may have written anything that the register page now shows, and
- *        nothing is being trapped. Unless @all, and if there is no command, only the
- *        tail of the queue is taken, and the rest is left for later.
- * @snapshot: Remember what the page shows, and what @write reports from then on, for
- *            @commit
- * @commit: Take what was remembered as what the guest wrote
- * @peek: The page is not as it was left. Unless @all, only where a guest asks for
- *        something is looked at. Without a lock: a hint.
- * @pollable: Nothing is lost if writes are not seen but for what the page shows
- *            after them. Without a lock: a hint.
- * @set_polled: From now on that may be so; or it is over. In between what cannot be
- *              derived from the state of the page is not shown, and its events wait.
+ * struct kviommu_regpage_ops - The operations of a model with a page of registers
+ * @write: Handle a trapped guest write of @len bytes at @offset of the register page,
+ *         which already holds the new bytes. Work that may take long is left to
+ *         kviommu_model_ops.run. While polled, or between snapshot and commit, @sync or
+ *         @commit applies the write.
+ * @sync: Apply all guest writes that the register page shows. Writes are not being
+ *        trapped, so the guest may have written anything. Unless @all is set, and as long
+ *        as there is no command, only the tail of the queue is read, and the other
+ *        registers are left for later.
+ * @snapshot: Record the contents of the page, and the later calls of @write, for @commit.
+ * @commit: Apply the recorded contents as the guest's writes.
+ * @peek: Return true if the page differs from what the model left there. Unless @all is
+ *        set, only the registers that request work are compared. Called without a lock,
+ *        so the result is a hint.
+ * @pollable: Return true if the guest's writes can be derived from the contents of the
+ *            page alone. Called without a lock, so the result is a hint.
+ * @set_polled: Begin or end polling. While polled, state that cannot be derived from the
+ *              page is not shown there, and its events are held back.
  *
- * In process context and under unit->lock, but for the two that are hints without.
+ * All but @peek and @pollable are called in process context and under unit->lock.
  */
 struct kviommu_regpage_ops {
 	void (*write)(struct kviommu_model *model, unsigned int offset,
@@ -69,10 +71,10 @@ struct kviommu_regpage_ops {
 };
 
 /**
- * struct kviommu_model - What the guest sees of a unit
- * @ops: Its operations
- * @page_ops: Those of its register page; NULL if it has none
- * @unit: The unit it belongs to
+ * struct kviommu_model - The emulated IOMMU of a unit
+ * @ops: The operations of the model
+ * @page_ops: The operations for the register page; NULL if the model has none
+ * @unit: The unit that the model belongs to
  */
 struct kviommu_model {
 	const struct kviommu_model_ops *ops;
@@ -80,19 +82,19 @@ struct kviommu_model {
 	struct kviommu_unit *unit;
 };
 
-/* What a VMM says of, and is told of, a model has room in this many bytes. */
+/* Greatest size of a model's blobs in KVIOMMU_CREATE and KVIOMMU_GET_INFO, in bytes */
 #define KVIOMMU_MODEL_BLOB_MAX	64
 
 /**
- * struct kviommu_model_kind - A kind of models
+ * struct kviommu_model_kind - A kind of model
  * @id: One of &enum kviommu_model_type
- * @has_page: The guest drives it by a page of registers: kviommu_unit.page
- * @args_min: Size of the first version of what the VMM says of it (the blob of
- *            KVIOMMU_CREATE)
- * @args_size: Size as known here
- * @info_size: Size of what the VMM is told of it (the blob of KVIOMMU_GET_INFO)
- * @get_info: Say what a model of this kind can be given; the blob is zero before
- * @create: Make one, and set kviommu_unit.aw_bits. Return: the model; -EINVAL,
+ * @has_page: The guest drives the model by a page of registers, kviommu_unit.page
+ * @args_min: Size in bytes of the first version of the blob of KVIOMMU_CREATE
+ * @args_size: Size in bytes of the current version of that blob
+ * @info_size: Size in bytes of the blob of KVIOMMU_GET_INFO
+ * @get_info: Fill the blob of KVIOMMU_GET_INFO with the features that this kind supports;
+ *            the blob is zeroed before.
+ * @create: Create a model and set kviommu_unit.aw_bits. Return the model; -EINVAL,
  *          -EOPNOTSUPP or -ENOMEM.
  */
 struct kviommu_model_kind {

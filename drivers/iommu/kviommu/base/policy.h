@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The members of struct kviommu_policy in one list, of which everything that handles
- * them is made: parameters of the module, files in sysfs, the trace event, and what
- * is in force (policy.c).
+ * The members of struct kviommu_policy in one list. Module parameters, sysfs files, the
+ * trace event and the computation of the policy in force (core/policy.c) are all
+ * generated from it.
  */
 #ifndef _KVIOMMU_POLICY_H
 #define _KVIOMMU_POLICY_H
@@ -25,11 +25,11 @@
 	X(KVIOMMU_STRATEGY_OPTIMISTIC, 3, "optimistic")
 
 /**
- * enum kviommu_policy_kind - How a member comes into force, see policy.c
- * @KVIOMMU_KIND_ALLOWED: A choice, of those that the administrator allows
- * @KVIOMMU_KIND_CHOICE: A choice
- * @KVIOMMU_KIND_LIMIT: A number that the VMM can lower
- * @KVIOMMU_KIND_VALUE: A number
+ * enum kviommu_policy_kind - How the value in force is chosen, see core/policy.c
+ * @KVIOMMU_KIND_ALLOWED: A choice among those that the administrator allows
+ * @KVIOMMU_KIND_CHOICE: A free choice
+ * @KVIOMMU_KIND_LIMIT: A number that the VMM can only lower
+ * @KVIOMMU_KIND_VALUE: A number that the VMM can set
  */
 enum kviommu_policy_kind {
 	KVIOMMU_KIND_ALLOWED,
@@ -41,8 +41,8 @@ enum kviommu_policy_kind {
 #define KVIOMMU_US_MAX		(U64_MAX / NSEC_PER_USEC)
 
 /*
- * X(name, bit, kind, choices or the greatest number, default of the module's parameter,
- * description of that)
+ * X(name, bit, kind, list of choices or greatest number, default of the module parameter,
+ * description of the module parameter)
  */
 #define KVIOMMU_POLICY_MEMBERS(X)					\
 	X(mode, MODE, ALLOWED, KVIOMMU_MODES, KVIOMMU_MODE_ADAPTIVE,	\
@@ -73,7 +73,7 @@ enum kviommu_policy_kind {
 
 #define KVIOMMU_POLICY_BIT(name, bit, ...)	| KVIOMMU_POLICY_##bit
 
-/* Bits of all members that there are */
+/* Mask bits of all members */
 #define KVIOMMU_POLICY_ALL	(0ULL KVIOMMU_POLICY_MEMBERS(KVIOMMU_POLICY_BIT))
 
 #endif /* _KVIOMMU_POLICY_H */

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The statistics of a unit in one list, of which the structure, the files in sysfs and
- * the descriptors of KVIOMMU_GET_STATS_FD are made. What each is stands in
- * Documentation/ABI/testing/sysfs-class-kviommu.
+ * The statistics of a unit in one list. The structure, the sysfs files and the
+ * descriptors of KVIOMMU_GET_STATS_FD are generated from it. See
+ * Documentation/ABI/testing/sysfs-class-kviommu for the meaning of each.
  */
 #ifndef _KVIOMMU_STATS_H
 #define _KVIOMMU_STATS_H
 
 #include <linux/types.h>
 
-/* Element n counts what took less than 2^n us, the last one whatever took longer. */
+/* Element n counts latencies below 2^n us, the last element all longer ones. */
 #define KVIOMMU_LATENCY_BUCKETS	20
 
 /*
- * X(name, type, unit, exponent) as in struct kvm_stats_desc: type is CUMULATIVE,
- * INSTANT, PEAK or LOG_HIST, of which each element is a power of 2.
+ * X(name, type, unit, exponent) with the terms of struct kvm_stats_desc. The type is
+ * CUMULATIVE, INSTANT, PEAK or LOG_HIST, a histogram with buckets of powers of 2.
  */
 #define KVIOMMU_STATS(X)						\
 	X(reg_writes, CUMULATIVE, NONE, 0)				\
@@ -46,6 +46,7 @@
 	X(stale_peak, PEAK, NONE, 0)					\
 	X(stale_ns_max, PEAK, SECONDS, -9)				\
 	X(reuses, CUMULATIVE, NONE, 0)					\
+	X(pool_ns, CUMULATIVE, SECONDS, -9)				\
 	X(latency, LOG_HIST, SECONDS, -6)
 
 #define KVIOMMU_STAT_CUMULATIVE(name)	u64 name;

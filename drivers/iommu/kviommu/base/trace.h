@@ -169,7 +169,7 @@ TRACE_EVENT(kviommu_stale,
 		  __entry->iova, __entry->keep ? "kept" : "reused")
 );
 
-/* The members by their list: the field, its value, and how it is printed */
+/* For each policy member: field, assignment, format, and value to print */
 #define TRACE_POLICY_FIELD(name, ...)	__field(u64, name)
 #define TRACE_POLICY_ASSIGN(name, ...)	__entry->name = policy->name;
 
@@ -223,9 +223,10 @@ TRACE_EVENT(kviommu_poll,
 	TP_printk("unit %d %s, %s: error %d", __entry->unit,
 		  __entry->on ? "polled" : "trapped",
 		  __print_symbolic(__entry->why, { 0, "asked" }, { 1, "idle" },
-				   { 2, "stopped" }, { 3, "moved" },
-				   { 4, "offline" }, { 5, "overcommitted" },
-				   { 6, "suspended" }),
+				   { 2, "stopped" }, { 3, "status" },
+				   { 4, "moved" }, { 5, "offline" },
+				   { 6, "overcommitted" }, { 7, "suspended" },
+				   { 8, "budget" }),
 		  __entry->err)
 );
 

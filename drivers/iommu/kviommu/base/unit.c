@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What all layers do with a unit: report errors, signal events, end a piece of
- * work in time.
+ * Functions of a unit for all layers: report errors, signal events, end a piece of work
+ * in time.
  */
 #include <linux/bits.h>
 #include <linux/eventfd.h>
@@ -16,14 +16,14 @@ const struct kviommu_work kviommu_work_whole = {
 };
 
 /**
- * kviommu_resched() - Let others run, in a long loop
+ * kviommu_resched() - Yield the CPU in a long loop, and check whether to end it
  * @unit: The unit
  * @work: The piece of work that the loop is part of
  *
- * Context: under unit->lock.
- * Return: 0; -EINTR if a fatal signal is pending or the unit is going away, and
- * the loop should end; -EAGAIN if it should go on in the next step. Always 0 if the
- * work has to be done as a whole.
+ * Context: process context, under unit->lock; sleeps.
+ * Return: 0; -EINTR if a fatal signal is pending or the unit is being destroyed, and the
+ * loop should end; -EAGAIN if the loop should continue in the next step. Always 0 for
+ * work that has to be done as a whole.
  */
 int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
@@ -38,7 +38,7 @@ int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work)
 /**
  * kviommu_signal() - Signal the eventfd of an event
  * @unit: The unit
- * @event: The event; if there is no eventfd for it, it is signalled when there is one
+ * @event: The event; it is remembered until the VMM sets an eventfd for it
  *
  * Context: any that may take a spinlock.
  */
@@ -53,13 +53,15 @@ void kviommu_signal(struct kviommu_unit *unit, enum kviommu_event event)
 }
 
 /**
- * kviommu_set_event() - KVIOMMU_SET_EVENTFD
+ * kviommu_set_event() - Set the eventfd of an event, for KVIOMMU_SET_EVENTFD
  * @unit: The unit
  * @event: One of &enum kviommu_event
- * @fd: An eventfd, or -1
+ * @fd: An eventfd, or -1 to remove the present one
  *
- * Context: process context, under unit->lock.
- * Return: 0 or an error of the ioctl.
+ * An event that occurred while there was no eventfd is signalled at once.
+ *
+ * Context: process context, under unit->lock; may sleep.
+ * Return: 0; -EOPNOTSUPP if there is no such event; -EBADF; -EINVAL if @fd is no eventfd.
  */
 int kviommu_set_event(struct kviommu_unit *unit, u32 event, int fd)
 {
@@ -87,8 +89,8 @@ int kviommu_set_event(struct kviommu_unit *unit, u32 event, int fd)
 }
 
 /**
- * kviommu_forget_interrupts() - Forget interrupts of the guest that were not signalled
- * @unit: The unit, which is reset: their messages are gone
+ * kviommu_forget_interrupts() - Drop the guest's interrupts that had no eventfd
+ * @unit: The unit, which is being reset, so its interrupt messages are no longer valid
  *
  * Context: any that may take a spinlock.
  */
@@ -101,13 +103,13 @@ void kviommu_forget_interrupts(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_error() - The guest did not get what it asked for
+ * kviommu_error() - Count and trace a request of the guest that failed
  * @unit: The unit
- * @what: What it was
- * @addr: An address that tells which
- * @err: Why, a negative errno
+ * @what: The kind of request
+ * @addr: An address that identifies the request
+ * @err: The reason, a negative errno
  *
- * Counts it, and remembers a limit for kviommu_unlock().
+ * If the reason is a limit, kviommu_unlock() signals KVIOMMU_EVENT_LIMIT.
  *
  * Context: process context, under unit->lock.
  */
@@ -122,12 +124,12 @@ void kviommu_error(struct kviommu_unit *unit, const char *what, u64 addr, int er
 }
 
 /**
- * kviommu_unlock() - Let go of unit->lock
+ * kviommu_unlock() - Release unit->lock
  * @unit: The unit
  *
- * And tell the VMM, once, if a limit was hit meanwhile.
+ * Signals KVIOMMU_EVENT_LIMIT once if a limit was hit while the lock was held.
  *
- * Context: under unit->lock.
+ * Context: process context, under unit->lock.
  */
 void kviommu_unlock(struct kviommu_unit *unit)
 {

@@ -1,60 +1,76 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The unit: what all layers above host/ share, and who locks what.
+ * The unit: the structures that all layers above host/ share, and the locking rules.
  *
  * The folders are layers. From the bottom to the top:
  *
  *	host/	the only callers of KVM, VFIO, iommufd and the IOMMU API
  *	base/	this file, errors and events, trace events
- *	mem/	which guest pages are pinned, access to guest memory
- *	source/	what the guest says of an I/O virtual address
- *	xlate/	what a device's DMA goes through: the translations
- *	device/	devices, their groups, and the translation of each
- *	model/	what the guest sees
- *	run/	who does a unit's work: the vCPU's exit, the unit's worker, polling
- *	core/	a unit's life, its ioctls, its policy, what an operator sees
+ *	mem/	the pin cache, access to guest memory
+ *	source/	the guest's mappings, decoded from the form in which it keeps them
+ *	xlate/	translations: what a device's DMA goes through
+ *	device/	devices, their IOMMU groups, and the translation of each
+ *	model/	the emulated IOMMU, as the guest sees it
+ *	run/	the contexts that do a unit's work: vCPU exits, its worker, polling
+ *	core/	a unit's life, its ioctls, its policy, sysfs and debugfs
  *
- * A file calls functions of its own folder and of those below, and includes their
- * headers. What is above is reached through the tables of operations of models,
- * sources and translations, and through struct kviommu_upcalls.
- * tools/check/layers proves it.
+ * A file calls functions of its own folder and of lower ones, and includes their
+ * headers. It reaches higher layers only through the operations of models, sources
+ * and translations, and through struct kviommu_upcalls. tools/check/layers enforces
+ * this.
+ */
+
+/**
+ * DOC: Locks
  *
- * Locks, outermost first:
+ * Outermost first:
  *
- * unit->poll_lock (mutex) held while a unit goes from trapping to polling and
- *		back. Outside of KVM's slots_lock, too.
- * unit->lock	(mutex) serializes everything that changes what the unit is or
- *		what the guest has told it: ioctls, register writes, devices and
- *		their translations. Held across calls into VFIO and iommufd. Taken
- *		in vCPU context with kvm->srcu read-held, so nothing under it
- *		may wait for a grace period of that.
- * unit->map_lock (mutex) protects the pin cache, the list of translations, shadow
- *		copies and the contents of the host's iommu_domains: so it is
- *		held, too, while one is attached to a group or detached from it.
- *		The only lock that iommufd's unmap callback takes, which runs
- *		with locks of the IOAS held: so an IOAS must not be attached to
- *		a device or detached from it under map_lock.
+ * ``unit->poll_lock`` (a mutex)
+ *   Held while a unit switches between trapping and polling. It is outside of KVM's
+ *   ``slots_lock``, too.
  *
- * A piece of the guest's work runs under unit->lock and map_lock, both: see
- * run/step.c. kviommu_rebind() lets go of map_lock while it attaches devices, and
- * so does a merge now and then.
+ * ``unit->lock`` (a mutex)
+ *   Serializes all changes of the unit's state and of the guest's requests to it:
+ *   ioctls, register writes, devices and their translations. It is held across calls
+ *   into VFIO and iommufd, so VFIO's ``dev_set->lock`` is inside of it. vCPUs take it
+ *   with ``kvm->srcu`` read-held, so its holder must not wait for a grace period of
+ *   that.
  *
- * The mutex of an IOMMU group and the locks of IOMMU drivers are inside of map_lock.
- * The spinlocks of the polling threads (run/pool.c) are innermost, and so is
- * unit->events_lock (spinlock), which protects the eventfds.
+ * ``unit->map_lock`` (a mutex)
+ *   Protects the pin cache, the list of translations, shadow copies and the contents of
+ *   the host's iommu_domains. It is therefore also held while an iommu_domain is
+ *   attached to a group or detached from it. It is the only lock that iommufd's unmap
+ *   callback takes. That callback runs with locks of the IOAS held, so a device must not
+ *   be attached to an IOAS or detached from it under map_lock. The locks that iommufd
+ *   takes to pin a page are inside of it, with the VMM's ``mmap_lock``, and so are the
+ *   mutex of an IOMMU group and the locks of IOMMU drivers.
  *
- * To remove a file of sysfs or debugfs waits for its readers, who take these
- * locks: so none of them may be held.
+ * ``unit->events_lock`` (a spinlock, innermost)
+ *   Protects the eventfds.
  *
- * The VM's slots_lock is taken outside of unit->lock, if at all: a vCPU waits
- * for unit->lock while the holder of slots_lock waits for the vCPU.
+ * The spinlock of a shared polling thread (innermost)
+ *   Protects the list of the units that the thread polls. Threads of VMMs take it, too,
+ *   so it is never held for long. The polling thread drops it while it looks at a unit;
+ *   closing the unit waits until that look is over, and so do, killably, the ioctls after
+ *   which the unit is trapped. A worker that polls looks under unit->lock, so whatever
+ *   ends that takes this lock.
  *
- * The polling threads, which serve the units of many VMs, only try to take the
- * two: what does not work at once they leave to the unit's worker.
+ * The guest's work is done under both unit->lock and map_lock: see run/step.c.
+ * kviommu_rebind() drops map_lock while it attaches devices, and a long merge drops it
+ * from time to time.
  *
- * unit->lock is taken killable in vCPU and ioctl context, and let go between
- * pieces of work, of some milliseconds each (struct kviommu_work). So is map_lock,
- * in a merge: but not within one leaf. A polling thread has it for a piece of work.
+ * vCPUs and ioctls take unit->lock killably and drop it between pieces of work of some
+ * milliseconds each (&struct kviommu_work). A merge also drops map_lock, but not within
+ * one leaf. A shared polling thread, which serves the units of many VMs, only tries to
+ * take both locks, and leaves what it cannot do at once to the unit's worker. It holds
+ * map_lock for a whole piece of work.
+ *
+ * The VM's ``slots_lock`` must not be taken under unit->lock: a vCPU may wait for
+ * unit->lock while the holder of slots_lock waits for that vCPU. The unit's notifier in
+ * KVM is unregistered with no lock held: that waits for vCPUs, which may want unit->lock.
+ *
+ * The removal of a sysfs or debugfs file waits for its readers, which take these locks,
+ * so the caller must not hold any of them.
  */
 #ifndef _KVIOMMU_UNIT_H
 #define _KVIOMMU_UNIT_H
@@ -63,6 +79,7 @@
 #include <linux/atomic.h>
 #include <linux/cache.h>
 #include <linux/jiffies.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
@@ -93,27 +110,27 @@ struct vhost_task;
 #define KVIOMMU_WRITE	2
 
 /*
- * For what a guest can have us allocate. At the limit of the VMM's memory cgroup,
- * or of the host's memory, such an allocation fails, which has a way back; it
- * does not get a process killed, which has none.
+ * For allocations that a guest can cause. At the limit of the VMM's memory cgroup or of
+ * the host's memory they fail, which every caller can handle, instead of invoking the
+ * OOM killer.
  */
 #define KVIOMMU_GFP		(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |	\
 				 __GFP_NOWARN)
 
 #define KVIOMMU_MAX_DEVICES	64
 #define KVIOMMU_NR_EVENTS	(KVIOMMU_EVENT_LIMIT + 1)
-#define KVIOMMU_RELEASE_BATCH	256
-#define KVIOMMU_RELEASE_FRAMES	SZ_64K
-#define KVIOMMU_SPARE_NODES	32
+#define KVIOMMU_RELEASE_BATCH	256	/* ranges of frames that may wait for a flush */
+#define KVIOMMU_RELEASE_FRAMES	SZ_64K	/* frames that may wait for a flush */
+#define KVIOMMU_SPARE_NODES	32	/* unused nodes of shadow copies that are kept */
 
 /**
- * enum kviommu_fault - Why a translation cannot be had, in no model's terms
- * @KVIOMMU_FAULT_NONE: It can
- * @KVIOMMU_FAULT_ROOT: The first table of the guest cannot be read
- * @KVIOMMU_FAULT_TABLE: Another table of the guest cannot be read
+ * enum kviommu_fault - Why an address cannot be translated, in terms of no model
+ * @KVIOMMU_FAULT_NONE: No fault
+ * @KVIOMMU_FAULT_ROOT: The guest's root table cannot be read
+ * @KVIOMMU_FAULT_TABLE: A lower table of the guest cannot be read
  * @KVIOMMU_FAULT_ENTRY: An entry of a table is invalid
- * @KVIOMMU_FAULT_READ: Memory to be read cannot be had
- * @KVIOMMU_FAULT_WRITE: Memory to be written cannot be had
+ * @KVIOMMU_FAULT_READ: A page that the guest maps readable cannot be mapped
+ * @KVIOMMU_FAULT_WRITE: A page that the guest maps writable cannot be mapped
  */
 enum kviommu_fault {
 	KVIOMMU_FAULT_NONE,
@@ -128,6 +145,8 @@ enum kviommu_fault {
  * struct kviommu_work - A piece of work under way, and what it may do
  * @began: When it began, in ns of ktime_get_ns()
  * @deadline: When, in jiffies, it should end
+ * @until: When, in ns of ktime_get_ns(), it should end; 0: @deadline says so, which
+ *         is cheaper to look at
  * @whole: It has no deadline, and does not stop before its end
  * @may_wait: It may sleep for memory and for the VMM, as a thread of the VMM may.
  *            If not, whatever needs that fails with -EAGAIN and is left to the
@@ -136,22 +155,22 @@ enum kviommu_fault {
 struct kviommu_work {
 	u64 began;
 	unsigned long deadline;
+	u64 until;
 	bool whole;
 	bool may_wait;
 };
 
-/* For what has to be done in one go, by a thread that may sleep. */
+/* For work that must not be interrupted, in a context that may sleep. */
 extern const struct kviommu_work kviommu_work_whole;
 
 /**
- * struct kviommu_upcalls - What lower layers ask of upper ones
- * @wake: Have the unit's worker look for what has grown too old, or is left to do,
- *        in at most so many microseconds; 0: now. Context: any that may take a
- *        spinlock.
- * @fault: A translation of the guest cannot be had at this I/O virtual address;
- *         tell the guest. Context: under unit->lock and map_lock.
- * @renew_policy: What the host allows or can do has changed: put in force what follows
- *                from it. Context: the unit's worker, no locks.
+ * struct kviommu_upcalls - Functions of upper layers that lower layers call
+ * @wake: Make the unit's worker look for expired or pending work within the given time
+ *        in microseconds; 0 for immediately. Context: any that may take a spinlock.
+ * @fault: Report to the guest that this I/O virtual address cannot be translated.
+ *         Context: under unit->lock and map_lock.
+ * @renew_policy: Recompute the policy in force after a change of the host's limits or
+ *                capabilities. Context: the unit's worker, no locks.
  */
 struct kviommu_upcalls {
 	void (*wake)(struct kviommu_unit *unit, u64 us);
@@ -161,11 +180,11 @@ struct kviommu_upcalls {
 };
 
 /**
- * enum kviommu_binding_type - What the guest wants a device's DMA to go through
- * @KVIOMMU_BIND_BLOCKED: Nothing: it is blocked
- * @KVIOMMU_BIND_IDENTITY: The IOAS: it reaches all guest memory
- * @KVIOMMU_BIND_DOMAIN: Translations of the guest
- * @KVIOMMU_NR_BINDINGS: How many there are
+ * enum kviommu_binding_type - The kind of translation that the guest selects for a device
+ * @KVIOMMU_BIND_BLOCKED: All DMA is blocked
+ * @KVIOMMU_BIND_IDENTITY: DMA addresses are guest physical addresses, through the IOAS
+ * @KVIOMMU_BIND_DOMAIN: DMA is translated by tables of the guest
+ * @KVIOMMU_NR_BINDINGS: Number of kinds
  */
 enum kviommu_binding_type {
 	KVIOMMU_BIND_BLOCKED,
@@ -175,10 +194,10 @@ enum kviommu_binding_type {
 };
 
 /**
- * struct kviommu_recent - A part of the pin cache that was looked up lately
- * @index: Its number
- * @chunk: The part itself; NULL if it is not known
- * @marked: It is known to be marked as one with idle pins
+ * struct kviommu_recent - A recently used chunk of the pin cache
+ * @index: Index of the chunk in kviommu_pins.chunks
+ * @chunk: The chunk; NULL if none is cached
+ * @marked: The chunk is known to be marked in kviommu_pins.chunks as having idle pins
  */
 struct kviommu_recent {
 	unsigned long index;
@@ -190,21 +209,20 @@ struct kviommu_recent {
 
 /**
  * struct kviommu_pins - The pin cache of a unit (mem/)
- * @chunks: By guest frame number / KVIOMMU_CHUNK_GFNS, the state of the pins
- *          of that many frames
- * @recent: Some of them, by a hash of that number
- * @pinned: Frames pinned
- * @idle: Those of @pinned that nothing uses
- * @newest: Those of @idle that are of the newest generation
- * @gen: Its number, see pin.c
- * @tick: Number of the tick
- * @ticking: A tick is scheduled
- * @tick_at: Its time, in jiffies
- * @nr_chunks: How many entries of @chunks there are
- * @wanted: How many of @idle the host wants back
- * @shrinker: The registered shrinker, through which it says so
+ * @chunks: The state of the pins, in chunks, by guest frame number / CHUNK_GFNS
+ * @recent: Recently used chunks, by a hash of their index
+ * @pinned: Number of pinned frames
+ * @idle: Number of pinned frames without a user
+ * @newest: Number of idle frames in the newest generation
+ * @gen: Number of the newest generation, see mem/idle.c
+ * @tick: Number of ticks that have passed
+ * @ticking: The next tick is scheduled
+ * @tick_at: Time of the next tick, in jiffies
+ * @nr_chunks: Number of entries in @chunks
+ * @wanted: Number of idle pins that the shrinker has asked the worker to release
+ * @shrinker: The registered shrinker
  *
- * All but the last two under map_lock.
+ * All members but the last two are under map_lock.
  */
 struct kviommu_pins {
 	struct xarray chunks;
@@ -222,9 +240,9 @@ struct kviommu_pins {
 };
 
 /**
- * struct kviommu_release - Frames whose pins a flush will release
- * @gfn: First guest frame
- * @nr: How many
+ * struct kviommu_release - Guest frames whose pins the next flush releases
+ * @gfn: First guest frame number
+ * @nr: Number of frames
  */
 struct kviommu_release {
 	u64 gfn;
@@ -232,22 +250,21 @@ struct kviommu_release {
 };
 
 /**
- * struct kviommu_stale - What the guest unmapped and devices may reach (xlate/shadow/stale.c)
- * @ring: Translations that were kept, the oldest first; some are not stale any
- *        more
- * @size: How many entries it has: a power of two, or 0 if none is to be kept
- * @head: Where the next one comes, modulo @size
- * @tail: The oldest one, modulo @size
- * @kept: How many translations are kept now
- * @reused: How many were reused, of those whose end decides whether to go on
- * @ended: How many were not
- * @pause: How many more are not to be kept
- * @since: Since when there is something to be flushed that the guest takes to
- *         be gone, in ns; 0 if there is nothing
- * @must_flush: The guest put something new where there was a translation before, so
- *              it has to wait for the flush
+ * struct kviommu_stale - Mappings that outlive the guest's unmap (xlate/shadow/stale.c)
+ * @ring: Kept mappings, the oldest first; includes entries that are no longer stale
+ * @size: Number of entries in @ring: a power of two, or 0 if no mappings are kept
+ * @head: Index of the next entry to fill, modulo @size
+ * @tail: Index of the oldest entry, modulo @size
+ * @kept: Number of mappings kept at present
+ * @reused: Mappings of the present window that the guest mapped again
+ * @ended: Mappings of the present window that ended without being reused
+ * @pause: Number of further unmaps for which no mapping is kept
+ * @since: Time of the oldest unmap that waits for a flush, in ns of ktime_get_ns();
+ *         0 if there is none
+ * @must_flush: The guest has replaced a mapping, so its invalidation must not complete
+ *              before the flush
  *
- * All changed under map_lock.
+ * All members are changed under map_lock.
  */
 struct kviommu_stale {
 	struct kviommu_stale_entry *ring;
@@ -263,18 +280,18 @@ struct kviommu_stale {
 };
 
 /**
- * struct kviommu_shadows - What the shadows of a unit share (xlate/shadow/)
- * @dirty: Something was unmapped since the last flush. Like @nr_release and
- *         @stale.kept it is changed under map_lock and read without.
- * @release: Frames that wait for the next flush
- * @nr_release: How many entries of @release are used
- * @release_frames: How many frames they are
- * @stale: What is, or was, to be kept
- * @nr_nodes: Nodes of all shadow copies
- * @spare: Nodes that are kept for the next use
- * @nr_spare: How many entries of @spare are used
+ * struct kviommu_shadows - State that all shadows of a unit share (xlate/shadow/)
+ * @dirty: A mapping was unmapped since the last flush. Like @nr_release and
+ *         @stale.kept, it is changed under map_lock and also read without.
+ * @release: Frames whose pins the next flush releases
+ * @nr_release: Number of used entries in @release
+ * @release_frames: Total number of frames in @release
+ * @stale: Mappings that outlive the guest's unmap
+ * @nr_nodes: Number of nodes in all shadow copies
+ * @spare: Unused nodes, kept for tables that the guest adds later
+ * @nr_spare: Number of used entries in @spare
  *
- * All under map_lock.
+ * All members are under map_lock.
  */
 struct kviommu_shadows {
 	bool dirty;
@@ -288,9 +305,9 @@ struct kviommu_shadows {
 };
 
 /**
- * struct kviommu_range - Addresses from @first to @last, inclusive
- * @first: The first one
- * @last: The last one
+ * struct kviommu_range - An inclusive range of addresses or frame numbers
+ * @first: First address or number
+ * @last: Last address or number, inclusive
  */
 struct kviommu_range {
 	u64 first;
@@ -301,11 +318,13 @@ struct kviommu_range {
  * enum kviommu_poll_why - Why a unit begins to be polled, or ends it
  * @KVIOMMU_POLL_ASKED: The guest wrote to a register
  * @KVIOMMU_POLL_IDLE: It has not for a while
- * @KVIOMMU_POLL_STOPPED: An ioctl, or something that the guest has to clear
- * @KVIOMMU_POLL_MOVED: Another thread has less to do
- * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes away
+ * @KVIOMMU_POLL_STOPPED: An ioctl
+ * @KVIOMMU_POLL_STATUS: The guest has something to clear, or turned something off
+ * @KVIOMMU_POLL_MOVED: Another thread is to have it
+ * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes away, or is no longer one to poll on
  * @KVIOMMU_POLL_OVERCOMMITTED: The thread's CPU has other things to do
  * @KVIOMMU_POLL_SUSPENDED: The host is about to sleep
+ * @KVIOMMU_POLL_BUDGET: It took more of a shared thread's time than it may
  *
  * From KVIOMMU_POLL_MOVED on another thread is to have the unit, if there is one.
  */
@@ -313,79 +332,127 @@ enum kviommu_poll_why {
 	KVIOMMU_POLL_ASKED,
 	KVIOMMU_POLL_IDLE,
 	KVIOMMU_POLL_STOPPED,
+	KVIOMMU_POLL_STATUS,
 	KVIOMMU_POLL_MOVED,
 	KVIOMMU_POLL_OFFLINE,
 	KVIOMMU_POLL_OVERCOMMITTED,
 	KVIOMMU_POLL_SUSPENDED,
+	KVIOMMU_POLL_BUDGET,
+};
+
+/**
+ * struct kviommu_backoff - For how long not to repeat what did not go well
+ * @until: When, in ns of ktime_get_ns(), it may be tried again
+ * @doublings: How often the time will have doubled when it does not go well again
+ */
+struct kviommu_backoff {
+	u64 until;
+	unsigned int doublings;
+};
+
+/**
+ * struct kviommu_meter - For how long a thread that polls waits for its CPU
+ * @now: When it was read last, in ns
+ * @delay: How long the thread had waited by then, since it exists, in ns
+ * @awake: How long the thread has polled in the present window, in ns
+ * @waited: How much of that it waited, in ns
+ * @rest: When it may poll again, after it waited too long
+ *
+ * The thread's own, but for the time in @rest.
+ */
+struct kviommu_meter {
+	u64 now;
+	u64 delay;
+	u64 awake;
+	u64 waited;
+	struct kviommu_backoff rest;
+};
+
+/**
+ * struct kviommu_self - A unit that is polled by its own worker
+ * @on: It is. Set under unit->poll_lock. Cleared by the worker, or under
+ *      unit->poll_lock and unit->lock by others.
+ * @round: How often the worker looked
+ * @balance: When, in jiffies, to see whether a shared thread has room for it
+ * @meter: How long the worker waits for its CPU
+ */
+struct kviommu_self {
+	bool on;
+	unsigned int round;
+	unsigned long balance;
+	struct kviommu_meter meter;
 };
 
 /**
  * struct kviommu_unit - One virtual IOMMU: one open file of /dev/kviommu
- * @lock: See above
- * @map_lock: See above
- * @up: What lower layers ask of upper ones
- * @creating: KVIOMMU_CREATE is at work, or succeeded
- * @created: KVIOMMU_CREATE succeeded. Never cleared.
- * @mm: Address space of the VMM, which the VM keeps
+ * @lock: Serializes changes of the unit, see the top of this file
+ * @map_lock: Protects mappings and pins, see the top of this file
+ * @up: Functions of upper layers
+ * @creating: KVIOMMU_CREATE is in progress or has succeeded
+ * @created: KVIOMMU_CREATE has succeeded; never cleared
+ * @mm: Address space of the VMM; the VM holds the reference
  * @id: Number of the unit, for names in debugfs and traces
  * @kvm: The virtual machine, and the tracking of its writes
  * @access: The IOAS that maps guest physical addresses
- * @aw_bits: Width of the I/O virtual addresses
- * @page: The register page, a view for the guest that is never read for
- *        decisions; NULL if the model has none
- * @devices: Devices attached, by kviommu_device.entry; under @lock
- * @groups: Their IOMMU groups, by kviommu_group.entry; under @lock
- * @worker: A thread of the VMM, which goes on with what a vCPU left because it
- *          took too long
- * @timer: Wakes it
- * @deferred: There is something for it to do
- * @model: What the guest sees
- * @poll_busy_at: When it last had something to do while polled, in ns
- * @poll_ns: For how long it is polled without finding anything to do
- * @abandoned: The worker was killed
- * @policy: What is in force; changed under @lock and @map_lock
- * @poll_lock: Held while it goes from trapping to polling, and back
+ * @aw_bits: Width of the I/O virtual addresses, in bits
+ * @page: The register page, which the guest reads and the unit never trusts; NULL if
+ *        the model has none
+ * @devices: Attached devices, by kviommu_device.entry; under @lock
+ * @groups: IOMMU groups of the devices, by kviommu_group.entry; under @lock
+ * @worker: A thread of the VMM that continues work which took a vCPU too long
+ * @timer: Timer that wakes @worker
+ * @deferred: There is work for @worker
+ * @model: The emulated IOMMU
+ * @poll_busy_at: Time at which polling last found work, in ns of ktime_get_ns()
+ * @poll_ns: Time without work after which polling ends, in ns
+ * @abandoned: @worker was killed
+ * @policy: The policy in force; changed under @lock and @map_lock
+ * @poll_lock: Held while the unit switches between trapping and polling
  * @polled: Writes to the register page are not trapped; under @poll_lock and
  *          @lock
- * @poller: The thread that polls it, or NULL; under @last_poller's lock
+ * @self: How its own worker polls it
+ * @poller: The shared thread that polls it, or NULL; under @last_poller's lock
  * @last_poller: The one that did last; changed under @poll_lock
- * @arming: What is trapped is left in the register page until all of that is taken;
- *          under @poll_lock
- * @poll_entry: In its list
- * @poll_node: The NUMA node from where that was asked for
- * @poll_why: Why the thread let go of it
- * @poll_since: Since when it is @polled, in ns; under @lock
+ * @arming: The register page is being moved by KVIOMMU_ARM: trapped writes are left in
+ *          the snapshot until it is committed; under @poll_lock
+ * @poll_entry: Entry in the list of the thread that polls the unit
+ * @poll_node: The worker's NUMA node when it started polling
+ * @poll_why: The reason why the thread stopped polling the unit
+ * @poll_since: Time at which @polled was set, in ns of ktime_get_ns(); under @lock
  * @poll_asked: The guest wrote to a register since; under @lock
+ * @hold: When it may be polled again after it had to be trapped; under @lock
+ * @away: When a shared thread may have it again after it took too much of the time
+ *        of one; under @lock
+ * @over: How much lately it took, see poll_unit(); under @lock
  * @busy_since: When what the guest asked for was seen first, in ns; 0 if all is
  *              done; under @lock
- * @closing: The unit is going away: stop work
- * @limited: A limit was hit, of which the VMM is to be told; under @lock
- * @policy_wanted: What the VMM wants: the members of its mask; under @lock
- * @policy_admin: What the administrator set for the unit: the members of its mask;
- *                under @lock
- * @policy_entry: In the list of all units, see core/policy.c
- * @policy_outdated: What the host allows may have changed since @policy was set
+ * @closing: The unit is being destroyed, so work has to stop
+ * @limited: A limit was hit and KVIOMMU_EVENT_LIMIT is to be signalled; under @lock
+ * @policy_wanted: The policy members that the VMM has set; under @lock
+ * @policy_admin: The policy members that the administrator has set for this unit; under
+ *                @lock
+ * @policy_entry: Entry in the list of all units, see core/policy.c
+ * @policy_outdated: The module's limits may have changed since @policy was computed
  * @events_lock: Protects @events and @events_missed
  * @events: An eventfd for each &enum kviommu_event, or NULL
- * @events_missed: Bits of events for which there was no eventfd
+ * @events_missed: Bitmap of events that occurred without an eventfd
  * @pins: The pin cache
- * @xlates: All translations that come and go, by kviommu_xlate.entry; under
- *          @map_lock
- * @fixed: Those that are always there, by &enum kviommu_binding_type
- * @xlate_serial: Number of the translation made last
- * @invalidated: The guest invalidated something since the last
+ * @xlates: All dynamic translations, by kviommu_xlate.entry; under @map_lock
+ * @fixed: The permanent translations, by &enum kviommu_binding_type
+ * @xlate_serial: Serial number of the newest translation
+ * @invalidated: The guest has invalidated something since the last
  *               kviommu_invalidate_complete(); under @map_lock
- * @shadows: What all shadows share
- * @stats: Each counter is changed under one of the two locks and read without.
- * @stats_source: What KVIOMMU_GET_STATS_FD's files have of the unit, or NULL; under
- *                @lock
- * @dev: Its device in sysfs
- * @vmm: The process that created it
- * @debugfs: Its directory there
+ * @shadows: State that all shadows share
+ * @stats: The statistics; each counter is changed under @lock or @map_lock and read
+ *         without
+ * @stats_source: The connection to files of KVIOMMU_GET_STATS_FD, or NULL; under @lock
+ * @dev: Device of the unit in sysfs
+ * @vmm: The process that created the unit
+ * @debugfs: Directory of the unit in debugfs
  *
- * From @model to the mode of @policy is all that a look of a polling thread reads of
- * this: one cache line, which nobody else writes to meanwhile. Once in a round the
- * thread also looks at @poller and @poll_entry.
+ * A polling thread that finds nothing to do reads only the members from @model to the
+ * mode of @policy. They share one cache line that nobody writes while the unit is
+ * idle. Once in a round the thread also reads @poller and @poll_entry.
  */
 struct kviommu_unit {
 	struct mutex lock;	/* see above */
@@ -411,6 +478,7 @@ struct kviommu_unit {
 	struct kviommu_policy policy;
 	struct mutex poll_lock;	/* see above */
 	bool polled;
+	struct kviommu_self self;
 	struct kviommu_poller *poller;
 	struct kviommu_poller *last_poller;
 	bool arming;
@@ -419,6 +487,9 @@ struct kviommu_unit {
 	enum kviommu_poll_why poll_why;
 	u64 poll_since;
 	bool poll_asked;
+	struct kviommu_backoff hold;
+	struct kviommu_backoff away;
+	unsigned int over;
 	u64 busy_since;
 	bool closing;
 	bool limited;
@@ -442,28 +513,46 @@ struct kviommu_unit {
 	struct dentry *debugfs;
 };
 
-/* Readers take no lock; writers hold the counter's. */
+/**
+ * kviommu_count() - Change a counter of a unit's statistics
+ * @unit: The unit
+ * @stat: Member of struct kviommu_stats
+ * @n: Number to add
+ *
+ * Context: under the lock that protects the counter; readers take no lock.
+ */
 #define kviommu_count(unit, stat, n)					\
 	do {								\
 		u64 *_stat = &(unit)->stats.stat;			\
 		WRITE_ONCE(*_stat, *_stat + (n));			\
 	} while (0)
 
+/**
+ * kviommu_wake() - Make the unit's worker look for expired or pending work
+ * @unit: The unit
+ * @us: Time until then, at most, in microseconds; 0: at once
+ *
+ * Context: any that may take a spinlock.
+ */
 static inline void kviommu_wake(struct kviommu_unit *unit, u64 us)
 {
 	unit->up->wake(unit, us);
 }
 
 /**
- * kviommu_time_up() - Say whether the time for a piece of work is up
+ * kviommu_time_up() - Check whether the time of a piece of work is up
  * @work: The piece of work
  *
  * Context: any.
- * Return: true if so: do what has begun, but begin nothing more.
+ * Return: true if it is; then the caller finishes what it has begun and starts nothing
+ * more.
  */
 static inline bool kviommu_time_up(const struct kviommu_work *work)
 {
-	return !work->whole && time_after(jiffies, work->deadline);
+	if (work->whole)
+		return false;
+	return work->until ? ktime_get_ns() > work->until :
+			     time_after(jiffies, work->deadline);
 }
 
 int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work);

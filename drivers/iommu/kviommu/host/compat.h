@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What differs between the kernels we build for. KVIOMMU_HAVE_* are found by
- * probes in the Makefile.
+ * Differences between the supported kernel versions. Probes in the Makefile define
+ * the KVIOMMU_HAVE_* and KVIOMMU_NO_* macros.
  */
 #ifndef _KVIOMMU_COMPAT_H
 #define _KVIOMMU_COMPAT_H
@@ -10,22 +10,22 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-/* The namespace became a string in 6.13. */
+/* Since 6.13 MODULE_IMPORT_NS() takes a string. */
 #ifdef KVIOMMU_HAVE_STRING_NS
 #define KVIOMMU_IMPORT_NS(ns)	MODULE_IMPORT_NS(#ns)
 #else
 #define KVIOMMU_IMPORT_NS(ns)	MODULE_IMPORT_NS(ns)
 #endif
 
-/* Since 7.0. */
+/* Kernels before 7.0 do not have kzalloc_obj(). */
 #ifndef kzalloc_obj
 #define kzalloc_obj(obj, gfp)	kzalloc(sizeof(obj), gfp)
 #endif
 
 /*
- * Second-stage tables have write-only pages and the full width, which those of
- * the first stage do not. Dirty tracking, though unused, is what only they can
- * do: asking for it gets them where there is a choice.
+ * Only second-stage tables support write-only pages and the full address width. Dirty
+ * tracking is not used, but only the second stage supports it, so requesting it makes
+ * a driver with both kinds of tables choose the second stage.
  */
 static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *dev)
 {
@@ -41,31 +41,14 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 }
 
 /*
- * Since 6.14 a thread that was made on a node stays there if it can, also when
- * CPUs come and go, and leaves isolated CPUs alone.
+ * Whether another task wants the CPU. Since 6.13 one that only the tick would give it to
+ * says so by another flag.
  */
-struct task_struct;
-#ifdef KVIOMMU_NO_KTHREAD_AFFINE
-#include <linux/cpumask.h>
-#include <linux/sched.h>
-#include <linux/sched/isolation.h>
-#include <linux/topology.h>
-
-static inline void kviommu_compat_affine_node(struct task_struct *task, int node)
-{
-	cpumask_var_t cpus;
-
-	if (nr_online_nodes == 1 || !zalloc_cpumask_var(&cpus, GFP_KERNEL))
-		return;
-	if (cpumask_and(cpus, cpumask_of_node(node),
-			housekeeping_cpumask(HK_TYPE_DOMAIN)))
-		set_cpus_allowed_ptr(task, cpus);
-	free_cpumask_var(cpus);
-}
+#ifdef TIF_NEED_RESCHED_LAZY
+#define kviommu_compat_cpu_wanted()					\
+	(need_resched() || test_thread_flag(TIF_NEED_RESCHED_LAZY))
 #else
-static inline void kviommu_compat_affine_node(struct task_struct *task, int node)
-{
-}
+#define kviommu_compat_cpu_wanted()	need_resched()
 #endif
 
 #endif /* _KVIOMMU_COMPAT_H */

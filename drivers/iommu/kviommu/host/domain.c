@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The IOMMU API: domains, what they translate, and the groups that are attached
- * to them. That has to be serialized by the caller: drivers modify the tables and
- * the list of flush targets at attach and detach, without a lock against concurrent
- * map and unmap.
+ * The IOMMU API: domains, their translations, and the groups attached to them. The
+ * caller has to serialize attach and detach with map and unmap: drivers modify the
+ * tables and the list of flush targets at attach and detach, without a lock against
+ * concurrent map and unmap.
  */
 #include <linux/error-injection.h>
 #include <linux/iommu.h>
@@ -18,11 +18,12 @@
 #include "host.h"
 
 /**
- * kviommu_hw_alloc() - Make an empty domain that a device can use
+ * kviommu_hw_alloc() - Allocate an empty domain for a device
  * @v: The device
  *
- * Return: the domain, or an error: -EMEDIUMTYPE if DMA cannot be kept coherent
- * although the host says that it can.
+ * Context: process context, may sleep.
+ * Return: the domain; -EMEDIUMTYPE if the domain cannot enforce coherent DMA although
+ * the device's IOMMU claims to; or an error of the IOMMU's driver.
  */
 struct iommu_domain *kviommu_hw_alloc(struct kviommu_vfio *v)
 {
@@ -41,17 +42,17 @@ struct iommu_domain *kviommu_hw_alloc(struct kviommu_vfio *v)
 ALLOW_ERROR_INJECTION(kviommu_hw_alloc, ERRNO);
 
 /**
- * kviommu_hw_splits() - See if pages that were mapped at once can be
- *			 unmapped one by one
- * @domain: A domain without translations, to which nothing is attached
+ * kviommu_hw_splits() - Check whether pages mapped by one call can be unmapped one by one
+ * @domain: A domain without translations and without devices
  *
- * iommu_unmap() does not promise that. Drivers with page tables can do it as long as
- * they made no larger page of them, which between 4 KiB and 2 MiB the domain says;
- * others keep what they were given as it was. (If these have pages of 4 KiB and 2 MiB
- * alone, a kernel with iommu.debug_pagealloc notices what is done here.)
+ * iommu_unmap() does not promise to unmap a part of what one iommu_map() has mapped.
+ * Drivers with page tables can, as long as they did not use a larger page size; the
+ * domain's page sizes show whether they have one between 4 KiB and 2 MiB. Drivers that
+ * store ranges cannot. (If such a driver has no page size but 4 KiB and 2 MiB, a kernel
+ * with iommu.debug_pagealloc reports the attempt made here.)
  *
  * Context: process context, may sleep.
- * Return: true if so, for fewer pages than make 2 MiB.
+ * Return: true if they can, for fewer pages than a 2 MiB page has.
  */
 bool kviommu_hw_splits(struct iommu_domain *domain)
 {
@@ -75,7 +76,7 @@ bool kviommu_hw_splits(struct iommu_domain *domain)
 		if (unmapped < SZ_8K)
 			unmapped += iommu_unmap(domain, iova + unmapped,
 						SZ_8K - unmapped);
-		/* Devices will reach them, if that driver does not let go of them. */
+		/* A driver that cannot unmap them lets devices reach them: leak the pages. */
 		if (unmapped < SZ_8K)
 			return false;
 	}
@@ -84,15 +85,15 @@ bool kviommu_hw_splits(struct iommu_domain *domain)
 }
 
 /**
- * kviommu_hw_check() - See if a domain can translate what a guest may ask for
- * @domain: A domain without translations, to which nothing is attached
- * @aw_bits: Width in bits of the I/O virtual addresses
+ * kviommu_hw_check() - Check whether a domain can translate all of a guest's addresses
+ * @domain: A domain without translations and without devices
+ * @aw_bits: Width of the I/O virtual addresses, in bits
  *
- * Drivers may say only when a domain is attached how wide its addresses can be
- * there; but then they go by the highest that was ever mapped.
+ * A driver may learn only at attach which width the hardware supports. It then checks
+ * the highest address that was ever mapped, so this function maps that one.
  *
  * Context: process context, may sleep.
- * Return: 0; -EMEDIUMTYPE if it cannot; -ENOMEM.
+ * Return: 0; -EMEDIUMTYPE if the domain cannot; -ENOMEM.
  */
 int kviommu_hw_check(struct iommu_domain *domain, unsigned int aw_bits)
 {
@@ -111,16 +112,16 @@ int kviommu_hw_check(struct iommu_domain *domain, unsigned int aw_bits)
 }
 
 /**
- * kviommu_hw_reserved() - Find what must not be translated for a group
+ * kviommu_hw_reserved() - Find the addresses that must not be translated for a group
  * @group: The group
- * @r: Where to; two of these can be compared with memcmp()
+ * @r: Filled with the reserved ranges; two of these can be compared with memcmp()
  *
- * As VFIO does it: regions that are only said to be needed one to one can be
- * had for other translations. Devices for which one is really needed do not
- * come here: the IOMMU core refuses to have them blocked, so VFIO to bind them.
+ * Like VFIO, this ignores relaxable direct mappings. A device that requires a direct
+ * mapping never gets here: the IOMMU core refuses to block its DMA, so VFIO cannot bind
+ * it.
  *
- * Context: process context.
- * Return: 0; -EMEDIUMTYPE if there are too many; -ENOMEM.
+ * Context: process context, may sleep.
+ * Return: 0; -EMEDIUMTYPE if there are more than KVIOMMU_MAX_RESERVED ranges; -ENOMEM.
  */
 int kviommu_hw_reserved(struct iommu_group *group, struct kviommu_reserved *r)
 {
@@ -150,11 +151,11 @@ int kviommu_hw_reserved(struct iommu_group *group, struct kviommu_reserved *r)
 /**
  * kviommu_hw_attach() - Attach a group to a domain
  * @domain: The domain
- * @group: The group, which is attached to nothing
+ * @group: The group, which is not attached
  *
- * Context: process context, under the unit's map_lock.
- * Return: 0; -EINVAL if the group's IOMMU does not take this domain; -EBUSY if
- * somebody else attached the group; -ENOMEM.
+ * Context: process context, may sleep; under the unit's map_lock.
+ * Return: 0; -EINVAL if the group's IOMMU does not support @domain; -EBUSY if the group
+ * was attached by another owner; -ENOMEM.
  */
 int kviommu_hw_attach(struct iommu_domain *domain, struct iommu_group *group)
 {
@@ -163,12 +164,12 @@ int kviommu_hw_attach(struct iommu_domain *domain, struct iommu_group *group)
 ALLOW_ERROR_INJECTION(kviommu_hw_attach, ERRNO);
 
 /**
- * kviommu_hw_detach() - Detach a group from a domain; then it is blocked
+ * kviommu_hw_detach() - Detach a group from a domain, which blocks the group's DMA
  * @domain: The domain
- * @group: The group; nothing is done if it has moved on since, by a new owner
- * @v: A device of it
+ * @group: The group; nothing is done if a new owner has attached it elsewhere
+ * @v: A device of @group
  *
- * Context: process context, under the unit's map_lock.
+ * Context: process context, may sleep; under the unit's map_lock.
  */
 void kviommu_hw_detach(struct iommu_domain *domain, struct iommu_group *group,
 		       struct kviommu_vfio *v)
@@ -179,9 +180,9 @@ void kviommu_hw_detach(struct iommu_domain *domain, struct iommu_group *group,
 
 /**
  * kviommu_hw_free() - Free a domain
- * @domain: The domain, to which nothing is attached
+ * @domain: The domain, without devices
  *
- * Context: process context.
+ * Context: process context, may sleep.
  */
 void kviommu_hw_free(struct iommu_domain *domain)
 {
@@ -189,19 +190,19 @@ void kviommu_hw_free(struct iommu_domain *domain)
 }
 
 /**
- * kviommu_hw_map() - Enter a translation
+ * kviommu_hw_map() - Map a physically contiguous range in a domain
  * @domain: The domain
  * @iova: First I/O virtual address
- * @pfn: Host frame number that it leads to
- * @nr: How many pages of 4 KiB; the host has them in one piece
+ * @pfn: First host frame number
+ * @nr: Number of 4 KiB pages
  * @prot: IOMMU_READ and IOMMU_WRITE
- * @payer: Whose memory control group pays for tables, if that is not the caller's:
- *         then nothing sleeps. NULL: the caller's.
+ * @payer: The mm whose memory cgroup is charged for tables, without sleeping; NULL to
+ *         charge the caller's and allow sleeping
  *
- * DMA is coherent, as kviommu_hw_alloc() enforces where that is possible.
+ * DMA is coherent, which kviommu_hw_alloc() enforces where possible.
  *
- * Context: process context.
- * Return: 0 or -ENOMEM; what was entered of it is removed then.
+ * Context: process context, under the unit's map_lock; may sleep unless @payer is set.
+ * Return: 0, or -ENOMEM with nothing of the range mapped.
  */
 noinline int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr,
 			    int prot, struct mm_struct *payer)
@@ -225,14 +226,14 @@ noinline int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 
 ALLOW_ERROR_INJECTION(kviommu_hw_map, ERRNO);
 
 /**
- * kviommu_hw_unmap() - Remove translations, to be flushed later
+ * kviommu_hw_unmap() - Unmap a range of a domain without flushing the IOTLB
  * @domain: The domain
  * @iova: First I/O virtual address
- * @size: How many bytes, all of which are mapped
- * @gather: What is to be flushed
+ * @size: Size of the range in bytes; all of it is mapped
+ * @gather: Extended by the range, for kviommu_hw_sync()
  *
- * Context: process context.
- * Return: how many bytes were unmapped.
+ * Context: process context, under the unit's map_lock.
+ * Return: the number of bytes unmapped.
  */
 u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
 		     struct iommu_iotlb_gather *gather)
@@ -244,13 +245,13 @@ u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
 }
 
 /**
- * kviommu_hw_sync() - Flush what was unmapped from the physical IOTLBs
+ * kviommu_hw_sync() - Flush unmapped ranges from the physical IOTLBs
  * @domain: The domain
- * @gather: What is to be flushed, of kviommu_hw_unmap()
+ * @gather: The ranges collected by kviommu_hw_unmap()
  *
- * When this returns no device reaches memory through it.
+ * When this function returns, no device reaches memory through these ranges.
  *
- * Context: process context.
+ * Context: process context, under the unit's map_lock.
  */
 void kviommu_hw_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather)
 {
@@ -262,8 +263,8 @@ void kviommu_hw_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gat
  * @domain: The domain
  * @iova: I/O virtual address
  *
- * Context: process context.
- * Return: the host physical address, or 0.
+ * Context: process context, under the unit's map_lock.
+ * Return: the host physical address, or 0 if @iova is not mapped.
  */
 phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What an IOMMU group is attached to: an empty domain, another domain, or an IOAS.
- * It calls nothing but the rest of this folder, so that it also builds in userspace.
+ * What an IOMMU group is attached to: its empty domain, another domain, or an IOAS.
+ * This file calls only the rest of this folder, so that it also builds in userspace.
  */
 #include <linux/list.h>
 #include <linux/err.h>
@@ -9,14 +9,14 @@
 
 #include "host.h"
 
-/* A device of the group: a group of ours is never without. */
-static struct kviommu_vfio *first_of(struct kviommu_hwgroup *g)
+/* Any device of the group; a group always has one. */
+static struct kviommu_vfio *hwgroup_first_device(struct kviommu_hwgroup *g)
 {
 	return list_first_entry(&g->devices, struct kviommu_vfio, entry);
 }
 
-/* Off what we attached the group to; then it is blocked. */
-static void group_detach(struct kviommu_hwgroup *g)
+/* Detach the group from its domain or IOAS. The IOMMU core then blocks its DMA. */
+static void hwgroup_detach(struct kviommu_hwgroup *g)
 {
 	struct kviommu_vfio *v;
 
@@ -24,12 +24,12 @@ static void group_detach(struct kviommu_hwgroup *g)
 		kviommu_vfio_detach_ioas(v);
 	mutex_lock(g->map_lock);
 	if (g->domain)
-		kviommu_hw_detach(g->domain, g->group, first_of(g));
+		kviommu_hw_detach(g->domain, g->group, hwgroup_first_device(g));
 	mutex_unlock(g->map_lock);
 	g->domain = NULL;
 }
 
-static int group_attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
+static int hwgroup_attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
 {
 	int ret;
 
@@ -42,19 +42,19 @@ static int group_attach(struct kviommu_hwgroup *g, struct iommu_domain *domain)
 }
 
 /**
- * kviommu_hwgroup_init() - Take the IOMMU group of a device, blocked
- * @g: Where to
- * @v: The device, which becomes its first
- * @map_lock: What protects the domains that it will be attached to
- * @aw_bits: Width of the I/O virtual addresses to translate
+ * kviommu_hwgroup_init() - Take over the IOMMU group of a device, with its DMA blocked
+ * @g: The structure to fill
+ * @v: The device, which becomes the first of the group
+ * @map_lock: The lock that protects the domains to be attached, see
+ *            struct kviommu_hwgroup
+ * @aw_bits: Width of the I/O virtual addresses to translate, in bits
  *
- * The group is attached to an empty domain of our own: that blocks its DMA,
- * proves that the physical IOMMU can translate for it, and keeps everybody
- * else from attaching it.
+ * The group is attached to an empty domain. That blocks its DMA, proves that the
+ * physical IOMMU can translate for it, and keeps others from attaching it.
  *
- * Context: process context, not under map_lock.
- * Return: 0; -EBUSY if the group is attached; -EMEDIUMTYPE if the physical
- * IOMMU cannot do it; -ENOMEM.
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -EBUSY if the group is attached; -EMEDIUMTYPE if the physical IOMMU
+ * cannot translate such addresses for it; -ENOMEM.
  */
 int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
 			 struct mutex *map_lock, unsigned int aw_bits)
@@ -73,7 +73,7 @@ int kviommu_hwgroup_init(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
 		ret = kviommu_hw_check(g->empty, aw_bits);
 	if (ret)
 		goto free;
-	ret = group_attach(g, g->empty);
+	ret = hwgroup_attach(g, g->empty);
 	if (!ret)
 		return 0;
 	if (ret == -EINVAL)
@@ -87,10 +87,10 @@ free:
 /**
  * kviommu_hwgroup_add() - Add a device to its group
  * @g: The group
- * @v: The device, which from now on goes through what the group does
- * @ioas_id: The IOAS, if the group is in it
+ * @v: The device, which gets the group's current translation
+ * @ioas_id: The IOAS to attach the device to if the group is in it
  *
- * Context: process context, not under map_lock.
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
  * Return: 0, or an error of VFIO_DEVICE_ATTACH_IOMMUFD_PT.
  */
 int kviommu_hwgroup_add(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
@@ -98,7 +98,7 @@ int kviommu_hwgroup_add(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
 {
 	int ret = 0;
 
-	if (first_of(g)->in_ioas)
+	if (hwgroup_first_device(g)->in_ioas)
 		ret = kviommu_vfio_attach_ioas(v, ioas_id);
 	if (!ret)
 		list_add_tail(&v->entry, &g->devices);
@@ -107,15 +107,15 @@ int kviommu_hwgroup_add(struct kviommu_hwgroup *g, struct kviommu_vfio *v,
 
 /**
  * kviommu_hwgroup_del() - Remove a device from its group
- * @g: The group; blocked and given back if the device is its last
+ * @g: The group, which is detached and released with its last device
  * @v: The device
  *
- * Context: process context, not under map_lock.
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
  */
 void kviommu_hwgroup_del(struct kviommu_hwgroup *g, struct kviommu_vfio *v)
 {
 	if (list_is_singular(&g->devices)) {
-		group_detach(g);
+		hwgroup_detach(g);
 		kviommu_hw_free(g->empty);
 	} else {
 		kviommu_vfio_detach_ioas(v);
@@ -124,49 +124,49 @@ void kviommu_hwgroup_del(struct kviommu_hwgroup *g, struct kviommu_vfio *v)
 }
 
 /**
- * kviommu_hwgroup_set_domain() - Let a group translate through a domain
+ * kviommu_hwgroup_set_domain() - Attach a group to a domain
  * @g: The group
- * @domain: The domain; NULL blocks its DMA
+ * @domain: The domain; NULL blocks the group's DMA
  *
- * There is no way from one domain to another but through the blocking one. A
- * VMM that attaches the group itself at that moment gets it, and we -EBUSY.
+ * The IOMMU API has no way from one domain to another but through the blocking domain.
+ * If the VMM attaches the group itself at that moment, it gets the group and this
+ * function fails with -EBUSY.
  *
- * Context: process context, not under map_lock.
- * Return: 0, or with the group blocked: -EINVAL if its IOMMU does not take
- * this domain; -EBUSY if somebody else attached the group; -ENOMEM.
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; on error the group is blocked: -EINVAL if its IOMMU does not support
+ * @domain; -EBUSY if the group was attached by another owner; -ENOMEM.
  */
 int kviommu_hwgroup_set_domain(struct kviommu_hwgroup *g,
 			       struct iommu_domain *domain)
 {
 	int ret;
 
-	group_detach(g);
-	ret = group_attach(g, domain ?: g->empty);
+	hwgroup_detach(g);
+	ret = hwgroup_attach(g, domain ?: g->empty);
 	if (ret)
-		group_attach(g, g->empty);
+		hwgroup_attach(g, g->empty);
 	return ret;
 }
 
 /**
- * kviommu_hwgroup_set_ioas() - Let a group reach an IOAS at its addresses
+ * kviommu_hwgroup_set_ioas() - Attach all devices of a group to an IOAS
  * @g: The group
- * @ioas_id: The IOAS, all of which gets pinned
+ * @ioas_id: The IOAS, all of which iommufd pins
  *
- * Context: process context, not under map_lock.
- * Return: 0, or with the group blocked an error of
- * VFIO_DEVICE_ATTACH_IOMMUFD_PT.
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0, or an error of VFIO_DEVICE_ATTACH_IOMMUFD_PT, with the group blocked.
  */
 int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id)
 {
 	struct kviommu_vfio *v;
 	int ret;
 
-	group_detach(g);
+	hwgroup_detach(g);
 	list_for_each_entry(v, &g->devices, entry) {
 		ret = kviommu_vfio_attach_ioas(v, ioas_id);
 		if (ret) {
-			group_detach(g);
-			group_attach(g, g->empty);
+			hwgroup_detach(g);
+			hwgroup_attach(g, g->empty);
 			return ret;
 		}
 	}
@@ -174,38 +174,37 @@ int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id)
 }
 
 /**
- * kviommu_hwgroup_iommu() - Say which physical IOMMU a group is behind
+ * kviommu_hwgroup_iommu() - Identify the physical IOMMU of a group
  * @g: The group
  *
  * Context: under unit->lock.
- * Return: what tells it from others.
+ * Return: an opaque pointer, the same for all groups behind the same IOMMU.
  */
 const void *kviommu_hwgroup_iommu(struct kviommu_hwgroup *g)
 {
-	return kviommu_vfio_iommu(first_of(g));
+	return kviommu_vfio_iommu(hwgroup_first_device(g));
 }
 
 /**
- * kviommu_hwgroup_enforces_coherency() - Say whether a group's IOMMU can force its
- *					  DMA to be coherent
- * @g: The group
- *
- * Context: under unit->lock.
- * Return: true if so.
- */
-bool kviommu_hwgroup_enforces_coherency(struct kviommu_hwgroup *g)
-{
-	return kviommu_vfio_enforces_coherency(first_of(g));
-}
-
-/**
- * kviommu_hwgroup_alloc() - Make an empty domain that a group can use
+ * kviommu_hwgroup_enforces_coherency() - Check whether a group's DMA can be forced coherent
  * @g: The group
  *
  * Context: process context, under unit->lock.
- * Return: the domain or an error of kviommu_hw_alloc().
+ * Return: true if the group's IOMMU can force DMA to be coherent.
+ */
+bool kviommu_hwgroup_enforces_coherency(struct kviommu_hwgroup *g)
+{
+	return kviommu_vfio_enforces_coherency(hwgroup_first_device(g));
+}
+
+/**
+ * kviommu_hwgroup_alloc() - Allocate an empty domain for a group
+ * @g: The group
+ *
+ * Context: process context, may sleep; under unit->lock.
+ * Return: the domain, or an error of kviommu_hw_alloc().
  */
 struct iommu_domain *kviommu_hwgroup_alloc(struct kviommu_hwgroup *g)
 {
-	return kviommu_hw_alloc(first_of(g));
+	return kviommu_hw_alloc(hwgroup_first_device(g));
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The host's subsystems as the rest of the module uses them. Only the files
- * of this directory call KVM, VFIO and iommufd, and only compat.h knows that
- * kernels differ.
+ * The host's subsystems as the rest of the module uses them. Only the files of this
+ * folder call KVM, VFIO, iommufd and the IOMMU API, and only compat.h depends on the
+ * kernel version.
  *
- * What can fail there for more reasons than a lack of memory stands in functions
- * of its own, with ALLOW_ERROR_INJECTION(): tests make each call of them fail.
+ * Calls into these subsystems that can fail for reasons other than a lack of memory
+ * have a function of their own, marked with ALLOW_ERROR_INJECTION(), so that tests can
+ * make each of them fail.
  */
 #ifndef _KVIOMMU_HOST_H
 #define _KVIOMMU_HOST_H
@@ -32,17 +33,18 @@ struct vfio_device;
 
 /**
  * struct kviommu_kvm - A virtual machine whose writes to one page are tracked
- * @file: Its file: a reference to the VM alone would not keep kvm_intel or
- *        kvm_amd loaded
+ * @file: The VM's file. A reference to the VM alone would not keep kvm_intel or
+ *        kvm_amd loaded.
  * @kvm: The VM
- * @node: Our end of KVM's write tracking
- * @gfn: Guest frame number of the page, KVIOMMU_NO_GFN while not armed; changed
- *       under the VM's slots_lock
- * @tracked: Writes are; changed under the VM's slots_lock
- * @armed: In the list of all that are
- * @write: Called for each write to the page, in vCPU context, may sleep
- * @removed: Called when the memory slot under the page is deleted; the VM's
- *           slots_lock is held
+ * @node: The notifier node registered with KVM's page tracking
+ * @gfn: Guest frame number of the tracked page; KVIOMMU_NO_GFN while not armed.
+ *       Changed under the VM's slots_lock and armed_lock, read without a lock.
+ * @tracked: KVM currently tracks writes to @gfn; changed under the VM's slots_lock
+ * @armed: Entry in the list of all armed VMs, under armed_lock
+ * @write: Called for each trapped write to the page, with its offset and length in
+ *         bytes. Context: vCPU, with kvm->srcu read-held; may sleep.
+ * @removed: Called when the memory slot under the page is deleted. Context: the VM's
+ *           slots_lock is held.
  */
 struct kviommu_kvm {
 	struct file *file;
@@ -67,11 +69,11 @@ void kviommu_kvm_put(struct kviommu_kvm *k);
 
 /**
  * struct kviommu_access - Access to guest memory through an IOAS
- * @ictx: The iommufd
- * @access: Our user of the IOAS
- * @ioas_id: Its ID
- * @unmap: Called when a range of guest physical addresses goes away, in bytes,
- *         both inclusive. All pins in it must be gone when it returns.
+ * @ictx: The iommufd context
+ * @access: The iommufd access object that is attached to the IOAS
+ * @ioas_id: ID of the IOAS
+ * @unmap: Called when the IOAS unmaps guest physical addresses, from @first to @last
+ *         in bytes, inclusive. All pins in the range must be released when it returns.
  */
 struct kviommu_access {
 	struct iommufd_ctx *ictx;
@@ -90,12 +92,12 @@ void kviommu_access_unpin(struct kviommu_access *a, u64 gfn);
 
 /**
  * struct kviommu_vfio - A VFIO device
- * @file: Its character device, which keeps it open and bound
- * @vdev: The device
+ * @file: The file of the device's cdev; the reference keeps the device open and bound
+ * @vdev: The VFIO device
  * @dev: The physical device
- * @group: Its IOMMU group
- * @entry: In kviommu_hwgroup.devices
- * @in_ioas: We attached it to an IOAS
+ * @group: The IOMMU group of @dev
+ * @entry: Entry in kviommu_hwgroup.devices
+ * @in_ioas: kviommu_vfio_attach_ioas() has attached the device to an IOAS
  */
 struct kviommu_vfio {
 	struct file *file;
@@ -114,19 +116,18 @@ void kviommu_vfio_detach_ioas(struct kviommu_vfio *v);
 bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v);
 const void *kviommu_vfio_iommu(struct kviommu_vfio *v);
 
-/* More ranges than any firmware was seen to ask for, for one device */
+/* More reserved ranges than any firmware is known to report for one device */
 #define KVIOMMU_MAX_RESERVED	16
 
 /**
- * struct kviommu_reserved - I/O virtual addresses that a physical IOMMU does not
- *			     translate for a group, or keeps for itself
- * @nr: How many ranges
- * @range: The ranges
- * @range.first: First address, the first of a page
- * @range.last: Last address, inclusive, the last of a page
- * @range.msi: Not 0: requests to it are interrupts
+ * struct kviommu_reserved - I/O virtual addresses that must not be translated for a group
+ * @nr: Number of ranges
+ * @range: The ranges that the physical IOMMU does not translate, or reserves
+ * @range.first: First address of the range, page aligned
+ * @range.last: Last address of the range, inclusive, at the end of a page
+ * @range.msi: Not 0 if requests to the range are interrupts
  *
- * Compared as a whole, so without padding.
+ * Compared with memcmp(), so it must have no padding and be zero beyond @nr.
  */
 struct kviommu_reserved {
 	u64 nr;
@@ -153,18 +154,20 @@ void kviommu_hw_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gat
 phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova);
 
 /**
- * struct kviommu_hwgroup - An IOMMU group: devices that the physical IOMMU
- *                          cannot tell apart, so they share what they go through
- * @group: The group
- * @map_lock: That of the unit, for @domain. Held while @group is attached to it or
- *            detached: drivers modify the tables and the list of flush targets here,
- *            without a lock against concurrent map and unmap.
- * @devices: Those of its devices that the unit has, by kviommu_vfio.entry
- * @empty: A domain without translations, for while it is blocked
- * @domain: The domain it is attached to, NULL while devices are in an IOAS
- * @reserved: What must not be translated for it
+ * struct kviommu_hwgroup - An IOMMU group
+ * @group: The IOMMU group
+ * @map_lock: The unit's map_lock, which protects the contents of @domain. Held while
+ *            @group is attached to a domain or detached from it: drivers modify the
+ *            tables and the list of flush targets there, without a lock against
+ *            concurrent map and unmap.
+ * @devices: The unit's devices in the group, by kviommu_vfio.entry; never empty
+ * @empty: A domain without translations, attached while DMA is to be blocked
+ * @domain: The domain that the group is attached to; NULL if it is attached to none, as
+ *          while its devices are in an IOAS
+ * @reserved: The addresses that must not be translated for the group
  *
- * Under unit->lock.
+ * The physical IOMMU cannot isolate the devices of a group from each other, so they
+ * share one translation. All members are under unit->lock.
  */
 struct kviommu_hwgroup {
 	struct iommu_group *group;

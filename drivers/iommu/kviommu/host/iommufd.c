@@ -17,7 +17,7 @@ static void access_unmap(void *data, unsigned long iova, unsigned long length)
 	struct kviommu_access *a = data;
 	unsigned long last;
 
-	/* ULONG_MAX stands for everything. */
+	/* A length of ULONG_MAX stands for the whole IOAS. */
 	if (check_add_overflow(iova, length - 1, &last))
 		last = ULONG_MAX;
 	a->unmap(a, iova, last);
@@ -45,12 +45,13 @@ ALLOW_ERROR_INJECTION(access_attach, ERRNO);
 
 /**
  * kviommu_access_get() - Become a user of an IOAS
- * @a: Where to; @a->unmap is set by the caller
+ * @a: The structure to fill; the caller has set @a->unmap
  * @iommufd: File descriptor of the iommufd
  * @ioas_id: ID of the IOAS
  *
- * Context: process context, not under map_lock.
- * Return: 0, -EBADF, -EINVAL if it is no iommufd, -ENOENT, -ENOMEM.
+ * Context: process context, may sleep; not under map_lock.
+ * Return: 0; -EBADF; -EINVAL if @iommufd is no iommufd; -ENOENT if there is no such
+ * IOAS; -ENOMEM.
  */
 int kviommu_access_get(struct kviommu_access *a, int iommufd, u32 ioas_id)
 {
@@ -60,7 +61,7 @@ int kviommu_access_get(struct kviommu_access *a, int iommufd, u32 ioas_id)
 
 	ictx = iommufd_ctx_from_fd(iommufd);
 	if (IS_ERR(ictx)) {
-		/* iommufd says -EBADFD of a file that is not its own. */
+		/* iommufd returns -EBADFD for a file that is not its own. */
 		ret = PTR_ERR(ictx);
 		return ret == -EBADFD ? -EINVAL : ret;
 	}
@@ -86,10 +87,10 @@ put_ctx:
 }
 
 /**
- * kviommu_access_put() - Stop using the IOAS
- * @a: The access, or one that kviommu_access_get() never filled
+ * kviommu_access_put() - Stop using an IOAS
+ * @a: The access; nothing is done if kviommu_access_get() did not succeed
  *
- * Context: process context, not under map_lock. @a->unmap is called for the
+ * Context: process context, may sleep; not under map_lock. Calls @a->unmap for the
  * whole IOAS.
  */
 void kviommu_access_put(struct kviommu_access *a)
@@ -105,16 +106,16 @@ void kviommu_access_put(struct kviommu_access *a)
  * kviommu_access_pin() - Pin one page of guest memory
  * @a: The access
  * @gfn: Guest frame number
- * @write: It will be written to; else it will be read
- * @page: The page
+ * @write: true if the page will be written, false if it will be read
+ * @page: Set to the pinned page
  *
- * Each success is to be balanced by a call of kviommu_access_unpin(). Charged
- * to the VMM's locked memory by iommufd.
+ * Each success must be balanced by a call of kviommu_access_unpin(). iommufd charges
+ * the page to the VMM's locked memory.
  *
- * Context: process context, may take the VMM's mmap_lock and fault.
- * Return: 0; -ENOENT if the IOAS has no such memory; -EPERM if it denies such
- * access; other errors of pin_user_pages_remote(), or -ENOMEM at the limit of
- * locked memory.
+ * Context: process context, may sleep; may take the VMM's mmap_lock and fault.
+ * Return: 0; -ENOENT if the IOAS has no such memory; -EPERM if it denies such access;
+ * -ENOMEM, also at the limit of locked memory; other errors of
+ * pin_user_pages_remote().
  */
 int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 		       struct page **page)
@@ -126,22 +127,22 @@ int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 	ret = iommufd_access_pin_pages(a->access, gfn << PAGE_SHIFT, PAGE_SIZE,
 				       page, write ? IOMMUFD_ACCESS_RW_WRITE :
 				       IOMMUFD_ACCESS_RW_READ);
-	/* What is being unmapped, or is registers of another device. */
+	/* The range is being unmapped, or is MMIO of another device. */
 	return ret == -EINVAL ? -ENOENT : ret;
 }
 ALLOW_ERROR_INJECTION(kviommu_access_pin, ERRNO);
 
 /**
- * kviommu_access_rw() - Read or write guest memory
+ * kviommu_access_rw() - Copy from or to guest memory without a pin
  * @a: The access
  * @gpa: Guest physical address
- * @buf: The host's side
- * @len: How many bytes
- * @write: Write to the guest; else read
+ * @buf: The host's buffer
+ * @len: Length in bytes
+ * @write: true to write guest memory, false to read it
  *
- * Needs no pin, but is slow.
+ * Much slower than an access through a pinned page.
  *
- * Context: process context, may take the VMM's mmap_lock and fault.
+ * Context: process context, may sleep; may take the VMM's mmap_lock and fault.
  * Return: as kviommu_access_pin().
  */
 int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
@@ -157,6 +158,8 @@ ALLOW_ERROR_INJECTION(kviommu_access_rw, ERRNO);
  * kviommu_access_unpin() - Undo one kviommu_access_pin()
  * @a: The access
  * @gfn: Guest frame number
+ *
+ * Context: process context, may sleep.
  */
 void kviommu_access_unpin(struct kviommu_access *a, u64 gfn)
 {

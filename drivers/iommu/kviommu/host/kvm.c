@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM: the virtual machine behind a file descriptor, and the tracking of the
- * guest's writes to the register page.
+ * KVM: the virtual machine behind a file descriptor, and the tracking of the guest's
+ * writes to the register page.
  */
 #include <linux/dcache.h>
 #include <linux/error-injection.h>
@@ -16,16 +16,16 @@
 #include "host.h"
 
 /*
- * Registers of one page cannot be those of two units, and KVM's count of who
- * tracks a page is small: all that are armed, under armed_lock.
+ * All armed VMs, under armed_lock. Two units must not share one register page, and
+ * KVM's counter of the users that track a page is small.
  */
 static DEFINE_MUTEX(armed_lock);
 static LIST_HEAD(armed);
 
 /*
- * KVM's own test (file_is_kvm()) is not exported to us by newer kernels. Only
- * KVM makes anonymous inodes of this name whose operations are owned by one of
- * its vendor modules.
+ * Newer kernels do not export KVM's own test, file_is_kvm(), to this module. Only KVM
+ * creates anonymous inodes of this name with operations that one of its vendor modules
+ * owns.
  */
 static bool file_is_vm(struct file *file)
 {
@@ -41,19 +41,19 @@ static bool file_is_vm(struct file *file)
 	       !strcmp(module_name(owner), "kvm_amd");
 }
 
-static void track_write(gpa_t gpa, const u8 *new, int bytes,
-			struct kvm_page_track_notifier_node *node)
+static void vm_track_write(gpa_t gpa, const u8 *new, int bytes,
+			   struct kvm_page_track_notifier_node *node)
 {
 	struct kviommu_kvm *k = container_of(node, struct kviommu_kvm, node);
 
-	/* Called for every emulated write of the VM; KVM splits at pages. */
+	/* KVM calls this for every emulated write of the VM, split at page boundaries. */
 	if (likely(gpa_to_gfn(gpa) != READ_ONCE(k->gfn)))
 		return;
 	k->write(k, offset_in_page(gpa), new, bytes);
 }
 
-/* The slot that guests outside of SMM see there, if it is not being deleted. */
-static struct kvm_memory_slot *live_slot(struct kvm *kvm, u64 gfn)
+/* The memory slot of a frame as seen outside of SMM; NULL while it is being deleted. */
+static struct kvm_memory_slot *vm_live_slot(struct kvm *kvm, u64 gfn)
 {
 	struct kvm_memory_slot *slot;
 
@@ -63,7 +63,7 @@ static struct kvm_memory_slot *live_slot(struct kvm *kvm, u64 gfn)
 	return slot && !(slot->flags & KVM_MEMSLOT_INVALID) ? slot : NULL;
 }
 
-static void set_armed(struct kviommu_kvm *k, u64 gfn)
+static void vm_set_armed(struct kviommu_kvm *k, u64 gfn)
 {
 	guard(mutex)(&armed_lock);
 	if (gfn == KVIOMMU_NO_GFN)
@@ -73,7 +73,7 @@ static void set_armed(struct kviommu_kvm *k, u64 gfn)
 	WRITE_ONCE(k->gfn, gfn);
 }
 
-static bool taken(struct kviommu_kvm *k, u64 gfn)
+static bool vm_gfn_is_armed(struct kviommu_kvm *k, u64 gfn)
 {
 	struct kviommu_kvm *other;
 
@@ -84,28 +84,28 @@ static bool taken(struct kviommu_kvm *k, u64 gfn)
 	return false;
 }
 
-static void track_remove_region(gfn_t gfn, unsigned long nr_pages,
-				struct kvm_page_track_notifier_node *node)
+static void vm_track_remove_region(gfn_t gfn, unsigned long nr_pages,
+				   struct kvm_page_track_notifier_node *node)
 {
 	struct kviommu_kvm *k = container_of(node, struct kviommu_kvm, node);
 
 	if (k->gfn == KVIOMMU_NO_GFN || k->gfn < gfn ||
 	    k->gfn - gfn >= nr_pages)
 		return;
-	/* A slot of SMM there was not the one. */
-	if (live_slot(k->kvm, k->gfn))
+	/* The deleted slot may be one of SMM; then the page is still tracked. */
+	if (vm_live_slot(k->kvm, k->gfn))
 		return;
-	/* The slot takes its tracking with it. */
+	/* KVM drops the tracking together with the slot. */
 	k->tracked = false;
-	set_armed(k, KVIOMMU_NO_GFN);
+	vm_set_armed(k, KVIOMMU_NO_GFN);
 	k->removed(k);
 }
 
 /*
- * Takes a reference to the VM until it is unregistered. Looks at the memory
- * slots, but leaves it to us to keep them.
+ * KVM holds a reference to the VM until the notifier is unregistered. Registration
+ * reads the memory slots, and its caller must hold kvm->srcu to keep them.
  */
-static noinline int register_notifier(struct kviommu_kvm *k)
+static noinline int vm_register_notifier(struct kviommu_kvm *k)
 {
 	int idx = srcu_read_lock(&k->kvm->srcu);
 	int ret = kvm_page_track_register_notifier(k->kvm, &k->node);
@@ -113,22 +113,22 @@ static noinline int register_notifier(struct kviommu_kvm *k)
 	srcu_read_unlock(&k->kvm->srcu, idx);
 	return ret;
 }
-ALLOW_ERROR_INJECTION(register_notifier, ERRNO);
+ALLOW_ERROR_INJECTION(vm_register_notifier, ERRNO);
 
-static noinline int track_gfn(struct kvm *kvm, u64 gfn)
+static noinline int vm_track_gfn(struct kvm *kvm, u64 gfn)
 {
 	return kvm_write_track_add_gfn(kvm, gfn);
 }
-ALLOW_ERROR_INJECTION(track_gfn, ERRNO);
+ALLOW_ERROR_INJECTION(vm_track_gfn, ERRNO);
 
 /**
- * kviommu_kvm_get() - Take a virtual machine by its file descriptor
- * @k: Where to; @k->write and @k->removed are set by the caller
- * @fd: The file descriptor
+ * kviommu_kvm_get() - Take a reference to a virtual machine by its file descriptor
+ * @k: The structure to fill; the caller has set @k->write and @k->removed
+ * @fd: The file descriptor of the VM
  *
- * Context: process context of the VMM, no locks.
- * Return: 0; -EBADF; -EINVAL if it is no virtual machine; -EPERM if it is
- * another process's; -EOPNOTSUPP if its writes cannot be tracked; -ENOMEM.
+ * Context: process context of the VMM, no locks; may sleep.
+ * Return: 0; -EBADF; -EINVAL if @fd is no virtual machine; -EPERM if the VM belongs to
+ * another process; -EOPNOTSUPP if its writes cannot be tracked; -ENOMEM.
  */
 int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 {
@@ -151,12 +151,12 @@ int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 	    kvm->arch.has_protected_state || kvm->arch.has_private_mem)
 		goto put_file;
 
-	k->node.track_write = track_write;
-	k->node.track_remove_region = track_remove_region;
+	k->node.track_write = vm_track_write;
+	k->node.track_remove_region = vm_track_remove_region;
 	k->gfn = KVIOMMU_NO_GFN;
 	INIT_LIST_HEAD(&k->armed);
 	k->kvm = kvm;
-	ret = register_notifier(k);
+	ret = vm_register_notifier(k);
 	if (ret)
 		goto put_file;
 	k->file = file;
@@ -167,7 +167,7 @@ put_file:
 	return ret;
 }
 
-static void disarm(struct kviommu_kvm *k)
+static void vm_disarm(struct kviommu_kvm *k)
 {
 	u64 gfn = k->gfn;
 
@@ -175,7 +175,7 @@ static void disarm(struct kviommu_kvm *k)
 
 	if (gfn == KVIOMMU_NO_GFN)
 		return;
-	set_armed(k, KVIOMMU_NO_GFN);
+	vm_set_armed(k, KVIOMMU_NO_GFN);
 	if (k->tracked)
 		kvm_write_track_remove_gfn(k->kvm, gfn);
 	k->tracked = false;
@@ -184,14 +184,14 @@ static void disarm(struct kviommu_kvm *k)
 /**
  * kviommu_kvm_arm() - Track the guest's writes to a page
  * @k: The virtual machine
- * @gfn: Guest frame number of the page. If that succeeds, what was tracked
- *       before no longer is.
+ * @gfn: Guest frame number of the page; on success it replaces the page that was
+ *       tracked before
  *
- * Context: process context, not under unit->lock: a vCPU may wait for that while
- * who holds the VM's slots_lock waits for the vCPU.
- * Return: 0, also if that is armed already, and tracked or not; -EINVAL if there is no
- * memory slot, or a read-only one; -EBUSY if another unit has its registers there;
- * -EINTR.
+ * Context: process context, may sleep; not under unit->lock: a vCPU may wait for
+ * unit->lock while the holder of the VM's slots_lock waits for that vCPU.
+ * Return: 0, also if @gfn is already armed, tracked or not; -EINVAL if there is no
+ * memory slot or a read-only one; -EBUSY if another unit has its registers there;
+ * -EINTR; an error of KVM's page tracking.
  */
 int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 {
@@ -203,17 +203,17 @@ int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn)
 	if (k->gfn == gfn)
 		goto unlock;
 	ret = -EINVAL;
-	slot = live_slot(k->kvm, gfn);
+	slot = vm_live_slot(k->kvm, gfn);
 	if (!slot || slot->flags & KVM_MEM_READONLY)
 		goto unlock;
 	ret = -EBUSY;
-	if (taken(k, gfn))
+	if (vm_gfn_is_armed(k, gfn))
 		goto unlock;
-	ret = track_gfn(k->kvm, gfn);
+	ret = vm_track_gfn(k->kvm, gfn);
 	if (ret)
 		goto unlock;
-	disarm(k);
-	set_armed(k, gfn);
+	vm_disarm(k);
+	vm_set_armed(k, gfn);
 	k->tracked = true;
 unlock:
 	mutex_unlock(&k->kvm->slots_lock);
@@ -221,12 +221,12 @@ unlock:
 }
 
 /**
- * kviommu_kvm_track() - Stop tracking the page that is armed, or go on with it
+ * kviommu_kvm_track() - Suspend or resume the tracking of the armed page
  * @k: The virtual machine
- * @on: Track it
+ * @on: true to track writes, false to let them go untracked
  *
- * Context: process context, not under unit->lock, as kviommu_kvm_arm().
- * Return: 0; -ENODEV if none is armed; -EINTR.
+ * Context: process context, may sleep; not under unit->lock, as kviommu_kvm_arm().
+ * Return: 0; -ENODEV if no page is armed; -EINTR; an error of KVM's page tracking.
  */
 int kviommu_kvm_track(struct kviommu_kvm *k, bool on)
 {
@@ -239,7 +239,7 @@ int kviommu_kvm_track(struct kviommu_kvm *k, bool on)
 	ret = 0;
 	if (k->tracked == on)
 		goto unlock;
-	ret = on ? track_gfn(k->kvm, k->gfn) :
+	ret = on ? vm_track_gfn(k->kvm, k->gfn) :
 		   kvm_write_track_remove_gfn(k->kvm, k->gfn);
 	if (!ret)
 		k->tracked = on;
@@ -249,18 +249,19 @@ unlock:
 }
 
 /**
- * kviommu_kvm_wait_writes() - Wait for the trapped writes that are under way
+ * kviommu_kvm_wait_writes() - Wait for all trapped writes in progress
  * @k: The virtual machine
  *
- * KVM stores what a vCPU writes, byte by byte, before it tells us; whoever looks at
- * the page meanwhile may find a part of it. When this returns all writes that KVM had
- * begun to emulate before are in the page, and were told of.
+ * KVM stores a vCPU's write byte by byte before it calls @k->write, so a reader of the
+ * page may see part of a write. When this function returns, all writes whose emulation
+ * had begun before are completely in the page, and @k->write has been called for them.
  *
- * Context: process context, with no lock held that an exit of a vCPU may wait for.
+ * Context: process context, may sleep; without any lock that an exit of a vCPU may wait
+ * for.
  */
 void kviommu_kvm_wait_writes(struct kviommu_kvm *k)
 {
-	/* To emulate, a vCPU looks at what is tracked, stores, and tells: a reader. */
+	/* One read-side section covers the check for tracking, the store and @k->write. */
 	synchronize_srcu_expedited(&k->kvm->srcu);
 }
 
@@ -268,20 +269,24 @@ void kviommu_kvm_wait_writes(struct kviommu_kvm *k)
  * kviommu_kvm_stop() - End the tracking of a virtual machine's writes
  * @k: The virtual machine
  *
- * Waits until no vCPU is in @k->write any more: may be called with no lock held
- * that @k->write or @k->removed take. kviommu_kvm_put() has to follow.
+ * Waits until no vCPU is in @k->write any more. kviommu_kvm_put() has to follow.
+ *
+ * Context: process context, may sleep; without any lock that @k->write or @k->removed
+ * takes.
  */
 void kviommu_kvm_stop(struct kviommu_kvm *k)
 {
 	mutex_lock(&k->kvm->slots_lock);
-	disarm(k);
+	vm_disarm(k);
 	mutex_unlock(&k->kvm->slots_lock);
 	kvm_page_track_unregister_notifier(k->kvm, &k->node);
 }
 
 /**
- * kviommu_kvm_put() - Give a virtual machine back
- * @k: The virtual machine, whose tracking was ended
+ * kviommu_kvm_put() - Drop the reference to a virtual machine
+ * @k: The virtual machine, after kviommu_kvm_stop()
+ *
+ * Context: process context, may sleep.
  */
 void kviommu_kvm_put(struct kviommu_kvm *k)
 {

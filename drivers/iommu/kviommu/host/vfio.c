@@ -14,12 +14,12 @@
 #include "host.h"
 
 /*
- * A VFIO device cdev can be open several times, but is bound through one of
- * the files, and unbound when that is closed: so it must be that one we hold.
- * VFIO has no function that tells, but refuses to read through the others; of
- * no bytes nothing is read.
+ * A VFIO device cdev can be open several times, but it is bound through one of the
+ * files and unbound when that file is closed, so a reference to that file is needed.
+ * VFIO has no function to ask for it, but it refuses to read through any other file;
+ * a read of 0 bytes has no effect on the device.
  */
-static bool file_is_bound(struct file *file)
+static bool vdev_file_is_bound(struct file *file)
 {
 	loff_t pos = 0;
 
@@ -30,18 +30,18 @@ static struct vfio_device *vdev_of_file(struct file *file)
 {
 	struct inode *inode = file_inode(file);
 
-	/* Device files that came from a group are not of the cdev. */
+	/* Device files obtained through a VFIO group do not belong to the cdev. */
 	if (!vfio_file_is_valid(file) || vfio_file_is_group(file) ||
 	    !S_ISCHR(inode->i_mode) || !inode->i_cdev)
 		return ERR_PTR(-EINVAL);
-	if (!file_is_bound(file))
+	if (!vdev_file_is_bound(file))
 		return ERR_PTR(-EINVAL);
 	return container_of(inode->i_cdev, struct vfio_device, cdev);
 }
 
-/* Bound to our iommufd, and attached to nothing. */
-static int check_binding(struct vfio_device *vdev,
-			 const struct kviommu_access *a)
+/* The device must be bound to the unit's iommufd and not be attached. */
+static int vdev_check_binding(struct vfio_device *vdev,
+			      const struct kviommu_access *a)
 {
 	int ret = 0;
 
@@ -57,14 +57,15 @@ static int check_binding(struct vfio_device *vdev,
 }
 
 /**
- * kviommu_vfio_get() - Take a VFIO device by its file descriptor
- * @v: Where to
- * @fd: File descriptor of its character device
- * @a: The iommufd it must be bound to
+ * kviommu_vfio_get() - Take a reference to a VFIO device by its file descriptor
+ * @v: The structure to fill
+ * @fd: File descriptor of the device's cdev
+ * @a: The access to the iommufd that the device must be bound to
  *
- * Context: process context, not under map_lock.
- * Return: 0; -EBADF; -EINVAL if it is no VFIO device cdev that is bound;
- * -EXDEV if it is bound to another iommufd; -EBUSY if it is attached.
+ * Context: process context, may sleep; not under map_lock.
+ * Return: 0; -EBADF; -EINVAL if @fd is not a VFIO device cdev through which the device
+ * is bound, or the device has no IOMMU group; -EXDEV if it is bound to another iommufd;
+ * -EBUSY if it is attached.
  */
 int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 		     const struct kviommu_access *a)
@@ -80,7 +81,7 @@ int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 		ret = PTR_ERR(vdev);
 		goto put_file;
 	}
-	ret = check_binding(vdev, a);
+	ret = vdev_check_binding(vdev, a);
 	if (ret)
 		goto put_file;
 	v->group = iommu_group_get(vdev->dev);
@@ -99,8 +100,10 @@ put_file:
 }
 
 /**
- * kviommu_vfio_put() - Give a device back
- * @v: The device, in no group of ours any more
+ * kviommu_vfio_put() - Drop the reference to a VFIO device
+ * @v: The device, which is in no struct kviommu_hwgroup any more
+ *
+ * Context: process context, may sleep.
  */
 void kviommu_vfio_put(struct kviommu_vfio *v)
 {
@@ -109,13 +112,14 @@ void kviommu_vfio_put(struct kviommu_vfio *v)
 }
 
 /**
- * kviommu_vfio_enforces_coherency() - Say whether a device's IOMMU can force
- *				       its DMA to be coherent
+ * kviommu_vfio_enforces_coherency() - Check whether a device's DMA can be forced coherent
  * @v: The device
  *
- * KVM ignores the guest's cache control where it can: then it has to.
+ * KVM ignores the guest's cache control unless noncoherent DMA is possible, so where
+ * the physical IOMMU can enforce coherency it has to.
  *
- * Return: true if so.
+ * Context: process context.
+ * Return: true if the device's IOMMU can force DMA to be coherent.
  */
 bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v)
 {
@@ -123,10 +127,11 @@ bool kviommu_vfio_enforces_coherency(struct kviommu_vfio *v)
 }
 
 /**
- * kviommu_vfio_iommu() - Say which physical IOMMU a device is behind
+ * kviommu_vfio_iommu() - Identify the physical IOMMU of a device
  * @v: The device
  *
- * Return: what tells it from others.
+ * Context: any.
+ * Return: an opaque pointer, the same for all devices behind the same IOMMU.
  */
 const void *kviommu_vfio_iommu(struct kviommu_vfio *v)
 {
@@ -134,14 +139,15 @@ const void *kviommu_vfio_iommu(struct kviommu_vfio *v)
 }
 
 /**
- * kviommu_vfio_attach_ioas() - Let a device reach an IOAS at its addresses
+ * kviommu_vfio_attach_ioas() - Attach a device to an IOAS
  * @v: The device
  * @ioas_id: The IOAS, all of which iommufd pins
  *
- * Through VFIO, so that its idea of the device stays right.
+ * Goes through VFIO, which keeps its own record of whether the device is attached.
  *
- * Context: process context, not under map_lock.
- * Return: 0; -EBUSY if the VMM attached it; an error of VFIO_DEVICE_ATTACH_IOMMUFD_PT.
+ * Context: process context, may sleep; not under map_lock.
+ * Return: 0; -EBUSY if the VMM has attached the device; an error of
+ * VFIO_DEVICE_ATTACH_IOMMUFD_PT.
  */
 int kviommu_vfio_attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
 {
@@ -157,10 +163,10 @@ int kviommu_vfio_attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
 ALLOW_ERROR_INJECTION(kviommu_vfio_attach_ioas, ERRNO);
 
 /**
- * kviommu_vfio_detach_ioas() - Undo kviommu_vfio_attach_ioas(), if it was done
+ * kviommu_vfio_detach_ioas() - Undo kviommu_vfio_attach_ioas(), if it was called
  * @v: The device
  *
- * Context: process context, not under map_lock.
+ * Context: process context, may sleep; not under map_lock.
  */
 void kviommu_vfio_detach_ioas(struct kviommu_vfio *v)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Access of the host to guest memory, through the pin cache.
+ * The unit's own access to guest memory, through the pin cache.
  */
 #include <linux/mm.h>
 #include <linux/string.h>
@@ -9,11 +9,11 @@
 #include "pins.h"
 
 /*
- * As a kviommu_pin_get() with a kviommu_pin_put() to follow, at which nothing else
- * happens: of a frame that is pinned, with the rights known. Return: where it is, or
- * NULL.
+ * The fast path: equivalent to kviommu_pin_get() followed by kviommu_pin_put(), for a
+ * frame that is already pinned with the right known. Return the kernel address of the
+ * page; NULL if the slow path is needed.
  */
-static void *guest_page(struct kviommu_unit *unit, u64 gfn, bool write)
+static void *guest_pinned_page(struct kviommu_unit *unit, u64 gfn, bool write)
 {
 	struct chunk *chunk = chunk_find(unit, gfn);
 	struct pin *p;
@@ -21,12 +21,12 @@ static void *guest_page(struct kviommu_unit *unit, u64 gfn, bool write)
 	if (!chunk)
 		return NULL;
 	p = &chunk->pins[gfn % CHUNK_GFNS];
-	if (!pin_knows(p, write ? KVIOMMU_WRITE : KVIOMMU_READ))
+	if (!pin_has_rights(p, write ? KVIOMMU_WRITE : KVIOMMU_READ))
 		return NULL;
 	kviommu_count(unit, pin_hits, 1);
-	if (p->idle && p->uses != pin_stamp(&unit->pins)) {
-		pin_end_idle(unit, p);
-		pin_make_idle(unit, p, gfn);
+	if (p->idle && p->uses != pin_idle_stamp(&unit->pins)) {
+		pin_clear_idle(unit, p);
+		pin_set_idle(unit, p, gfn);
 	}
 	return page_address(pfn_to_page(p->pfn));
 }
@@ -34,7 +34,7 @@ static void *guest_page(struct kviommu_unit *unit, u64 gfn, bool write)
 static void guest_copy(void *va, void *buf, unsigned int len, bool write)
 {
 	if (write && len == sizeof(u32) && IS_ALIGNED((unsigned long)va, len))
-		/* Pairs with the guest's load of the status. */
+		/* Pairs with the guest's load of the status word. */
 		smp_store_release((u32 *)va, get_unaligned((u32 *)buf));
 	else if (write)
 		memcpy(va, buf, len);
@@ -42,13 +42,13 @@ static void guest_copy(void *va, void *buf, unsigned int len, bool write)
 		memcpy(buf, va, len);
 }
 
-/* Within one page. */
+/* Access guest memory that does not cross a page boundary. */
 static int guest_rw_page(struct kviommu_unit *unit, const struct kviommu_work *work,
 			 u64 gpa, void *buf, unsigned int len, bool write)
 {
 	unsigned int prot = write ? KVIOMMU_WRITE : KVIOMMU_READ;
 	u64 gfn = gpa >> PAGE_SHIFT;
-	void *va = guest_page(unit, gfn, write);
+	void *va = guest_pinned_page(unit, gfn, write);
 	u64 pfn;
 	int ret;
 
@@ -57,7 +57,7 @@ static int guest_rw_page(struct kviommu_unit *unit, const struct kviommu_work *w
 		return 0;
 	}
 	ret = kviommu_pin_get(unit, work, gfn, prot, &pfn);
-	/* Limits are for what devices reach: registers have to work on. */
+	/* The limits are for DMA; the unit's own accesses must not fail at them. */
 	if (ret == -EDQUOT || ret == -ENOMEM)
 		return kviommu_access_rw(&unit->access, gpa, buf, len, write);
 	if (ret)
@@ -90,11 +90,13 @@ static int guest_rw(struct kviommu_unit *unit, const struct kviommu_work *work,
  * @unit: The unit
  * @work: The piece of work that this is part of
  * @gpa: Guest physical address
- * @buf: Where to
- * @len: How many bytes
+ * @buf: Buffer to copy to
+ * @len: Length in bytes
  *
- * Context: process context, under unit->lock and map_lock.
- * Return: 0, or an error of kviommu_pin_get().
+ * An error other than -EAGAIN is also counted and traced.
+ *
+ * Context: process context, under unit->lock and map_lock; may sleep if @work may wait.
+ * Return: 0, or an error of kviommu_pin_get() or kviommu_access_rw().
  */
 int kviommu_guest_read(struct kviommu_unit *unit, const struct kviommu_work *work,
 		       u64 gpa, void *buf, unsigned int len)
@@ -107,13 +109,14 @@ int kviommu_guest_read(struct kviommu_unit *unit, const struct kviommu_work *wor
  * @unit: The unit
  * @work: The piece of work that this is part of
  * @gpa: Guest physical address
- * @buf: Where from
- * @len: How many bytes
+ * @buf: Buffer to copy from
+ * @len: Length in bytes
  *
- * A store of 4 aligned bytes is seen whole, after all earlier stores.
+ * The guest sees a write of 4 aligned bytes as a whole, and after all earlier writes.
+ * An error other than -EAGAIN is also counted and traced.
  *
- * Context: process context, under unit->lock and map_lock.
- * Return: 0, or an error of kviommu_pin_get().
+ * Context: process context, under unit->lock and map_lock; may sleep if @work may wait.
+ * Return: 0, or an error of kviommu_pin_get() or kviommu_access_rw().
  */
 int kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,
 			u64 gpa, const void *buf, unsigned int len)

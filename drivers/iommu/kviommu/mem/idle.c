@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pins that nothing uses, and when they are given back.
+ * Idle pins, and when they are released.
  *
- * Those that were used least recently go first. There is no list of them, as
- * that would take more memory than all the rest of the cache: an idle pin has
- * the time at which it became so, in two coarse measures. One is generations,
- * each of a NR_SHARES-th of the pins that may be idle; they make the order. The
- * other is ticks of a quarter of the greatest age that is allowed; they only go
- * on while there are idle pins.
+ * The least recently used pins are released first. A list of them would take more
+ * memory than the rest of the cache, so an idle pin instead holds the time at which it
+ * became idle, in two coarse measures. Generations give the order: a new one begins
+ * when a NR_SHARES-th of max_idle_pins have become idle in the last one. Ticks give the
+ * age: each is a quarter of idle_pin_ms, and they only advance while there are idle
+ * pins.
  */
 #include <linux/atomic.h>
 #include <linux/jiffies.h>
@@ -18,7 +18,7 @@
 #include "pins.h"
 
 /**
- * kviommu_pin_next_tick() - Schedule the next tick, if there are pins that age
+ * kviommu_pin_next_tick() - Schedule the next tick if there are idle pins to age
  * @unit: The unit
  *
  * Context: under map_lock.
@@ -44,20 +44,21 @@ void kviommu_pin_next_tick(struct kviommu_unit *unit)
 }
 
 /**
- * struct sweep - A look at all idle pins
- * @age: Give back those older than this, in generations,
- * @n: and as many as this of just that age,
- * @ticks: and those as old as this, in ticks
- * @left: How many are left of each age
+ * struct idle_sweep - A pass over all idle pins
+ * @age: Age in generations; older pins are released
+ * @n: Number of pins of exactly @age that are released as well
+ * @ticks: Age in ticks; pins of this age or older are released, too
+ * @left: Number of pins of each age in generations that were not released
  */
-struct sweep {
+struct idle_sweep {
 	unsigned int age;
 	unsigned long n;
 	unsigned int ticks;
 	unsigned long left[NR_AGES];
 };
 
-static bool sweep_takes(struct sweep *s, unsigned int age, unsigned int ticks)
+static bool idle_sweep_releases(struct idle_sweep *s, unsigned int age,
+				unsigned int ticks)
 {
 	if (age > s->age || ticks >= s->ticks)
 		return true;
@@ -67,8 +68,8 @@ static bool sweep_takes(struct sweep *s, unsigned int age, unsigned int ticks)
 	return true;
 }
 
-static bool sweep_chunk(struct kviommu_unit *unit, struct chunk *chunk, u64 gfn,
-			struct sweep *s)
+static bool idle_sweep_chunk(struct kviommu_unit *unit, struct chunk *chunk, u64 gfn,
+			     struct idle_sweep *s)
 {
 	struct kviommu_pins *pins = &unit->pins;
 	bool left = false;
@@ -80,9 +81,9 @@ static bool sweep_chunk(struct kviommu_unit *unit, struct chunk *chunk, u64 gfn,
 
 		if (!p->pinned || !p->idle)
 			continue;
-		age = min_t(u16, pins->gen - gen_of(p), NR_AGES - 1);
-		ticks = (pins->tick - tick_of(p)) & 15;
-		if (sweep_takes(s, age, ticks)) {
+		age = min_t(u16, pins->gen - pin_gen(p), NR_AGES - 1);
+		ticks = (pins->tick - pin_tick(p)) & 15;
+		if (idle_sweep_releases(s, age, ticks)) {
 			kviommu_pin_unpin(unit, p, gfn + i);
 		} else {
 			s->left[age]++;
@@ -92,16 +93,16 @@ static bool sweep_chunk(struct kviommu_unit *unit, struct chunk *chunk, u64 gfn,
 	return left;
 }
 
-static void sweep(struct kviommu_unit *unit, struct sweep *s)
+static void idle_sweep(struct kviommu_unit *unit, struct idle_sweep *s)
 {
 	struct xarray *chunks = &unit->pins.chunks;
 	struct chunk *chunk;
 	unsigned long index;
 
-	xa_for_each_marked(chunks, index, chunk, HAS_IDLE) {
-		if (!sweep_chunk(unit, chunk, (u64)index << CHUNK_SHIFT, s)) {
-			xa_clear_mark(chunks, index, HAS_IDLE);
-			recent_of(&unit->pins, index)->marked = false;
+	xa_for_each_marked(chunks, index, chunk, CHUNK_HAS_IDLE) {
+		if (!idle_sweep_chunk(unit, chunk, (u64)index << CHUNK_SHIFT, s)) {
+			xa_clear_mark(chunks, index, CHUNK_HAS_IDLE);
+			chunk_recent(&unit->pins, index)->marked = false;
 		}
 		kviommu_chunk_put(unit, chunk, index);
 		cond_resched();
@@ -109,17 +110,15 @@ static void sweep(struct kviommu_unit *unit, struct sweep *s)
 }
 
 /**
- * kviommu_pin_trim() - Give idle pins back
+ * kviommu_pin_trim() - Release idle pins, the least recently used first
  * @unit: The unit
- * @max_idle: How many may stay
+ * @max_idle: Number of idle pins that may stay
  *
- * The ones used least recently go.
- *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_pin_trim(struct kviommu_unit *unit, unsigned long max_idle)
 {
-	struct sweep s = { .age = NR_AGES, .ticks = UINT_MAX };
+	struct idle_sweep s = { .age = NR_AGES, .ticks = UINT_MAX };
 	unsigned long n;
 
 	lockdep_assert_held(&unit->map_lock);
@@ -128,20 +127,20 @@ void kviommu_pin_trim(struct kviommu_unit *unit, unsigned long max_idle)
 		return;
 	n = unit->pins.idle - max_idle;
 	if (max_idle)
-		sweep(unit, &s);
+		idle_sweep(unit, &s);
 	for (s.age = NR_AGES - 1; s.age && n > s.left[s.age]; s.age--)
 		n -= s.left[s.age];
 	s.n = n;
-	sweep(unit, &s);
+	idle_sweep(unit, &s);
 }
 
 /**
- * kviommu_pin_trim_excess() - Give idle pins back if there are too many
+ * kviommu_pin_trim_excess() - Release idle pins if there are more than max_idle_pins
  * @unit: The unit
  *
- * Some more than what is too much, so that it is not soon done again.
+ * Releases some more than necessary, so that it is not needed again soon.
  *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_pin_trim_excess(struct kviommu_unit *unit)
 {
@@ -152,16 +151,17 @@ void kviommu_pin_trim_excess(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_pin_tidy() - Give idle pins back that are not to be kept
+ * kviommu_pin_tidy() - Release idle pins that are due
  * @unit: The unit
  *
- * Because there are too many, the host wants memory, or they are too old.
+ * Pins are due because there are too many, because the host lacks memory, or because
+ * they are too old.
  *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_pin_tidy(struct kviommu_unit *unit)
 {
-	struct sweep s = { .age = NR_AGES, .ticks = MAX_TICKS };
+	struct idle_sweep s = { .age = NR_AGES, .ticks = MAX_TICKS };
 	struct kviommu_pins *pins = &unit->pins;
 	unsigned long idle, wanted;
 
@@ -174,13 +174,13 @@ void kviommu_pin_tidy(struct kviommu_unit *unit)
 	if (pins->ticking && time_after_eq(jiffies, pins->tick_at)) {
 		pins->ticking = false;
 		pins->tick++;
-		sweep(unit, &s);
+		idle_sweep(unit, &s);
 	}
 	kviommu_count(unit, reclaims, idle - pins->idle);
 	kviommu_pin_next_tick(unit);
 }
 
-static unsigned long count_idle(struct kviommu_pins *pins)
+static unsigned long pin_count_reclaimable(struct kviommu_pins *pins)
 {
 	unsigned long idle = READ_ONCE(pins->idle);
 	unsigned long wanted = atomic_long_read(&pins->wanted);
@@ -188,23 +188,23 @@ static unsigned long count_idle(struct kviommu_pins *pins)
 	return idle - min(wanted, idle);
 }
 
-static unsigned long shrinker_count(struct shrinker *shrinker,
-				    struct shrink_control *sc)
+static unsigned long pin_shrinker_count(struct shrinker *shrinker,
+					struct shrink_control *sc)
 {
 	struct kviommu_unit *unit = shrinker->private_data;
 
-	return count_idle(&unit->pins) ?: SHRINK_EMPTY;
+	return pin_count_reclaimable(&unit->pins) ?: SHRINK_EMPTY;
 }
 
 /*
- * To unpin takes locks of iommufd, which allocates under them: whoever calls
- * this may hold them, or ours. So the worker does it.
+ * Unpinning takes locks under which iommufd allocates memory, and map_lock. The caller
+ * that reclaims memory may hold any of them, so the worker does the unpinning.
  */
-static unsigned long shrinker_scan(struct shrinker *shrinker,
-				   struct shrink_control *sc)
+static unsigned long pin_shrinker_scan(struct shrinker *shrinker,
+				       struct shrink_control *sc)
 {
 	struct kviommu_unit *unit = shrinker->private_data;
-	unsigned long n = min(sc->nr_to_scan, count_idle(&unit->pins));
+	unsigned long n = min(sc->nr_to_scan, pin_count_reclaimable(&unit->pins));
 
 	if (!n)
 		return SHRINK_STOP;
@@ -214,10 +214,10 @@ static unsigned long shrinker_scan(struct shrinker *shrinker,
 }
 
 /**
- * kviommu_pin_shrinker_register() - Give idle pins back when the host lacks memory
+ * kviommu_pin_shrinker_register() - Release idle pins when the host lacks memory
  * @unit: The unit, which has a worker
  *
- * Context: process context, not under map_lock.
+ * Context: process context, may sleep; not under map_lock.
  * Return: 0 or -ENOMEM.
  */
 int kviommu_pin_shrinker_register(struct kviommu_unit *unit)
@@ -226,8 +226,8 @@ int kviommu_pin_shrinker_register(struct kviommu_unit *unit)
 
 	if (!shrinker)
 		return -ENOMEM;
-	shrinker->count_objects = shrinker_count;
-	shrinker->scan_objects = shrinker_scan;
+	shrinker->count_objects = pin_shrinker_count;
+	shrinker->scan_objects = pin_shrinker_scan;
 	shrinker->private_data = unit;
 	unit->pins.shrinker = shrinker;
 	shrinker_register(shrinker);
@@ -235,10 +235,10 @@ int kviommu_pin_shrinker_register(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_pin_shrinker_unregister() - Undo kviommu_pin_shrinker_register(), if it was done
+ * kviommu_pin_shrinker_unregister() - Undo kviommu_pin_shrinker_register(), if it was called
  * @unit: The unit, which still has its worker
  *
- * Context: process context, no locks.
+ * Context: process context, may sleep; no locks.
  */
 void kviommu_pin_shrinker_unregister(struct kviommu_unit *unit)
 {

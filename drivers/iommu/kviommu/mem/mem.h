@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Guest memory: which of its pages are pinned, and access to it.
+ * Guest memory: the pin cache, and access to guest memory.
  *
  *	pin.c		the pin cache
- *	idle.c		pins that nothing uses, and when they go
+ *	idle.c		release of pins that are no longer used
  *	guestmem.c	reads and writes
  */
 #ifndef _KVIOMMU_MEM_H
@@ -21,6 +21,16 @@ int kviommu_pin_release(struct kviommu_unit *unit, const struct kviommu_work *wo
 			struct kviommu_range *range, u64 *in_use);
 u64 kviommu_pin_bytes(const struct kviommu_unit *unit);
 
+/**
+ * kviommu_pin_put() - Undo one kviommu_pin_get()
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ * @gfn: Guest frame number
+ *
+ * No device may reach the frame through this use any more. The pin stays in the cache.
+ *
+ * Context: under map_lock; may sleep if @work may wait.
+ */
 static inline void kviommu_pin_put(struct kviommu_unit *unit,
 				   const struct kviommu_work *work, u64 gfn)
 {

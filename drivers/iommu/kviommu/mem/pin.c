@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The pin cache: which guest frames are pinned, and how often they are used.
- * A frame is pinned once for the whole unit. When nothing uses it any more the
- * pin is kept, so that the next use costs no call into iommufd, until there
- * are too many such idle pins, it is too old, the host lacks memory, the VMM
- * asks for it (idle.c), or the IOAS takes the frame away.
+ * A frame is pinned once for the whole unit. After its last use the pin stays, so that
+ * the next use needs no call into iommufd. Such an idle pin is released when there are
+ * too many of them, when it is too old, when the host lacks memory, when the VMM asks
+ * for it (idle.c), or when the IOAS unmaps the frame.
  */
 #include <linux/err.h>
 #include <linux/slab.h>
@@ -37,10 +37,10 @@ static struct chunk *chunk_get(struct kviommu_unit *unit,
 }
 
 /**
- * kviommu_chunk_put() - Free a part of the cache if nothing of it is pinned
+ * kviommu_chunk_put() - Free a chunk of the pin cache if it has no pinned frame
  * @unit: The unit
- * @chunk: The part
- * @index: Its number
+ * @chunk: The chunk
+ * @index: Index of the chunk
  *
  * Context: under map_lock.
  */
@@ -52,38 +52,38 @@ void kviommu_chunk_put(struct kviommu_unit *unit, struct chunk *chunk,
 	for (i = 0; i < CHUNK_GFNS; i++)
 		if (chunk->pins[i].pinned)
 			return;
-	if (recent_of(&unit->pins, index)->chunk == chunk)
-		*recent_of(&unit->pins, index) = (struct kviommu_recent){};
+	if (chunk_recent(&unit->pins, index)->chunk == chunk)
+		*chunk_recent(&unit->pins, index) = (struct kviommu_recent){};
 	xa_erase(&unit->pins.chunks, index);
 	unit->pins.nr_chunks--;
 	kfree(chunk);
 }
 
 /**
- * kviommu_pin_unpin() - Give the pin of an idle frame back to iommufd
+ * kviommu_pin_unpin() - Release the pin of an idle frame
  * @unit: The unit
- * @p: Its state
- * @gfn: The guest frame
+ * @p: State of the frame
+ * @gfn: Guest frame number
  *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_pin_unpin(struct kviommu_unit *unit, struct pin *p, u64 gfn)
 {
-	pin_end_idle(unit, p);
+	pin_clear_idle(unit, p);
 	kviommu_access_unpin(&unit->access, gfn);
 	*p = (struct pin){};
 	unit->pins.pinned--;
 	trace_kviommu_unpin(unit->id, gfn);
 }
 
-/* Ask iommufd for one of the rights; a frame not pinned yet becomes so. */
-static int pin_ask(struct kviommu_unit *unit, const struct kviommu_work *work,
-		   struct pin *p, u64 gfn, bool write)
+/* Get read or write access to a frame from iommufd, which pins it if necessary. */
+static int pin_add_right(struct kviommu_unit *unit, const struct kviommu_work *work,
+			 struct pin *p, u64 gfn, bool write)
 {
 	struct page *page;
 	int ret;
 
-	/* It may have to wait for the VMM. */
+	/* iommufd may take the VMM's mmap_lock and fault. */
 	if (!work->may_wait)
 		return -EAGAIN;
 	if (!p->pinned && unit->pins.pinned >= unit->policy.max_pins)
@@ -96,7 +96,7 @@ static int pin_ask(struct kviommu_unit *unit, const struct kviommu_work *work,
 	} else {
 		p->pfn = page_to_pfn(page);
 		p->pinned = 1;
-		pin_make_idle(unit, p, gfn);
+		pin_set_idle(unit, p, gfn);
 		unit->pins.pinned++;
 		if (unit->pins.pinned > unit->stats.pinned_peak)
 			WRITE_ONCE(unit->stats.pinned_peak,
@@ -127,9 +127,9 @@ static noinline int pin_get_slow(struct kviommu_unit *unit,
 		kviommu_count(unit, pin_hits, 1);
 
 	if ((prot & KVIOMMU_WRITE) && !p->writable)
-		ret = pin_ask(unit, work, p, gfn, true);
+		ret = pin_add_right(unit, work, p, gfn, true);
 	if (!ret && (prot & KVIOMMU_READ) && !p->readable)
-		ret = pin_ask(unit, work, p, gfn, false);
+		ret = pin_add_right(unit, work, p, gfn, false);
 	if (!ret && !p->idle && p->uses == MAX_USES)
 		ret = -EOVERFLOW;
 	if (ret) {
@@ -142,18 +142,18 @@ static noinline int pin_get_slow(struct kviommu_unit *unit,
 }
 
 /**
- * kviommu_pin_get() - Use a guest frame
+ * kviommu_pin_get() - Use a guest frame, which pins it if necessary
  * @unit: The unit
  * @work: The piece of work that this is part of
  * @gfn: Guest frame number
  * @prot: KVIOMMU_READ, KVIOMMU_WRITE or both
- * @pfn: The host frame, pinned until kviommu_pin_put()
+ * @pfn: Set to the host frame number; the frame stays pinned until kviommu_pin_put()
  *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep if @work may wait.
  * Return: 0; -ENOENT if the IOAS has no such memory; -EPERM if it denies @prot;
- * -EDQUOT at the limit of pins; -EOVERFLOW if the frame is used too often;
- * -EAGAIN if it is not pinned yet and @work may not wait;
- * -ENOMEM, also at the limit of locked memory, or an error of pinning.
+ * -EDQUOT at the limit of pins; -EOVERFLOW if the frame has too many users; -EAGAIN if
+ * it must be pinned but @work may not wait; -ENOMEM, also at the limit of locked
+ * memory; or another error of kviommu_access_pin().
  */
 int kviommu_pin_get(struct kviommu_unit *unit, const struct kviommu_work *work,
 		    u64 gfn, unsigned int prot, u64 *pfn)
@@ -168,14 +168,14 @@ int kviommu_pin_get(struct kviommu_unit *unit, const struct kviommu_work *work,
 		return -ENOENT;
 	chunk = chunk_find(unit, gfn);
 	p = chunk ? &chunk->pins[gfn % CHUNK_GFNS] : NULL;
-	if (likely(p && pin_knows(p, prot) && (p->idle || p->uses < MAX_USES))) {
+	if (likely(p && pin_has_rights(p, prot) && (p->idle || p->uses < MAX_USES))) {
 		kviommu_count(unit, pin_hits, 1);
 		*pfn = pin_use(unit, p);
 		return 0;
 	}
 	for (;;) {
 		ret = pin_get_slow(unit, work, gfn, prot, pfn);
-		/* At a limit idle pins make room. */
+		/* At a limit, release idle pins and try again. */
 		if ((ret != -ENOMEM && ret != -EDQUOT) || !unit->pins.idle)
 			return ret;
 		kviommu_pin_trim(unit, unit->pins.idle / 2);
@@ -183,16 +183,16 @@ int kviommu_pin_get(struct kviommu_unit *unit, const struct kviommu_work *work,
 }
 
 /**
- * kviommu_pin_put_range() - Use guest frames no longer
+ * kviommu_pin_put_range() - Undo one kviommu_pin_get() for each frame of a range
  * @unit: The unit
  * @work: The piece of work that this is part of
- * @gfn: Number of the first one
- * @nr: How many; each is of a kviommu_pin_get()
+ * @gfn: First guest frame number
+ * @nr: Number of frames
  *
- * No device may reach the frames through these uses any more. The pins stay in
- * the cache.
+ * No device may reach the frames through these uses any more. The pins stay in the
+ * cache.
  *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_pin_put_range(struct kviommu_unit *unit, const struct kviommu_work *work,
 			   u64 gfn, u64 nr)
@@ -206,14 +206,14 @@ void kviommu_pin_put_range(struct kviommu_unit *unit, const struct kviommu_work 
 
 		do {
 			if (!--p->uses) {
-				pin_become_idle(unit, p);
+				__pin_set_idle(unit, p);
 				idle = true;
 			}
 			p++;
 			gfn++;
 		} while (--nr && gfn % CHUNK_GFNS);
 		if (idle)
-			pin_note_idle(unit, index);
+			chunk_note_idle(unit, index);
 		if (work->may_wait)
 			kviommu_pin_trim_excess(unit);
 		if (nr)
@@ -221,9 +221,12 @@ void kviommu_pin_put_range(struct kviommu_unit *unit, const struct kviommu_work 
 	}
 }
 
-/* Unpin what is idle of a chunk's part. Return: how many are in use. */
-static unsigned int revoke_chunk(struct kviommu_unit *unit, struct chunk *chunk,
-				 unsigned long index, u64 first, u64 last)
+/*
+ * Release the idle pins of a chunk between @first and @last, inclusive. Return the
+ * number of frames there that are in use.
+ */
+static unsigned int chunk_revoke_idle(struct kviommu_unit *unit, struct chunk *chunk,
+				      unsigned long index, u64 first, u64 last)
 {
 	u64 gfn = (u64)index << CHUNK_SHIFT;
 	unsigned int i, in_use = 0;
@@ -243,13 +246,13 @@ static unsigned int revoke_chunk(struct kviommu_unit *unit, struct chunk *chunk,
 }
 
 /**
- * kviommu_pin_revoke() - Give back the idle pins of a range
+ * kviommu_pin_revoke() - Release the idle pins of a range that the IOAS unmaps
  * @unit: The unit
  * @first: First guest frame number
  * @last: Last guest frame number, inclusive
  *
- * Context: under map_lock, may sleep.
- * Return: true if some frames are left, because they are in use.
+ * Context: process context, under map_lock; may sleep.
+ * Return: true if frames of the range are still in use.
  */
 bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 {
@@ -261,7 +264,7 @@ bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 
 	xa_for_each_range(&unit->pins.chunks, index, chunk,
 			  first >> CHUNK_SHIFT, last >> CHUNK_SHIFT) {
-		if (revoke_chunk(unit, chunk, index, first, last))
+		if (chunk_revoke_idle(unit, chunk, index, first, last))
 			left = true;
 		cond_resched();
 	}
@@ -269,14 +272,14 @@ bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 }
 
 /**
- * kviommu_pin_release() - Give back the idle pins of a range, for the VMM
+ * kviommu_pin_release() - Release the idle pins of a range for the VMM
  * @unit: The unit
  * @work: The piece of work that this is part of
- * @range: Guest frame numbers; what is done is taken off its beginning
- * @in_use: The pins of the range that are in use are added to it
+ * @range: Guest frame numbers; its beginning is moved past the frames that are done
+ * @in_use: Increased by the number of frames there that are in use
  *
- * Context: under unit->lock and map_lock, may sleep.
- * Return: 0, or -EAGAIN or -EINTR as kviommu_resched().
+ * Context: process context, under unit->lock and map_lock; may sleep.
+ * Return: 0, or -EAGAIN or -EINTR as kviommu_resched() if a part of @range is left.
  */
 int kviommu_pin_release(struct kviommu_unit *unit, const struct kviommu_work *work,
 			struct kviommu_range *range, u64 *in_use)
@@ -291,23 +294,24 @@ int kviommu_pin_release(struct kviommu_unit *unit, const struct kviommu_work *wo
 	xa_for_each_range(&unit->pins.chunks, index, chunk,
 			  range->first >> CHUNK_SHIFT,
 			  range->last >> CHUNK_SHIFT) {
-		*in_use += revoke_chunk(unit, chunk, index, range->first,
-					range->last);
+		*in_use += chunk_revoke_idle(unit, chunk, index, range->first,
+					     range->last);
 		range->first = ((u64)index + 1) << CHUNK_SHIFT;
 		ret = kviommu_resched(unit, work);
 		if (ret)
 			break;
 	}
 	kviommu_count(unit, reclaims, idle - unit->pins.idle);
-	/* That was the last one. */
+	/* An interruption after the last chunk does not matter. */
 	return range->first > range->last ? 0 : ret;
 }
 
 /**
- * kviommu_pin_bytes() - Host memory that the pin cache takes
+ * kviommu_pin_bytes() - Get the size of the pin cache
  * @unit: The unit
  *
- * Return: bytes.
+ * Context: under map_lock, or without a lock for an approximate value.
+ * Return: host memory that the pin cache uses, in bytes.
  */
 u64 kviommu_pin_bytes(const struct kviommu_unit *unit)
 {

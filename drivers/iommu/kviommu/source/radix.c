@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tables in guest memory, of 512 entries of 8 bytes each, in the format of a
- * model. They are read where they are, through their pinned pages.
+ * Tables in guest memory, of 512 entries of 8 bytes each, in the format of a model.
+ * They are read in place, through their pinned pages.
  */
 #include <linux/mm.h>
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Sources: what the guest says of an I/O virtual address, in whatever form it
- * says it.
+ * Sources: the guest's mappings of I/O virtual addresses, whatever form they have.
  *
  *	radix.c		tables in guest memory, in a format that the model decodes
  */
@@ -13,17 +12,16 @@
 
 #include "../base/unit.h"
 
-/* Entries of a table of any source, and how many address bits they resolve */
+/* Number of entries in a table of any source, and of the address bits that they decode */
 #define KVIOMMU_ENTRIES		512
 #define KVIOMMU_ENTRY_BITS	9
 
 /**
- * struct kviommu_entry - An entry of a guest's table, decoded
- * @prot: KVIOMMU_READ and KVIOMMU_WRITE that the entry gives, 0 if it is not
- *        present
- * @leaf: It is a leaf, not a pointer to a table
- * @fault: KVIOMMU_FAULT_NONE, or why the entry is invalid
- * @addr: Guest physical address of the page, or what names the table to
+ * struct kviommu_entry - A decoded entry of a guest's table
+ * @prot: KVIOMMU_READ and KVIOMMU_WRITE that the entry grants; 0 if it is not present
+ * @leaf: The entry is a leaf and not a pointer to a table
+ * @fault: KVIOMMU_FAULT_NONE, or the reason why the entry is invalid
+ * @addr: Guest physical address of the page, or the name of the next table for
  *        kviommu_source_ops.get_table
  */
 struct kviommu_entry {
@@ -37,14 +35,15 @@ struct kviommu_source;
 
 /**
  * struct kviommu_source_ops - A kind of source
- * @get_table: Make the entries of the table @addr readable, which is that of
- *             kviommu_entry.addr in bytes, or the root of a binding. @table is what
- *             @entry gets, not NULL. Return: 0, or an error of kviommu_pin_get().
- * @put_table: Undo it
- * @entry: Say what the @i-th entry of a table is, which translates
- *         I/O virtual addresses from @iova on and stands at @level: 1 is the last
+ * @get_table: Make the entries of a table readable. @addr names the table: it is
+ *             kviommu_entry.addr or kviommu_binding.root. On success @table is not NULL
+ *             and can be passed to @entry. Return 0 or an error of kviommu_pin_get().
+ * @put_table: Undo one @get_table.
+ * @entry: Decode entry @i of a table at @level; level 1 is the last. The entry translates
+ *         the I/O virtual addresses from @iova on.
  *
- * All under map_lock; the first two may sleep, as the piece of work says.
+ * All are called under map_lock. @get_table and @put_table may sleep if the piece of work
+ * may wait; @entry does not.
  */
 struct kviommu_source_ops {
 	int (*get_table)(const struct kviommu_source *source, struct kviommu_unit *unit,
@@ -59,9 +58,9 @@ struct kviommu_source_ops {
 
 /**
  * struct kviommu_source - A source of a model
- * @ops: Its operations
- * @decode: Decode an entry of a table in guest memory, at @level; for
- *          kviommu_radix_ops alone
+ * @ops: The operations of the source
+ * @decode: Decode the value of an entry at @level of a table in guest memory; only for
+ *          kviommu_radix_ops
  */
 struct kviommu_source {
 	const struct kviommu_source_ops *ops;
@@ -72,25 +71,32 @@ struct kviommu_source {
 /* radix.c */
 extern const struct kviommu_source_ops kviommu_radix_ops;
 
+/**
+ * kviommu_source_is_radix() - Check whether a source is tables in guest memory
+ * @source: The source
+ *
+ * Context: any.
+ * Return: true if it is.
+ */
 static inline bool kviommu_source_is_radix(const struct kviommu_source *source)
 {
 	return likely(source->ops == &kviommu_radix_ops);
 }
 
 /**
- * kviommu_source_entry() - Say what an entry of a table is
+ * kviommu_source_entry() - Read and decode an entry of a table
  * @source: The source
- * @table: The table
+ * @table: The table, from kviommu_source_ops.get_table
  * @i: Index of the entry
- * @iova: First I/O virtual address that it translates
- * @level: Level of the table
- * @e: What it says
+ * @iova: First I/O virtual address that the entry translates
+ * @level: Level of the table; 1 is the last
+ * @e: Filled with the decoded entry
  *
- * Tables in guest memory are read here, without the indirect call: that is once for
- * each page that a guest maps.
+ * For tables in guest memory this saves the indirect call of kviommu_source_ops.entry,
+ * which would cost once per page that a guest maps.
  *
  * Context: under map_lock.
- * Return: the entry as it stands in guest memory, if it does.
+ * Return: the raw entry in guest memory; 0 if the source is not in guest memory.
  */
 static inline u64 kviommu_source_entry(const struct kviommu_source *source,
 				       const void *table, unsigned int i, u64 iova,

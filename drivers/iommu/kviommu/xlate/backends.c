@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The back-ends of translations.
+ * The table of translation back-ends, by kind of binding.
  */
 #include "xlate.h"
 

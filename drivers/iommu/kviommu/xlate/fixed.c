@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The translations that each unit has once, and that are always there: nothing, and
- * the whole IOAS.
+ * The permanent translations, of which each unit has one: blocked, and identity, which
+ * is the whole IOAS.
  */
 #include "xlate.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The translations of a unit: those that are always there, those that come and go
- * with what the guest says, and what happens to all of them.
+ * The translations of a unit: the permanent ones, the dynamic ones that follow the
+ * guest's bindings, and the operations on all of them.
  */
 #include <linux/err.h>
 #include <linux/slab.h>
@@ -10,11 +10,11 @@
 #include "../mem/mem.h"
 
 /**
- * kviommu_xlate_init() - Make the translations that a unit always has
+ * kviommu_xlate_init() - Create the permanent translations of a unit
  * @unit: The unit
  *
- * Context: process context.
- * Return: 0 or -ENOMEM; kviommu_xlate_exit() undoes it in either case.
+ * Context: process context, may sleep.
+ * Return: 0 or -ENOMEM; kviommu_xlate_exit() has to follow in either case.
  */
 int kviommu_xlate_init(struct kviommu_unit *unit)
 {
@@ -36,7 +36,7 @@ int kviommu_xlate_init(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_xlate_exit() - Free the translations that a unit always has
+ * kviommu_xlate_exit() - Free the permanent translations of a unit
  * @unit: The unit, which has no devices any more
  *
  * Context: process context.
@@ -52,14 +52,16 @@ void kviommu_xlate_exit(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_xlate_attach() - Let a group's DMA go through a translation
- * @xlate: The translation, which is whole
+ * kviommu_xlate_attach() - Attach a group to a translation
+ * @xlate: The translation, which is complete
  * @hw: The group
  *
- * Context: under unit->lock, not under map_lock.
- * Return: 0, to be balanced by kviommu_xlate_put(); or with the group blocked
- * -EINVAL if its IOMMU does not take this one, or another error of
- * kviommu_hwgroup_set_domain() or kviommu_hwgroup_set_ioas().
+ * Each success must be balanced by a call of kviommu_xlate_put().
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; on error the group is blocked: -EINVAL if its IOMMU does not support
+ * @xlate, or another error of kviommu_hwgroup_set_domain() or
+ * kviommu_hwgroup_set_ioas().
  */
 int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
 {
@@ -71,15 +73,15 @@ int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw
 }
 
 /**
- * kviommu_xlate_find() - Let a group go through a translation that there is
+ * kviommu_xlate_find() - Attach a group to an existing translation
  * @unit: The unit
  * @hw: The group
- * @b: What the guest wants
- * @refused: Set if one was tried that the group's IOMMU does not take: the group is
- *           blocked then
+ * @b: The binding
+ * @refused: Set to true if the group's IOMMU did not support a translation that was
+ *           tried; the group is blocked then
  *
- * Context: under unit->lock, not under map_lock.
- * Return: the translation, attached; NULL if there is none; an error as
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: the translation, attached; NULL if there is none; an error of
  * kviommu_xlate_attach().
  */
 struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
@@ -98,7 +100,7 @@ struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 		return ret ? ERR_PTR(ret) : xlate;
 	}
 	iommu = kviommu_hwgroup_iommu(hw);
-	/* Translations come and go under both locks. */
+	/* Translations are added and removed under both locks; either keeps the list. */
 	list_for_each_entry(xlate, &unit->xlates, entry) {
 		if (!xlate->users || xlate->building || xlate->refused_by == iommu ||
 		    !kviommu_same_binding(&xlate->binding, b) ||
@@ -107,7 +109,7 @@ struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 		ret = kviommu_xlate_attach(xlate, hw);
 		if (!ret)
 			return xlate;
-		/* -EINVAL: it is of another physical IOMMU. */
+		/* -EINVAL: the domain belongs to an incompatible physical IOMMU. */
 		if (ret != -EINVAL)
 			return ERR_PTR(ret);
 		xlate->refused_by = iommu;
@@ -117,14 +119,14 @@ struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 }
 
 /**
- * kviommu_xlate_create() - Make an empty translation
+ * kviommu_xlate_create() - Create an empty translation
  * @unit: The unit
- * @hw: A group that is to go through it
- * @b: What the guest wants
+ * @hw: The group that is going to use it
+ * @b: The binding
  *
- * Context: under unit->lock, not under map_lock.
- * Return: the translation, to be built, and to be given to kviommu_xlate_put(); or
- * -EDQUOT, -ENOMEM, or an error of kviommu_hw_alloc().
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: the translation, with one user, to be completed by kviommu_xlate_build() and
+ * released by kviommu_xlate_put(); -EDQUOT, -ENOMEM, or an error of kviommu_hw_alloc().
  */
 struct kviommu_xlate *kviommu_xlate_create(struct kviommu_unit *unit,
 					   struct kviommu_hwgroup *hw,
@@ -151,15 +153,15 @@ struct kviommu_xlate *kviommu_xlate_create(struct kviommu_unit *unit,
 }
 
 /**
- * kviommu_xlate_build() - Bring all of a translation in line with the guest's
+ * kviommu_xlate_build() - Bring a new translation in line with the guest's mappings
  * @xlate: The translation
  * @work: The piece of work that this is part of
  *
- * Before a device uses it, so that nothing has to fault.
+ * This is done before a group is attached, so that no DMA finds a mapping missing.
  *
- * Context: under unit->lock, not under map_lock.
- * Return: 0; -EAGAIN when the time for this step is up, to be called again in the
- * next one; -EINTR if a fatal signal is pending.
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -EAGAIN when the time of this step is up, to be called again in the next
+ * one; -EINTR if a fatal signal is pending.
  */
 int kviommu_xlate_build(struct kviommu_xlate *xlate, const struct kviommu_work *work)
 {
@@ -173,11 +175,12 @@ int kviommu_xlate_build(struct kviommu_xlate *xlate, const struct kviommu_work *
 }
 
 /**
- * kviommu_xlate_put() - A group goes through a translation no longer
+ * kviommu_xlate_put() - Remove a user of a translation
  * @xlate: The translation
  *
- * Context: under unit->lock. After the last one kviommu_xlate_reap() has to
- * follow.
+ * After the last one kviommu_xlate_reap() has to follow.
+ *
+ * Context: under unit->lock.
  */
 void kviommu_xlate_put(struct kviommu_xlate *xlate)
 {
@@ -185,11 +188,11 @@ void kviommu_xlate_put(struct kviommu_xlate *xlate)
 }
 
 /**
- * kviommu_xlate_reap() - Free the translations that nothing goes through any more
+ * kviommu_xlate_reap() - Free the translations without users
  * @unit: The unit
  * @work: The piece of work that this is part of
  *
- * Context: under unit->lock, not under map_lock.
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
  * Return: as kviommu_xlate_build().
  */
 int kviommu_xlate_reap(struct kviommu_unit *unit, const struct kviommu_work *work)
@@ -207,9 +210,10 @@ int kviommu_xlate_reap(struct kviommu_unit *unit, const struct kviommu_work *wor
 	return 0;
 }
 
-static int invalidate(struct kviommu_unit *unit, const struct kviommu_work *work,
-		      int did, u64 first, u64 last, bool refresh,
-		      struct kviommu_progress *p)
+static int xlate_invalidate_all(struct kviommu_unit *unit,
+				const struct kviommu_work *work, int did,
+				u64 first, u64 last, bool refresh,
+				struct kviommu_progress *p)
 {
 	struct kviommu_xlate *xlate;
 	struct kviommu_range range;
@@ -242,43 +246,43 @@ static int invalidate(struct kviommu_unit *unit, const struct kviommu_work *work
 }
 
 /**
- * kviommu_invalidate() - The guest says that it changed its translations
+ * kviommu_invalidate() - Apply the guest's changes to a range of addresses
  * @unit: The unit
  * @work: The piece of work that this is part of
- * @did: Of domains with this domain-id, or of all if negative
- * @first: First I/O virtual address of the change
- * @last: Last one, inclusive
- * @p: How far it has come
+ * @did: Domain-id of the domain to look at; negative for all domains
+ * @first: First I/O virtual address of the range
+ * @last: Last I/O virtual address of the range, inclusive
+ * @p: The point at which to resume; updated if the invalidation is interrupted
  *
- * Old translations may live on until kviommu_invalidate_complete().
+ * Devices may reach memory through old mappings until kviommu_invalidate_complete().
  *
- * Context: process context, under unit->lock and map_lock, which may be let go in
- * between.
- * Return: 0; -EAGAIN when the time for this step is up, to be called again in
- * the next one; -EINTR if a fatal signal is pending.
+ * Context: process context, may sleep if @work may wait; under unit->lock and map_lock,
+ * which may be dropped in between.
+ * Return: 0; -EAGAIN when the time of this step is up, to be called again in the next
+ * one; -EINTR if a fatal signal is pending.
  */
 int kviommu_invalidate(struct kviommu_unit *unit, const struct kviommu_work *work,
 		       int did, u64 first, u64 last, struct kviommu_progress *p)
 {
-	return invalidate(unit, work, did, first, last, false, p);
+	return xlate_invalidate_all(unit, work, did, first, last, false, p);
 }
 
 /**
- * kviommu_invalidate_complete() - End a batch of kviommu_invalidate()
+ * kviommu_invalidate_complete() - Complete all earlier calls of kviommu_invalidate()
  * @unit: The unit
  * @work: The piece of work that this is part of
  *
- * When this returns no device reaches memory through an old translation, or for
- * no longer than the strategy of the unit allows.
+ * When it returns, no device reaches memory through an old mapping, or for no longer
+ * than the unit's strategy allows.
  *
- * Context: process context, under unit->lock and map_lock.
+ * Context: process context, may sleep; under unit->lock and map_lock.
  */
 void kviommu_invalidate_complete(struct kviommu_unit *unit,
 				 const struct kviommu_work *work)
 {
 	unsigned int i;
 
-	/* Not every batch ends with a wait, so this is called at its end, too. */
+	/* Also called at the end of a batch of descriptors, with a wait or without. */
 	if (!unit->invalidated)
 		return;
 	unit->invalidated = false;
@@ -288,10 +292,10 @@ void kviommu_invalidate_complete(struct kviommu_unit *unit,
 }
 
 /**
- * kviommu_refresh() - Try all again that could not be translated
+ * kviommu_refresh() - Try again to map everything that failed before
  * @unit: The unit
  * @work: The piece of work that this is part of
- * @p: How far it has come
+ * @p: The point at which to resume, as for kviommu_invalidate()
  *
  * Context: process context, under unit->lock and map_lock, as kviommu_invalidate().
  * Return: as kviommu_invalidate().
@@ -299,21 +303,21 @@ void kviommu_invalidate_complete(struct kviommu_unit *unit,
 int kviommu_refresh(struct kviommu_unit *unit, const struct kviommu_work *work,
 		    struct kviommu_progress *p)
 {
-	int ret = invalidate(unit, work, -1, 0, U64_MAX, true, p);
+	int ret = xlate_invalidate_all(unit, work, -1, 0, U64_MAX, true, p);
 
 	kviommu_invalidate_complete(unit, work);
 	return ret;
 }
 
 /**
- * kviommu_revoke() - Let go of a range of guest memory
+ * kviommu_revoke() - Unmap and unpin a range of guest memory that the IOAS unmaps
  * @unit: The unit
  * @first: First guest frame number
  * @last: Last guest frame number, inclusive
  *
- * When this returns no frame of the range is pinned.
+ * When it returns, no frame of the range is pinned.
  *
- * Context: process context; the IOAS's locks may be held.
+ * Context: process context, may sleep; locks of the IOAS may be held.
  */
 void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 {

@@ -2,10 +2,10 @@
 /*
  * Translations: what a device's DMA goes through.
  *
- *	xlate.c		which translations a unit has, and what happens to all of them
+ *	xlate.c		the translations of a unit, and operations on all of them
  *	backends.c	the table of back-ends
- *	fixed.c		blocked and identity, which are always there
- *	shadow/		the guest's translations, merged with guest memory
+ *	fixed.c		blocked and identity, which are permanent
+ *	shadow/		the guest's mappings, merged with guest memory
  */
 #ifndef _KVIOMMU_XLATE_H
 #define _KVIOMMU_XLATE_H
@@ -17,16 +17,16 @@ struct kviommu_leaf;
 struct kviommu_xlate_ops;
 
 /**
- * struct kviommu_binding - What the guest wants a device's DMA to go through
+ * struct kviommu_binding - The translation that the guest selects for a device
  * @type: One of &enum kviommu_binding_type
- * @did: Domain-id: what the model tells domains by
- * @levels: Levels of the tables
- * @root: The first table, as kviommu_source_ops.get_table takes it
- * @source: What the guest says of its addresses
- * @quiet: The guest wants no faults reported
- * @fault: Not 0: the guest asks for something invalid, for this reason of the model
+ * @did: Domain-id, by which the model identifies a domain
+ * @levels: Number of levels of the guest's tables
+ * @root: Name of the root table, for kviommu_source_ops.get_table
+ * @source: The source of the guest's mappings
+ * @quiet: The guest wants no faults to be reported
+ * @fault: 0, or the model's reason why the guest's request is invalid
  *
- * All but @fault and @type are 0 unless it is KVIOMMU_BIND_DOMAIN.
+ * All members but @type and @fault are 0 unless @type is KVIOMMU_BIND_DOMAIN.
  */
 struct kviommu_binding {
 	enum kviommu_binding_type type;
@@ -40,18 +40,20 @@ struct kviommu_binding {
 
 /**
  * struct kviommu_xlate - A translation of a unit, for any number of IOMMU groups
- * @ops: Its back-end
+ * @ops: The back-end
  * @unit: The unit
- * @entry: In unit->xlates, the oldest first, unless it is one of unit->fixed
- * @serial: Tells it from all others that the unit had
- * @binding: What it is for
- * @refused_by: The physical IOMMU that was the last one not to take it
- * @unbuilt: What kviommu_xlate_ops.build has not come to yet, while @building
- * @building: Nothing is attached before it is whole
- * @users: How many IOMMU groups go through it, or wait for it; when there are
- *         none it is taken down, in pieces
+ * @entry: Entry in kviommu_unit.xlates, the oldest first; unused in kviommu_unit.fixed
+ * @serial: Serial number, unique among all dynamic translations that the unit ever had
+ * @binding: The binding that it implements
+ * @refused_by: The last physical IOMMU that did not support it
+ * @unbuilt: The I/O virtual addresses that kviommu_xlate_ops.build still has to process
+ *           while @building
+ * @building: It is not complete yet, so no group may be attached to it
+ * @users: Number of IOMMU groups that are attached to it or wait for it; without any it
+ *         is torn down, in pieces
  *
- * Under unit->lock. Comes and goes under map_lock as well.
+ * All members are under unit->lock; a translation is added to unit->xlates and removed
+ * under map_lock as well.
  */
 struct kviommu_xlate {
 	const struct kviommu_xlate_ops *ops;
@@ -66,29 +68,31 @@ struct kviommu_xlate {
 };
 
 /**
- * struct kviommu_xlate_ops - A back-end
- * @pins: What guest memory its translations keep pinned
- * @create: Make an empty one for a binding, which the group can use; NULL if the unit
- *          has just one, which is always there. Return: it, or -ENOMEM, -EDQUOT or
+ * struct kviommu_xlate_ops - The operations of a translation back-end
+ * @pins: The guest memory that translations of this back-end keep pinned
+ * @create: Create an empty translation for a binding, which the group can use. NULL if
+ *          the unit has only a permanent one. Return the translation; -ENOMEM, -EDQUOT or
  *          an error of the IOMMU's driver.
- * @fits: The group may go through this one, which another group uses
- * @build: Bring all of it in line with what the guest says. Return: 0; -EAGAIN when the
- *         time is up, with the rest in kviommu_xlate.unbuilt; -EINTR.
- * @attach: Let the group's DMA go through it. Return: 0, or with the group blocked
- *          -EINVAL if its IOMMU does not take this one, or another error.
- * @invalidate: The guest changed a range, or with @refresh: try also again what could
- *              not be had. Return: as @build, with the rest in @range.
- * @complete: The guest waits for the end of its invalidations of all translations of
- *            this back-end: when this returns no device reaches memory through an old
- *            one, or for no longer than the unit's strategy allows
- * @revoke: The IOAS loses guest frames, from @first to @last; complete when it returns
- * @drop: Take it down and free it. Return: 0; -EAGAIN or -EINTR as @build.
- * @next: Find the next leaf, for inspection. Return: 1; 0 if there is none; -EAGAIN.
- * @pinned: How many pages of 4 KiB it has mapped. NULL: it does not say.
+ * @fits: Return true if the group may use this translation of another group.
+ * @build: Bring all of it in line with the guest's mappings. Return 0; -EAGAIN when the
+ *         time of the work is up, with the rest in kviommu_xlate.unbuilt; -EINTR.
+ * @attach: Attach the group to it. Return 0; on error the group is blocked: -EINVAL if
+ *          its IOMMU does not support this translation, or another error.
+ * @invalidate: Apply the guest's changes to a range. With @refresh, also try again to
+ *              map what failed before. Return as @build, with the rest in @range.
+ * @complete: Complete all earlier invalidations of all translations of this back-end.
+ *            When it returns, no device reaches memory through an old mapping, or for no
+ *            longer than the unit's strategy allows.
+ * @revoke: Unmap the guest frames from @first to @last, inclusive, which the IOAS unmaps.
+ *          When it returns, this back-end uses none of them any more.
+ * @drop: Tear the translation down and free it. Return 0; -EAGAIN or -EINTR as @build.
+ * @next: Find the next leaf, for inspection. Return 1; 0 if there is none; -EAGAIN to be
+ *        called again.
+ * @pinned: Return the number of 4 KiB pages that it maps. NULL if it is not known.
  *
- * All under unit->lock but @revoke; @invalidate, @complete and @next under
- * map_lock, too. One that can be created has @invalidate; any other is NULL if there is
- * nothing to do.
+ * All but @revoke are called under unit->lock; @invalidate, @complete and @next under
+ * map_lock, too. A back-end with @create has @invalidate, too; every other operation is
+ * NULL if it has nothing to do.
  */
 struct kviommu_xlate_ops {
 	enum kviommu_pin_scope pins;
@@ -110,14 +114,14 @@ struct kviommu_xlate_ops {
 
 /**
  * struct kviommu_leaf - A leaf of a translation, for inspection
- * @iova: Its I/O virtual address
- * @size: How many bytes it covers
- * @guest: What the guest says of these now; nothing if it has no such leaf
- * @gpa: What the translation says: the guest physical address
- * @prot: And the rights; 0 if there is nothing
- * @host: The host physical address that devices reach
- * @mapped: The host's domain has it
- * @stale: Though the guest has removed it
+ * @iova: First I/O virtual address
+ * @size: Size in bytes
+ * @guest: The present entry of the guest's tables for @iova; empty if it is not a leaf
+ * @gpa: Guest physical address that the translation has for @iova
+ * @prot: KVIOMMU_READ and KVIOMMU_WRITE that the translation has; 0 if it has no leaf
+ * @host: Host physical address that devices reach at @iova
+ * @mapped: The leaf is mapped in the host's domain
+ * @stale: The leaf is still mapped although the guest has unmapped it
  */
 struct kviommu_leaf {
 	u64 iova;
@@ -131,12 +135,12 @@ struct kviommu_leaf {
 };
 
 /**
- * struct kviommu_progress - How far an invalidation has come
- * @serial: The translation that it is at
- * @first: First I/O virtual address of it that is left
- * @last: Last one, inclusive
+ * struct kviommu_progress - The point at which an invalidation was interrupted
+ * @serial: Serial number of the translation at which to resume
+ * @first: First I/O virtual address that is left of that translation
+ * @last: Last I/O virtual address that is left, inclusive
  *
- * All 0 before it begins, and when it is done.
+ * All members are 0 before an invalidation begins and after it is done.
  */
 struct kviommu_progress {
 	u64 serial;
@@ -144,6 +148,14 @@ struct kviommu_progress {
 	u64 last;
 };
 
+/**
+ * kviommu_same_binding() - Check whether two bindings select the same translation
+ * @a: A binding
+ * @b: Another binding
+ *
+ * Context: any.
+ * Return: true if they do; kviommu_binding.quiet and .fault do not matter.
+ */
 static inline bool kviommu_same_binding(const struct kviommu_binding *a,
 					const struct kviommu_binding *b)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What of the shadows a unit's owner calls, beside their table of operations.
+ * The functions of shadows that upper layers call directly.
  */
 #ifndef _KVIOMMU_SHADOW_API_H
 #define _KVIOMMU_SHADOW_API_H

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pages of 4 KiB that stand side by side in a node, mapped or unmapped by one call.
+ * Batches: consecutive 4 KiB pages of a node that one call maps or unmaps.
  */
 #include "shadow.h"
 #include "../../base/trace.h"
 
 /**
- * kviommu_merge_error() - The guest does not get a translation
+ * kviommu_merge_error() - Count, trace and report a mapping that failed
  * @m: The merge
- * @iova: Its I/O virtual address
- * @err: Why, a negative errno
- * @reason: What the guest is told, or KVIOMMU_FAULT_NONE
+ * @iova: I/O virtual address of the mapping
+ * @err: The reason, a negative errno
+ * @reason: The fault to report to the guest, or KVIOMMU_FAULT_NONE
  *
  * Context: under unit->lock and map_lock.
  */
@@ -24,18 +24,18 @@ void kviommu_merge_error(struct merge *m, u64 iova, int err, enum kviommu_fault 
 }
 
 /**
- * kviommu_merge_mapped() - Note what became of a leaf that was to be mapped
+ * kviommu_merge_record() - Record the result of mapping a leaf in the shadow copy
  * @m: The merge
- * @slot: Its slot of the shadow copy
- * @want: What it was to become, not yet marked as mapped
- * @iova: Its I/O virtual address
- * @again: That had failed before, and the guest was told
- * @ret: 0 or the error
+ * @slot: The leaf's slot
+ * @want: The new value of the slot, without SLOT_MAPPED
+ * @iova: First I/O virtual address of the leaf
+ * @again: The same mapping failed before, so the guest already got a fault
+ * @ret: Result of the mapping: 0 or a negative errno
  *
  * Context: under unit->lock and map_lock.
- * Return: 0, or -EAGAIN or -EINTR if that was the error, with @iova in m->next.
+ * Return: 0; -EAGAIN or -EINTR if @ret is one of these, with @iova in m->next.
  */
-int kviommu_merge_mapped(struct merge *m, u64 *slot, u64 want, u64 iova, bool again,
+int kviommu_merge_record(struct merge *m, u64 *slot, u64 want, u64 iova, bool again,
 			 int ret)
 {
 	if (!ret) {
@@ -49,18 +49,18 @@ int kviommu_merge_mapped(struct merge *m, u64 *slot, u64 want, u64 iova, bool ag
 	}
 	m->failed += again;
 	/*
-	 * No fault for what is not memory: the guest may map registers of
-	 * other devices, which only a request to them shows not to work.
+	 * No fault for pages that are not memory: the guest may map MMIO of other
+	 * devices, and only a DMA request to it shows that this does not work.
 	 */
 	kviommu_merge_error(m, iova, ret,
-		    again || ret == -ENOENT || ret == -EPERM ?
+			    again || ret == -ENOENT || ret == -EPERM ?
 			    KVIOMMU_FAULT_NONE :
 			    want & KVIOMMU_WRITE ? KVIOMMU_FAULT_WRITE :
 						   KVIOMMU_FAULT_READ);
 	return 0;
 }
 
-static void unmap_batch(struct kviommu_shadow *shadow, const struct kviommu_work *work,
+static void batch_unmap(struct kviommu_shadow *shadow, const struct kviommu_work *work,
 			const struct batch *b)
 {
 	bool gone = kviommu_unmap_range(shadow, b->iova, (u64)b->nr << PAGE_SHIFT);
@@ -72,11 +72,11 @@ static void unmap_batch(struct kviommu_shadow *shadow, const struct kviommu_work
 		b->slots[i] = 0;
 	}
 	kviommu_count(shadow->xlate.unit, unmaps, b->nr);
-	count_mapped(shadow, -(u64)b->nr);
+	shadow_count_mapped(shadow, -(u64)b->nr);
 }
 
-/* If it does not work with all at once, then one by one. */
-static int map_batch(struct merge *m, const struct batch *b)
+/* Map the pages of a batch by one call or, if that fails, one by one. */
+static int batch_map(struct merge *m, const struct batch *b)
 {
 	struct run run = { .iova = b->iova, .pfn = b->pfn, .nr = b->nr };
 	const struct kviommu_work *work = m->work;
@@ -92,32 +92,32 @@ static int map_batch(struct merge *m, const struct batch *b)
 					  slot_gfn(b->slots[i]), 1, b->prot);
 			b->slots[i] |= SLOT_MAPPED;
 		}
-		note_mapped(shadow, b->iova, (u64)b->nr << PAGE_SHIFT);
+		shadow_note_mapped(shadow, b->iova, (u64)b->nr << PAGE_SHIFT);
 		kviommu_count(shadow->xlate.unit, maps, b->nr);
 		return 0;
 	}
-	count_mapped(shadow, -(u64)b->nr);
+	shadow_count_mapped(shadow, -(u64)b->nr);
 	for (i = 0; i < b->nr; i++)
 		kviommu_shadow_release(shadow, work, slot_gfn(b->slots[i]), 1);
 	if (b->nr == 1)
-		return kviommu_merge_mapped(m, b->slots, *b->slots, iova, false, ret);
+		return kviommu_merge_record(m, b->slots, *b->slots, iova, false, ret);
 	ret = 0;
 	for (i = 0; i < b->nr && !ret; i++, iova += PAGE_SIZE)
-		ret = kviommu_merge_mapped(m, b->slots + i, b->slots[i], iova, false,
-				   kviommu_map_leaf(shadow, work, b->slots[i], iova, 1));
-	/* Those that are left are for the next step. */
+		ret = kviommu_merge_record(m, b->slots + i, b->slots[i], iova, false,
+					   kviommu_map_leaf(shadow, work, b->slots[i], iova, 1));
+	/* The next step maps the pages that are left. */
 	for (; i < b->nr; i++)
 		b->slots[i] = 0;
 	return ret;
 }
 
 /**
- * kviommu_batch_end() - Do what a batch is for
+ * kviommu_batch_end() - Map or unmap the pages of the pending batch
  * @m: The merge
  *
- * Context: under unit->lock and map_lock.
- * Return: 0, or -EAGAIN or -EINTR if some are left, from m->next on; always 0 for
- * pages to be unmapped.
+ * Context: process context, under unit->lock and map_lock; may sleep.
+ * Return: 0; -EAGAIN or -EINTR if some pages are left, from m->next on. Always 0 for
+ * pages that are to be unmapped.
  */
 int kviommu_batch_end(struct merge *m)
 {
@@ -127,13 +127,16 @@ int kviommu_batch_end(struct merge *m)
 		return 0;
 	m->batch.nr = 0;
 	if (b.prot)
-		return map_batch(m, &b);
-	unmap_batch(m->shadow, m->work, &b);
+		return batch_map(m, &b);
+	batch_unmap(m->shadow, m->work, &b);
 	return 0;
 }
 
-/* Let the batch be one that the page at @iova can join. Return: as kviommu_batch_end(). */
-static inline int begin_batch(struct merge *m, u64 *slot, u64 iova,
+/*
+ * Make sure that the page at @iova can join the batch, which may end the pending one.
+ * Return as kviommu_batch_end().
+ */
+static inline int batch_begin(struct merge *m, u64 *slot, u64 iova,
 			      unsigned int prot)
 {
 	struct batch *b = &m->batch;
@@ -152,23 +155,23 @@ static inline int begin_batch(struct merge *m, u64 *slot, u64 iova,
 }
 
 /**
- * kviommu_batch_unmap() - Have a page of a node unmapped
+ * kviommu_batch_unmap() - Add a page to the batch of pages to be unmapped
  * @m: The merge
- * @slot: Its slot, which is mapped
- * @iova: Its I/O virtual address
+ * @slot: The page's slot, which is mapped
+ * @iova: I/O virtual address of the page
  *
- * Context: under unit->lock and map_lock.
- * Return: as kviommu_batch_end(), of a batch that it does not belong to.
+ * Context: process context, under unit->lock and map_lock; may sleep.
+ * Return: as kviommu_batch_end() for a pending batch that the page cannot join.
  */
 int kviommu_batch_unmap(struct merge *m, u64 *slot, u64 iova)
 {
 	struct kviommu_shadow *shadow = m->shadow;
-	int ret = begin_batch(m, slot, iova, 0);
+	int ret = batch_begin(m, slot, iova, 0);
 
 	if (ret)
 		return ret;
 	trace_kviommu_unmap(shadow->xlate.unit->id, shadow->xlate.binding.did, iova, PAGE_SIZE);
-	/* Before it may be flushed */
+	/* Before the flush that the end of the batch may do, which ends its age */
 	if (slot_stale(*slot)) {
 		kviommu_stale_dropped(shadow->xlate.unit);
 		*slot &= ~SLOT_STALE;
@@ -178,13 +181,14 @@ int kviommu_batch_unmap(struct merge *m, u64 *slot, u64 iova)
 }
 
 /**
- * kviommu_batch_map() - Have a page of a node mapped
+ * kviommu_batch_map() - Pin a page and add it to the batch of pages to be mapped
  * @m: The merge
- * @slot: Its slot, where nothing is mapped
- * @want: What it is to become
- * @iova: Its I/O virtual address
+ * @slot: The page's slot, which is not mapped
+ * @want: The new value of the slot, without SLOT_MAPPED
+ * @iova: I/O virtual address of the page
  *
- * Context: under unit->lock and map_lock.
+ * Context: process context, under unit->lock and map_lock; may sleep if the piece of
+ * work may wait.
  * Return: as kviommu_batch_end().
  */
 int kviommu_batch_map(struct merge *m, u64 *slot, u64 want, u64 iova)
@@ -196,12 +200,12 @@ int kviommu_batch_map(struct merge *m, u64 *slot, u64 want, u64 iova)
 	u64 pfn;
 
 	*slot = 0;
-	ret = begin_batch(m, slot, iova, prot);
+	ret = batch_begin(m, slot, iova, prot);
 	if (ret)
 		return ret;
-	ret = check_limits(m->shadow, m->work, iova, 1);
+	ret = shadow_check_limits(m->shadow, m->work, iova, 1);
 	if (!ret)
-		ret = get_frame(unit, m->work, slot_gfn(want), prot | KVIOMMU_READ, &pfn);
+		ret = shadow_get_frame(unit, m->work, slot_gfn(want), prot | KVIOMMU_READ, &pfn);
 	if (ret || (b->nr && pfn != b->pfn + b->nr)) {
 		err = kviommu_batch_end(m);
 		if (err && !ret)
@@ -210,13 +214,13 @@ int kviommu_batch_map(struct merge *m, u64 *slot, u64 want, u64 iova)
 			return err;
 		*slot = want;
 		if (ret)
-			return kviommu_merge_mapped(m, slot, want, iova, false, ret);
-		/* There is none now. */
-		begin_batch(m, slot, iova, prot);
+			return kviommu_merge_record(m, slot, want, iova, false, ret);
+		/* The batch is empty now, so this cannot fail. */
+		batch_begin(m, slot, iova, prot);
 	}
 	*slot = want;
 	if (!b->nr++)
 		b->pfn = pfn;
-	count_mapped(m->shadow, 1);
+	shadow_count_mapped(m->shadow, 1);
 	return 0;
 }

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The flush that ends every change of shadows. kviommu_iotlb_sync() is the only place
- * where pins of translations are given up: unmapped, flushed, unpinned, in this order.
+ * The IOTLB flush that ends every change of shadows. Only kviommu_iotlb_sync() releases
+ * the pins of mappings, to keep the order: unmap, flush, unpin.
  */
 #include <linux/iommu.h>
 
 #include "shadow.h"
 
 /**
- * kviommu_shadow_gather_init() - Note that nothing of a shadow waits for a flush
+ * kviommu_shadow_gather_init() - Record that nothing of a shadow waits for a flush
  * @shadow: The shadow
  *
- * Much is unmapped, then flushed once: so the driver must not flush by itself.
+ * Many unmaps share one flush, so the gather is queued: the driver must not flush by
+ * itself.
  *
  * Context: under map_lock.
  */
@@ -23,13 +24,13 @@ void kviommu_shadow_gather_init(struct kviommu_shadow *shadow)
 }
 
 /**
- * kviommu_iotlb_sync() - Flush what was unmapped, then release its pins
+ * kviommu_iotlb_sync() - Flush everything that was unmapped, then release its pins
  * @unit: The unit
  * @work: The piece of work that this is part of
  *
- * When this returns no device reaches what was unmapped before.
+ * When it returns, no device reaches memory through a mapping that was unmapped before.
  *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_iotlb_sync(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
@@ -63,13 +64,15 @@ void kviommu_iotlb_sync(struct kviommu_unit *unit, const struct kviommu_work *wo
 }
 
 /**
- * kviommu_shadow_release() - Release pins after the next flush
- * @shadow: The shadow that they were unmapped from
+ * kviommu_shadow_release() - Release the pins of unmapped frames with the next flush
+ * @shadow: The shadow from which the frames were unmapped
  * @work: The piece of work that this is part of
  * @gfn: First guest frame number
- * @nr: How many frames
+ * @nr: Number of frames
  *
- * Context: under map_lock, may sleep; flushes if too much waits already.
+ * Flushes at once if too many frames wait.
+ *
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_shadow_release(struct kviommu_shadow *shadow,
 			    const struct kviommu_work *work, u64 gfn, u64 nr)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Leaves of a shadow in the host's domain: pinned, then mapped, and unmapped.
+ * Leaves of a shadow in the host's domain: pin and map, unmap.
  */
 #include <linux/iommu.h>
 #include <linux/mm.h>
@@ -10,13 +10,15 @@
 #include "../../base/trace.h"
 
 /**
- * kviommu_unmap_range() - Remove translations from the host's domain
+ * kviommu_unmap_range() - Unmap a range of the host's domain
  * @shadow: The shadow
  * @iova: First I/O virtual address
- * @size: How many bytes, all of which are mapped
+ * @size: Size of the range in bytes; all of it is mapped
  *
- * Context: under map_lock; kviommu_iotlb_sync() has to follow.
- * Return: true if all are gone; else what they lead to has to stay pinned.
+ * kviommu_iotlb_sync() has to follow.
+ *
+ * Context: process context, under map_lock.
+ * Return: true if all of it was unmapped; otherwise its frames must stay pinned.
  */
 bool kviommu_unmap_range(struct kviommu_shadow *shadow, u64 iova, u64 size)
 {
@@ -24,19 +26,21 @@ bool kviommu_unmap_range(struct kviommu_shadow *shadow, u64 iova, u64 size)
 
 	shadow->dirty = true;
 	WRITE_ONCE(shadow->xlate.unit->shadows.dirty, true);
-	/* We mapped all of it, in these pieces. What is not gone stays pinned. */
+	/* All of it was mapped, so this is a bug of the IOMMU's driver. */
 	return !WARN_ON_ONCE(unmapped != size);
 }
 
 /**
- * kviommu_unmap_leaf() - Remove a leaf from the host's domain, if it is there
+ * kviommu_unmap_leaf() - Unmap a leaf from the host's domain, if it is mapped
  * @shadow: The shadow
  * @work: The piece of work that this is part of
- * @slot: Its slot of the shadow copy, which is left alone
- * @iova: Its I/O virtual address
- * @level: Its level
+ * @slot: The leaf's slot; the caller updates the shadow copy
+ * @iova: First I/O virtual address of the leaf
+ * @level: Level of the leaf
  *
- * Context: under map_lock; kviommu_iotlb_sync() has to follow.
+ * kviommu_iotlb_sync() has to follow.
+ *
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_unmap_leaf(struct kviommu_shadow *shadow, const struct kviommu_work *work,
 			u64 slot, u64 iova, unsigned int level)
@@ -46,48 +50,49 @@ void kviommu_unmap_leaf(struct kviommu_shadow *shadow, const struct kviommu_work
 	if (!slot_mapped(slot))
 		return;
 	trace_kviommu_unmap(shadow->xlate.unit->id, shadow->xlate.binding.did, iova, size);
-	/* Before it may be flushed */
+	/* Before the flush that kviommu_shadow_release() may do, which ends its age */
 	if (slot_stale(slot))
 		kviommu_stale_dropped(shadow->xlate.unit);
 	if (kviommu_unmap_range(shadow, iova, size))
 		kviommu_shadow_release(shadow, work, slot_gfn(slot),
 				       size >> PAGE_SHIFT);
 	kviommu_count(shadow->xlate.unit, unmaps, 1);
-	count_mapped(shadow, -(size >> PAGE_SHIFT));
+	shadow_count_mapped(shadow, -(size >> PAGE_SHIFT));
 }
 
-/* Can the host use pages of 2 MiB for it, but for what is left at both ends? */
-static bool fits_2m(const struct kviommu_shadow *shadow, const struct run *run)
+/* The host can map the run with 2 MiB pages, apart from unaligned ends. */
+static bool run_fits_2m(const struct kviommu_shadow *shadow, const struct run *run)
 {
 	return shadow->hw->pgsize_bitmap & SZ_2M &&
 	       !((run->iova ^ PFN_PHYS(run->pfn)) & (SZ_2M - 1));
 }
 
 /*
- * Does a page that leads to @pfn belong to the run? Drivers may leave behind what they
- * did in one table of small pages when there is no memory for the next. So a run ends
- * with such a table, unless all that it has in it so far are pages of 2 MiB.
+ * Check whether a page with the frame @pfn can extend the run. If an IOMMU driver has no
+ * memory for another table, it may leave behind what it mapped in the last one. So a run
+ * ends with a table of small pages, unless the run consists of 2 MiB pages so far.
  */
-static bool run_takes(const struct kviommu_shadow *shadow, const struct run *run,
-		      u64 pfn)
+static bool run_accepts(const struct kviommu_shadow *shadow, const struct run *run,
+			u64 pfn)
 {
 	u64 next = run->iova + (run->nr << PAGE_SHIFT);
 
 	if (pfn != run->pfn + run->nr)
 		return false;
 	return next & (SZ_2M - 1) ||
-	       (!(run->iova & (SZ_2M - 1)) && fits_2m(shadow, run));
+	       (!(run->iova & (SZ_2M - 1)) && run_fits_2m(shadow, run));
 }
 
 /*
- * Where the host cannot use a page of 2 MiB it needs a table that the guest,
- * with its large leaf, has not.
+ * Account for the tables that the host needs for a large leaf of the guest, wherever it
+ * cannot use 2 MiB pages.
  */
-static int count_tables(struct kviommu_shadow *shadow, const struct kviommu_work *work,
-			const struct run *run, unsigned int level)
+static int run_count_tables(struct kviommu_shadow *shadow,
+			    const struct kviommu_work *work,
+			    const struct run *run, unsigned int level)
 {
 	u64 end = run->iova + (run->nr << PAGE_SHIFT);
-	bool fits = fits_2m(shadow, run);
+	bool fits = run_fits_2m(shadow, run);
 	u64 iova = ALIGN_DOWN(run->iova, SZ_2M);
 	int ret = 0;
 
@@ -100,16 +105,16 @@ static int count_tables(struct kviommu_shadow *shadow, const struct kviommu_work
 }
 
 /**
- * kviommu_map_run() - Enter frames that are neighbours into the host's domain
+ * kviommu_map_run() - Map contiguous frames in the host's domain
  * @shadow: The shadow
  * @work: The piece of work that this is part of
- * @run: The frames, pinned; there may be none
- * @level: Level of the guest's leaf that they are a part of
- * @prot: The rights
+ * @run: The frames, which are pinned; the run may be empty
+ * @level: Level of the guest's leaf that the frames are part of
+ * @prot: KVIOMMU_READ and KVIOMMU_WRITE
  *
- * Context: under map_lock.
- * Return: 0; -EDQUOT at the limit of tables; -ENOMEM; -EAGAIN if @work may not wait;
- * with nothing entered.
+ * Context: process context, under map_lock; may sleep if @work may wait.
+ * Return: 0; -EDQUOT at the limit of tables; -ENOMEM; -EAGAIN if @work may not wait. On
+ * error nothing of the run is mapped.
  */
 int kviommu_map_run(struct kviommu_shadow *shadow, const struct kviommu_work *work,
 		    const struct run *run, unsigned int level, unsigned int prot)
@@ -119,7 +124,7 @@ int kviommu_map_run(struct kviommu_shadow *shadow, const struct kviommu_work *wo
 	if (!run->nr)
 		return 0;
 	if (level > 1) {
-		ret = count_tables(shadow, work, run, level);
+		ret = run_count_tables(shadow, work, run, level);
 		if (ret)
 			return ret;
 	}
@@ -127,26 +132,25 @@ int kviommu_map_run(struct kviommu_shadow *shadow, const struct kviommu_work *wo
 		hw_prot |= IOMMU_READ;
 	if (prot & KVIOMMU_WRITE)
 		hw_prot |= IOMMU_WRITE;
-	/* A thread that may not wait is not the VMM's, but the memory is. */
+	/* A thread that may not wait is not the VMM's, so name the VMM as the payer. */
 	ret = kviommu_hw_map(shadow->hw, run->iova, run->pfn, run->nr, hw_prot,
 			     work->may_wait ? NULL : shadow->xlate.unit->mm);
 	return ret == -ENOMEM && !work->may_wait ? -EAGAIN : ret;
 }
 
 /**
- * kviommu_map_leaf() - Pin and map what a leaf covers
+ * kviommu_map_leaf() - Pin the frames of a leaf and map them in the host's domain
  * @shadow: The shadow
  * @work: The piece of work that this is part of
- * @slot: Its slot of the shadow copy, which is left alone
- * @iova: Its I/O virtual address
- * @level: Its level
+ * @slot: The leaf's slot; the caller updates the shadow copy
+ * @iova: First I/O virtual address of the leaf
+ * @level: Level of the leaf
  *
- * In runs as long as the host's memory allows, so that the host uses its largest
- * pages.
+ * Maps runs that are as long as possible, so that the host can use its largest pages.
  *
- * Context: under map_lock.
+ * Context: process context, under map_lock; may sleep if @work may wait.
  * Return: 0; an error of kviommu_pin_get() or kviommu_map_run(); -ERANGE beyond the
- * host domain's aperture; -EDQUOT at the limit of mapped pages; -EINTR.
+ * aperture of the host's domain; -EDQUOT at the limit of mapped pages; -EINTR.
  */
 int kviommu_map_leaf(struct kviommu_shadow *shadow, const struct kviommu_work *work,
 		     u64 slot, u64 iova, unsigned int level)
@@ -159,15 +163,15 @@ int kviommu_map_leaf(struct kviommu_shadow *shadow, const struct kviommu_work *w
 	u64 i, pfn;
 	int ret;
 
-	ret = check_limits(shadow, work, iova, nr);
+	ret = shadow_check_limits(shadow, work, iova, nr);
 	if (ret)
 		return ret;
 	for (i = 0; i < nr; i++) {
-		/* Not every host has write-only pages. */
-		ret = get_frame(unit, work, gfn + i, prot | KVIOMMU_READ, &pfn);
+		/* Not every IOMMU supports write-only pages, so the read right is needed. */
+		ret = shadow_get_frame(unit, work, gfn + i, prot | KVIOMMU_READ, &pfn);
 		if (ret)
 			goto undo;
-		if (run.nr && !run_takes(shadow, &run, pfn)) {
+		if (run.nr && !run_accepts(shadow, &run, pfn)) {
 			ret = kviommu_map_run(shadow, work, &run, level, prot);
 			if (ret)
 				goto undo_pin;
@@ -185,10 +189,10 @@ int kviommu_map_leaf(struct kviommu_shadow *shadow, const struct kviommu_work *w
 	ret = kviommu_map_run(shadow, work, &run, level, prot);
 	if (ret)
 		goto undo;
-	note_mapped(shadow, iova, level_size(level));
+	shadow_note_mapped(shadow, iova, level_size(level));
 	trace_kviommu_map(unit->id, shadow->xlate.binding.did, iova, gfn, nr, prot);
 	kviommu_count(unit, maps, 1);
-	count_mapped(shadow, nr);
+	shadow_count_mapped(shadow, nr);
 	return 0;
 
 undo_pin:
@@ -202,15 +206,15 @@ undo:
 }
 
 /**
- * kviommu_shadow_reserved() - Say whether the host reserves a range of addresses
+ * kviommu_shadow_reserved() - Check whether the host reserves a range of addresses
  * @shadow: The shadow
- * @first: First I/O virtual address, that of a page
- * @last: Last one, inclusive
+ * @first: First I/O virtual address, page aligned
+ * @last: Last I/O virtual address, inclusive
  *
- * Context: any.
- * Return: 0; -EPERM if all of it is for interrupts, which no table translates
- * anyway; -ERANGE if all of it is reserved otherwise; 1 if a part of it is, which
- * a page is never.
+ * Context: under map_lock.
+ * Return: 0 if no address is reserved; -EPERM if all are reserved for interrupts, which
+ * no table translates anyway; -ERANGE if all are reserved otherwise; 1 if only some are,
+ * which never happens for a single page.
  */
 int kviommu_shadow_reserved(const struct kviommu_shadow *shadow, u64 first,
 			    u64 last)

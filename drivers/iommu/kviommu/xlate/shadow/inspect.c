@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What an operator sees of a shadow, beside the guest's tables.
+ * The view of a shadow in debugfs, next to the guest's tables.
  */
 #include <linux/align.h>
 
 #include "shadow.h"
 
 /*
- * What the guest's tables say now of the @i-th entry of a node, which stands at
- * @level; @e says it of the node, and then of the entry.
+ * Read entry @i of a node at @level from the guest's tables as they are now. @e is the
+ * guest's entry for the node, and becomes the entry for @iova.
  */
-static void guest_entry(const struct kviommu_source *source,
-			const struct kviommu_node *node, unsigned int i, u64 iova,
+static void inspect_guest_entry(const struct kviommu_source *source,
+				const struct kviommu_node *node, unsigned int i, u64 iova,
 			unsigned int level, struct kviommu_entry *e)
 {
 	unsigned int prot = e->prot;
@@ -30,9 +30,9 @@ static void guest_entry(const struct kviommu_source *source,
 		*e = (struct kviommu_entry){};
 }
 
-/* The slot that @leaf->iova belongs to. */
-static void look_up(const struct kviommu_shadow *shadow,
-		    struct kviommu_leaf *leaf)
+/* Fill @leaf for the slot that translates leaf->iova. */
+static void inspect_leaf(const struct kviommu_shadow *shadow,
+			 struct kviommu_leaf *leaf)
 {
 	struct kviommu_entry *e = &leaf->guest;
 	struct kviommu_node *node = shadow->root;
@@ -47,8 +47,8 @@ static void look_up(const struct kviommu_shadow *shadow,
 
 		level--;
 		i = leaf->iova >> level_shift(level) & (ENTRIES - 1);
-		guest_entry(shadow->xlate.binding.source, node, i,
-			    ALIGN_DOWN(leaf->iova, level_size(level)), level, e);
+		inspect_guest_entry(shadow->xlate.binding.source, node, i,
+				    ALIGN_DOWN(leaf->iova, level_size(level)), level, e);
 		slot = node->slots[i];
 		node = slot_node(slot);
 	}
@@ -64,15 +64,15 @@ static void look_up(const struct kviommu_shadow *shadow,
 }
 
 /**
- * kviommu_shadow_next() - Find the next leaf of the shadow copy
+ * kviommu_shadow_next() - Find the next leaf of a shadow
  * @xlate: The shadow
- * @leaf: Where to; its iova says where to begin
+ * @leaf: Filled with the leaf; leaf->iova is the address at which the search begins
  *
- * Also finds leaves of the guest that the copy should have, but has not.
+ * Also finds leaves of the guest that the shadow should have, but does not.
  *
  * Context: under unit->lock and map_lock.
- * Return: 1; 0 if there is none; -EAGAIN after a while, to be called again with
- * what stands in @leaf.
+ * Return: 1 if there is a leaf; 0 if not; -EAGAIN after a while, to be called again with
+ * the same @leaf.
  */
 int kviommu_shadow_next(struct kviommu_xlate *xlate, struct kviommu_leaf *leaf)
 {
@@ -84,7 +84,7 @@ int kviommu_shadow_next(struct kviommu_xlate *xlate, struct kviommu_leaf *leaf)
 	for (n = 0; n < MERGE_SLICE; n++) {
 		if (leaf->iova >= level_size(shadow->xlate.binding.levels + 1))
 			return 0;
-		look_up(shadow, leaf);
+		inspect_leaf(shadow, leaf);
 		if (leaf->prot || leaf->guest.leaf)
 			return 1;
 		leaf->iova += leaf->size;

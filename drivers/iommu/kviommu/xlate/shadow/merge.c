@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The merge: guest tables and shadow copy are walked side by side over a range, and
- * only where they differ there is work to do: so a translation that did not change is
- * never touched, however wide the range.
+ * The merge: walk the guest's tables and the shadow copy side by side over a range, and
+ * apply the differences. A mapping that did not change is never touched, however wide
+ * the range is, as DMA through it may be in flight.
  *
- * Each table that the guest can reach has a node of its own, though several
- * entries may point to the same table. So the limits on nodes and on what is
- * mapped bound the work.
+ * Each path to a table of the guest has a node of its own, even if several entries
+ * point to the same table. So the limits on nodes and on mapped pages bound the work.
  */
 #include <linux/bitfield.h>
 #include <linux/err.h>
 
 #include "shadow.h"
 
-/* The piece of a leaf that an entry of the next level would be. */
+/* The part of a leaf that entry @i of a table at @level would have to map. */
 static u64 leaf_piece(u64 leaf, unsigned int i, unsigned int level)
 {
 	return (leaf & (SLOT_ADDR | SLOT_PROT)) +
@@ -39,9 +38,9 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 		      unsigned int level, unsigned int prot);
 
 /*
- * The guest replaced a table by a leaf. What did not change for the device
- * must not be taken down, so the node stays and gets the pieces: all of them, though
- * the guest may have invalidated less.
+ * The guest replaced a table by a leaf. Mappings that did not change for the device
+ * must not be unmapped, so the node stays and gets the pieces of the leaf: all of them,
+ * even if the guest invalidated only a part.
  */
 static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 			u64 iova, unsigned int level)
@@ -55,8 +54,8 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 		u64 piece = leaf_piece(want, i, level);
 
 		/*
-		 * Is there, or was tried by a step before: that is no work, and no
-		 * end of this step, or it would come no further.
+		 * The piece is mapped, or an earlier step has tried it. Neither counts as
+		 * work that may end this step, or else the merge would make no progress.
 		 */
 		iova += level_size(level);
 		if (node->slots[i] == (piece | SLOT_MAPPED) ||
@@ -70,15 +69,15 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 	return kviommu_batch_end(m) ?: ret;
 }
 
-/* A leaf of which the host reserves a part: its pieces can be mapped. */
-static int merge_around(struct merge *m, u64 *slot, u64 want, u64 iova,
-			unsigned int level, bool told)
+/* The host reserves a part of the leaf, so map the pieces that are not reserved. */
+static int merge_around_reserved(struct merge *m, u64 *slot, u64 want, u64 iova,
+				 unsigned int level, bool reported)
 {
 	struct kviommu_node *node = kviommu_node_alloc(m->shadow, m->work, iova, level - 1);
 
 	if (IS_ERR(node)) {
 		*slot |= SLOT_SPLIT;
-		kviommu_merge_error(m, iova, PTR_ERR(node), told ?
+		kviommu_merge_error(m, iova, PTR_ERR(node), reported ?
 				    KVIOMMU_FAULT_NONE : KVIOMMU_FAULT_TABLE);
 		return 0;
 	}
@@ -86,7 +85,10 @@ static int merge_around(struct merge *m, u64 *slot, u64 want, u64 iova,
 	return merge_pieces(m, node, want, iova, level - 1);
 }
 
-/* Can that be done by a mark? */
+/*
+ * Optimistic strategy: try to apply a change of a mapped page by setting or clearing
+ * SLOT_STALE only. Return true if nothing more is to be done.
+ */
 static bool merge_stale(struct merge *m, u64 *slot, u64 want, u64 iova)
 {
 	const struct kviommu_stale *stale = &m->shadow->xlate.unit->shadows.stale;
@@ -112,7 +114,7 @@ static bool merge_stale(struct merge *m, u64 *slot, u64 want, u64 iova)
 	return !want;
 }
 
-/* A leaf of 4 KiB. */
+/* Apply a change of a 4 KiB leaf. */
 static int merge_page(struct merge *m, u64 *slot, u64 want, u64 iova)
 {
 	int ret, reserved;
@@ -134,8 +136,8 @@ static int merge_page(struct merge *m, u64 *slot, u64 want, u64 iova)
 		kviommu_batch_end(m);
 	}
 	/*
-	 * What could not be mapped is tried again, but not much of it: the
-	 * guest may ask for it as often as it likes.
+	 * Try again what failed before, but with a limit, as the guest can request it as
+	 * often as it likes.
 	 */
 	again = *slot == want;
 	if (again && (m->second || (!m->refresh && m->failed >= MAX_FAILED)))
@@ -148,13 +150,13 @@ static int merge_page(struct merge *m, u64 *slot, u64 want, u64 iova)
 		   kviommu_shadow_reserved(m->shadow, iova, iova + PAGE_SIZE - 1);
 	if (!again && !reserved)
 		return kviommu_batch_map(m, slot, want, iova);
-	/* What is to be unmapped makes room at a limit. */
+	/* End the pending batch first: at a limit, the pages that it unmaps make room. */
 	ret = kviommu_batch_end(m);
 	if (ret) {
 		*slot = again ? want : 0;
 		return ret;
 	}
-	return kviommu_merge_mapped(m, slot, want, iova, again, reserved ?:
+	return kviommu_merge_record(m, slot, want, iova, again, reserved ?:
 				    kviommu_map_leaf(m->shadow, m->work, want, iova, 1));
 }
 
@@ -162,7 +164,7 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		      unsigned int level)
 {
 	struct kviommu_node *node = slot_node(*slot);
-	bool again, told;
+	bool again, reported;
 	int reserved, ret;
 
 	if (level == 1)
@@ -177,7 +179,7 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	if (node) {
 		ret = kviommu_drop_node(m, node, iova, level - 1);
 		if (ret) {
-			/* To be looked at again: what it became is to come. */
+			/* The next step has to drop the rest, then apply the new entry. */
 			m->next = iova;
 			return ret;
 		}
@@ -185,12 +187,12 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 		if (!want)
 			return 0;
 	}
-	/* What could not be mapped is tried again by a refresh. */
+	/* Mapping a large leaf is costly, so only a refresh tries it again. */
 	again = *slot == want;
-	told = (*slot & ~SLOT_SPLIT) == want;
+	reported = (*slot & ~SLOT_SPLIT) == want;
 	if (again && !m->refresh)
 		return 0;
-	ret = too_large(m, *slot | want, reserved > 0 ? 3 : level);
+	ret = merge_too_large(m, *slot | want, reserved > 0 ? 3 : level);
 	if (ret) {
 		m->next = iova;
 		return ret;
@@ -201,18 +203,18 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	if (!want)
 		return 0;
 	if (reserved > 0)
-		return merge_around(m, slot, want, iova, level, told);
-	return kviommu_merge_mapped(m, slot, want, iova, again, reserved ?:
+		return merge_around_reserved(m, slot, want, iova, level, reported);
+	return kviommu_merge_record(m, slot, want, iova, again, reserved ?:
 				    kviommu_map_leaf(m->shadow, m->work, want, iova,
 						     level));
 }
 
 /*
- * The guest replaced a leaf by a table: does that say the same? Return: 1 if so,
- * 0, or -EAGAIN as kviommu_merge().
+ * The guest replaced a leaf by a table. Return 1 if the table maps the same pages as the
+ * leaf; 0 if not; -EAGAIN as kviommu_merge().
  */
-static int table_is_leaf(struct merge *m, u64 addr, u64 leaf, u64 iova,
-			 unsigned int level, unsigned int prot)
+static int table_equals_leaf(struct merge *m, u64 addr, u64 leaf, u64 iova,
+			     unsigned int level, unsigned int prot)
 {
 	const struct kviommu_source *source = m->shadow->xlate.binding.source;
 	struct kviommu_entry e;
@@ -243,25 +245,25 @@ static int merge_table(struct merge *m, u64 *slot, u64 addr, u64 iova,
 	bool again, split;
 	int ret = 0;
 
-	/* What a leaf gave has to come back in pieces, all of it. */
+	/* A leaf is replaced as a whole, so merge all of it and not only the range. */
 	if (node ? !node->table : *slot & SLOT_PROT) {
 		m->first = iova;
 		m->last = iova + level_size(level) - 1;
 		m->end = max(end, m->last);
 	}
 	if (!node) {
-		/* It is not often that a leaf becomes a table. */
+		/* A leaf rarely becomes a table, so leave that to a thread that may wait. */
 		if (!m->work->may_wait && *slot)
 			ret = -EAGAIN;
 		else if (slot_mapped(*slot))
-			ret = table_is_leaf(m, addr, *slot, iova, level - 1, prot);
+			ret = table_equals_leaf(m, addr, *slot, iova, level - 1, prot);
 		if (ret < 0)
 			goto later;
 		if (ret)
 			goto out;
 		kviommu_unmap_leaf(m->shadow, m->work, *slot, iova, level);
 		split = *slot & SLOT_SPLIT;
-		/* No leaf that the guest may come back to is like this. */
+		/* With SLOT_SPLIT it differs from any leaf that the guest may restore. */
 		*slot = *slot & SLOT_PROT ?
 			(*slot & ~SLOT_MAPPED) | SLOT_SPLIT : 0;
 		node = kviommu_node_alloc(m->shadow, m->work, iova, level - 1);
@@ -271,7 +273,7 @@ static int merge_table(struct merge *m, u64 *slot, u64 addr, u64 iova,
 		}
 		if (IS_ERR(node)) {
 			kviommu_merge_error(m, iova, PTR_ERR(node),
-				    split ? KVIOMMU_FAULT_NONE :
+					    split ? KVIOMMU_FAULT_NONE :
 						    KVIOMMU_FAULT_TABLE);
 			goto out;
 		}
@@ -301,7 +303,7 @@ later:
 	return ret;
 }
 
-/* An entry that is wrong gets one fault, until the guest changes it. */
+/* The guest gets one fault for an invalid entry, until it changes the entry. */
 static int merge_invalid(struct merge *m, u64 *slot, u64 iova,
 			 unsigned int level, enum kviommu_fault reason)
 {
@@ -329,9 +331,9 @@ static int merge_entry(struct merge *m, struct kviommu_node *node,
 
 	if (node->table) {
 		val = kviommu_source_entry(b->source, node->table, i, iova, level, &e);
-		if (level > 1 && m->way) {
-			m->way->entry[b->levels - level] = (const u64 *)node->table + i;
-			m->way->val[b->levels - level] = val;
+		if (level > 1 && m->path) {
+			m->path->entry[b->levels - level] = (const u64 *)node->table + i;
+			m->path->val[b->levels - level] = val;
 		}
 	}
 	if (e.fault)
@@ -345,19 +347,19 @@ static int merge_entry(struct merge *m, struct kviommu_node *node,
 	return merge_table(m, &node->slots[i], e.addr, iova, level, prot);
 }
 
-static struct leaf_table_cache *cached_way(struct kviommu_shadow *shadow, u64 iova)
+static struct leaf_table_cache *leaf_table_cached(struct kviommu_shadow *shadow, u64 iova)
 {
 	return &shadow->leaf_tables[(iova >> level_shift(2)) % NR_LEAF_TABLES];
 }
 
-/* The guest's tables have not changed on the way: so all that is known of it holds. */
-static bool way_holds(const struct kviommu_shadow *shadow,
-		      const struct leaf_table_cache *way)
+/* The entries on the cached path are unchanged, so the path is still valid. */
+static bool leaf_table_valid(const struct kviommu_shadow *shadow,
+			     const struct leaf_table_cache *path)
 {
 	unsigned int i;
 
 	for (i = 0; i < shadow->xlate.binding.levels - 1; i++)
-		if (READ_ONCE(*way->entry[i]) != way->val[i])
+		if (READ_ONCE(*path->entry[i]) != path->val[i])
 			return false;
 	return true;
 }
@@ -370,11 +372,11 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 	u64 replaced;
 	int ret = 0;
 
-	if (level == 1 && m->way && node->table) {
-		m->way->node = node;
-		m->way->base = base;
-		m->way->prot = prot;
-		*cached_way(m->shadow, base) = *m->way;
+	if (level == 1 && m->path && node->table) {
+		m->path->node = node;
+		m->path->base = base;
+		m->path->prot = prot;
+		*leaf_table_cached(m->shadow, base) = *m->path;
 	}
 	if (m->first > base)
 		i = (m->first - base) >> shift;
@@ -393,7 +395,7 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
 			if (!ret)
 				ret = kviommu_merge_yield(m, iova + level_size(level));
 		}
-		/* What that leaves comes before m->next. */
+		/* The batch's pages are before m->next, which moves back to them on error. */
 		ret = kviommu_batch_end(m) ?: ret;
 		replaced = m->replaced;
 		m->replaced = NO_IOVA;
@@ -413,17 +415,16 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
  * kviommu_merge() - Bring a shadow in line with the guest's tables
  * @shadow: The shadow
  * @work: The piece of work that this is part of
- * @range: I/O virtual addresses, which may lie beyond the shadow's width
- * @refresh: Try also those large leaves again that could not be mapped before
+ * @range: I/O virtual addresses, which may exceed the shadow's width
+ * @refresh: Try again to map the large leaves that failed before, too
  *
- * What is taken down is not flushed, and stays pinned, until
- * kviommu_iotlb_sync(). What cannot be translated is counted and traced.
+ * What is unmapped is not flushed, and stays pinned, until kviommu_iotlb_sync(). Mappings
+ * that fail are counted and traced.
  *
- * Context: under unit->lock and map_lock, may sleep and let map_lock go in
- * between.
- * Return: 0; -EAGAIN when the time for this step is up, with what is left in
- * @range; -EINTR if a fatal signal is pending, and the shadow stays behind the
- * guest's tables in a part of the range.
+ * Context: process context, under unit->lock and map_lock; may sleep and drop map_lock in
+ * between if @work may wait.
+ * Return: 0; -EAGAIN when the time of this step is up, with the rest in @range; -EINTR if
+ * a fatal signal is pending, with the shadow out of date in a part of the range.
  */
 int kviommu_merge(struct kviommu_shadow *shadow, const struct kviommu_work *work,
 		  struct kviommu_range *range, bool refresh)
@@ -438,7 +439,7 @@ int kviommu_merge(struct kviommu_shadow *shadow, const struct kviommu_work *work
 		.refresh = refresh,
 		.replaced = NO_IOVA,
 	};
-	struct leaf_table_cache *cached, way;
+	struct leaf_table_cache *cached, path;
 	bool again;
 	int ret;
 
@@ -447,14 +448,14 @@ int kviommu_merge(struct kviommu_shadow *shadow, const struct kviommu_work *work
 	m.end = m.last;
 	if (m.first > m.last)
 		return 0;
-	cached = cached_way(shadow, m.first);
+	cached = leaf_table_cached(shadow, m.first);
 	if (cached->node && m.first >= cached->base &&
-	    m.last - cached->base < level_size(2) && way_holds(shadow, cached)) {
+	    m.last - cached->base < level_size(2) && leaf_table_valid(shadow, cached)) {
 		ret = merge_node(&m, cached->node, cached->base, 1, cached->prot);
 		goto out;
 	}
 	if (kviommu_source_is_radix(b->source))
-		m.way = &way;
+		m.path = &path;
 	if (!shadow->root) {
 		shadow->root = kviommu_node_alloc(shadow, work, 0, b->levels);
 		if (shadow->root == ERR_PTR(-EAGAIN)) {

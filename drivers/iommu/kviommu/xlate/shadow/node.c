@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The shadow copy: nodes, and the guest's tables that they stand for.
+ * The shadow copy: nodes, and the guest's tables that they represent.
  */
 #include <linux/err.h>
 #include <linux/slab.h>
 
 #include "shadow.h"
 
-/* One that is not used, with slots that hold nothing. */
-static struct kviommu_node *node_take(struct kviommu_unit *unit,
-				      const struct kviommu_work *work)
+/* Get a node with empty slots, a spare one if possible. */
+static struct kviommu_node *node_get(struct kviommu_unit *unit,
+				     const struct kviommu_work *work)
 {
 	struct kviommu_node *node;
 
@@ -28,34 +28,34 @@ static struct kviommu_node *node_take(struct kviommu_unit *unit,
 	return node;
 }
 
-static void node_release(struct kviommu_node *node)
+static void node_destroy(struct kviommu_node *node)
 {
 	free_page((unsigned long)node->slots);
 	kfree(node);
 }
 
 /*
- * Undo node_take(); all slots hold nothing. A guest whose tables come and go, as with
- * each buffer of 2 MiB, needs another one soon.
+ * Undo node_get(). All slots are empty. The node is kept as a spare one: a guest that
+ * frees a table with each 2 MiB buffer needs another table soon.
  */
 static void node_put(struct kviommu_unit *unit, struct kviommu_node *node)
 {
 	if (unit->shadows.nr_spare < KVIOMMU_SPARE_NODES)
 		unit->shadows.spare[unit->shadows.nr_spare++] = node;
 	else
-		node_release(node);
+		node_destroy(node);
 }
 
 /**
- * kviommu_node_alloc() - Make a node for a table of the guest
+ * kviommu_node_alloc() - Allocate a node for a table of the guest
  * @shadow: The shadow
  * @work: The piece of work that this is part of
- * @iova: An address that it translates
- * @level: Level of its entries
+ * @iova: An I/O virtual address that the table translates
+ * @level: Level of the table; 1 is the last
  *
- * Context: under map_lock.
- * Return: the node, without a table; -EDQUOT at the limit of tables; -ENOMEM; -EAGAIN
- * if @work may not wait and none is spare.
+ * Context: process context, under map_lock; may sleep if @work may wait.
+ * Return: the node, without a table; -EDQUOT at the limit of tables; -ENOMEM; -EAGAIN if
+ * @work may not wait and no spare node is left.
  */
 struct kviommu_node *kviommu_node_alloc(struct kviommu_shadow *shadow,
 					const struct kviommu_work *work, u64 iova,
@@ -67,7 +67,7 @@ struct kviommu_node *kviommu_node_alloc(struct kviommu_shadow *shadow,
 
 	if (unit->shadows.nr_nodes >= unit->policy.max_tables)
 		return ERR_PTR(-EDQUOT);
-	node = node_take(unit, work);
+	node = node_get(unit, work);
 	if (IS_ERR(node))
 		return node;
 	ret = kviommu_shadow_count_tables(shadow, work, iova, level);
@@ -81,14 +81,15 @@ struct kviommu_node *kviommu_node_alloc(struct kviommu_shadow *shadow,
 }
 
 /**
- * kviommu_node_drop_table() - Let a node stand for no table
+ * kviommu_node_drop_table() - Detach a node from its table
  * @shadow: The shadow
  * @work: The piece of work that this is part of
- * @node: The node
+ * @node: The node; nothing is done if it has no table
  *
- * No remembered way leads through a node that is gone, or stands for another table.
+ * Also clears the cache of leaf tables, so no cached path leads through a node that is
+ * freed or that represents another table.
  *
- * Context: under map_lock.
+ * Context: process context, under map_lock; may sleep if @work may wait.
  */
 void kviommu_node_drop_table(struct kviommu_shadow *shadow,
 			     const struct kviommu_work *work,
@@ -109,9 +110,9 @@ void kviommu_node_drop_table(struct kviommu_shadow *shadow,
  * kviommu_node_free() - Undo kviommu_node_alloc()
  * @shadow: The shadow
  * @work: The piece of work that this is part of
- * @node: The node, all of whose slots hold nothing
+ * @node: The node, all of whose slots are empty
  *
- * Context: under map_lock.
+ * Context: process context, under map_lock; may sleep if @work may wait.
  */
 void kviommu_node_free(struct kviommu_shadow *shadow, const struct kviommu_work *work,
 		       struct kviommu_node *node)
@@ -122,15 +123,15 @@ void kviommu_node_free(struct kviommu_shadow *shadow, const struct kviommu_work 
 }
 
 /**
- * kviommu_shadow_get_table() - Get at a table of the guest
+ * kviommu_shadow_get_table() - Make a table of the guest readable
  * @shadow: The shadow
  * @work: The piece of work that this is part of
- * @addr: What names it to the source
- * @table: Where to
+ * @addr: Name of the table for kviommu_source_ops.get_table
+ * @table: Set to the table
  *
- * At a limit, what waits for a flush makes room.
+ * At a limit, releases everything that is stale and tries again.
  *
- * Context: under map_lock.
+ * Context: process context, under map_lock; may sleep.
  * Return: 0 or an error of kviommu_source_ops.get_table.
  */
 int kviommu_shadow_get_table(struct kviommu_shadow *shadow,
@@ -142,20 +143,21 @@ int kviommu_shadow_get_table(struct kviommu_shadow *shadow,
 	int ret;
 
 	ret = source->ops->get_table(source, unit, work, addr, table);
-	if (!at_limit(ret) || !kviommu_stale_end(unit, work))
+	if (!is_limit_error(ret) || !kviommu_stale_end(unit, work))
 		return ret;
 	return source->ops->get_table(source, unit, work, addr, table);
 }
 
 /**
- * kviommu_node_set_table() - Let a node stand for a table of the guest
+ * kviommu_node_set_table() - Make a node represent a table of the guest
  * @shadow: The shadow
  * @work: The piece of work that this is part of
  * @node: The node
- * @addr: What names the table to the source
+ * @addr: Name of the table for kviommu_source_ops.get_table
  *
- * Context: under map_lock.
- * Return: as kviommu_shadow_get_table(); after -EAGAIN the node is as it was.
+ * Context: process context, under map_lock; may sleep.
+ * Return: as kviommu_shadow_get_table(). After -EAGAIN the node is unchanged, after
+ * another error it has no table.
  */
 int kviommu_node_set_table(struct kviommu_shadow *shadow,
 			   const struct kviommu_work *work,
@@ -177,19 +179,19 @@ int kviommu_node_set_table(struct kviommu_shadow *shadow,
 }
 
 /**
- * kviommu_shadow_count_tables() - Account for a table of the host's shadow
+ * kviommu_shadow_count_tables() - Account for a table of the host's domain
  * @shadow: The shadow
  * @work: The piece of work that this is part of
- * @iova: An address that it translates
- * @level: Level of its entries
+ * @iova: An I/O virtual address that the table translates
+ * @level: Level of the table; 1 is the last
  *
- * The host's driver keeps a table, once made, even if it is empty: mostly for the
- * life of its shadow, or until all that it translates is unmapped by one call.
- * Without a limit a guest that wanders through its addresses would collect them. The
- * few that kviommu_hw_splits() may leave are not counted.
+ * Most IOMMU drivers keep a table, even an empty one, for the life of the domain or until
+ * one call unmaps all that it translates. Without a limit, a guest that uses ever new
+ * addresses would accumulate tables. The few that kviommu_hw_splits() may leave behind
+ * are not counted.
  *
- * Context: under map_lock, may sleep.
- * Return: 0, -EDQUOT, -ENOMEM, or -EAGAIN if @work may not wait.
+ * Context: process context, under map_lock; may sleep if @work may wait.
+ * Return: 0; -EDQUOT at the limit of tables; -ENOMEM; -EAGAIN if @work may not wait.
  */
 int kviommu_shadow_count_tables(struct kviommu_shadow *shadow,
 				const struct kviommu_work *work, u64 iova,
@@ -216,10 +218,11 @@ int kviommu_shadow_count_tables(struct kviommu_shadow *shadow,
 }
 
 /**
- * kviommu_shadow_bytes() - Host memory that shadow copies take
+ * kviommu_shadow_bytes() - Get the size of all shadow copies of a unit
  * @unit: The unit
  *
- * Return: bytes.
+ * Context: under map_lock, or without a lock for an approximate value.
+ * Return: host memory that the shadow copies use, in bytes.
  */
 u64 kviommu_shadow_bytes(const struct kviommu_unit *unit)
 {
@@ -228,13 +231,13 @@ u64 kviommu_shadow_bytes(const struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_shadow_free_spare() - Free what is kept for shadow copies to come
+ * kviommu_shadow_free_spare() - Free all spare nodes of a unit
  * @unit: The unit
  *
- * Context: under map_lock, or nobody uses the unit.
+ * Context: under map_lock, or nobody else uses the unit.
  */
 void kviommu_shadow_free_spare(struct kviommu_unit *unit)
 {
 	while (unit->shadows.nr_spare)
-		node_release(unit->shadows.spare[--unit->shadows.nr_spare]);
+		node_destroy(unit->shadows.spare[--unit->shadows.nr_spare]);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Shadows as translations: one for each guest domain that devices use, and each
- * kind of physical IOMMU.
+ * The back-end: one shadow for each guest domain that devices use and each kind of
+ * physical IOMMU behind which they are.
  */
 #include <linux/err.h>
 #include <linux/slab.h>

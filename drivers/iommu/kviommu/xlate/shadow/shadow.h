@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Shadows: the guest's translations (I/O virtual to guest physical) and guest
- * memory (guest physical to host), merged into the host's domain (I/O virtual to
- * host).
+ * Shadows: the guest's mappings (I/O virtual to guest physical addresses) and guest
+ * memory (guest physical to host physical addresses), merged into an iommu_domain of
+ * the host (I/O virtual to host physical addresses).
  *
- *	shadow.c	shadows as translations: the table of operations
- *	merge.c		what differs between guest and shadow copy is work
+ *	shadow.c	the back-end: the table of operations
+ *	merge.c		applies differences between guest tables and shadow copy
  *	batch.c		pages of one node that one call maps or unmaps
  *	hw.c		leaves in the host's domain
- *	node.c		the shadow copy
- *	teardown.c	translations that go as a whole
- *	stale.c		translations that outlive their unmap
- *	flush.c		the flush that ends every change
- *	inspect.c	what an operator sees
+ *	node.c		nodes of the shadow copy
+ *	teardown.c	removal of many mappings at once
+ *	stale.c		mappings that outlive the guest's unmap
+ *	flush.c		the IOTLB flush that ends every change
+ *	inspect.c	the view of a shadow in debugfs
  *
- * For each table of the guest there is a node of the shadow copy, which says
- * what the entries were when they were last merged, with the rights of all
- * levels above taken into account.
+ * The shadow copy has a node for each table of the guest. A node holds the table's
+ * entries as they were when last merged, with the rights of all higher levels applied.
  */
 #ifndef _KVIOMMU_SHADOW_H
 #define _KVIOMMU_SHADOW_H
@@ -36,23 +35,22 @@
 #define NO_IOVA		(~0ULL)
 
 /*
- * A slot holds nothing (0), an entry that is invalid, a leaf, or a pointer to a
- * node. A leaf has at least one of the rights, in the bits where an aligned
- * pointer has zeroes.
+ * A slot is empty (0) or holds an invalid entry, a leaf, or a pointer to a node. A leaf
+ * has at least one of the rights, in bits that are 0 in an aligned pointer.
  */
 #define SLOT_PROT	(KVIOMMU_READ | KVIOMMU_WRITE)
 #define SLOT_MAPPED	BIT_ULL(2)	/* the host's domain has the leaf */
 #define SLOT_INVALID	SLOT_MAPPED	/* no leaf, and a fault was reported */
-#define SLOT_SPLIT	BIT_ULL(3)	/* a leaf that was to become a table */
-#define SLOT_STALE	BIT_ULL(4)	/* the guest has removed it, we have not */
-#define SLOT_TAG	GENMASK_ULL(11, 5)	/* of a stale one, see stale.c */
+#define SLOT_SPLIT	BIT_ULL(3)	/* the leaf could not be split into a table */
+#define SLOT_STALE	BIT_ULL(4)	/* unmapped by the guest, still in the domain */
+#define SLOT_TAG	GENMASK_ULL(11, 5)	/* of a stale leaf, see stale.c */
 #define SLOT_ADDR	((u64)PAGE_MASK)
 
 /**
  * struct kviommu_node - A table of the guest, as last merged
- * @addr: What names it to the source, or NO_ADDR
- * @table: The table itself, as the source gave it; NULL if it cannot be had
- * @slots: What its entries were
+ * @addr: Name of the table for kviommu_source_ops.get_table, or NO_ADDR
+ * @table: The table, from kviommu_source_ops.get_table; NULL if it is not accessible
+ * @slots: The entries as last merged, as slots
  */
 struct kviommu_node {
 	u64 addr;
@@ -60,17 +58,17 @@ struct kviommu_node {
 	u64 *slots;
 };
 
-/* For what the guest maps in more than one place at a time */
+/* More than one, for guests that map buffers in several places at a time */
 #define NR_LEAF_TABLES	4
 #define LEAF_TABLE_LEVELS	4
 
 /**
- * struct leaf_table_cache - The way to a table of leaves of 4 KiB (merge.c)
- * @node: Its node, or NULL
- * @base: First I/O virtual address that it translates
- * @prot: The rights that the levels above give
- * @entry: The entries of the guest's tables that lead there, the root's first
- * @val: What they were
+ * struct leaf_table_cache - The path to a recently used table of 4 KiB leaves (merge.c)
+ * @node: The node of the table, or NULL
+ * @base: First I/O virtual address that the table translates
+ * @prot: The rights that the higher levels grant
+ * @entry: The entries of the guest's tables that lead to the table, the root's first
+ * @val: The values of these entries when the path was recorded
  */
 struct leaf_table_cache {
 	struct kviommu_node *node;
@@ -82,21 +80,21 @@ struct leaf_table_cache {
 
 /**
  * struct kviommu_shadow - The shadow of one guest domain
- * @xlate: The translation that it is
- * @hw: The host's domain that devices are attached to
- * @gather: What of @hw was unmapped since the last flush
- * @dirty: Something was
- * @root: The shadow copy
- * @leaf_tables: Ways through it, by the lowest bits of the table's number
- * @hw_tables: Where @hw may have tables, see kviommu_shadow_count_tables()
- * @nr_hw_tables: How many
- * @mapped: How many pages of 4 KiB are mapped in @hw
+ * @xlate: The generic part
+ * @hw: The host's domain, to which devices are attached
+ * @gather: The ranges of @hw that were unmapped since the last flush
+ * @dirty: Something was unmapped from @hw since the last flush
+ * @root: The root node of the shadow copy
+ * @leaf_tables: Recently used tables of 4 KiB leaves, by the lowest bits of their number
+ * @hw_tables: The tables that @hw may have, see kviommu_shadow_count_tables()
+ * @nr_hw_tables: Number of entries in @hw_tables
+ * @mapped: Number of 4 KiB pages mapped in @hw
  * @coherent: @hw forces DMA to be coherent
- * @splits: Pages of @hw that were mapped by one call can be unmapped one by one
- * @reserved: What is not translated, whatever the guest says
+ * @splits: Pages that one call has mapped in @hw can be unmapped one by one
+ * @reserved: Addresses that are never translated, whatever the guest maps there
  *
- * Under map_lock. A guest domain has more than one shadow when its devices are behind
- * physical IOMMUs that do not take the same iommu_domain.
+ * All members are under map_lock. A guest domain has more than one shadow if its devices
+ * are behind physical IOMMUs that do not support the same iommu_domain.
  */
 struct kviommu_shadow {
 	struct kviommu_xlate xlate;
@@ -148,39 +146,47 @@ static inline u64 level_size(unsigned int level)
 	return 1ULL << level_shift(level);
 }
 
-/* @nr more pages are mapped, or are not any more. */
-static inline void count_mapped(struct kviommu_shadow *shadow, u64 nr)
+/* Account for @nr more mapped 4 KiB pages, or for -@nr fewer. */
+static inline void shadow_count_mapped(struct kviommu_shadow *shadow, u64 nr)
 {
 	kviommu_count(shadow->xlate.unit, mapped, nr);
 	WRITE_ONCE(shadow->mapped, shadow->mapped + nr);
 }
 
-/* Frames that are neighbours in the host too. */
+/**
+ * struct run - Physically contiguous host frames to be mapped
+ * @iova: First I/O virtual address
+ * @pfn: First host frame number
+ * @nr: Number of frames
+ */
 struct run {
 	u64 iova;
 	u64 pfn;
 	u64 nr;
 };
 
-/* Work to do before others may have map_lock */
+/* Amount of work, in entries and pages, after which map_lock is dropped for others */
 #define MERGE_SLICE	4096
-/* Pages that may fail again in one merge, before it tries no more of them */
+/* Work after which a thread that must not wait looks at its time */
+#define MERGE_LOOK	256
+/* Number of repeated failures after which a merge retries no more pages */
 #define MAX_FAILED	1024
 /*
- * Pages to map at once, or to unmap: so few that the host makes no large page of them,
- * and does not free their table to need it again soon
+ * Number of pages in a batch: few enough that the host does not use a large page for
+ * them, and does not free a table that is needed again soon
  */
 #define MAX_BATCH	(ENTRIES / 2)
 
 /**
- * struct batch - Pages of one node that one call is to map, or to unmap
- * @nr: How many
- * @prot: Their rights; 0: they are to be unmapped
- * @slots: The slot of the first one; those of the others follow
- * @iova: Its I/O virtual address
- * @pfn: Its host frame, if they are to be mapped; the others are its neighbours
+ * struct batch - Consecutive pages of one node for a single map or unmap call
+ * @nr: Number of 4 KiB pages
+ * @prot: Rights of the pages; 0 if they are to be unmapped
+ * @slots: Slot of the first page; the slots of the others follow
+ * @iova: I/O virtual address of the first page
+ * @pfn: Host frame number of the first page if they are to be mapped; the frames of the
+ *       others follow
  *
- * Those to be mapped are pinned, and counted as mapped.
+ * Pages that are to be mapped are already pinned and counted as mapped.
  */
 struct batch {
 	unsigned int nr;
@@ -191,22 +197,25 @@ struct batch {
 };
 
 /**
- * struct merge - A merge under way
+ * struct merge - The state of a merge
  * @shadow: The shadow
  * @work: The piece of work that this is part of
- * @first: First I/O virtual address
- * @last: Last one, inclusive
- * @end: The last one of all that is to be done, from a level above
- * @refresh: Try all again that could not be mapped
- * @failed: How many pages could not be, again
- * @slice: Work done since map_lock was taken: entries and pages
- * @next: After -EAGAIN, where to go on
- * @unreserved: The host reserves none of the node's addresses
+ * @first: First I/O virtual address of the range
+ * @last: Last I/O virtual address of the range, inclusive
+ * @end: Last I/O virtual address to resume with, inclusive; beyond @last if the merge has
+ *       to cover more than was asked for
+ * @refresh: Try again to map all that failed before
+ * @failed: Number of pages that failed again
+ * @slice: Work done since map_lock was taken, or since the time was
+ *         looked at: entries and pages
+ * @next: First I/O virtual address that is left, after -EAGAIN
+ * @unreserved: The host reserves no address of the current node
  * @collect: Pass 1 over a node: leaves that changed are only unmapped
- * @replaced: The first of them that gets another page, or NO_IOVA
- * @second: Pass 2: what replaces them is mapped; nothing else is tried again
- * @way: Where it is in the guest's tables, to be remembered; or NULL
- * @batch: Empty when others may have map_lock, and at the end of its node
+ * @replaced: First address of this node that still gets another page, or NO_IOVA
+ * @second: Pass 2 over a node: replacements are mapped, nothing else is tried again
+ * @path: The path of the walk through the guest's tables, for kviommu_shadow.leaf_tables;
+ *        NULL if it is not to be recorded
+ * @batch: The pending batch; empty whenever map_lock is dropped, and at the end of a node
  */
 struct merge {
 	struct kviommu_shadow *shadow;
@@ -222,7 +231,7 @@ struct merge {
 	bool collect;
 	u64 replaced;
 	bool second;
-	struct leaf_table_cache *way;
+	struct leaf_table_cache *path;
 	struct batch batch;
 };
 
@@ -259,7 +268,7 @@ int kviommu_shadow_reserved(const struct kviommu_shadow *shadow, u64 first, u64 
 int kviommu_batch_end(struct merge *m);
 int kviommu_batch_unmap(struct merge *m, u64 *slot, u64 iova);
 int kviommu_batch_map(struct merge *m, u64 *slot, u64 want, u64 iova);
-int kviommu_merge_mapped(struct merge *m, u64 *slot, u64 want, u64 iova, bool again,
+int kviommu_merge_record(struct merge *m, u64 *slot, u64 want, u64 iova, bool again,
 			 int ret);
 void kviommu_merge_error(struct merge *m, u64 iova, int err, enum kviommu_fault reason);
 
@@ -293,28 +302,29 @@ void kviommu_stale_flushed(struct kviommu_unit *unit);
 /* inspect.c */
 int kviommu_shadow_next(struct kviommu_xlate *xlate, struct kviommu_leaf *leaf);
 
-/* Errors that go when others give something up */
-static inline bool at_limit(int ret)
+/* Errors that may go away when pins, tables or mappings are released */
+static inline bool is_limit_error(int ret)
 {
 	return ret == -ENOMEM || ret == -EDQUOT || ret == -EOVERFLOW;
 }
 
-/* As kviommu_pin_get(). At a limit, what waits for a flush makes room. */
-static inline int get_frame(struct kviommu_unit *unit, const struct kviommu_work *work,
-			    u64 gfn, unsigned int prot, u64 *pfn)
+/* As kviommu_pin_get(), but at a limit release everything that is stale and retry. */
+static inline int shadow_get_frame(struct kviommu_unit *unit,
+				   const struct kviommu_work *work, u64 gfn,
+				   unsigned int prot, u64 *pfn)
 {
 	int ret = kviommu_pin_get(unit, work, gfn, prot, pfn);
 
 	if (likely(!ret))
 		return 0;
-	if (!at_limit(ret) || !kviommu_stale_end(unit, work))
+	if (!is_limit_error(ret) || !kviommu_stale_end(unit, work))
 		return ret;
 	return kviommu_pin_get(unit, work, gfn, prot, pfn);
 }
 
-/* May @nr more pages be mapped? */
-static inline int check_limits(struct kviommu_shadow *shadow,
-			       const struct kviommu_work *work, u64 iova, u64 nr)
+/* Check whether @nr more pages may be mapped at @iova. Return 0 or an errno. */
+static inline int shadow_check_limits(struct kviommu_shadow *shadow,
+				      const struct kviommu_work *work, u64 iova, u64 nr)
 {
 	struct kviommu_unit *unit = shadow->xlate.unit;
 
@@ -329,23 +339,33 @@ static inline int check_limits(struct kviommu_shadow *shadow,
 	       0 : -EDQUOT;
 }
 
-/* The physical IOTLB may still have what was there before. */
-static inline void note_mapped(struct kviommu_shadow *shadow, u64 iova, u64 size)
+/* The physical IOTLB may still hold the previous translation of a newly mapped range. */
+static inline void shadow_note_mapped(struct kviommu_shadow *shadow, u64 iova, u64 size)
 {
 	if (shadow->dirty && iova <= shadow->gather.end &&
 	    iova + size - 1 >= shadow->gather.start)
 		shadow->xlate.unit->shadows.stale.must_flush = true;
 }
 
-/* What takes long in one go is left to a thread that may wait. */
-static inline int too_large(const struct merge *m, u64 slot, unsigned int level)
+/* A leaf of more than 2 MiB takes long, so it is left to a thread that may wait. */
+static inline int merge_too_large(const struct merge *m, u64 slot, unsigned int level)
 {
 	return !m->work->may_wait && slot & SLOT_PROT && level > 2 ? -EAGAIN : 0;
 }
 
+/**
+ * kviommu_merge_yield() - Count a unit of work, and pause the merge from time to time
+ * @m: The merge
+ * @next: First I/O virtual address that is not done
+ *
+ * Context: under unit->lock and map_lock, which may be dropped in between.
+ * Return: as kviommu_merge_pause().
+ */
 static inline int kviommu_merge_yield(struct merge *m, u64 next)
 {
-	return ++m->slice < MERGE_SLICE ? 0 : kviommu_merge_pause(m, next);
+	unsigned int end = m->work->may_wait ? MERGE_SLICE : MERGE_LOOK;
+
+	return ++m->slice < end ? 0 : kviommu_merge_pause(m, next);
 }
 
 #endif /* _KVIOMMU_SHADOW_H */

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the guest has unmapped and its devices may still reach, under any other
- * strategy than strict: translations that are kept in the hope that the guest
- * asks for them again (optimistic), and those that are gone from the tables but
- * not from the physical IOTLB. There is a limit to their number and to their
- * age, and until their end the pages are pinned.
+ * Stale mappings: those that the guest has unmapped but that its devices may still reach,
+ * under any strategy but strict. The optimistic strategy keeps mappings in the domain, as
+ * the guest may soon map the same page again. The others leave them in the physical IOTLB
+ * for a while. Stale mappings are limited in number and in age, and their pages stay
+ * pinned.
  *
- * A translation that is kept is marked in its slot of the shadow copy, and stands
- * in a ring, the oldest first. When the guest asks for it again only the mark
- * goes: so an entry of the ring may be about what is not stale any more, or is
- * again, with another entry. A few bits in the slot tell most of these.
+ * A kept mapping is marked in its slot of the shadow copy and has an entry in a ring, the
+ * oldest first. When the guest maps the page again, only the mark is cleared. So a ring
+ * entry may be out of date: its mapping may not be stale any more, or may be stale again
+ * with a newer entry. The tag in the slot distinguishes most of these.
  */
 #include <linux/ktime.h>
 #include <linux/log2.h>
@@ -22,23 +22,24 @@
 #include "shadow.h"
 #include "../../base/trace.h"
 
-/* At the limit of their number, how many are taken down at once */
-#define BATCH	64
-#define RING_MAX	SZ_64K
+/* Number of kept mappings that are unmapped at once when there are too many */
+#define STALE_BATCH	64
+#define STALE_RING_MAX	SZ_64K
 
 /*
- * To keep what the guest does not ask for again costs more than it saves: if of WINDOW
- * that were kept fewer than ENOUGH are reused, the next PAUSE are not kept.
+ * Keeping mappings that the guest does not reuse costs more than it saves. So if fewer
+ * than STALE_ENOUGH out of STALE_WINDOW kept mappings are reused, the next STALE_PAUSE
+ * unmapped pages are not kept.
  */
-#define WINDOW	1024
-#define ENOUGH	(WINDOW / 8)
-#define PAUSE	(32 * WINDOW)
+#define STALE_WINDOW	1024
+#define STALE_ENOUGH	(STALE_WINDOW / 8)
+#define STALE_PAUSE	(32 * STALE_WINDOW)
 
 /**
- * struct kviommu_stale_entry - A translation that was kept
- * @serial: Of its shadow
- * @iova: Its address
- * @since: When the guest removed it, in ns
+ * struct kviommu_stale_entry - A ring entry for a kept mapping
+ * @serial: Serial number of its shadow
+ * @iova: I/O virtual address of the page
+ * @since: Time at which the guest unmapped the page, in ns of ktime_get_ns()
  */
 struct kviommu_stale_entry {
 	u64 serial;
@@ -46,35 +47,35 @@ struct kviommu_stale_entry {
 	u64 since;
 };
 
-static u64 age_max(const struct kviommu_unit *unit)
+static u64 stale_age_max(const struct kviommu_unit *unit)
 {
 	return unit->policy.stale_us * NSEC_PER_USEC;
 }
 
-/* What a device may still reach since then ends with the next flush. */
-static void note_since(struct kviommu_stale *stale, u64 since)
+/* A mapping that became stale at @since now waits for the next flush. */
+static void stale_note_since(struct kviommu_stale *stale, u64 since)
 {
 	if (!stale->since || since < stale->since)
 		stale->since = since;
 }
 
 /*
- * Since when the oldest of those that are kept is; or earlier, for that may be one
- * that is not stale any more.
+ * The time at which the oldest kept mapping became stale, or U64_MAX. It may be too
+ * early, as the oldest ring entry may be out of date.
  */
-static u64 oldest_kept(const struct kviommu_stale *stale)
+static u64 stale_oldest_kept(const struct kviommu_stale *stale)
 {
 	return stale->kept && stale->tail != stale->head ?
 	       stale->ring[stale->tail & (stale->size - 1)].since : U64_MAX;
 }
 
-/* And the oldest of all */
-static u64 oldest(const struct kviommu_stale *stale)
+/* The time at which the oldest stale mapping, kept or unflushed, became stale */
+static u64 stale_oldest(const struct kviommu_stale *stale)
 {
-	return min(oldest_kept(stale), stale->since ?: U64_MAX);
+	return min(stale_oldest_kept(stale), stale->since ?: U64_MAX);
 }
 
-static void note_peak(struct kviommu_unit *unit)
+static void stale_note_peak(struct kviommu_unit *unit)
 {
 	u64 n = kviommu_stale_pages(unit);
 
@@ -82,9 +83,9 @@ static void note_peak(struct kviommu_unit *unit)
 		WRITE_ONCE(unit->stats.stale_peak, n);
 }
 
-/* The shadow of an entry, which may be gone. Often it is the last one's. */
-static struct kviommu_shadow *find_shadow(struct kviommu_unit *unit, u64 serial,
-					  struct kviommu_shadow *last)
+/* Find the shadow of a ring entry; NULL if it is freed. Often it is @last. */
+static struct kviommu_shadow *stale_find_shadow(struct kviommu_unit *unit, u64 serial,
+						struct kviommu_shadow *last)
 {
 	struct kviommu_xlate *xlate;
 
@@ -97,11 +98,11 @@ static struct kviommu_shadow *find_shadow(struct kviommu_unit *unit, u64 serial,
 }
 
 /*
- * Take down the oldest: @n of those that are stale yet, and none that is younger
- * than @before. They are to be flushed.
+ * Unmap the oldest kept mappings: at most @n that are still stale, and none that became
+ * stale after @before. A flush has to follow.
  */
-static void take_down(struct kviommu_unit *unit, const struct kviommu_work *work, u32 n,
-		      u64 before)
+static void stale_take_down(struct kviommu_unit *unit,
+			    const struct kviommu_work *work, u32 n, u64 before)
 {
 	struct kviommu_stale *stale = &unit->shadows.stale;
 	struct kviommu_shadow *shadow = NULL;
@@ -113,42 +114,43 @@ static void take_down(struct kviommu_unit *unit, const struct kviommu_work *work
 		if (e->since > before)
 			break;
 		stale->tail++;
-		shadow = find_shadow(unit, e->serial, shadow);
+		shadow = stale_find_shadow(unit, e->serial, shadow);
 		if (shadow && kviommu_shadow_end_stale(shadow, work, e->iova, i)) {
-			/* Not if it was in a full batch, which is flushed. */
+			/* Unless the release of its pin has already flushed it */
 			if (unit->shadows.dirty || unit->shadows.nr_release)
-				note_since(stale, e->since);
+				stale_note_since(stale, e->since);
 			n--;
 		}
 		cond_resched();
 	}
 }
 
-static void note_outcome(struct kviommu_stale *stale, bool reused)
+static void stale_count_outcome(struct kviommu_stale *stale, bool reused)
 {
 	if (reused)
 		stale->reused++;
 	else
 		stale->ended++;
-	if (stale->reused + stale->ended < WINDOW)
+	if (stale->reused + stale->ended < STALE_WINDOW)
 		return;
-	if (stale->reused < ENOUGH)
-		stale->pause = PAUSE;
+	if (stale->reused < STALE_ENOUGH)
+		stale->pause = STALE_PAUSE;
 	stale->reused = 0;
 	stale->ended = 0;
 }
 
 /**
- * kviommu_stale_keep() - Keep a translation of 4 KiB that the guest removed
- * @shadow: Its shadow
- * @iova: Its I/O virtual address
+ * kviommu_stale_keep() - Keep the mapping of a 4 KiB page that the guest has unmapped
+ * @shadow: The shadow
+ * @work: The piece of work that this is part of
+ * @iova: I/O virtual address of the page
  *
- * At the limit it takes the place of others. These are to be flushed before the
- * guest hears of it.
+ * If there are too many kept mappings, unmaps the oldest; these must be flushed before
+ * the guest's invalidation completes.
  *
- * Context: under unit->lock and map_lock, may sleep.
- * Return: a tag, of which kviommu_shadow_end_stale() gets the lowest bits; -1 if it
- * is not to be kept.
+ * Context: process context, under unit->lock and map_lock; may sleep.
+ * Return: a tag, whose lowest 7 bits the caller stores as SLOT_TAG; -1 if the mapping is
+ * not to be kept.
  */
 int kviommu_stale_keep(struct kviommu_shadow *shadow, const struct kviommu_work *work,
 		       u64 iova)
@@ -165,12 +167,12 @@ int kviommu_stale_keep(struct kviommu_shadow *shadow, const struct kviommu_work 
 	}
 	if (stale->kept >= unit->policy.max_stale ||
 	    stale->head - stale->tail == stale->size)
-		take_down(unit, work, BATCH, U64_MAX);
+		stale_take_down(unit, work, STALE_BATCH, U64_MAX);
 	i = stale->head++ & (stale->size - 1);
 	stale->ring[i] = (struct kviommu_stale_entry){
 		shadow->xlate.serial, iova, work->began
 	};
-	/* Those that follow are younger. */
+	/* Only the oldest needs a wake-up: the worker then looks for the next one. */
 	if (!stale->kept)
 		kviommu_wake(unit, unit->policy.stale_us);
 	WRITE_ONCE(stale->kept, stale->kept + 1);
@@ -179,27 +181,27 @@ int kviommu_stale_keep(struct kviommu_shadow *shadow, const struct kviommu_work 
 }
 
 /**
- * kviommu_stale_dropped() - A translation that was kept is unmapped
+ * kviommu_stale_dropped() - Account for a kept mapping that is being unmapped
  * @unit: The unit
  *
- * Its age goes on until the flush.
+ * The mapping stays stale until the next flush.
  *
  * Context: under map_lock.
  */
 void kviommu_stale_dropped(struct kviommu_unit *unit)
 {
-	u64 since = oldest_kept(&unit->shadows.stale);
+	u64 since = stale_oldest_kept(&unit->shadows.stale);
 
 	if (since != U64_MAX)
-		note_since(&unit->shadows.stale, since);
+		stale_note_since(&unit->shadows.stale, since);
 	WRITE_ONCE(unit->shadows.stale.kept, unit->shadows.stale.kept - 1);
-	note_outcome(&unit->shadows.stale, false);
+	stale_count_outcome(&unit->shadows.stale, false);
 }
 
 /**
- * kviommu_stale_reuse() - The guest asks for a translation that was kept
- * @shadow: Its shadow
- * @iova: Its I/O virtual address
+ * kviommu_stale_reuse() - Account for a kept mapping that the guest maps again
+ * @shadow: The shadow
+ * @iova: I/O virtual address of the page
  *
  * Context: under map_lock.
  */
@@ -208,13 +210,13 @@ void kviommu_stale_reuse(struct kviommu_shadow *shadow, u64 iova)
 	struct kviommu_unit *unit = shadow->xlate.unit;
 
 	WRITE_ONCE(unit->shadows.stale.kept, unit->shadows.stale.kept - 1);
-	note_outcome(&unit->shadows.stale, true);
+	stale_count_outcome(&unit->shadows.stale, true);
 	kviommu_count(unit, reuses, 1);
 	trace_kviommu_stale(unit->id, shadow->xlate.binding.did, iova, false);
 }
 
 /**
- * kviommu_stale_flushed() - What was unmapped is flushed
+ * kviommu_stale_flushed() - Account for a flush of all unmapped mappings
  * @unit: The unit
  *
  * Context: under map_lock.
@@ -234,14 +236,15 @@ void kviommu_stale_flushed(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_stale_complete() - The guest waits for the end of what it invalidated
+ * kviommu_stale_complete() - Complete the guest's invalidations as the strategy says
  * @unit: The unit
+ * @work: The piece of work that this is part of
  *
- * Flushes, if the strategy or what was done asks for it: the guest must not meet
- * an old translation where it has put a new one. What is left to do at once, under
- * async, is for the worker, or for the step itself in a polling thread.
+ * Flushes if the strategy requires it, and also if the guest has replaced a mapping, as
+ * its devices must not use the old one then. Under async, the flush is left to the worker
+ * or, in a polling thread, to the end of the step.
  *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_stale_complete(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
@@ -258,12 +261,12 @@ void kviommu_stale_complete(struct kviommu_unit *unit, const struct kviommu_work
 	now = ktime_get_ns();
 	if (unit->shadows.nr_release && !stale->since)
 		stale->since = now;
-	/* The worker may lack CPU time, or be gone. */
-	if (now - min(now, oldest(stale)) > 2 * age_max(unit)) {
-		take_down(unit, work, BATCH, U64_MAX);
+	/* The worker may be late or killed, so the age is also limited here. */
+	if (now - min(now, stale_oldest(stale)) > 2 * stale_age_max(unit)) {
+		stale_take_down(unit, work, STALE_BATCH, U64_MAX);
 		kviommu_iotlb_sync(unit, work);
 	}
-	note_peak(unit);
+	stale_note_peak(unit);
 	if (strategy != KVIOMMU_STRATEGY_ASYNC)
 		kviommu_wake(unit, unit->policy.stale_us);
 	else if (work->may_wait)
@@ -271,10 +274,10 @@ void kviommu_stale_complete(struct kviommu_unit *unit, const struct kviommu_work
 }
 
 /**
- * kviommu_stale_expire() - Take down and flush what is too old
+ * kviommu_stale_expire() - Unmap and flush the stale mappings that are too old
  * @unit: The unit
  *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_stale_expire(struct kviommu_unit *unit)
 {
@@ -282,31 +285,32 @@ void kviommu_stale_expire(struct kviommu_unit *unit)
 	struct kviommu_stale *stale = &unit->shadows.stale;
 	u64 now = ktime_get_ns();
 
-	if (now >= age_max(unit))
-		take_down(unit, work, U32_MAX, now - age_max(unit));
+	if (now >= stale_age_max(unit))
+		stale_take_down(unit, work, U32_MAX, now - stale_age_max(unit));
 	if (unit->policy.strategy <= KVIOMMU_STRATEGY_ASYNC || !stale->since ||
-	    now - stale->since >= age_max(unit))
+	    now - stale->since >= stale_age_max(unit))
 		kviommu_iotlb_sync(unit, work);
 
 	if (!stale->kept)
 		stale->tail = stale->head;
-	if (oldest(stale) != U64_MAX)
-		kviommu_wake(unit, (oldest(stale) + age_max(unit) - now) /
+	if (stale_oldest(stale) != U64_MAX)
+		kviommu_wake(unit, (stale_oldest(stale) + stale_age_max(unit) - now) /
 				  NSEC_PER_USEC);
 }
 
 /**
- * kviommu_stale_end() - Take down and flush all that is stale
+ * kviommu_stale_end() - Unmap and flush all stale mappings
  * @unit: The unit
+ * @work: The piece of work that this is part of
  *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep.
  * Return: true if there was any.
  */
 bool kviommu_stale_end(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	bool any = kviommu_stale_pages(unit);
 
-	take_down(unit, work, U32_MAX, U64_MAX);
+	stale_take_down(unit, work, U32_MAX, U64_MAX);
 	kviommu_iotlb_sync(unit, work);
 	/* We ended these, not the guest: do not count them as misses. */
 	unit->shadows.stale.reused = 0;
@@ -315,11 +319,11 @@ bool kviommu_stale_end(struct kviommu_unit *unit, const struct kviommu_work *wor
 }
 
 /**
- * kviommu_stale_pages() - How much is stale, or not yet flushed
+ * kviommu_stale_pages() - Count the stale pages of a unit
  * @unit: The unit
  *
- * Context: under map_lock.
- * Return: pages of 4 KiB.
+ * Context: under map_lock, or without a lock for an approximate value.
+ * Return: the number of 4 KiB pages that are kept or wait for a flush.
  */
 u64 kviommu_stale_pages(const struct kviommu_unit *unit)
 {
@@ -327,11 +331,11 @@ u64 kviommu_stale_pages(const struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_stale_alloc() - Make room for what a policy says
- * @stale: Where to
+ * kviommu_stale_alloc() - Allocate the ring for kept mappings that a policy needs
+ * @stale: The structure to initialize
  * @policy: The policy
  *
- * Context: process context.
+ * Context: process context, may sleep.
  * Return: 0 or -ENOMEM.
  */
 int kviommu_stale_alloc(struct kviommu_stale *stale,
@@ -341,15 +345,17 @@ int kviommu_stale_alloc(struct kviommu_stale *stale,
 	if (policy->strategy != KVIOMMU_STRATEGY_OPTIMISTIC ||
 	    !policy->max_stale)
 		return 0;
-	stale->size = roundup_pow_of_two(clamp(policy->max_stale, BATCH, RING_MAX));
+	stale->size = roundup_pow_of_two(clamp(policy->max_stale, STALE_BATCH, STALE_RING_MAX));
 	stale->ring = kvmalloc_array(stale->size, sizeof(*stale->ring),
 				     KVIOMMU_GFP);
 	return stale->ring ? 0 : -ENOMEM;
 }
 
 /**
- * kviommu_stale_free() - Free that
- * @stale: Where; nothing is stale any more
+ * kviommu_stale_free() - Undo kviommu_stale_alloc()
+ * @stale: The structure; no mapping is stale any more
+ *
+ * Context: process context.
  */
 void kviommu_stale_free(struct kviommu_stale *stale)
 {

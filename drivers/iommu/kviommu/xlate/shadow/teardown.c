@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Translations that go as a whole: below a node, of memory that is revoked, of a
- * shadow that nothing uses, and those that were kept.
+ * Removal of mappings: below a node, to revoked memory, of an unused shadow, and of
+ * stale mappings.
  */
 #include <linux/bitfield.h>
 #include <linux/sched.h>
@@ -9,27 +9,33 @@
 #include "shadow.h"
 
 /**
- * kviommu_merge_pause() - Let others have map_lock
+ * kviommu_merge_pause() - Drop map_lock for a moment, for others
  * @m: The merge
  * @next: First I/O virtual address that is not done
  *
- * Memory may be revoked meanwhile, so tables and SLOT_MAPPED have to be looked at
- * anew; nodes are freed by merges alone.
+ * Memory may be revoked meanwhile, so the caller must read tables and SLOT_MAPPED again.
+ * Nodes are only freed by merges, so pointers to them stay valid.
  *
- * Context: under unit->lock and map_lock.
- * Return: 0; -EAGAIN or -EINTR if the merge is to end here, with @next in m->next.
+ * Context: process context, under unit->lock and map_lock, which is dropped if the piece
+ * of work may wait.
+ * Return: 0; -EAGAIN or -EINTR if the merge is to end here, with m->next set.
  */
 int kviommu_merge_pause(struct merge *m, u64 next)
 {
 	struct kviommu_unit *unit = m->shadow->xlate.unit;
 	int ret;
 
+	/* It has the lock for as long as its work may take. */
+	if (!m->work->may_wait && !kviommu_time_up(m->work)) {
+		m->slice = 0;
+		return 0;
+	}
 	ret = kviommu_batch_end(m);
 	if (ret)
 		return ret;
 	m->slice = 0;
-	/* Tables of the way may be gone. */
-	m->way = NULL;
+	/* Tables on the path may be revoked. */
+	m->path = NULL;
 	if (!m->work->may_wait) {
 		m->next = next;
 		return -EAGAIN;
@@ -42,16 +48,16 @@ int kviommu_merge_pause(struct merge *m, u64 next)
 }
 
 /**
- * kviommu_drop_node() - Take down all that stands below a node, and the node
+ * kviommu_drop_node() - Unmap everything below a node and free the node
  * @m: The merge
  * @node: The node
- * @base: First I/O virtual address that it translates
- * @level: Level of its entries
+ * @base: First I/O virtual address that the node translates
+ * @level: Level of the node's table; 1 is the last
  *
- * If interrupted, the node keeps its place without a table and must be rescanned in
- * full.
+ * If interrupted, the node keeps its place without a table and must be rescanned in full.
  *
- * Context: under unit->lock and map_lock.
+ * Context: process context, under unit->lock and map_lock; may sleep and drop map_lock as
+ * kviommu_merge_pause().
  * Return: 0, or -EAGAIN or -EINTR as kviommu_merge().
  */
 int kviommu_drop_node(struct merge *m, struct kviommu_node *node, u64 base,
@@ -74,12 +80,12 @@ int kviommu_drop_node(struct merge *m, struct kviommu_node *node, u64 base,
 		if (slot_mapped(slot))
 			m->slice += level_size(level) >> PAGE_SHIFT;
 		if (level == 1 && slot_mapped(slot)) {
-			/* It cannot fail: all of the batch is to be unmapped. */
+			/* This cannot fail, as all of the batch is to be unmapped. */
 			kviommu_batch_unmap(m, &node->slots[i], iova);
 			continue;
 		}
 		ret = child ? kviommu_drop_node(m, child, iova, level - 1) :
-			      too_large(m, slot, level);
+			      merge_too_large(m, slot, level);
 		if (ret)
 			return ret;
 		if (!child)
@@ -91,22 +97,22 @@ int kviommu_drop_node(struct merge *m, struct kviommu_node *node, u64 base,
 	return 0;
 }
 
-/* Is the node's table a page of guest memory, from @first to @last? */
-static bool table_within(struct kviommu_shadow *shadow, struct kviommu_node *node,
-			 u64 first, u64 last)
+/* The node's table is in guest memory and one of the frames from @first to @last. */
+static bool node_table_within(struct kviommu_shadow *shadow, struct kviommu_node *node,
+			      u64 first, u64 last)
 {
 	return kviommu_source_is_radix(shadow->xlate.binding.source) &&
 	       node->addr >> PAGE_SHIFT >= first && node->addr >> PAGE_SHIFT <= last;
 }
 
-static void revoke_node(struct kviommu_shadow *shadow,
+static void node_revoke(struct kviommu_shadow *shadow,
 			struct kviommu_node *node, u64 base,
 			unsigned int level, u64 first, u64 last)
 {
 	u64 nr = level_size(level) >> PAGE_SHIFT;
 	unsigned int i;
 
-	if (table_within(shadow, node, first, last))
+	if (node_table_within(shadow, node, first, last))
 		kviommu_node_drop_table(shadow, &kviommu_work_whole, node);
 	for (i = 0; i < ENTRIES; i++) {
 		u64 iova = base + ((u64)i << level_shift(level));
@@ -115,7 +121,7 @@ static void revoke_node(struct kviommu_shadow *shadow,
 		u64 gfn = slot_gfn(slot);
 
 		if (child) {
-			revoke_node(shadow, child, iova, level - 1, first, last);
+			node_revoke(shadow, child, iova, level - 1, first, last);
 		} else if (slot_mapped(slot) && gfn <= last &&
 			   gfn + nr > first) {
 			kviommu_unmap_leaf(shadow, &kviommu_work_whole, slot, iova,
@@ -128,35 +134,36 @@ static void revoke_node(struct kviommu_shadow *shadow,
 }
 
 /**
- * kviommu_shadow_revoke() - Take down all translations to a range of memory
+ * kviommu_shadow_revoke() - Unmap everything that maps a range of guest memory
  * @shadow: The shadow
  * @first: First guest frame number
  * @last: Last guest frame number, inclusive
  *
- * They are tried again by the next merge, but for large leaves: these by a
- * refresh. As for kviommu_merge(), a flush has to follow.
+ * The next merge tries to map 4 KiB pages again, a refresh also large leaves.
+ * kviommu_iotlb_sync() has to follow.
  *
- * Context: under map_lock, may sleep.
+ * Context: process context, under map_lock; may sleep.
  */
 void kviommu_shadow_revoke(struct kviommu_shadow *shadow, u64 first, u64 last)
 {
 	lockdep_assert_held(&shadow->xlate.unit->map_lock);
 
 	if (shadow->root)
-		revoke_node(shadow, shadow->root, 0, shadow->xlate.binding.levels, first,
+		node_revoke(shadow, shadow->root, 0, shadow->xlate.binding.levels, first,
 			    last);
 }
 
 /**
- * kviommu_shadow_end_stale() - Take down a translation that was kept
+ * kviommu_shadow_end_stale() - Unmap a stale page
  * @shadow: The shadow
- * @iova: Its I/O virtual address
- * @tag: What kviommu_stale_keep() said of it
+ * @work: The piece of work that this is part of
+ * @iova: I/O virtual address of the page
+ * @tag: The tag from kviommu_stale_keep()
  *
- * As for kviommu_merge(), a flush has to follow.
+ * kviommu_iotlb_sync() has to follow.
  *
- * Context: under map_lock, may sleep.
- * Return: true if there was one.
+ * Context: process context, under map_lock; may sleep.
+ * Return: true if the page was stale with this tag.
  */
 bool kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
 			      const struct kviommu_work *work, u64 iova, u32 tag)
@@ -178,15 +185,15 @@ bool kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
 }
 
 /**
- * kviommu_shadow_take_down() - Take down all translations, and the shadow copy
+ * kviommu_shadow_take_down() - Unmap all of a shadow and free its shadow copy
  * @shadow: The shadow
  * @work: The piece of work that this is part of
  *
- * As for kviommu_merge(), a flush has to follow.
+ * kviommu_iotlb_sync() has to follow.
  *
- * Context: under unit->lock and map_lock, may sleep and let map_lock go in
- * between.
- * Return: 0, or -EAGAIN or -EINTR, as kviommu_merge().
+ * Context: process context, under unit->lock and map_lock; may sleep and drop map_lock in
+ * between if @work may wait.
+ * Return: 0, or -EAGAIN or -EINTR as kviommu_merge().
  */
 int kviommu_shadow_take_down(struct kviommu_shadow *shadow,
 			     const struct kviommu_work *work)
