@@ -64,7 +64,7 @@ load_kviommu()
 {
 	poll=$(($(nproc) - 1))
 	if [ $poll = 0 ]; then
-		poll=none
+		poll=''
 	else
 		taskset -p "$(printf %x $(((1 << poll) - 1)))" $$ >/dev/null
 	fi

@@ -404,6 +404,7 @@ const struct kviommu_field kviommu_stats_fields[] = {
 	LEVEL(stale_peak),
 	LEVEL(stale_ns_max),
 	COUNTER(reuses),
+	COUNTER(pool_ns),
 	{}
 };
 

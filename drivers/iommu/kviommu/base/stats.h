@@ -46,6 +46,7 @@
 	X(stale_peak, PEAK, NONE, 0)					\
 	X(stale_ns_max, PEAK, SECONDS, -9)				\
 	X(reuses, CUMULATIVE, NONE, 0)					\
+	X(pool_ns, CUMULATIVE, SECONDS, -9)				\
 	X(latency, LOG_HIST, SECONDS, -6)
 
 #define KVIOMMU_STAT_CUMULATIVE(name)	u64 name;

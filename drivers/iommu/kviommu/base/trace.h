@@ -223,9 +223,10 @@ TRACE_EVENT(kviommu_poll,
 	TP_printk("unit %d %s, %s: error %d", __entry->unit,
 		  __entry->on ? "polled" : "trapped",
 		  __print_symbolic(__entry->why, { 0, "asked" }, { 1, "idle" },
-				   { 2, "stopped" }, { 3, "moved" },
-				   { 4, "offline" }, { 5, "overcommitted" },
-				   { 6, "suspended" }),
+				   { 2, "stopped" }, { 3, "status" },
+				   { 4, "moved" }, { 5, "offline" },
+				   { 6, "overcommitted" }, { 7, "suspended" },
+				   { 8, "budget" }),
 		  __entry->err)
 );
 

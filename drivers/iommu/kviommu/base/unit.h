@@ -18,43 +18,59 @@
  * headers. It reaches higher layers only through the operations of models, sources
  * and translations, and through struct kviommu_upcalls. tools/check/layers enforces
  * this.
+ */
+
+/**
+ * DOC: Locks
  *
- * Locks, outermost first:
+ * Outermost first:
  *
- * unit->poll_lock (mutex) is held while a unit switches between trapping and polling.
- *		It is outside of KVM's slots_lock, too.
- * unit->lock	(mutex) serializes all changes of the unit's state and of the guest's
- *		requests to it: ioctls, register writes, devices and their
- *		translations. It is held across calls into VFIO and iommufd. vCPUs
- *		take it with kvm->srcu read-held, so its holder must not wait for a
- *		grace period of kvm->srcu.
- * unit->map_lock (mutex) protects the pin cache, the list of translations, shadow
- *		copies and the contents of the host's iommu_domains. It is therefore
- *		also held while an iommu_domain is attached to a group or detached
- *		from it. It is the only lock that iommufd's unmap callback takes.
- *		That callback runs with locks of the IOAS held, so a device must not
- *		be attached to an IOAS or detached from it under map_lock.
+ * ``unit->poll_lock`` (a mutex)
+ *   Held while a unit switches between trapping and polling. It is outside of KVM's
+ *   ``slots_lock``, too.
+ *
+ * ``unit->lock`` (a mutex)
+ *   Serializes all changes of the unit's state and of the guest's requests to it:
+ *   ioctls, register writes, devices and their translations. It is held across calls
+ *   into VFIO and iommufd, so VFIO's ``dev_set->lock`` is inside of it. vCPUs take it
+ *   with ``kvm->srcu`` read-held, so its holder must not wait for a grace period of
+ *   that.
+ *
+ * ``unit->map_lock`` (a mutex)
+ *   Protects the pin cache, the list of translations, shadow copies and the contents of
+ *   the host's iommu_domains. It is therefore also held while an iommu_domain is
+ *   attached to a group or detached from it. It is the only lock that iommufd's unmap
+ *   callback takes. That callback runs with locks of the IOAS held, so a device must not
+ *   be attached to an IOAS or detached from it under map_lock. The locks that iommufd
+ *   takes to pin a page are inside of it, with the VMM's ``mmap_lock``, and so are the
+ *   mutex of an IOMMU group and the locks of IOMMU drivers.
+ *
+ * ``unit->events_lock`` (a spinlock, innermost)
+ *   Protects the eventfds.
+ *
+ * The spinlock of a shared polling thread (innermost)
+ *   Protects the list of the units that the thread polls. Threads of VMMs take it, too,
+ *   so it is never held for long. The polling thread drops it while it looks at a unit;
+ *   closing the unit waits until that look is over, and so do, killably, the ioctls after
+ *   which the unit is trapped. A worker that polls looks under unit->lock, so whatever
+ *   ends that takes this lock.
  *
  * The guest's work is done under both unit->lock and map_lock: see run/step.c.
- * kviommu_rebind() drops map_lock while it attaches devices, and a long merge drops
- * it from time to time.
+ * kviommu_rebind() drops map_lock while it attaches devices, and a long merge drops it
+ * from time to time.
  *
- * The mutex of an IOMMU group and the locks of IOMMU drivers are inside of map_lock.
- * The spinlocks of the polling threads (run/pool.c) are innermost, and so is
- * unit->events_lock (spinlock), which protects the eventfds.
+ * vCPUs and ioctls take unit->lock killably and drop it between pieces of work of some
+ * milliseconds each (&struct kviommu_work). A merge also drops map_lock, but not within
+ * one leaf. A shared polling thread, which serves the units of many VMs, only tries to
+ * take both locks, and leaves what it cannot do at once to the unit's worker. It holds
+ * map_lock for a whole piece of work.
  *
- * The removal of a sysfs or debugfs file waits for its readers, which take these
- * locks, so the caller must not hold any of them.
+ * The VM's ``slots_lock`` must not be taken under unit->lock: a vCPU may wait for
+ * unit->lock while the holder of slots_lock waits for that vCPU. The unit's notifier in
+ * KVM is unregistered with no lock held: that waits for vCPUs, which may want unit->lock.
  *
- * The VM's slots_lock must not be taken under unit->lock: a vCPU may wait for
- * unit->lock while the holder of slots_lock waits for that vCPU.
- *
- * The polling threads, which serve the units of many VMs, only try to take the
- * two: what does not work at once they leave to the unit's worker.
- *
- * vCPUs and ioctls take unit->lock killably and drop it between pieces of work of
- * some milliseconds each (struct kviommu_work). A merge also drops map_lock, but not
- * within one leaf. A polling thread holds map_lock for a whole piece of work.
+ * The removal of a sysfs or debugfs file waits for its readers, which take these locks,
+ * so the caller must not hold any of them.
  */
 #ifndef _KVIOMMU_UNIT_H
 #define _KVIOMMU_UNIT_H
@@ -63,6 +79,7 @@
 #include <linux/atomic.h>
 #include <linux/cache.h>
 #include <linux/jiffies.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
@@ -128,6 +145,8 @@ enum kviommu_fault {
  * struct kviommu_work - A piece of work under way, and what it may do
  * @began: When it began, in ns of ktime_get_ns()
  * @deadline: When, in jiffies, it should end
+ * @until: When, in ns of ktime_get_ns(), it should end; 0: @deadline says so, which
+ *         is cheaper to look at
  * @whole: It has no deadline, and does not stop before its end
  * @may_wait: It may sleep for memory and for the VMM, as a thread of the VMM may.
  *            If not, whatever needs that fails with -EAGAIN and is left to the
@@ -136,6 +155,7 @@ enum kviommu_fault {
 struct kviommu_work {
 	u64 began;
 	unsigned long deadline;
+	u64 until;
 	bool whole;
 	bool may_wait;
 };
@@ -298,11 +318,13 @@ struct kviommu_range {
  * enum kviommu_poll_why - Why a unit begins to be polled, or ends it
  * @KVIOMMU_POLL_ASKED: The guest wrote to a register
  * @KVIOMMU_POLL_IDLE: It has not for a while
- * @KVIOMMU_POLL_STOPPED: An ioctl, or something that the guest has to clear
- * @KVIOMMU_POLL_MOVED: Another thread has less to do
- * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes away
+ * @KVIOMMU_POLL_STOPPED: An ioctl
+ * @KVIOMMU_POLL_STATUS: The guest has something to clear, or turned something off
+ * @KVIOMMU_POLL_MOVED: Another thread is to have it
+ * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes away, or is no longer one to poll on
  * @KVIOMMU_POLL_OVERCOMMITTED: The thread's CPU has other things to do
  * @KVIOMMU_POLL_SUSPENDED: The host is about to sleep
+ * @KVIOMMU_POLL_BUDGET: It took more of a shared thread's time than it may
  *
  * From KVIOMMU_POLL_MOVED on another thread is to have the unit, if there is one.
  */
@@ -310,10 +332,55 @@ enum kviommu_poll_why {
 	KVIOMMU_POLL_ASKED,
 	KVIOMMU_POLL_IDLE,
 	KVIOMMU_POLL_STOPPED,
+	KVIOMMU_POLL_STATUS,
 	KVIOMMU_POLL_MOVED,
 	KVIOMMU_POLL_OFFLINE,
 	KVIOMMU_POLL_OVERCOMMITTED,
 	KVIOMMU_POLL_SUSPENDED,
+	KVIOMMU_POLL_BUDGET,
+};
+
+/**
+ * struct kviommu_backoff - For how long not to repeat what did not go well
+ * @until: When, in ns of ktime_get_ns(), it may be tried again
+ * @doublings: How often the time will have doubled when it does not go well again
+ */
+struct kviommu_backoff {
+	u64 until;
+	unsigned int doublings;
+};
+
+/**
+ * struct kviommu_meter - For how long a thread that polls waits for its CPU
+ * @now: When it was read last, in ns
+ * @delay: How long the thread had waited by then, since it exists, in ns
+ * @awake: How long the thread has polled in the present window, in ns
+ * @waited: How much of that it waited, in ns
+ * @rest: When it may poll again, after it waited too long
+ *
+ * The thread's own, but for the time in @rest.
+ */
+struct kviommu_meter {
+	u64 now;
+	u64 delay;
+	u64 awake;
+	u64 waited;
+	struct kviommu_backoff rest;
+};
+
+/**
+ * struct kviommu_self - A unit that is polled by its own worker
+ * @on: It is. Set under unit->poll_lock. Cleared by the worker, or under
+ *      unit->poll_lock and unit->lock by others.
+ * @round: How often the worker looked
+ * @balance: When, in jiffies, to see whether a shared thread has room for it
+ * @meter: How long the worker waits for its CPU
+ */
+struct kviommu_self {
+	bool on;
+	unsigned int round;
+	unsigned long balance;
+	struct kviommu_meter meter;
 };
 
 /**
@@ -343,7 +410,8 @@ enum kviommu_poll_why {
  * @poll_lock: Held while the unit switches between trapping and polling
  * @polled: Writes to the register page are not trapped; under @poll_lock and
  *          @lock
- * @poller: The thread that polls it, or NULL; under @last_poller's lock
+ * @self: How its own worker polls it
+ * @poller: The shared thread that polls it, or NULL; under @last_poller's lock
  * @last_poller: The one that did last; changed under @poll_lock
  * @arming: The register page is being moved by KVIOMMU_ARM: trapped writes are left in
  *          the snapshot until it is committed; under @poll_lock
@@ -352,6 +420,10 @@ enum kviommu_poll_why {
  * @poll_why: The reason why the thread stopped polling the unit
  * @poll_since: Time at which @polled was set, in ns of ktime_get_ns(); under @lock
  * @poll_asked: The guest wrote to a register since; under @lock
+ * @hold: When it may be polled again after it had to be trapped; under @lock
+ * @away: When a shared thread may have it again after it took too much of the time
+ *        of one; under @lock
+ * @over: How much lately it took, see poll_unit(); under @lock
  * @busy_since: When what the guest asked for was seen first, in ns; 0 if all is
  *              done; under @lock
  * @closing: The unit is being destroyed, so work has to stop
@@ -406,6 +478,7 @@ struct kviommu_unit {
 	struct kviommu_policy policy;
 	struct mutex poll_lock;	/* see above */
 	bool polled;
+	struct kviommu_self self;
 	struct kviommu_poller *poller;
 	struct kviommu_poller *last_poller;
 	bool arming;
@@ -414,6 +487,9 @@ struct kviommu_unit {
 	enum kviommu_poll_why poll_why;
 	u64 poll_since;
 	bool poll_asked;
+	struct kviommu_backoff hold;
+	struct kviommu_backoff away;
+	unsigned int over;
 	u64 busy_since;
 	bool closing;
 	bool limited;
@@ -473,7 +549,10 @@ static inline void kviommu_wake(struct kviommu_unit *unit, u64 us)
  */
 static inline bool kviommu_time_up(const struct kviommu_work *work)
 {
-	return !work->whole && time_after(jiffies, work->deadline);
+	if (work->whole)
+		return false;
+	return work->until ? ktime_get_ns() > work->until :
+			     time_after(jiffies, work->deadline);
 }
 
 int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work);

@@ -398,7 +398,7 @@ static int __init kviommu_init(void)
 {
 	int ret;
 
-	ret = kviommu_poll_init();
+	ret = kviommu_poll_init(kviommu_policy_host_changed);
 	if (ret)
 		return ret;
 	ret = kviommu_sysfs_init();

@@ -41,31 +41,14 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 }
 
 /*
- * Since 6.14 a thread that was made on a node stays there if it can, also when
- * CPUs come and go, and leaves isolated CPUs alone.
+ * Whether another task wants the CPU. Since 6.13 one that only the tick would give it to
+ * says so by another flag.
  */
-struct task_struct;
-#ifdef KVIOMMU_NO_KTHREAD_AFFINE
-#include <linux/cpumask.h>
-#include <linux/sched.h>
-#include <linux/sched/isolation.h>
-#include <linux/topology.h>
-
-static inline void kviommu_compat_affine_node(struct task_struct *task, int node)
-{
-	cpumask_var_t cpus;
-
-	if (nr_online_nodes == 1 || !zalloc_cpumask_var(&cpus, GFP_KERNEL))
-		return;
-	if (cpumask_and(cpus, cpumask_of_node(node),
-			housekeeping_cpumask(HK_TYPE_DOMAIN)))
-		set_cpus_allowed_ptr(task, cpus);
-	free_cpumask_var(cpus);
-}
+#ifdef TIF_NEED_RESCHED_LAZY
+#define kviommu_compat_cpu_wanted()					\
+	(need_resched() || test_thread_flag(TIF_NEED_RESCHED_LAZY))
 #else
-static inline void kviommu_compat_affine_node(struct task_struct *task, int node)
-{
-}
+#define kviommu_compat_cpu_wanted()	need_resched()
 #endif
 
 #endif /* _KVIOMMU_COMPAT_H */

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From trapping to polling, and back: the register page is plain memory of the guest, and a thread on
- * another CPU looks at it, so that a guest's register write is no exit.
+ * From trapping register writes to polling, and back: the register page is plain memory
+ * of the guest, and a thread on another CPU looks at it, so that a guest's register
+ * write is no exit.
  *
- * A unit is trapped or polled. What may wait for the VMM or for memory (to
- * track the page or to stop that, to pin what the cache has not, to do what
- * takes long) is done by the unit's worker, a thread of its VMM: the polling
- * threads serve the units of many. So a unit goes
+ * A unit is trapped or polled, by its own worker, which is a thread of its VMM, or by a
+ * shared thread, which serves the units of many. To track the page, and to stop that,
+ * may wait for the VMM, so that is done by the worker in either case. A unit goes
  *
  *	trapped -> (its worker stops the tracking) -> polled ->
- *	(a polling thread lets go of it) -> (its worker tracks the page, then
+ *	(the thread that polls lets go of it) -> (its worker tracks the page, then
  *	looks at it once more) -> trapped
  *
- * and in between it has no polling thread, but its page is looked at in the end. What
- * is trapped then is left in the page; and since KVM stores such a write byte by byte,
- * nobody looks at the page before those under way are done.
+ * and in between nobody polls it, but its page is looked at in the end. What is trapped
+ * then is left in the page; and since KVM stores such a write byte by byte, nobody looks
+ * at the page before those under way are done.
  */
 #include <linux/ktime.h>
 #include <linux/minmax.h>
@@ -23,6 +23,14 @@
 
 #include "run.h"
 #include "../base/trace.h"
+
+/*
+ * Each way costs a walk of KVM's tables, a flush of the guest's TLB and a grace period.
+ * A guest that brings itself out of polling again and again, as by waiting for events,
+ * stays trapped for that long, and for longer if it goes on: up to 256 times.
+ */
+#define HOLD_TIME	(4 * NSEC_PER_MSEC)
+#define HOLD_DOUBLINGS	8
 
 /*
  * The last time the thread gave up too early if the guest came back soon after,
@@ -42,16 +50,21 @@ static void adapt(struct kviommu_unit *unit, u64 now)
 
 /**
  * kviommu_poll_wanted() - Say whether a trapped unit should be polled
- * @unit: The unit, to which the guest has just written
+ * @unit: The unit
+ *
+ * If it should not be yet, the guest's next write asks again: no timer does.
  *
  * Context: under unit->lock.
  * Return: true if its worker should call kviommu_poll_begin().
  */
 bool kviommu_poll_wanted(struct kviommu_unit *unit)
 {
+	const struct kviommu_model *model = unit->model;
+
 	return unit->policy.mode != KVIOMMU_MODE_TRAP && unit->poll_asked &&
-	       unit->model->page_ops && !unit->polled && unit->model->page_ops->pollable(unit->model) &&
-	       kviommu_pool_usable();
+	       !unit->polled && model->page_ops && model->page_ops->pollable(model) &&
+	       kviommu_backoff_over(&unit->hold) &&
+	       (kviommu_pool_usable(unit) || kviommu_self_usable(unit));
 }
 
 /**
@@ -86,6 +99,8 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 		/* The thread is to find no part of what was trapped. */
 		kviommu_kvm_wait_writes(&unit->kvm);
 		ret = kviommu_pool_add(unit);
+		if (ret == -EAGAIN)
+			ret = kviommu_self_begin(unit);
 	}
 	trace_kviommu_poll(unit->id, true, KVIOMMU_POLL_ASKED, ret);
 	/* Back again, then */
@@ -129,6 +144,8 @@ static int take_back(struct kviommu_unit *unit)
 	}
 	unit->polled = false;
 	model->page_ops->set_polled(model, false);
+	if (why == KVIOMMU_POLL_STATUS)
+		kviommu_backoff_fail(&unit->hold, HOLD_TIME, HOLD_DOUBLINGS);
 	/* All this time the guest could not do anything: see adapt(). */
 	unit->poll_busy_at += ktime_get_ns() - begin;
 	kviommu_count(unit, polled_ns, ktime_get_ns() - unit->poll_since);
@@ -155,11 +172,17 @@ int kviommu_poll_end(struct kviommu_unit *unit)
 
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
-	if (!READ_ONCE(unit->closing) && !kviommu_pool_has(unit) &&
-	    (unit->polled || unit->arming))
+	if (!READ_ONCE(unit->closing) && !READ_ONCE(unit->self.on) &&
+	    !kviommu_pool_has(unit) && (unit->polled || unit->arming))
 		ret = take_back(unit);
 	mutex_unlock(&unit->poll_lock);
 	return ret;
+}
+
+/* Let nobody poll it any more, so that nobody looks at the page. */
+static int end_polling(struct kviommu_unit *unit)
+{
+	return kviommu_self_end(unit) ?: kviommu_pool_remove(unit, true);
 }
 
 /**
@@ -171,12 +194,12 @@ int kviommu_poll_end(struct kviommu_unit *unit)
  */
 int kviommu_poll_trap(struct kviommu_unit *unit)
 {
-	int ret = 0;
+	int ret;
 
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
-	kviommu_pool_remove(unit);
-	if (unit->polled)
+	ret = end_polling(unit);
+	if (!ret && unit->polled)
 		ret = take_back(unit);
 	mutex_unlock(&unit->poll_lock);
 	return ret;
@@ -199,7 +222,9 @@ int kviommu_poll_arm(struct kviommu_unit *unit, u64 gfn)
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
 	/* No thread may look at what KVM is to store by then. */
-	kviommu_pool_remove(unit);
+	ret = end_polling(unit);
+	if (ret)
+		goto unlock;
 	ret = -EINTR;
 	if (mutex_lock_killable(&unit->lock))
 		goto unlock;
@@ -220,15 +245,15 @@ unlock:
 }
 
 /**
- * kviommu_poll_stop() - Let no thread poll a unit any more
- * @unit: The unit, which is going away
+ * kviommu_poll_stop() - Let no shared thread poll a unit any more
+ * @unit: The unit, which is going away: so its worker has stopped to poll, or will
  *
  * Context: process context, no locks.
  */
 void kviommu_poll_stop(struct kviommu_unit *unit)
 {
 	guard(mutex)(&unit->poll_lock);
-	kviommu_pool_remove(unit);
+	kviommu_pool_remove(unit, false);
 }
 
 /**

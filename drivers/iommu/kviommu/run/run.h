@@ -5,7 +5,11 @@
  *	step.c		pieces of work, in the exit of a vCPU or wherever they are asked for
  *	worker.c	the unit's worker, a thread of the VMM
  *	handover.c	from trapping register writes to polling, and back
- *	pool.c		the threads that poll
+ *	self.c		polling by the worker
+ *	pool.c		polling by shared threads
+ *	pool_cpus.c	these threads come and go, as their CPUs do
+ *	meter.c		a thread that polls waits for its CPU
+ *	backoff.c	what did not go well is not repeated for a while
  */
 #ifndef _KVIOMMU_RUN_H
 #define _KVIOMMU_RUN_H
@@ -18,7 +22,8 @@ bool kviommu_step(struct kviommu_unit *unit);
 void kviommu_run(struct kviommu_unit *unit, bool more);
 void kviommu_unit_write(struct kviommu_kvm *k, unsigned int offset, const void *data,
 			unsigned int len);
-bool kviommu_poll_step(struct kviommu_unit *unit, bool all);
+bool kviommu_poll_step(struct kviommu_unit *unit, const struct kviommu_work *work,
+		       bool all);
 
 /* worker.c */
 int kviommu_worker_start(struct kviommu_unit *unit);
@@ -36,14 +41,26 @@ int kviommu_poll_arm(struct kviommu_unit *unit, u64 gfn);
 void kviommu_poll_stop(struct kviommu_unit *unit);
 u64 kviommu_poll_time(const struct kviommu_unit *unit);
 
+/* self.c */
+bool kviommu_self_usable(const struct kviommu_unit *unit);
+int kviommu_self_begin(struct kviommu_unit *unit);
+int kviommu_self_end(struct kviommu_unit *unit);
+void kviommu_self_poll(struct kviommu_unit *unit);
+
 /* pool.c */
-bool kviommu_pool_any(void);
-bool kviommu_pool_usable(void);
+bool kviommu_pool_usable(const struct kviommu_unit *unit);
 int kviommu_pool_add(struct kviommu_unit *unit);
 bool kviommu_pool_has(struct kviommu_unit *unit);
-void kviommu_pool_remove(struct kviommu_unit *unit);
+int kviommu_pool_remove(struct kviommu_unit *unit, bool killable);
 int kviommu_poll_cpu(struct kviommu_unit *unit);
-int kviommu_poll_init(void);
+
+/* pool_cpus.c */
+bool kviommu_pool_any(void);
+int kviommu_poll_init(void (*changed)(void));
 void kviommu_poll_exit(void);
+
+/* backoff.c */
+bool kviommu_backoff_over(const struct kviommu_backoff *b);
+void kviommu_backoff_fail(struct kviommu_backoff *b, u64 base, unsigned int max);
 
 #endif /* _KVIOMMU_RUN_H */

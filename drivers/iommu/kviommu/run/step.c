@@ -55,13 +55,18 @@ static bool unit_idle(struct kviommu_unit *unit)
 static bool unit_run(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	struct kviommu_model *model = unit->model;
+	u64 now;
 
 	if (!unit->busy_since)
 		unit->busy_since = work->began;
 	if (model->ops->run(model, work))
 		return true;
-	count_latency(unit, ktime_get_ns() - unit->busy_since);
+	now = ktime_get_ns();
+	count_latency(unit, now - unit->busy_since);
 	unit->busy_since = 0;
+	/* Also if it is the worker who did what a shared thread left to it. */
+	if (unit->polled)
+		unit->poll_busy_at = now;
 	return false;
 }
 
@@ -158,35 +163,35 @@ static bool unit_untidy(const struct kviommu_unit *unit)
 /**
  * kviommu_poll_step() - Do what a guest asked for whose writes are not trapped
  * @unit: The unit
+ * @work: What the caller may do; without may_wait it does not wait for map_lock, either
  * @all: See to all registers, also if there is no command
  *
- * Context: a polling thread, under unit->lock.
+ * Context: a thread that polls, under unit->lock.
  * Return: there is more to do, by the worker.
  */
-bool kviommu_poll_step(struct kviommu_unit *unit, bool all)
+bool kviommu_poll_step(struct kviommu_unit *unit, const struct kviommu_work *work,
+		       bool all)
 {
-	struct kviommu_work work = {
-		.began = ktime_get_ns(),
-		.deadline = jiffies + 1,
-	};
 	struct kviommu_model *model = unit->model;
 	bool more;
 
 	/* Others hold it while they wait for the VMM: so does the worker for them. */
-	if (!mutex_trylock(&unit->map_lock)) {
+	if (work->may_wait) {
+		mutex_lock(&unit->map_lock);
+	} else if (!mutex_trylock(&unit->map_lock)) {
 		model->page_ops->sync(model, all);
 		if (!unit->busy_since && model->ops->pending(model))
-			unit->busy_since = work.began;
+			unit->busy_since = work->began;
 		return true;
 	}
 	model->page_ops->sync(model, all);
-	more = !unit_idle(unit) && unit_run(unit, &work);
+	more = !unit_idle(unit) && unit_run(unit, work);
 	/* Messages that were changed are announced well before an event. */
 	if (!all && !model->page_ops->pollable(model))
 		model->page_ops->sync(model, true);
 	/* Here the guest has its status, and no other thread has to be woken for it. */
 	if (!more && unit->policy.strategy == KVIOMMU_STRATEGY_ASYNC)
-		kviommu_iotlb_sync(unit, &work);
+		kviommu_iotlb_sync(unit, work);
 	mutex_unlock(&unit->map_lock);
 	return more || unit_untidy(unit);
 }

@@ -67,9 +67,13 @@ static bool unit_work(void *data)
 	struct kviommu_unit *unit = data;
 	bool poll;
 
-	if (!READ_ONCE(unit->deferred))
+	if (!READ_ONCE(unit->deferred) && !READ_ONCE(unit->self.on))
 		return false;
 	__set_current_state(TASK_RUNNING);
+	if (!READ_ONCE(unit->deferred)) {
+		kviommu_self_poll(unit);
+		return true;
+	}
 	WRITE_ONCE(unit->deferred, false);
 	/* First, for the holder of unit->lock may take its time. */
 	unit_tidy(unit);

@@ -167,6 +167,8 @@ struct run {
 
 /* Amount of work, in entries and pages, after which map_lock is dropped for others */
 #define MERGE_SLICE	4096
+/* The same for a thread that may not wait, after which it checks its deadline */
+#define MERGE_LOOK	256
 /* Number of repeated failures after which a merge retries no more pages */
 #define MAX_FAILED	1024
 /*
@@ -204,7 +206,8 @@ struct batch {
  *       to cover more than was asked for
  * @refresh: Try again to map all that failed before
  * @failed: Number of pages that failed again
- * @slice: Work done since map_lock was taken: entries and pages
+ * @slice: Work done, in entries and pages, since map_lock was taken or the deadline was
+ *         checked
  * @next: First I/O virtual address that is left, after -EAGAIN
  * @unreserved: The host reserves no address of the current node
  * @collect: Pass 1 over a node: leaves that changed are only unmapped
@@ -360,7 +363,9 @@ static inline int merge_too_large(const struct merge *m, u64 slot, unsigned int 
  */
 static inline int kviommu_merge_yield(struct merge *m, u64 next)
 {
-	return ++m->slice < MERGE_SLICE ? 0 : kviommu_merge_pause(m, next);
+	unsigned int end = m->work->may_wait ? MERGE_SLICE : MERGE_LOOK;
+
+	return ++m->slice < end ? 0 : kviommu_merge_pause(m, next);
 }
 
 #endif /* _KVIOMMU_SHADOW_H */

@@ -25,6 +25,11 @@ int kviommu_merge_pause(struct merge *m, u64 next)
 	struct kviommu_unit *unit = m->shadow->xlate.unit;
 	int ret;
 
+	/* It has the lock for as long as its work may take. */
+	if (!m->work->may_wait && !kviommu_time_up(m->work)) {
+		m->slice = 0;
+		return 0;
+	}
 	ret = kviommu_batch_end(m);
 	if (ret)
 		return ret;
