@@ -536,10 +536,12 @@ static void test_no_page(void)
 	expect(kviommu_unit_arm(unit, 0xfed90000) == -ENXIO);
 	/* Nor is there anything to be polled. */
 	model_pool_open = true;
+	model_self_open = true;
 	unit->poll_asked = true;
 	kviommu_unit_defer(unit);
 	work();
 	model_pool_open = false;
+	model_self_open = false;
 	expect(!unit->polled && !model_pool_has());
 	expect(!kviommu_unit_reset(unit));
 }

@@ -347,7 +347,7 @@ static void work(void)
 		;
 }
 
-/* A thread begins to poll the unit, if it can. */
+/* A shared thread begins to poll the unit, if it can. */
 static bool poll_begin(void)
 {
 	model_pool_open = true;
@@ -359,18 +359,22 @@ static bool poll_begin(void)
 }
 
 /*
- * It sees what the guest has written, and lets go of it.
- * @busy: another one has map_lock.
+ * The thread sees what the guest has written, and lets go of the unit.
+ * @busy: another thread has map_lock.
  */
 static void poll_once(bool busy)
 {
+	const struct kviommu_work step = {
+		.began = ktime_get_ns(),
+		.deadline = jiffies + 1,
+	};
 	struct kviommu_unit *unit = t.unit;
 	bool more;
 
 	mutex_lock(&unit->lock);
 	unit->map_lock.held = busy;
 	shim_atomic = true;
-	more = kviommu_poll_step(unit, false);
+	more = kviommu_poll_step(unit, &step, false);
 	shim_atomic = false;
 	if (busy)
 		unit->map_lock.held = false;
@@ -385,18 +389,35 @@ static void poll_once(bool busy)
 	never(unit->polled && !shim_task.killed);
 }
 
+/* The same, but it is the unit's worker that polls, if it can. */
+static bool self_poll(void)
+{
+	u64 polls = t.unit->stats.polls;
+
+	model_self_open = true;
+	t.unit->poll_asked = true;
+	kviommu_unit_defer(t.unit);
+	work();
+	model_self_open = false;
+	never(t.unit->polled && !shim_task.killed);
+	return t.unit->stats.polls != polls;
+}
+
 static void reg_write(unsigned int offset, u64 val, unsigned int len)
 {
 	bool frozen = t.qie && reg32(REG_FSTS) & IQE;
 	struct kviommu_unit *unit = t.unit;
 	u64 head = reg64(REG_IQH);
-	bool polled;
+	bool polled, self;
 	unsigned int i;
 
 	if (offset + len > PAGE_SIZE)
 		return;
 	polled = t.armed && offset == REG_IQT && t.polled &&
-		 unit->model->page_ops->pollable(unit->model) && poll_begin();
+		 unit->model->page_ops->pollable(unit->model);
+	self = polled && val & 0x20;
+	if (polled && !self)
+		polled = poll_begin();
 	model_new_batch();
 	/* The store is in the page first. */
 	memcpy(t.page + offset, &val, len);
@@ -410,9 +431,9 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 			if (offset + i == REG_GCMD)
 				ref_gcmd(val >> (8 * i));
 	}
-	if (polled)
+	if (polled && !self)
 		poll_once(t.polled & 2 && val & 0x40);
-	else
+	else if (!self || !self_poll())
 		unit->kvm.write(&unit->kvm, offset, &val, len);
 	check_registers();
 	if (frozen && reg32(REG_FSTS) & IQE && offset > REG_GSTS)

@@ -912,17 +912,20 @@ void kviommu_kvm_stop(struct kviommu_kvm *k)
 	k->gfn = KVIOMMU_NO_GFN;
 }
 
-/* run/pool.c: one thread, which is there while a test says so. */
+/*
+ * run/self.c and run/pool.c: the worker polls, or one shared thread does, while a test
+ * says so.
+ */
 
-bool model_pool_open;
+bool model_pool_open, model_self_open;
 static bool pool_has;
 
-bool kviommu_pool_usable(void)
+bool kviommu_pool_any(void)
 {
 	return model_pool_open;
 }
 
-bool kviommu_pool_any(void)
+bool kviommu_pool_usable(const struct kviommu_unit *u)
 {
 	return model_pool_open;
 }
@@ -930,7 +933,7 @@ bool kviommu_pool_any(void)
 int kviommu_pool_add(struct kviommu_unit *u)
 {
 	never(!u->poll_lock.held || !u->polled || u->kvm.tracked);
-	if (shim_should_fail())
+	if (!model_pool_open || shim_should_fail())
 		return -EAGAIN;
 	pool_has = true;
 	return 0;
@@ -942,10 +945,11 @@ bool kviommu_pool_has(struct kviommu_unit *u)
 	return pool_has;
 }
 
-void kviommu_pool_remove(struct kviommu_unit *u)
+int kviommu_pool_remove(struct kviommu_unit *u, bool killable)
 {
 	never(!u->poll_lock.held || u->lock.held);
 	pool_has = false;
+	return 0;
 }
 
 bool model_pool_has(void)
@@ -958,6 +962,43 @@ void model_pool_let_go(void)
 	pool_has = false;
 	unit->poll_why = KVIOMMU_POLL_IDLE;
 	kviommu_unit_defer(unit);
+}
+
+bool kviommu_self_usable(const struct kviommu_unit *u)
+{
+	return model_self_open;
+}
+
+int kviommu_self_begin(struct kviommu_unit *u)
+{
+	never(!u->poll_lock.held || !u->polled || u->kvm.tracked);
+	if (!model_self_open)
+		return -EAGAIN;
+	u->self.on = true;
+	return 0;
+}
+
+int kviommu_self_end(struct kviommu_unit *u)
+{
+	never(!u->poll_lock.held || u->lock.held);
+	u->self.on = false;
+	return 0;
+}
+
+/* It looks once, if the guest has written, and then stops to poll. */
+void kviommu_self_poll(struct kviommu_unit *u)
+{
+	struct kviommu_work work;
+
+	never(u->lock.held || !u->self.on);
+	mutex_lock(&u->lock);
+	kviommu_work_begin(&work);
+	if (u->model->page_ops->peek(u->model, false))
+		kviommu_poll_step(u, &work, false);
+	kviommu_unlock(u);
+	u->self.on = false;
+	u->poll_why = KVIOMMU_POLL_IDLE;
+	kviommu_unit_defer(u);
 }
 
 int kviommu_sysfs_add(struct kviommu_unit *u)

@@ -120,8 +120,11 @@ bool __real_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
 bool __wrap_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
 				     const struct kviommu_work *work, u64 iova, u32 tag);
 
-/* A thread that polls is there; it has the unit; it lets go of it. */
-extern bool model_pool_open;
+/*
+ * A thread that polls is there, a shared one or the unit's worker; the shared one has the
+ * unit; it lets go of it.
+ */
+extern bool model_pool_open, model_self_open;
 bool model_pool_has(void);
 void model_pool_let_go(void);
 

@@ -366,6 +366,7 @@ extern unsigned long jiffies, shim_jiffies_step;
 #define usecs_to_jiffies(us)	(((unsigned long)(us) + 999) / 1000)
 #define USEC_PER_SEC		1000000UL
 #define NSEC_PER_USEC		1000UL
+#define NSEC_PER_MSEC		1000000ULL
 #define ktime_get_ns()		((u64)jiffies * 1000000 + 1)
 
 /* There is one; it runs when shim_timer_expire() says so. */
