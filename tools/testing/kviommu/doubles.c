@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Do the seams of the module hold? Two doubles that exist nowhere but here, under the
- * module's own code, unchanged, above the model of the host:
+ * Do the interfaces between the module's layers hold? The module's own code runs
+ * unchanged, on top of the model of the host, with one of two test doubles that exist only
+ * in this file:
  *
- * - a model without a page of registers: the guest queues requests and kicks, and what it
- *   mapped is a list of intervals. Its translations are shadows. (DOUBLES=MODEL)
- * - a translation that records what it is asked, and answers to order, under VT-d.
- *   (DOUBLES=XLATE)
+ * - an IOMMU model without a register page: the guest queues requests and kicks, and its
+ *   mappings are a list of intervals. Its translations are shadows. (DOUBLES=MODEL)
+ * - a translation back-end that records its calls and returns what a test asks for, used
+ *   by the VT-d model. (DOUBLES=XLATE)
  *
- * TAP on stdout. What must not happen ends the program.
+ * Prints TAP. A violated assertion (never()) ends the program.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,8 +32,9 @@
 
 static struct kviommu_unit *unit;
 
-/* A model without a page */
+/* A model without a register page */
 
+/* Bytes from I/O virtual address @first to @last, mapped to @gpa and on with @prot */
 struct interval {
 	u64 first;
 	u64 last;
@@ -41,10 +43,10 @@ struct interval {
 };
 
 /**
- * struct kick_domain - What the guest mapped
- * @source: How the shadow sees it
- * @maps: The intervals, none of which overlaps another
- * @nr: How many
+ * struct kick_domain - A domain of the guest, with its mappings
+ * @source: The mappings as a source for shadows
+ * @maps: The mapped intervals, which do not overlap
+ * @nr: Number of entries used in @maps
  */
 struct kick_domain {
 	struct kviommu_source source;
@@ -56,11 +58,11 @@ enum kick_what { KICK_ATTACH, KICK_MAP, KICK_UNMAP };
 
 /**
  * struct kick_request - A request of the guest
- * @what: Which
- * @endpoint: Of KICK_ATTACH
- * @domain: Domain-id; -1: of none, for KICK_ATTACH
- * @map: Of the others
- * @begun: It was entered into the domain, but not all of it is done
+ * @what: The kind of request
+ * @endpoint: The endpoint that KICK_ATTACH attaches
+ * @domain: Domain-id; -1 in KICK_ATTACH detaches the endpoint
+ * @map: The interval that KICK_MAP or KICK_UNMAP is about
+ * @begun: The model's state was changed, but the invalidation is not complete
  */
 struct kick_request {
 	enum kick_what what;
@@ -72,14 +74,14 @@ struct kick_request {
 
 /**
  * struct kick_model - The model
- * @model: What the unit knows of it
- * @domains: By domain-id
+ * @model: The model as the unit knows it
+ * @domains: The domains, by domain-id
  * @attached: Domain-id of each endpoint, or -1
- * @queue: Requests
- * @head: The next one to be done
- * @tail: Where the guest puts the next one
- * @progress: Of the one at @head
- * @faults: How many faults the guest was told of
+ * @queue: Ring of requests
+ * @head: Index of the next request to handle, modulo MAX_REQUESTS
+ * @tail: Index where the guest puts the next request, modulo MAX_REQUESTS
+ * @progress: Progress of the request at @head
+ * @faults: Number of faults that were reported to the guest
  */
 struct kick_model {
 	struct kviommu_model model;
@@ -111,7 +113,7 @@ static void intervals_put_table(const struct kviommu_source *source,
 {
 }
 
-/* A leaf where one interval is all of it, a table where there is some. */
+/* A leaf if one interval covers the entry, a table if one covers part of it. */
 static void intervals_entry(const struct kviommu_source *source, const void *table,
 			    unsigned int i, u64 iova, unsigned int level,
 			    struct kviommu_entry *e)
@@ -139,8 +141,8 @@ static const struct kviommu_source_ops intervals_ops = {
 	.entry = intervals_entry,
 };
 
-/* Whole intervals go, and parts of them. */
-static void unmap(struct kick_domain *d, u64 first, u64 last)
+/* Remove what the intervals of a domain have in common with a range. */
+static void intervals_unmap(struct kick_domain *d, u64 first, u64 last)
 {
 	unsigned int i;
 
@@ -162,7 +164,7 @@ static void unmap(struct kick_domain *d, u64 first, u64 last)
 	}
 }
 
-static void begin(struct kick_model *kick, struct kick_request *r)
+static void kick_begin(struct kick_model *kick, struct kick_request *r)
 {
 	struct kick_domain *d;
 
@@ -170,7 +172,7 @@ static void begin(struct kick_model *kick, struct kick_request *r)
 		kick->attached[r->endpoint] = r->domain;
 	} else {
 		d = &kick->domains[r->domain];
-		unmap(d, r->map.first, r->map.last);
+		intervals_unmap(d, r->map.first, r->map.last);
 		never(d->nr == MAX_MAPS);
 		if (r->what == KICK_MAP)
 			d->maps[d->nr++] = r->map;
@@ -190,7 +192,7 @@ static bool kick_run(struct kviommu_model *model, const struct kviommu_work *wor
 	int ret;
 
 	if (!r->begun)
-		begin(kick, r);
+		kick_begin(kick, r);
 	if (r->what == KICK_ATTACH)
 		ret = kviommu_rebind(model->unit, work, r->endpoint, 0);
 	else
@@ -271,18 +273,18 @@ const struct kviommu_model_kind *const kviommu_models[] = {
 	&kviommu_vtd, &kick_kind, NULL
 };
 
-/* A translation that records */
+/* A translation back-end that records its calls */
 
-enum asked { CREATE = 1, FITS, BUILD, ATTACH, INVALIDATE, COMPLETE, REVOKE, DROP };
+enum xlate_call { CREATE = 1, FITS, BUILD, ATTACH, INVALIDATE, COMPLETE, REVOKE, DROP };
 
 /**
- * struct record - What a translation was asked
- * @what: Which
- * @first: First I/O virtual address or guest frame of it
- * @last: Last one
+ * struct record - A call of the back-end
+ * @what: The operation that was called
+ * @first: The first argument: an I/O virtual address, guest frame, serial or domain-id
+ * @last: The last address or frame, or the root table
  */
 struct record {
-	enum asked what;
+	enum xlate_call what;
 	u64 first;
 	u64 last;
 };
@@ -290,14 +292,14 @@ struct record {
 static struct record records[64];
 static unsigned int nr_records;
 
-/* The next times that one is asked for this, it says that. */
+/* The next @times calls of @what return @ret. */
 static struct {
-	enum asked what;
+	enum xlate_call what;
 	int ret;
 	unsigned int times;
 } answer;
 
-static int record(enum asked what, u64 first, u64 last)
+static int record_call(enum xlate_call what, u64 first, u64 last)
 {
 	never(nr_records == ARRAY_SIZE(records));
 	records[nr_records++] = (struct record){ what, first, last };
@@ -307,8 +309,8 @@ static int record(enum asked what, u64 first, u64 last)
 	return answer.ret;
 }
 
-/* How often it was asked since the last forget(), and in which order */
-static unsigned int asked(enum asked what)
+/* Number of calls of an operation since the last clear_records() */
+static unsigned int nr_calls(enum xlate_call what)
 {
 	unsigned int i, n = 0;
 
@@ -317,7 +319,8 @@ static unsigned int asked(enum asked what)
 	return n;
 }
 
-static bool in_order(const enum asked *what, unsigned int nr)
+/* Whether these operations were called in this order, maybe with others in between */
+static bool records_in_order(const enum xlate_call *what, unsigned int nr)
 {
 	unsigned int i, n = 0;
 
@@ -326,11 +329,11 @@ static bool in_order(const enum asked *what, unsigned int nr)
 	return n == nr;
 }
 
-#define asked_for(...)							\
-	in_order((const enum asked[]){ __VA_ARGS__ },			\
-		 ARRAY_SIZE(((const enum asked[]){ __VA_ARGS__ })))
+#define called_in_order(...)						\
+	records_in_order((const enum xlate_call[]){ __VA_ARGS__ },	\
+			 ARRAY_SIZE(((const enum xlate_call[]){ __VA_ARGS__ })))
 
-static void forget(void)
+static void clear_records(void)
 {
 	nr_records = 0;
 }
@@ -340,7 +343,7 @@ static struct kviommu_xlate *recorder_create(struct kviommu_unit *u,
 					     const struct kviommu_binding *b)
 {
 	struct kviommu_xlate *xlate;
-	int ret = record(CREATE, b->did, b->root);
+	int ret = record_call(CREATE, b->did, b->root);
 
 	if (ret)
 		return ERR_PTR(ret);
@@ -350,19 +353,19 @@ static struct kviommu_xlate *recorder_create(struct kviommu_unit *u,
 
 static bool recorder_fits(const struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
 {
-	return !record(FITS, xlate->serial, 0);
+	return !record_call(FITS, xlate->serial, 0);
 }
 
 static int recorder_build(struct kviommu_xlate *xlate, const struct kviommu_work *work)
 {
-	return record(BUILD, xlate->unbuilt.first, xlate->unbuilt.last);
+	return record_call(BUILD, xlate->unbuilt.first, xlate->unbuilt.last);
 }
 
 static int recorder_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
 {
 	int ret = kviommu_hwgroup_set_domain(hw, NULL);
 
-	return record(ATTACH, xlate->serial, 0) ?: ret;
+	return record_call(ATTACH, xlate->serial, 0) ?: ret;
 }
 
 static int recorder_invalidate(struct kviommu_xlate *xlate,
@@ -370,22 +373,22 @@ static int recorder_invalidate(struct kviommu_xlate *xlate,
 			       struct kviommu_range *range, bool refresh)
 {
 	never(!unit->map_lock.held);
-	return record(INVALIDATE, range->first, range->last);
+	return record_call(INVALIDATE, range->first, range->last);
 }
 
 static void recorder_complete(struct kviommu_unit *u, const struct kviommu_work *work)
 {
-	record(COMPLETE, 0, 0);
+	record_call(COMPLETE, 0, 0);
 }
 
 static void recorder_revoke(struct kviommu_unit *u, u64 first, u64 last)
 {
-	record(REVOKE, first, last);
+	record_call(REVOKE, first, last);
 }
 
 static int recorder_drop(struct kviommu_xlate *xlate, const struct kviommu_work *work)
 {
-	int ret = record(DROP, xlate->serial, 0);
+	int ret = record_call(DROP, xlate->serial, 0);
 
 	if (ret)
 		return ret;
@@ -411,10 +414,10 @@ static const struct kviommu_xlate_ops recorder_ops = {
 const struct kviommu_xlate_ops *const kviommu_backends[KVIOMMU_NR_BINDINGS] = {
 	[KVIOMMU_BIND_BLOCKED] = &kviommu_blocked_ops,
 	[KVIOMMU_BIND_IDENTITY] = &kviommu_identity_ops,
-	[KVIOMMU_BIND_DOMAIN] = DOUBLES == XLATE ? &recorder_ops : &kviommu_shadow_ops,
+	[KVIOMMU_BIND_DOMAIN] = (DOUBLES == XLATE) ? &recorder_ops : &kviommu_shadow_ops,
 };
 
-/* What both have */
+/* What both doubles need */
 
 static bool failed;
 
@@ -426,7 +429,7 @@ static bool failed;
 		}							\
 	} while (0)
 
-static void work(void)
+static void drain_worker(void)
 {
 	struct vhost_task *worker = unit->worker;
 
@@ -441,7 +444,7 @@ static void open_unit(const struct kviommu_model_kind *kind, const void *args)
 	unit = kviommu_unit_alloc();
 	model_begin(unit);
 	never(kviommu_unit_create(unit, &cmd, kind, args));
-	work();
+	drain_worker();
 }
 
 static void close_unit(void)
@@ -450,7 +453,7 @@ static void close_unit(void)
 	model_end();
 }
 
-static int attach(int fd, u32 id)
+static int attach_device(int fd, u32 id)
 {
 	int ret;
 
@@ -460,7 +463,7 @@ static int attach(int fd, u32 id)
 	return ret ?: kviommu_unit_settle(unit);
 }
 
-static void detach(u32 id)
+static void detach_device(u32 id)
 {
 	mutex_lock(&unit->lock);
 	never(kviommu_unit_detach(unit, id));
@@ -470,39 +473,39 @@ static void detach(u32 id)
 
 #if DOUBLES == MODEL
 
-/* The guest's side: a request, a kick, and the worker gets to it. */
-static void request(struct kick_request r)
+/* The guest queues a request and kicks, and the worker handles it. */
+static void submit_request(struct kick_request r)
 {
 	struct kick_model *kick = to_kick(unit->model);
 
 	model_new_batch();
 	kick->queue[kick->tail++ % MAX_REQUESTS] = r;
 	kviommu_unit_defer(unit);
-	work();
+	drain_worker();
 	expect(!kick_pending(unit->model));
 }
 
-static void attach_to(u32 endpoint, int domain)
+static void attach_endpoint(u32 endpoint, int domain)
 {
-	request((struct kick_request){ KICK_ATTACH, endpoint, domain });
+	submit_request((struct kick_request){ KICK_ATTACH, endpoint, domain });
 }
 
-static void map(int domain, u64 iova, u64 size, u64 gpa, u8 prot)
+static void guest_map(int domain, u64 iova, u64 size, u64 gpa, u8 prot)
 {
-	request((struct kick_request){
+	submit_request((struct kick_request){
 		KICK_MAP, 0, domain, { iova, iova + size - 1, gpa, prot }
 	});
 }
 
-static void unmap_guest(int domain, u64 iova, u64 size)
+static void guest_unmap(int domain, u64 iova, u64 size)
 {
-	request((struct kick_request){
+	submit_request((struct kick_request){
 		KICK_UNMAP, 0, domain, { iova, iova + size - 1 }
 	});
 }
 
-/* The page of the host that device @d reaches, or 0 */
-static u64 reaches(unsigned int d, u64 iova, unsigned int prot)
+/* The host frame that device @d reaches at @iova with @prot, or 0 */
+static u64 device_pfn(unsigned int d, u64 iova, unsigned int prot)
 {
 	struct iommu_domain *domain = model_domain(d);
 	struct model_piece piece;
@@ -527,19 +530,19 @@ static u64 pfn_of(u64 gpa)
 static void begin_test(void)
 {
 	open_unit(&kick_kind, NULL);
-	never(attach(0, 0) || attach(1, 1));
+	never(attach_device(0, 0) || attach_device(1, 1));
 }
 
 static void test_no_page(void)
 {
 	expect(!unit->page);
 	expect(kviommu_unit_arm(unit, 0xfed90000) == -ENXIO);
-	/* Nor is there anything to be polled. */
+	/* Without a page the unit is not polled. */
 	model_pool_open = true;
 	model_self_open = true;
 	unit->poll_asked = true;
 	kviommu_unit_defer(unit);
-	work();
+	drain_worker();
 	model_pool_open = false;
 	model_self_open = false;
 	expect(!unit->polled && !model_pool_has());
@@ -548,91 +551,91 @@ static void test_no_page(void)
 
 static void test_map_unmap(void)
 {
-	map(0, IOVA, PAGE_SIZE, LARGE, RW);
+	guest_map(0, IOVA, PAGE_SIZE, LARGE, RW);
 	expect(!model_pinned());
-	attach_to(0, 0);
-	expect(model_path(0) == PATH_DOMAIN && reaches(0, IOVA, RW) == pfn_of(LARGE));
+	attach_endpoint(0, 0);
+	expect(model_path(0) == PATH_DOMAIN && device_pfn(0, IOVA, RW) == pfn_of(LARGE));
 	expect(model_path(1) == PATH_BLOCKED);
-	map(0, IOVA + PAGE_SIZE, 2 * PAGE_SIZE, LARGE + 0x10000, KVIOMMU_READ);
-	expect(reaches(0, IOVA + 2 * PAGE_SIZE, IOMMU_READ) == pfn_of(LARGE + 0x11000));
-	unmap_guest(0, IOVA, 2 * PAGE_SIZE);
+	guest_map(0, IOVA + PAGE_SIZE, 2 * PAGE_SIZE, LARGE + 0x10000, KVIOMMU_READ);
+	expect(device_pfn(0, IOVA + 2 * PAGE_SIZE, IOMMU_READ) == pfn_of(LARGE + 0x11000));
+	guest_unmap(0, IOVA, 2 * PAGE_SIZE);
 	model_check_quiet();
-	expect(!reaches(0, IOVA, RW) && !reaches(0, IOVA + PAGE_SIZE, IOMMU_READ));
-	expect(reaches(0, IOVA + 2 * PAGE_SIZE, IOMMU_READ));
+	expect(!device_pfn(0, IOVA, RW) && !device_pfn(0, IOVA + PAGE_SIZE, IOMMU_READ));
+	expect(device_pfn(0, IOVA + 2 * PAGE_SIZE, IOMMU_READ));
 	expect(model_mapped() == 1);
-	attach_to(0, -1);
+	attach_endpoint(0, -1);
 	expect(model_path(0) == PATH_BLOCKED && !model_mapped());
 }
 
-/* The rest of a large page is away for a moment when a part of it goes. */
+/* Unmapping part of a large page may unmap the rest, which is mapped again at once. */
 static bool large_page_split(struct iommu_domain *domain, u64 iova, u64 size)
 {
 	return size == SZ_2M;
 }
 
-/* Of one interval the host makes a large page; a part of it can go. */
+/* One interval becomes a large page of the host, part of which can be unmapped. */
 static void test_large(void)
 {
 	struct model_piece piece;
 
-	attach_to(0, 0);
-	map(0, IOVA, SZ_2M, LARGE, RW);
+	attach_endpoint(0, 0);
+	guest_map(0, IOVA, SZ_2M, LARGE, RW);
 	expect(model_translate(model_domain(0), IOVA + 0x1000, &piece) &&
 	       piece.size == SZ_2M);
 	model_excuse = large_page_split;
-	unmap_guest(0, IOVA + 0x7000, PAGE_SIZE);
+	guest_unmap(0, IOVA + 0x7000, PAGE_SIZE);
 	model_excuse = NULL;
-	expect(!reaches(0, IOVA + 0x7000, RW));
-	expect(reaches(0, IOVA + 0x6000, RW) == pfn_of(LARGE + 0x6000));
-	expect(reaches(0, IOVA + 0x8000, RW) == pfn_of(LARGE + 0x8000));
+	expect(!device_pfn(0, IOVA + 0x7000, RW));
+	expect(device_pfn(0, IOVA + 0x6000, RW) == pfn_of(LARGE + 0x6000));
+	expect(device_pfn(0, IOVA + 0x8000, RW) == pfn_of(LARGE + 0x8000));
 	expect(model_mapped() == 511);
 }
 
-/* Both devices are behind physical IOMMUs of their own: two shadows of one domain. */
+/* The devices are behind different physical IOMMUs: one domain has two shadows. */
 static void test_shared(void)
 {
-	attach_to(0, 1);
-	attach_to(1, 1);
-	map(1, IOVA, PAGE_SIZE, LARGE, RW);
-	expect(reaches(0, IOVA, RW) && reaches(0, IOVA, RW) == reaches(1, IOVA, RW));
+	attach_endpoint(0, 1);
+	attach_endpoint(1, 1);
+	guest_map(1, IOVA, PAGE_SIZE, LARGE, RW);
+	expect(device_pfn(0, IOVA, RW) && device_pfn(0, IOVA, RW) == device_pfn(1, IOVA, RW));
 	expect(model_mapped() == 2 && model_pinned() == 1);
-	detach(0);
-	expect(model_mapped() == 1 && reaches(1, IOVA, RW));
+	detach_device(0);
+	expect(model_mapped() == 1 && device_pfn(1, IOVA, RW));
 }
 
 static void test_revoked(void)
 {
-	attach_to(0, 0);
-	map(0, IOVA, 4 * PAGE_SIZE, LARGE, RW);
+	attach_endpoint(0, 0);
+	guest_map(0, IOVA, 4 * PAGE_SIZE, LARGE, RW);
 	model_unchecked = true;
 	model_ioas_unmap(AREA_CONTIGUOUS);
 	expect(!model_pinned() && !model_mapped());
 	model_ioas_map(AREA_CONTIGUOUS, 0, RW);
 	never(kviommu_unit_refresh(unit));
 	model_unchecked = false;
-	expect(reaches(0, IOVA, RW) == pfn_of(LARGE) && model_mapped() == 4);
+	expect(device_pfn(0, IOVA, RW) == pfn_of(LARGE) && model_mapped() == 4);
 }
 
-/* What cannot be had is a fault for the guest, in the model's own terms. */
+/* Memory that cannot be pinned is reported to the guest as a fault of the model. */
 static void test_fault(void)
 {
 	struct kick_model *kick = to_kick(unit->model);
 
-	attach_to(0, 0);
-	map(0, IOVA, PAGE_SIZE, LARGE, RW);
+	attach_endpoint(0, 0);
+	guest_map(0, IOVA, PAGE_SIZE, LARGE, RW);
 	unit->policy.max_pins = unit->pins.pinned;
-	map(0, IOVA + PAGE_SIZE, PAGE_SIZE, LARGE + 0x5000, RW);
-	expect(kick->faults == 1 && !reaches(0, IOVA + PAGE_SIZE, RW));
-	/* No memory at all is none: it may be registers. */
+	guest_map(0, IOVA + PAGE_SIZE, PAGE_SIZE, LARGE + 0x5000, RW);
+	expect(kick->faults == 1 && !device_pfn(0, IOVA + PAGE_SIZE, RW));
+	/* An address without memory is no fault: it may be a register of a device. */
 	unit->policy.max_pins = U64_MAX;
-	map(0, IOVA + 2 * PAGE_SIZE, PAGE_SIZE, 1ULL << 45, RW);
+	guest_map(0, IOVA + 2 * PAGE_SIZE, PAGE_SIZE, 1ULL << 45, RW);
 	expect(kick->faults == 1);
 }
 
 static void test_reset(void)
 {
-	attach_to(0, 0);
-	map(0, IOVA, SZ_2M, LARGE, RW);
+	attach_endpoint(0, 0);
+	guest_map(0, IOVA, SZ_2M, LARGE, RW);
 	never(kviommu_unit_reset(unit));
 	expect(model_path(0) == PATH_BLOCKED && !model_mapped() && !model_pinned());
 }
@@ -673,31 +676,31 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 {
 	memcpy((u8 *)page_address(unit->page) + offset, &val, len);
 	unit->kvm.write(&unit->kvm, offset, &val, len);
-	work();
+	drain_worker();
 }
 
-/* The guest's context entry of device 0.fn: a domain, or nothing */
+/* Set the guest's context entry of device 0.fn to a domain, or clear it if @did is 0. */
 static void put_context(unsigned int fn, u16 did)
 {
 	put64(CONTEXT + 16 * fn + 8, did << 8 | 2);
 	put64(CONTEXT + 16 * fn, did ? TABLES | 1 : 0);
 }
 
-static void queue(u64 lo, u64 hi)
+static void queue_add(u64 lo, u64 hi)
 {
 	put64(QUEUE + 16 * queue_tail, lo);
 	put64(QUEUE + 16 * queue_tail + 8, hi);
 	queue_tail = (queue_tail + 1) % 256;
 }
 
-/* With a wait, whose status the guest looks for. */
+/* Submit the queue with a wait descriptor. Return: whether its status was written. */
 static bool flush_queue(void)
 {
 	static u32 data;
 	u32 status;
 
 	data++;
-	queue(5 | 1 << 5 | (u64)data << 32, STATUS);
+	queue_add(5 | 1 << 5 | (u64)data << 32, STATUS);
 	reg_write(IQT, queue_tail * 16, 4);
 	model_cpu_read(STATUS, &status, sizeof(status));
 	return status == data;
@@ -715,7 +718,7 @@ static void begin_test(void)
 	vtd.cap = info.out_cap;
 	open_unit(&kviommu_vtd, &vtd);
 	never(kviommu_unit_arm(unit, 0xfed90000));
-	never(attach(0, 0) || attach(1, 1));
+	never(attach_device(0, 0) || attach_device(1, 1));
 	queue_tail = 0;
 	put64(ROOT, CONTEXT | 1);
 	put_context(0, 0);
@@ -724,11 +727,11 @@ static void begin_test(void)
 	reg_write(GCMD, 1U << 30, 4);
 	reg_write(IQA, QUEUE, 8);
 	reg_write(GCMD, 1U << 26, 4);
-	forget();
+	clear_records();
 	answer.times = 0;
 }
 
-static void enable(void)
+static void enable_translation(void)
 {
 	put_context(0, 7);
 	reg_write(GCMD, 1U << 31 | 1U << 26, 4);
@@ -736,117 +739,117 @@ static void enable(void)
 
 static void test_enable(void)
 {
-	enable();
-	expect(asked_for(CREATE, BUILD, ATTACH));
-	expect(asked(CREATE) == 1 && records[0].first == 7 && records[0].last == TABLES);
-	expect(asked(BUILD) == 1 && asked(ATTACH) == 1);
+	enable_translation();
+	expect(called_in_order(CREATE, BUILD, ATTACH));
+	expect(nr_calls(CREATE) == 1 && records[0].first == 7 && records[0].last == TABLES);
+	expect(nr_calls(BUILD) == 1 && nr_calls(ATTACH) == 1);
 }
 
-/* A page, then the end of the batch, then the status */
+/* A page is invalidated, then the batch is completed, and then the status is written. */
 static void test_invalidate(void)
 {
-	enable();
-	forget();
-	queue(IOTLB_PAGE(7), 0x123000 | 1);
+	enable_translation();
+	clear_records();
+	queue_add(IOTLB_PAGE(7), 0x123000 | 1);
 	expect(flush_queue());
-	expect(asked(INVALIDATE) == 1 && asked_for(INVALIDATE, COMPLETE));
+	expect(nr_calls(INVALIDATE) == 1 && called_in_order(INVALIDATE, COMPLETE));
 	expect(records[0].first == 0x122000 && records[0].last == 0x123fff);
-	/* Of another domain */
-	forget();
-	queue(IOTLB_PAGE(8), 0x123000);
-	expect(flush_queue() && !asked(INVALIDATE));
+	/* An invalidation of another domain */
+	clear_records();
+	queue_add(IOTLB_PAGE(8), 0x123000);
+	expect(flush_queue() && !nr_calls(INVALIDATE));
 }
 
-/* What does not fit into one step is gone on with: the guest waits. */
+/* Work that does not fit into one step goes on in the next, while the guest waits. */
 static void test_again(void)
 {
 	answer = (typeof(answer)){ BUILD, -EAGAIN, 3 };
-	enable();
-	expect(asked(BUILD) == 4 && asked(CREATE) == 1 && asked(ATTACH) == 1);
-	forget();
+	enable_translation();
+	expect(nr_calls(BUILD) == 4 && nr_calls(CREATE) == 1 && nr_calls(ATTACH) == 1);
+	clear_records();
 	answer = (typeof(answer)){ INVALIDATE, -EAGAIN, 2 };
-	queue(IOTLB_PAGE(7), 0x123000);
-	expect(flush_queue() && asked(INVALIDATE) == 3);
-	forget();
+	queue_add(IOTLB_PAGE(7), 0x123000);
+	expect(flush_queue() && nr_calls(INVALIDATE) == 3);
+	clear_records();
 	answer = (typeof(answer)){ DROP, -EAGAIN, 2 };
 	put_context(0, 0);
-	queue(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && asked(DROP) == 3);
+	queue_add(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && nr_calls(DROP) == 3);
 }
 
-/* A second device of the domain goes through the same, if it fits and is not refused. */
+/* A second device of a domain shares its translation, if that fits and is not refused. */
 static void test_shared(void)
 {
-	enable();
-	forget();
+	enable_translation();
+	clear_records();
 	put_context(1, 7);
-	queue(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && asked_for(FITS, ATTACH) && !asked(CREATE));
-	forget();
+	queue_add(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && called_in_order(FITS, ATTACH) && !nr_calls(CREATE));
+	clear_records();
 	put_context(0, 0);
-	queue(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && !asked(DROP));
+	queue_add(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && !nr_calls(DROP));
 	put_context(1, 0);
-	queue(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && asked(DROP) == 1);
+	queue_add(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && nr_calls(DROP) == 1);
 }
 
 static void test_refused(void)
 {
-	enable();
-	forget();
+	enable_translation();
+	clear_records();
 	answer = (typeof(answer)){ ATTACH, -EINVAL, 1 };
 	put_context(1, 7);
-	queue(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && asked_for(FITS, ATTACH, CREATE, BUILD, ATTACH));
-	/* It is not tried again for that physical IOMMU. */
+	queue_add(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && called_in_order(FITS, ATTACH, CREATE, BUILD, ATTACH));
+	/* The translation is not tried again for that physical IOMMU. */
 	put_context(1, 0);
-	queue(CONTEXT_GLOBAL, 0);
+	queue_add(CONTEXT_GLOBAL, 0);
 	expect(flush_queue());
-	forget();
+	clear_records();
 	put_context(1, 7);
-	queue(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && !asked(FITS) && asked_for(CREATE, BUILD, ATTACH));
+	queue_add(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && !nr_calls(FITS) && called_in_order(CREATE, BUILD, ATTACH));
 }
 
 static void test_does_not_fit(void)
 {
-	enable();
-	forget();
+	enable_translation();
+	clear_records();
 	answer = (typeof(answer)){ FITS, 1, 1 };
 	put_context(1, 7);
-	queue(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && asked_for(FITS, CREATE, BUILD, ATTACH));
-	expect(asked(ATTACH) == 1);
+	queue_add(CONTEXT_GLOBAL, 0);
+	expect(flush_queue() && called_in_order(FITS, CREATE, BUILD, ATTACH));
+	expect(nr_calls(ATTACH) == 1);
 }
 
-/* An error blocks the device, and counts. */
+/* An error blocks the device, and is counted. */
 static void test_error(void)
 {
 	u64 errors = unit->stats.errors;
 
 	answer = (typeof(answer)){ CREATE, -EDQUOT, 1 };
-	enable();
-	expect(asked(CREATE) == 1 && !asked(ATTACH) && model_path(0) == PATH_BLOCKED);
+	enable_translation();
+	expect(nr_calls(CREATE) == 1 && !nr_calls(ATTACH) && model_path(0) == PATH_BLOCKED);
 	expect(unit->stats.errors == errors + 1 && unit->stats.limits == 1);
 	never(kviommu_unit_refresh(unit));
-	expect(asked(CREATE) == 2 && asked(ATTACH) == 1);
+	expect(nr_calls(CREATE) == 2 && nr_calls(ATTACH) == 1);
 }
 
-/* It is asked for memory that goes away, if some of that is in use. */
+/* revoke() is called for memory that leaves the IOAS if some of its pins are in use. */
 static void test_revoke(void)
 {
 	u64 gfn = model_areas[AREA_LOW].gfn, pfn;
 
-	enable();
+	enable_translation();
 	mutex_lock(&unit->map_lock);
 	never(kviommu_pin_get(unit, &kviommu_work_whole, gfn, KVIOMMU_READ, &pfn));
 	mutex_unlock(&unit->map_lock);
-	forget();
+	clear_records();
 	kviommu_revoke(unit, gfn + 1, gfn + 2);
-	expect(!asked(REVOKE));
+	expect(!nr_calls(REVOKE));
 	kviommu_revoke(unit, gfn, gfn + 2);
-	expect(asked(REVOKE) == 1 && records[0].first == gfn &&
+	expect(nr_calls(REVOKE) == 1 && records[0].first == gfn &&
 	       records[0].last == gfn + 2);
 	mutex_lock(&unit->map_lock);
 	kviommu_pin_put(unit, &kviommu_work_whole, gfn);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A fuzzer for what a guest and its VMM can do to a unit. The input is a
- * sequence of actions; every now and then the guest invalidates everything, and
- * then what devices can reach must be what the reference translator says.
+ * A fuzzer for what a guest and its VMM can do to a unit. The input is a sequence of
+ * actions. After some of them the guest invalidates everything, and then devices must
+ * reach exactly the memory that the reference translator says.
  */
 #include <stdlib.h>
 
@@ -58,28 +58,34 @@ static struct {
 	const u8 *end;
 } in;
 
+/* State of the test, and what the unit's state has to be */
 static struct {
 	struct kviommu_unit *unit;
 	u8 *page;
 	struct ref_unit ref;
+	/* The expected RTADDR, GSTS.RTPS and GSTS.QIES, and IQA as QIE latched it */
 	u64 rtaddr;
 	bool rtps;
 	bool qie;
 	u64 iqa;
 	u64 cap;
 	u64 ecap;
+	/* Writes to the register page are trapped. */
 	bool armed;
-	/* Writes to IQT are polled (1), while others may have map_lock (2) */
+	/* Bit 0: writes to IQT are polled; bit 1: others may hold map_lock meanwhile. */
 	u8 polled;
 	/* The source-id of a device, or -1 */
 	int attached[MODEL_DEVICES];
-	/* The IOAS or a limit changed, or something failed, since a refresh */
+	/* The IOAS or a limit changed, or something failed, since the last refresh. */
 	bool stale;
+	/* limits_hit() at the last check */
 	u64 limits;
-	/* As for set_policy() */
+	/* The last argument of set_policy() */
 	u8 strategy;
+	/* At which unlock of map_lock from now on which area is unmapped; 0: never */
 	unsigned int unlock_in;
 	unsigned int unlock_area;
+	/* Status data of the last check's wait descriptor */
 	u32 sequence;
 } t;
 
@@ -122,7 +128,7 @@ static u64 pick_iova(void)
 	return iova;
 }
 
-/* A frame for a table: most are good ones, and there are few. */
+/* A frame for a table: usually one of a few frames in AREA_TABLES. */
 static u64 pick_table(void)
 {
 	static const u64 others[] = {
@@ -184,7 +190,7 @@ static u64 pick_entry(void)
 
 /* Guest memory */
 
-/* Memory that a check writes to is no table. */
+/* Entries must not point to the memory that checks write to: it would be a table. */
 static void cpu_write64(u64 gpa, u64 val)
 {
 	u64 gfn = (val & GENMASK_ULL(51, 12)) >> PAGE_SHIFT;
@@ -210,13 +216,13 @@ bool ref_read64(uint64_t gpa, uint64_t *val)
 	return true;
 }
 
-/* The only thing that the unit writes is the status of a wait. */
+/* The unit writes nothing to guest memory but the status of a wait descriptor. */
 int __wrap_kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,
 			       u64 gpa, const void *buf, unsigned int len)
 {
 	int ret;
 
-	/* Complete: nothing of what was taken down is left in a cache, or little. */
+	/* No cache holds unmapped translations, or no more than the policy allows. */
 	if (t.unit->policy.strategy == KVIOMMU_STRATEGY_STRICT) {
 		model_check_quiet();
 		never(t.unit->shadows.stale.kept);
@@ -224,15 +230,18 @@ int __wrap_kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_w
 		model_check_hidden();
 	}
 	never(model_unflushed() + t.unit->shadows.stale.kept > t.unit->policy.max_stale);
-	/* No age of what is gone is left to count. */
-	never(t.unit->shadows.stale.since && !t.unit->shadows.dirty && !t.unit->shadows.nr_release &&
-	      !t.unit->shadows.stale.kept);
+	/* Without stale translations no time is kept since when there are some. */
+	never(t.unit->shadows.stale.since && !t.unit->shadows.dirty &&
+	      !t.unit->shadows.nr_release && !t.unit->shadows.stale.kept);
 	ret = __real_kviommu_guest_write(unit, work, gpa, buf, len);
 	model_new_batch();
 	return ret;
 }
 
-/* The guest has removed it, though maybe to ask for it again in this batch. */
+/*
+ * The guest removed the translation in an earlier batch: it may be taken down and then
+ * mapped again within this one.
+ */
 bool __wrap_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
 				     const struct kviommu_work *work, u64 iova, u32 tag)
 {
@@ -283,7 +292,7 @@ static void ref_gcmd(u32 val)
 	t.ref.te = val & TE;
 }
 
-/* All but registers reads as 0. */
+/* Offsets without a register read as 0. */
 static void check_reserved(void)
 {
 	static const u16 ranges[][2] = {
@@ -299,10 +308,10 @@ static void check_reserved(void)
 			     ranges[i][1] - ranges[i][0]));
 }
 
-/* What must hold of the registers at any time. */
+/* What must hold for the registers at any time */
 static void check_registers(void)
 {
-	/* What takes long goes on later. */
+	/* Work that takes long goes on in the worker. */
 	bool busy = t.unit->deferred || shim_task.killed;
 	u32 fsts = reg32(REG_FSTS), gsts = reg32(REG_GSTS), ectl;
 	bool pending = false;
@@ -320,7 +329,7 @@ static void check_registers(void)
 	for (i = 0; i < 8; i++) {
 		frcd = reg64(REG_FRCD + 16 * i + 8);
 		pending |= frcd >> 63;
-		/* One record is enough for a requester. */
+		/* A requester has at most one record. */
 		for (j = 0; j < i && frcd >> 63; j++)
 			never((frcd ^ reg64(REG_FRCD + 16 * j + 8)) << 48 == 0 &&
 			      reg64(REG_FRCD + 16 * j + 8) >> 63);
@@ -331,7 +340,7 @@ static void check_registers(void)
 	for (i = REG_FECTL; i <= REG_IECTL; i += REG_IECTL - REG_FECTL) {
 		ectl = reg32(i);
 		never(ectl & ~(3U << 30));
-		/* Pending is what the mask holds back. */
+		/* An event is only pending while it is masked. */
 		never(ectl == 1U << 30);
 	}
 	never(reg64(REG_IQH) & ~0x7fff0ULL);
@@ -339,7 +348,7 @@ static void check_registers(void)
 	check_reserved();
 }
 
-static void work(void)
+static void drain_worker(void)
 {
 	struct vhost_task *worker = t.unit->worker;
 
@@ -353,7 +362,7 @@ static bool poll_begin(void)
 	model_pool_open = true;
 	t.unit->poll_asked = true;
 	kviommu_unit_defer(t.unit);
-	work();
+	drain_worker();
 	model_pool_open = false;
 	return model_pool_has();
 }
@@ -381,11 +390,11 @@ static void poll_once(bool busy)
 	kviommu_unlock(unit);
 	if (more) {
 		kviommu_unit_defer(unit);
-		work();
+		drain_worker();
 	}
 	never(!unit->polled && !shim_task.killed);
 	model_pool_let_go();
-	work();
+	drain_worker();
 	never(unit->polled && !shim_task.killed);
 }
 
@@ -419,7 +428,7 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 	if (polled && !self)
 		polled = poll_begin();
 	model_new_batch();
-	/* The store is in the page first. */
+	/* KVM stores to the page before it reports the write. */
 	memcpy(t.page + offset, &val, len);
 	if (!t.armed)
 		return;
@@ -440,7 +449,7 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 		never(reg64(REG_IQH) != head);
 }
 
-static void arm(void)
+static void arm_unit(void)
 {
 	u32 gcmd = reg32(REG_GCMD);
 
@@ -458,9 +467,9 @@ static void run_worker(void)
 {
 	model_new_batch();
 	do {
-		work();
+		drain_worker();
 	} while (!shim_task.killed && shim_timer_expire(&t.unit->timer));
-	/* What is stale ends by itself. */
+	/* The timer ends stale translations that were kept. */
 	never(!shim_task.killed && t.unit->shadows.stale.kept);
 	if (!shim_task.killed)
 		model_check_quiet();
@@ -469,10 +478,10 @@ static void run_worker(void)
 /* The queue */
 
 /**
- * struct expect - What the queue will have done
- * @known: It can be told
- * @head: IQH
- * @error: FSTS.IQE
+ * struct expect - The expected state of the queue
+ * @known: The state can be predicted
+ * @head: Value of IQH
+ * @error: Value of FSTS.IQE
  */
 struct expect {
 	bool known;
@@ -490,13 +499,13 @@ static bool status_writable(u64 addr)
 	       (addr & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(u32);
 }
 
-/* Translation table mode: there is only legacy, 00b. */
+/* Only legacy mode, 00b, is a supported translation table mode. */
 static bool ref_mode_wrong(void)
 {
 	return t.ref.rtaddr >> 10 & 3;
 }
 
-/* If IQT becomes @tail: how far does the queue come? */
+/* How far will the queue come if IQT becomes @tail? */
 static struct expect expect_queue(u64 tail)
 {
 	struct expect e = { .head = reg64(REG_IQH) };
@@ -513,7 +522,7 @@ static struct expect expect_queue(u64 tail)
 		    !ref_read64(base + e.head + 8, &hi))
 			return e;
 		e.error = ref_mode_wrong() || !ref_descriptor_valid(lo, hi);
-		/* A wait with a status */
+		/* A wait descriptor with a status */
 		if (!e.error && (lo & 0xf) == 5 && lo & BIT(5)) {
 			/* Beyond the host address width bits are ignored. */
 			hi &= BIT_ULL(48) - 1;
@@ -539,7 +548,7 @@ static void write_tail(u64 tail)
 	never(!(reg32(REG_FSTS) & IQE) != !e.error);
 }
 
-/* Invalidations, by the queue if it is on */
+/* Invalidations: by the queue if it is on, else by registers */
 
 static void queue_add(u64 lo, u64 hi)
 {
@@ -572,7 +581,7 @@ static void inval_iotlb(unsigned int gran, u16 did, u64 iva)
 	run_worker();
 }
 
-static void wait(u64 addr, u32 data, unsigned int flags)
+static void queue_wait(u64 addr, u32 data, unsigned int flags)
 {
 	if (t.qie)
 		queue_add(5 | flags << 4 | (u64)data << 32, addr);
@@ -580,7 +589,7 @@ static void wait(u64 addr, u32 data, unsigned int flags)
 
 /* The check */
 
-static bool domain_of(struct iommu_domain *hw, struct ref_context *ctx)
+static bool domain_context(struct iommu_domain *hw, struct ref_context *ctx)
 {
 	struct kviommu_xlate *xlate;
 
@@ -609,7 +618,7 @@ static unsigned int leaf_prot(const struct ref_leaf *leaf)
 	       (leaf->write ? KVIOMMU_WRITE : 0);
 }
 
-/* Can all of a leaf be mapped? */
+/* Does the IOAS map all of a leaf, with sufficient rights? */
 static bool leaf_in_memory(const struct ref_leaf *leaf)
 {
 	u64 gfn = leaf->gpa >> PAGE_SHIFT, end = gfn + (leaf->size >> PAGE_SHIFT), pfn;
@@ -622,19 +631,19 @@ static bool leaf_in_memory(const struct ref_leaf *leaf)
 	return true;
 }
 
-/* A leaf may go, if a table that differs from it in part takes its place. */
+/* A leaf may be unmapped if a table takes its place that differs from it in part. */
 static bool leaf_became_table(struct iommu_domain *hw, u64 iova, u64 size)
 {
 	u64 base = iova & ~(size - 1), i;
 	struct ref_leaf leaf, piece;
 	struct ref_context ctx;
 
-	/* What was undone at a limit was not there for the guest. */
+	/* At a limit a leaf that was mapped in part is unmapped again. */
 	if (limits_hit() != t.limits)
 		return true;
-	if (!domain_of(hw, &ctx) || !ref_walk(&t.ref, &ctx, iova, &leaf))
+	if (!domain_context(hw, &ctx) || !ref_walk(&t.ref, &ctx, iova, &leaf))
 		return false;
-	/* Nor what was undone when memory that is not there came. */
+	/* So is a leaf that is found to reach beyond memory. */
 	if (leaf.size >= size)
 		return !leaf_in_memory(&leaf);
 	/* The table may have been out of reach. */
@@ -649,6 +658,13 @@ static bool leaf_became_table(struct iommu_domain *hw, u64 iova, u64 size)
 	return false;
 }
 
+/**
+ * struct check - A comparison of a domain with the guest's tables
+ * @domain: The domain of the host
+ * @ctx: The guest's tables
+ * @seen: Number of leaves of the guest that were compared
+ * @complete: Nothing that the guest maps may be missing
+ */
 struct check {
 	struct iommu_domain *domain;
 	struct ref_context ctx;
@@ -656,7 +672,7 @@ struct check {
 	bool complete;
 };
 
-/* One address: does the device get what the tables say? */
+/* Does the device reach at @iova what the guest's tables say? */
 static void check_iova(const struct check *c, u64 iova)
 {
 	struct model_piece piece;
@@ -679,7 +695,10 @@ static void check_iova(const struct check *c, u64 iova)
 		never(piece.prot & ~prot);
 		return;
 	}
-	/* All of a leaf or nothing. Whatever is translated can be read. */
+	/*
+	 * A leaf is missing as a whole, or not at all. The unit only maps memory that it
+	 * can pin for reading.
+	 */
 	never(c->complete &&
 	      model_ioas_covers(leaf.gpa >> PAGE_SHIFT, leaf.size >> PAGE_SHIFT,
 				leaf_prot(&leaf) | KVIOMMU_READ));
@@ -717,7 +736,7 @@ static void check_tables(struct check *c)
 		check_iova(c, pick_iova());
 }
 
-/* Devices of a group that the guest uses have to agree, or are blocked. */
+/* What a group is bound to: its devices have to agree, or they are blocked. */
 static struct ref_context group_context(unsigned int device)
 {
 	struct ref_context all = { REF_BLOCKED, 0, 0, 0 }, one;
@@ -757,21 +776,21 @@ static void check_devices(bool complete)
 			break;
 		case PATH_DOMAIN:
 			never(c.ctx.type != REF_TABLES);
-			never(!domain_of(c.domain, &bound));
+			never(!domain_context(c.domain, &bound));
 			never(bound.did != c.ctx.did);
 			break;
 		case PATH_BLOCKED:
 			never(complete && c.ctx.type == REF_IDENTITY);
 			break;
 		}
-		/* Devices most often share a domain. */
+		/* Devices often share a domain: check it once. */
 		if (!c.domain || c.domain != last)
 			check_tables(&c);
 		last = c.domain;
 	}
 }
 
-/* What the unit takes a device to go through is what it goes through. */
+/* A device's DMA goes through the translation that the unit has recorded for it. */
 static void check_bound(void)
 {
 	struct kviommu_device *dev;
@@ -815,7 +834,7 @@ static void check_stats(void)
 	never(stats.devices != n);
 }
 
-/* @strategy: with how many may be stale, as one number */
+/* @strategy: bits 1:0 are the strategy, bits 3:2 select the limit of stale pages. */
 static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains, u8 strategy)
 {
 	static const u64 max_stale[] = { 4096, 8, 0, 100 };
@@ -835,11 +854,11 @@ static void set_policy(u64 pins, u64 idle, u64 tables, u64 domains, u8 strategy)
 	int ret;
 
 	ret = kviommu_unit_set_wanted(t.unit, &policy);
-	/* It may have to make room for what is kept. */
+	/* The ring of stale translations may have to be allocated. */
 	never(ret && !shim_task.killed && !(ret == -ENOMEM && shim_fail.failed));
 }
 
-static void refresh(void)
+static void refresh_unit(void)
 {
 	int ret;
 
@@ -848,7 +867,7 @@ static void refresh(void)
 	never(ret && !shim_task.killed);
 }
 
-/* All that the guest needs to know of an invalidation by registers. */
+/* The guest sees that register-based invalidations are done as requested: globally. */
 static void invalidate_by_registers(void)
 {
 	inval_context(1, 0, 0, 0);
@@ -906,10 +925,10 @@ static void check_all(void)
 	t.unlock_in = 0;
 	set_policy(SZ_256M, 1024, MAX_TABLES, 64, 0);
 	if (!t.armed)
-		arm();
+		arm_unit();
 	run_worker();
 	limits = limits_hit();
-	/* In a mode that there is not, nothing can be invalidated. */
+	/* In an unsupported translation table mode nothing can be invalidated. */
 	if (ref_mode_wrong()) {
 		reg_write(REG_RTADDR, t.ref.rtaddr & ~0xfffULL, 8);
 		reg_write(REG_GCMD, SRTP | (t.ref.te ? TE : 0), 4);
@@ -921,7 +940,7 @@ static void check_all(void)
 		invalidate_by_registers();
 	if (t.stale && !shim_task.killed) {
 		limits = limits_hit();
-		refresh();
+		refresh_unit();
 	}
 	if (shim_task.killed)
 		return;
@@ -929,14 +948,14 @@ static void check_all(void)
 	check_registers();
 	check_stats();
 	check_devices(limits_hit() == limits);
-	/* Large leaves that came to a limit are not tried again by themselves. */
+	/* Large leaves that hit a limit are not tried again without a refresh. */
 	t.stale = limits_hit() != limits;
 	t.limits = limits_hit();
 	set_policy(SZ_256M, 1024, MAX_TABLES, 64, t.strategy);
 	shim_jiffies_step = step;
 }
 
-/* What happens in between, when map_lock is free for a moment */
+/* While map_lock is dropped for a moment an area may leave the IOAS. */
 static void map_lock_free(void)
 {
 	if (!t.unlock_in || --t.unlock_in)
@@ -956,7 +975,7 @@ static void do_entry(void)
 	cpu_write64(gpa, pick_entry());
 }
 
-/* A table that says what a leaf of the next level could say. */
+/* Fill a table with entries that a leaf of the next higher level could replace. */
 static void do_fill(void)
 {
 	u64 gfn = pick_table(), rights = pick_rights();
@@ -1018,7 +1037,7 @@ static void do_context(void)
 		     (sid & 0xff) << 4, lo, hi);
 }
 
-/* As a driver begins: all devices, a chain of tables, the queue. */
+/* Set up the unit as a driver does: all devices, a chain of tables, maybe the queue. */
 static void do_set_up(void)
 {
 	u8 b = get8();
@@ -1037,7 +1056,7 @@ static void do_set_up(void)
 			    (d + 1ULL) << PAGE_SHIFT | SL_RW);
 	cpu_write64((levels - 1) << PAGE_SHIFT, 0x40 << PAGE_SHIFT | SL_RW);
 	cpu_write64(4 << PAGE_SHIFT, 0x41 << PAGE_SHIFT | SL_RW);
-	/* More tables than there may be */
+	/* Tables that point to themselves: more tables than the limit allows */
 	for (d = 2; b & 8 && d < 6; d++)
 		cpu_write64(d << 3, SL_RW);
 	reg_write(REG_RTADDR, GFN_ROOT << PAGE_SHIFT, 8);
@@ -1105,7 +1124,7 @@ static void do_tail(void)
 	write_tail((u64)get8() << 4 | (u64)(get8() & 3) << 12);
 }
 
-/* Put it into the queue, and leave the tail alone. */
+/* Write a descriptor to the queue, but not the tail. */
 static void do_descriptor(void)
 {
 	u64 lo, hi;
@@ -1129,7 +1148,7 @@ static void do_submit(void)
 	queue_add(lo, get8() & 1 ? get64() : 0);
 }
 
-/* Many at once: more than one vCPU may have to do, or one step. */
+/* Many descriptors at once: more than one step or one vCPU exit handles */
 static void do_burst(void)
 {
 	unsigned int n = get8() & 0x7f, kinds = get8();
@@ -1151,7 +1170,7 @@ static void do_burst(void)
 	write_tail(iqt & (size - 1));
 }
 
-/* Events are masked at first. */
+/* Mask or unmask an event; both are masked after reset. */
 static void do_mask(void)
 {
 	u8 b = get8();
@@ -1162,10 +1181,10 @@ static void do_mask(void)
 #define NR_SAMPLES	16
 
 /**
- * struct sample - A page near an invalidation, and what it was before
- * @iova: Its I/O virtual address
- * @there: It was translated
- * @piece: To this
+ * struct sample - A page near an invalidation, and its state before
+ * @iova: I/O virtual address of the page
+ * @there: The page was mapped
+ * @piece: The mapping, if there was one
  */
 struct sample {
 	u64 iova;
@@ -1183,7 +1202,7 @@ static struct kviommu_shadow *find_shadow(unsigned int did)
 	return NULL;
 }
 
-/* Some of the large page around @iova */
+/* Pages at both ends of the large page around @iova */
 static void take_samples(struct kviommu_shadow *shadow, u64 iova,
 			 struct sample *samples)
 {
@@ -1198,7 +1217,7 @@ static void take_samples(struct kviommu_shadow *shadow, u64 iova,
 	}
 }
 
-/* What was right before and is so now must not be lost. */
+/* A mapping that was right before the invalidation and still is must not be lost. */
 static void check_samples(const struct check *c, const struct sample *samples)
 {
 	const struct sample *s;
@@ -1218,7 +1237,7 @@ static void check_samples(const struct check *c, const struct sample *samples)
 	}
 }
 
-/* What a page-selective invalidation has to have brought in line */
+/* After a page-selective invalidation the range must follow the guest's tables. */
 static void check_invalidated(struct kviommu_shadow *shadow, u64 first,
 			      u64 size, const struct sample *samples)
 {
@@ -1229,7 +1248,7 @@ static void check_invalidated(struct kviommu_shadow *shadow, u64 first,
 	    (t.qie && (reg64(REG_IQH) != reg64(REG_IQT) ||
 		       reg32(REG_FSTS) & IQE)))
 		return;
-	domain_of(shadow->hw, &c.ctx);
+	domain_context(shadow->hw, &c.ctx);
 	c.complete = !t.stale && !shim_fail.failed && limits_hit() == t.limits;
 	c.domain = shadow->hw;
 	check_range(&c, first, size);
@@ -1249,7 +1268,7 @@ static void inval_pages(unsigned int did, u64 iova, unsigned int am)
 	if (shadow)
 		take_samples(shadow, iova, samples);
 	inval_iotlb(3, did, (iova & PAGE_MASK) | am);
-	/* A table may go when it was looked at: what is there then is for the next one. */
+	/* An area left the IOAS meanwhile, maybe with a table that had been read already. */
 	if (unlock_in && !t.unlock_in)
 		return;
 	if (shadow && shadow == find_shadow(did) && am <= 18)
@@ -1262,12 +1281,12 @@ static void do_psi(void)
 
 	inval_pages(1 + (b & 1), pick_iova(), b >> 3);
 	if (b & 2)
-		wait(GFN_STATUS << PAGE_SHIFT, 1, 2);
+		queue_wait(GFN_STATUS << PAGE_SHIFT, 1, 2);
 }
 
 /*
- * A leaf, a table that says the same, or one that differs a little; where
- * do_set_up() put the table before the last.
+ * In the table of level 2 that do_set_up() made, write a leaf, a table that is equal to
+ * that leaf, or a table that differs from it in one entry.
  */
 static void do_split(void)
 {
@@ -1322,7 +1341,7 @@ static void do_wait(void)
 	u64 addr = b & 0x80 ? pick_table() << PAGE_SHIFT | pick_index() << 3 :
 			      GFN_STATUS << PAGE_SHIFT;
 
-	wait(addr, b & 0x40 ? pick_entry() : 1, b & 7);
+	queue_wait(addr, b & 0x40 ? pick_entry() : 1, b & 7);
 }
 
 static void do_ioas(void)
@@ -1339,7 +1358,7 @@ static void do_ioas(void)
 		       model_areas[area].prot);
 }
 
-static void settle(void)
+static void settle_unit(void)
 {
 	never(kviommu_unit_settle(t.unit) && !shim_task.killed);
 }
@@ -1363,7 +1382,7 @@ static void do_device(void)
 				t.attached[d] = -1;
 	}
 	kviommu_unlock(t.unit);
-	settle();
+	settle_unit();
 }
 
 static void do_policy(void)
@@ -1379,10 +1398,10 @@ static void do_policy(void)
 
 static void do_refresh(void)
 {
-	refresh();
+	refresh_unit();
 }
 
-/* Idle pins go, and then as many are left as are said to be in use. */
+/* Release idle pins. As many pins must be left as the unit says are in use. */
 static void release_pins(u64 gfn, u64 nr)
 {
 	struct kviommu_release_pins cmd = {
@@ -1419,7 +1438,7 @@ static void do_fail(void)
 {
 	t.stale |= shim_fail.failed;
 	shim_fail.after = get8();
-	/* Soon, or in the middle of something long */
+	/* Fail soon, or in the middle of something long. */
 	if (shim_fail.after & 0x80)
 		shim_fail.after &= 7;
 	shim_fail.times = 1 + (get8() & 15);
@@ -1431,7 +1450,7 @@ static void do_unlock(void)
 	t.unlock_area = get8() % NR_AREAS;
 }
 
-/* The VMM lost its slot: writes are plain stores until it arms again. */
+/* The VMM deletes the page's memory slot: writes are not trapped until it arms again. */
 static void do_disarm(void)
 {
 	t.unit->kvm.removed(&t.unit->kvm);
@@ -1440,7 +1459,7 @@ static void do_disarm(void)
 
 static void do_arm(void)
 {
-	arm();
+	arm_unit();
 }
 
 static void do_event(void)
@@ -1484,10 +1503,10 @@ static void (* const actions[])(void) = {
 	do_iotlb, do_context, do_wait, do_fail, do_ioas,
 };
 
-/* Then inputs keep their meaning. */
+/* A change of this number would change the meaning of all inputs of the corpus. */
 static_assert(ARRAY_SIZE(actions) == 64);
 
-static bool create(void)
+static bool create_unit(void)
 {
 	static const u8 widths[] = { 39, 40, 48, 48, 57, 49, 48, 38 };
 	u8 b = get8();
@@ -1525,13 +1544,13 @@ static bool create(void)
 		t.attached[d] = -1;
 	t.strategy = b & 0x80 ? get8() : 0;
 	set_policy(SZ_256M, 1024, MAX_TABLES, 64, t.strategy);
-	arm();
+	arm_unit();
 	for (d = 0; b & 0x20 && d < MODEL_DEVICES; d++) {
 		mutex_lock(&t.unit->lock);
 		ret = kviommu_unit_attach(t.unit, d, sids[d]);
 		never(ret);
 		kviommu_unlock(t.unit);
-		settle();
+		settle_unit();
 		t.attached[d] = sids[d];
 	}
 	if (b & 0x40)
@@ -1547,7 +1566,7 @@ int fuzz_one_input(const u8 *data, size_t size)
 
 	in.next = data;
 	in.end = data + size;
-	if (create()) {
+	if (create_unit()) {
 		for (n = 0; n < 200 && in.next < in.end; n++) {
 			if (shim_task.killed)
 				break;
@@ -1557,7 +1576,7 @@ int fuzz_one_input(const u8 *data, size_t size)
 		if (!shim_task.killed)
 			check_all();
 	}
-	/* Nothing more is to fail. */
+	/* Closing the unit must work without failures. */
 	shim_fail = (struct shim_fail){};
 	t.unlock_in = 0;
 	kviommu_unit_destroy(t.unit);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The model of the host: pins, translations, what of them a device may still
- * have cached, and what each of its devices goes through.
+ * The model of the host: pins, mappings of domains, mappings that a device may still
+ * have cached after an unmap, and what each device's DMA goes through.
  */
 #include <stdalign.h>
 #include <stdlib.h>
@@ -41,11 +41,11 @@ const struct model_area model_areas[NR_AREAS] = {
 
 /**
  * struct page - A page of the host
- * @va: What page_address() says, while it is pinned
- * @pins: Pins of the IOAS
- * @maps: Translations to it
- * @stale: Those that were removed and may still be cached
- * @prot: What the IOAS gives
+ * @va: Value of page_address() while the page is pinned
+ * @pins: Number of pins through the IOAS
+ * @maps: Number of mappings to the page in all domains
+ * @stale: Number of mappings that were unmapped and not flushed since
+ * @prot: Rights that the IOAS gave when the page was pinned
  */
 struct page {
 	void *va;
@@ -61,9 +61,9 @@ struct page {
 static struct page pages[NR_PFNS];
 static struct page reg_page;
 
-/* Contents of the low frames; those of the others are one page. */
+/* Contents of the low frames, of the last frame (AREA_TOP), and one page for all others */
 static alignas(PAGE_SIZE) u8 contents[LOW_FRAMES + 2][PAGE_SIZE];
-static bool used[LOW_FRAMES + 2];
+static bool frame_used[LOW_FRAMES + 2];
 
 static struct {
 	bool mapped;
@@ -135,11 +135,11 @@ static u64 pfn_of(unsigned int a, u64 gfn)
 
 	switch (a) {
 	case AREA_SCATTERED:
-		/* Runs of 16; or all in one, and aligned. */
+		/* Runs of 16 frames; or one run of all, aligned. */
 		return other ? 0x20400 + i : 0x10000 + model_areas[a].gfn +
 		       (i / 16 * 5 % 32) * 16 + i % 16;
 	case AREA_HUGE:
-		/* Aligned as a page of 1 GiB; or not even as one of 2 MiB. */
+		/* Aligned for pages of 1 GiB; or not even for pages of 2 MiB. */
 		return other ? 0x90001 + i : 0x40000 + i;
 	case AREA_TOP:
 		return 0x30000 + other;
@@ -147,22 +147,25 @@ static u64 pfn_of(unsigned int a, u64 gfn)
 	return other ? 0x21001 + gfn : 0x10000 + gfn;
 }
 
-/* Without the sanitizer's eyes: what is not pinned is forbidden to others. */
+/*
+ * Not instrumented by the sanitizer: for all other code frames that are not pinned are
+ * poisoned.
+ */
 __attribute__((no_sanitize("address")))
-static void copy(u8 *to, const u8 *from, unsigned int len)
+static void copy_unchecked(u8 *to, const u8 *from, unsigned int len)
 {
 	while (len--) {
 		*to++ = *from++;
-		/* Not to become a memcpy(). */
+		/* Keep the compiler from making this a memcpy(). */
 		__asm__("" ::: "memory");
 	}
 }
 
-static u8 *content(u64 gpa)
+static u8 *frame_content(u64 gpa)
 {
 	unsigned int i = frame_index(gpa >> PAGE_SHIFT);
 
-	used[i] = true;
+	frame_used[i] = true;
 	return contents[i] + offset_in_page(gpa);
 }
 
@@ -175,13 +178,13 @@ void model_cpu_read(u64 gpa, void *buf, unsigned int len)
 {
 	memset(buf, 0, len);
 	if (is_ram(gpa) && offset_in_page(gpa) + len <= PAGE_SIZE)
-		copy(buf, content(gpa), len);
+		copy_unchecked(buf, frame_content(gpa), len);
 }
 
 void model_cpu_write(u64 gpa, const void *buf, unsigned int len)
 {
 	if (is_ram(gpa) && offset_in_page(gpa) + len <= PAGE_SIZE)
-		copy(content(gpa), buf, len);
+		copy_unchecked(frame_content(gpa), buf, len);
 }
 
 void model_cpu_fill(u64 gfn, u64 val, u64 step)
@@ -209,7 +212,7 @@ bool model_ioas_lookup(u64 gfn, u64 *pfn, unsigned int *prot)
 	return true;
 }
 
-/* All of a range gives all of @prot. */
+/* Whether the IOAS gives all rights of @prot in all of a range */
 bool model_ioas_covers(u64 gfn, u64 nr, unsigned int prot)
 {
 	u64 end = gfn + nr;
@@ -231,7 +234,7 @@ bool model_ioas_read64(u64 gpa, u64 *val)
 	if (!model_ioas_lookup(gpa >> PAGE_SHIFT, &pfn, &prot) ||
 	    !(prot & KVIOMMU_READ))
 		return false;
-	copy((u8 *)val, content(gpa), sizeof(*val));
+	copy_unchecked((u8 *)val, frame_content(gpa), sizeof(*val));
 	return true;
 }
 
@@ -250,7 +253,7 @@ void model_ioas_unmap(unsigned int a)
 
 	if (!areas[a].mapped)
 		return;
-	/* iommufd calls those who have pins there. */
+	/* iommufd calls each access that has pins in the range. */
 	if (areas[a].pins)
 		unit->access.unmap(&unit->access, first, first - 1 +
 				   (model_areas[a].nr << PAGE_SHIFT));
@@ -279,7 +282,7 @@ void kviommu_access_put(struct kviommu_access *a)
 	a->access = NULL;
 }
 
-static int check_access(u64 gfn, bool write, u64 *pfn)
+static int ioas_check(u64 gfn, bool write, u64 *pfn)
 {
 	unsigned int prot;
 
@@ -300,14 +303,14 @@ int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 
 	never(shim_atomic);
 	model_spend(1);
-	ret = check_access(gfn, write, &pfn);
+	ret = ioas_check(gfn, write, &pfn);
 	if (ret)
 		return ret;
 	p = &pages[pfn];
 	if (!p->pins++) {
 		p->va = contents[i];
 		p->prot = areas[area_of(gfn)].prot;
-		used[i] = true;
+		frame_used[i] = true;
 		if (i < LOW_FRAMES)
 			allow(contents[i], PAGE_SIZE);
 		pinned++;
@@ -328,7 +331,7 @@ void kviommu_access_unpin(struct kviommu_access *a, u64 gfn)
 	areas[area].pins--;
 	if (--p->pins)
 		return;
-	/* Removed, flushed, and only then unpinned. */
+	/* A page must be unmapped and flushed before it is unpinned. */
 	never(p->maps);
 	never(p->stale);
 	pinned--;
@@ -341,15 +344,15 @@ int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
 		      unsigned int len, bool write)
 {
 	u64 pfn;
-	int ret = check_access(gpa >> PAGE_SHIFT, write, &pfn);
+	int ret = ioas_check(gpa >> PAGE_SHIFT, write, &pfn);
 
 	if (ret)
 		return ret;
 	never(offset_in_page(gpa) + len > PAGE_SIZE);
 	if (write)
-		copy(content(gpa), buf, len);
+		copy_unchecked(frame_content(gpa), buf, len);
 	else
-		copy(buf, content(gpa), len);
+		copy_unchecked(buf, frame_content(gpa), len);
 	return 0;
 }
 
@@ -390,13 +393,13 @@ void *page_address(const struct page *page)
 #define HW_CALL		GENMASK_ULL(7, 2)
 
 /**
- * struct hw_table - A table
- * @leaf: For each entry, host address and rights if it is a leaf
- * @was: The leaf that was taken down last
- * @when: In which batch that was
- * @call: By which call of iommu_map() the leaf came
- * @sub: Tables of the next level
- * @live: Leaves in this table and below
+ * struct hw_table - A table of the physical IOMMU
+ * @leaf: Host address and rights of each entry that is a leaf, else 0
+ * @was: The leaf that was unmapped last at each entry, with HW_CALL
+ * @when: The batch in which it was unmapped
+ * @call: The call of kviommu_hw_map() that made each leaf
+ * @sub: Tables of the next lower level
+ * @live: Number of leaves in this table and those below it
  */
 struct hw_table {
 	u64 leaf[512];
@@ -407,6 +410,12 @@ struct hw_table {
 	u64 live;
 };
 
+/**
+ * struct hw_stale - Pages that were unmapped and not flushed since
+ * @iova: First I/O virtual address
+ * @pfn: First host frame
+ * @nr: Number of pages
+ */
 struct hw_stale {
 	u64 iova;
 	u64 pfn;
@@ -414,14 +423,14 @@ struct hw_stale {
 };
 
 /**
- * struct hw_domain - A domain
- * @domain: What the module sees
- * @iommu: The physical IOMMU it is for
- * @attached: How many groups are attached
- * @root: Its root
- * @stale: What was removed since the last flush
- * @nr_stale: How many of them
- * @max_stale: How many @stale has room for
+ * struct hw_domain - A domain of the IOMMU API
+ * @domain: The part that the module sees
+ * @iommu: Number of the physical IOMMU that the domain belongs to
+ * @attached: Number of IOMMU groups that are attached
+ * @root: The root table
+ * @stale: Array of pages that were unmapped and not flushed since
+ * @nr_stale: Number of entries used in @stale
+ * @max_stale: Number of entries allocated in @stale
  */
 struct hw_domain {
 	struct iommu_domain domain;
@@ -472,7 +481,7 @@ static void hw_free_table(struct hw_table *t)
 	free(t);
 }
 
-/* Of each call of iommu_map() in this run, how many of its pages are mapped */
+/* For each call of kviommu_hw_map() in this run, how many of its pages are mapped */
 static u32 *hw_calls, nr_hw_calls, max_hw_calls;
 
 static u32 hw_new_call(void)
@@ -490,7 +499,7 @@ static u64 hw_entry(u64 pfn, unsigned int prot)
 	return PFN_PHYS(pfn) | prot;
 }
 
-/* A leaf is entered where it, or a piece of it, was taken down in this batch. */
+/* A leaf is mapped where the same leaf, or part of it, was unmapped in this batch. */
 static void hw_check_back(struct hw_domain *d, struct hw_table *t, u64 iova,
 			  unsigned int level, u64 entry)
 {
@@ -506,7 +515,7 @@ static void hw_check_back(struct hw_domain *d, struct hw_table *t, u64 iova,
 			      entry + ((u64)n << hw_shift(level - 1)));
 }
 
-/* As above, but where a larger leaf was. */
+/* A leaf is mapped where a larger leaf with equal contents was unmapped in this batch. */
 static void hw_check_part(struct hw_domain *d, struct hw_table *t, u64 iova,
 			  unsigned int level, u64 entry)
 {
@@ -529,7 +538,7 @@ static void hw_map(struct hw_domain *d, u64 iova, u64 pfn, unsigned int level,
 
 	for (l = HW_LEVELS; l > level; l--) {
 		n = hw_index(iova, l);
-		/* No map over what is mapped. */
+		/* Nothing may be mapped over an existing mapping. */
 		never(t->leaf[n]);
 		hw_check_part(d, t, iova, l, hw_entry(pfn, prot));
 		t->live++;
@@ -549,7 +558,7 @@ static void hw_map(struct hw_domain *d, u64 iova, u64 pfn, unsigned int level,
 	hw_calls[call] += nr;
 	t->live++;
 	for (i = pfn; i < pfn + nr; i++) {
-		/* Only what is pinned, with rights that the IOAS gives. */
+		/* Only pinned pages may be mapped, with rights that the IOAS gives. */
 		never(!pages[i].pins);
 		never(prot & ~pages[i].prot);
 		pages[i].maps++;
@@ -576,7 +585,10 @@ static void hw_add_stale(struct hw_domain *d, u64 iova, u64 pfn, u64 nr)
 	d->stale[d->nr_stale++] = (struct hw_stale){ iova, pfn, nr };
 }
 
-/* Remove the leaf at @iova of at most @size. Return: its size. */
+/*
+ * Remove the leaf at @iova, of at most @size bytes; @call is the size that the caller
+ * unmaps in all. Return: the size of the leaf in bytes, or 0 if there is none.
+ */
 static u64 hw_unmap(struct hw_domain *d, u64 iova, u64 size, u64 call, u32 *last)
 {
 	struct hw_table *t = d->root, *path[HW_LEVELS + 1];
@@ -593,7 +605,7 @@ static u64 hw_unmap(struct hw_domain *d, u64 iova, u64 size, u64 call, u32 *last
 			return 0;
 	}
 	nr = 1ULL << (hw_shift(l) - PAGE_SHIFT);
-	/* All of a leaf or nothing. */
+	/* A leaf is unmapped as a whole or not at all. */
 	never(iova & (PFN_PHYS(nr) - 1));
 	never(PFN_PHYS(nr) > size);
 	pfn = (t->leaf[n] & ~(u64)HW_PROT) >> PAGE_SHIFT;
@@ -601,7 +613,7 @@ static u64 hw_unmap(struct hw_domain *d, u64 iova, u64 size, u64 call, u32 *last
 		    FIELD_PREP(HW_CALL, __builtin_ctzll(call) - PAGE_SHIFT);
 	t->when[n] = model_unchecked ? 0 : batch;
 	t->leaf[n] = 0;
-	/* What one call mapped, not all can let go of by several. */
+	/* This IOMMU cannot unmap in parts what one call has mapped. */
 	if (d->iommu == 1 && t->call[n] != *last) {
 		never(hw_calls[*last]);
 		*last = t->call[n];
@@ -632,7 +644,7 @@ int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr, int p
 	never(!size || (iova | paddr | size) & (PAGE_SIZE - 1));
 	never(iova + size - 1 > domain->geometry.aperture_end);
 	never(!(prot & HW_PROT));
-	/* Whoever may not wait has the VMM pay all the same. */
+	/* A polling thread, which may not wait, names the mm that is charged. */
 	never(shim_atomic != !!payer);
 	if (shim_should_fail())
 		return -ENOMEM;
@@ -711,14 +723,14 @@ static struct hw_domain *hw_alloc(unsigned int iommu)
 	return d;
 }
 
-static void hw_drop(struct hw_table *t, unsigned int level)
+static void hw_drop_leaves(struct hw_table *t, unsigned int level)
 {
 	u64 nr = 1ULL << (hw_shift(level) - PAGE_SHIFT), pfn, n;
 	unsigned int i;
 
 	for (i = 0; t->live && i < 512; i++) {
 		if (t->sub[i])
-			hw_drop(t->sub[i], level - 1);
+			hw_drop_leaves(t->sub[i], level - 1);
 		if (!t->leaf[i])
 			continue;
 		pfn = (t->leaf[i] & ~(u64)HW_PROT) >> PAGE_SHIFT;
@@ -734,7 +746,7 @@ void kviommu_hw_free(struct iommu_domain *domain)
 
 	never(d->attached);
 	hw_flush(d, 0, U64_MAX);
-	hw_drop(d->root, HW_LEVELS);
+	hw_drop_leaves(d->root, HW_LEVELS);
 	hw_free_table(d->root);
 	free(d->stale);
 	free(d);
@@ -750,7 +762,7 @@ int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 		return -EBADF;
 	v->vdev = &vfio_devices[fd];
 	v->group = &groups[group_of[fd]];
-	/* With a narrow width, one more that is of the same kind but not the same. */
+	/* With narrow addresses there is a third IOMMU, of the same kind as the first. */
 	if (v->group == &groups[0])
 		v->group->iommu = unit->aw_bits < 48 ? 2 : 0;
 	v->vdev->refs++;
@@ -791,7 +803,7 @@ struct iommu_domain *kviommu_hw_alloc(struct kviommu_vfio *v)
 int kviommu_vfio_attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
 {
 	never(!unit->lock.held);
-	/* iommufd's callbacks may wait for it. */
+	/* iommufd's unmap callback may wait for map_lock. */
 	never(unit->map_lock.held);
 	never(v->in_ioas || v->group->domain);
 	if (shim_should_fail())
@@ -833,7 +845,7 @@ void kviommu_hw_detach(struct iommu_domain *domain, struct iommu_group *group,
 	group->domain = NULL;
 }
 
-/* Of the second physical IOMMU: a page, half of a large one, a whole one */
+/* Reserved by the second physical IOMMU: a page, half a large page, a large page */
 static const struct kviommu_reserved reserved = {
 	.nr = 3,
 	.range = {
@@ -1020,7 +1032,7 @@ void kviommu_debugfs_remove(struct kviommu_unit *u)
 {
 }
 
-/* What tests ask */
+/* Queries of tests */
 
 enum model_path model_path(unsigned int device)
 {
@@ -1067,7 +1079,7 @@ struct iommu_domain *model_domain(unsigned int device)
 	return g->domain ? &g->domain->domain : NULL;
 }
 
-/* The first piece that is not before @iova. */
+/* The first leaf that contains @iova or lies behind it */
 bool model_next(struct iommu_domain *domain, u64 iova,
 		struct model_piece *piece)
 {
@@ -1081,13 +1093,13 @@ bool model_translate(struct iommu_domain *domain, u64 iova,
 	return model_next(domain, iova, piece) && piece->iova <= iova;
 }
 
-/* All that was removed was flushed. */
+/* Everything that was unmapped must have been flushed. */
 void model_check_quiet(void)
 {
 	never(stale_pages);
 }
 
-/* Whatever was not: there is nothing else in its place, which it would hide. */
+/* Pages that were not flushed must not hide a new mapping at the same address. */
 void model_check_hidden(void)
 {
 	struct kviommu_xlate *xlate;
@@ -1107,7 +1119,7 @@ void model_check_hidden(void)
 	}
 }
 
-/* What is left of translations that the guest removed, in pages. */
+/* Number of pages that were unmapped and not flushed since */
 u64 model_unflushed(void)
 {
 	return stale_pages;
@@ -1163,13 +1175,13 @@ void model_end(void)
 	for (i = 0; i < ARRAY_SIZE(groups); i++)
 		never(groups[i].domain || groups[i].in_ioas);
 	for (i = 0; i < LOW_FRAMES + 2; i++) {
-		if (!used[i])
+		if (!frame_used[i])
 			continue;
 		allow(contents[i], PAGE_SIZE);
 		memset(contents[i], 0, PAGE_SIZE);
 		if (i < LOW_FRAMES)
 			forbid(contents[i], PAGE_SIZE);
-		used[i] = false;
+		frame_used[i] = false;
 	}
 	unit = NULL;
 }

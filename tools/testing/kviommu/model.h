@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A model of the host, for one unit: the guest's memory and its IOAS, devices
- * behind two physical IOMMUs, and the IOMMU API. It stands for host/ of the
- * module, and dies when the module does what the host would not forgive.
+ * A model of the host, for one unit: the guest's memory and its IOAS, devices behind
+ * two physical IOMMUs, and the IOMMU API. It replaces host/ of the module, and ends the
+ * program (never()) if the module breaks a rule of the host.
  */
 #ifndef _KVIOMMU_TEST_MODEL_H
 #define _KVIOMMU_TEST_MODEL_H
@@ -12,10 +12,10 @@
 #define MODEL_DEVICES	4
 
 /**
- * struct model_area - A range of guest memory that the IOAS has whole or not
- * @gfn: Its first frame
- * @nr: How many
- * @prot: KVIOMMU_READ and KVIOMMU_WRITE that the IOAS gives by default
+ * struct model_area - A range of guest memory that the IOAS maps as a whole or not at all
+ * @gfn: First guest frame of the area
+ * @nr: Number of frames
+ * @prot: Rights that the IOAS gives by default: KVIOMMU_READ, KVIOMMU_WRITE
  */
 struct model_area {
 	u64 gfn;
@@ -42,16 +42,16 @@ struct kviommu_shadow;
 struct kviommu_unit;
 struct kviommu_work;
 
-/* Each run of a test begins and ends so. */
+/* Called at the begin and the end of each run of a test */
 void model_begin(struct kviommu_unit *unit);
 void model_end(void);
 
-/* Guest memory, as the guest's CPUs see it. */
+/* Access to guest memory by the guest's CPUs */
 void model_cpu_read(u64 gpa, void *buf, unsigned int len);
 void model_cpu_write(u64 gpa, const void *buf, unsigned int len);
 void model_cpu_fill(u64 gfn, u64 val, u64 step);
 
-/* The IOAS; @variant chooses among host frames. */
+/* The IOAS; @variant 0 or 1 selects the host frames of an area. */
 void model_ioas_map(unsigned int area, unsigned int variant, unsigned int prot);
 void model_ioas_unmap(unsigned int area);
 bool model_ioas_mapped(unsigned int area);
@@ -59,13 +59,20 @@ bool model_ioas_lookup(u64 gfn, u64 *pfn, unsigned int *prot);
 bool model_ioas_covers(u64 gfn, u64 nr, unsigned int prot);
 bool model_ioas_read64(u64 gpa, u64 *val);
 
-/* What a device's DMA goes through. */
+/* What a device's DMA goes through */
 enum model_path {
 	PATH_BLOCKED,
 	PATH_IOAS,
 	PATH_DOMAIN,
 };
 
+/**
+ * struct model_piece - A leaf of a domain's tables
+ * @iova: First I/O virtual address
+ * @size: Size in bytes
+ * @pfn: First host frame
+ * @prot: IOMMU_READ and IOMMU_WRITE
+ */
 struct model_piece {
 	u64 iova;
 	u64 size;
@@ -82,12 +89,12 @@ bool model_next(struct iommu_domain *domain, u64 iova,
 bool model_reserved(struct iommu_domain *domain, u64 iova);
 bool model_same_group(unsigned int a, unsigned int b);
 
-/* A batch: guest memory does not change in it by another hand than the test's. */
+/* Begin a new batch: within a batch nothing changes guest memory but the test. */
 void model_new_batch(void);
 
 /*
- * Called when a translation is put back that was taken down in the same batch,
- * @size bytes at a time. Return: it had to be.
+ * Called when a translation is mapped again that was unmapped in the same batch by a
+ * call for @size bytes. Return: whether that was necessary.
  */
 extern bool (*model_excuse)(struct iommu_domain *domain, u64 iova, u64 size);
 
@@ -98,19 +105,19 @@ u64 model_pinned(void);
 u64 model_mapped(void);
 u64 model_domains(void);
 
-/* How much work one run may make; beyond that the VMM is killed. */
+/* Work (calls that pin, map or unmap) that one run may do before the VMM is killed */
 #define MODEL_BUDGET	3000000
 void model_spend(unsigned long n);
 void model_kill_after(unsigned long n);
 
-/* Called when map_lock was let go. */
-/* What is taken down now may come back at once. */
+/* Translations that are unmapped while this is set may be mapped again in the batch. */
 extern bool model_unchecked;
+/* Called when map_lock was released */
 extern void (*model_map_lock_free)(void);
 
 unsigned long shim_allocations(void);
 
-/* The linker's names for a function that a test puts itself in front of */
+/* The linker's names (--wrap) of functions that a test intercepts */
 int __real_kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,
 			       u64 gpa, const void *buf, unsigned int len);
 int __wrap_kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The reference translator. Numbers are written out, as the specification's
- * tables have them, so that a mistake in the module's header is not repeated.
+ * The reference translator. Bits are given by their numbers in the specification, not by
+ * the names of the module's header, so that a mistake there is found.
  */
 #include "reference.h"
 
@@ -11,7 +11,7 @@ static uint64_t bits(uint64_t val, unsigned int high, unsigned int low)
 	return val << (63 - high) >> (63 - high + low);
 }
 
-/* Guests' physical addresses have 48 bits. */
+/* Host address width of the guest */
 #define HAW	48
 
 static const struct ref_context blocked = { REF_BLOCKED, 0, 0, 0 };
@@ -34,7 +34,7 @@ struct ref_context ref_context(const struct ref_unit *unit, uint16_t sid)
 	addr = (bits(unit->rtaddr, 63, 12) << 12) + bits(sid, 15, 8) * 16;
 	if (!ref_read64(addr, &lo) || !ref_read64(addr + 8, &hi))
 		return blocked;
-	/* P; 11:1, 63:HAW and the upper half are reserved. */
+	/* P is bit 0; 11:1, 63:HAW and the upper half are reserved. */
 	if (!bits(lo, 0, 0))
 		return blocked;
 	if (bits(lo, 11, 1) || bits(lo, 63, HAW) || hi)
@@ -45,7 +45,7 @@ struct ref_context ref_context(const struct ref_unit *unit, uint16_t sid)
 		return blocked;
 	if (!bits(lo, 0, 0))
 		return blocked;
-	/* 11:4; in the upper half 7 and 63:24. */
+	/* 11:4 are reserved; in the upper half 7 and 63:24. */
 	if (bits(lo, 11, 4) || bits(hi, 7, 7) || bits(hi, 63, 24))
 		return blocked;
 	/* AW: 001b is 39 bits, 010b 48. */
@@ -64,7 +64,7 @@ struct ref_context ref_context(const struct ref_unit *unit, uint16_t sid)
 	case 2:
 		return (struct ref_context){ REF_IDENTITY, 0, 0, 0 };
 	}
-	/* No device-TLBs, and 11b is reserved. */
+	/* 01b needs device-TLBs, and 11b is reserved. */
 	return blocked;
 }
 
@@ -74,10 +74,10 @@ enum entry {
 	ENTRY_LEAF,
 };
 
-/* One entry of the table at @table; rights of the walk so far in @leaf. */
-static enum entry read_entry(uint64_t table, unsigned int level,
-			     unsigned int index, struct ref_leaf *leaf,
-			     uint64_t *next)
+/* Read an entry of the table at @table; @leaf has the rights of the walk so far. */
+static enum entry ref_read_entry(uint64_t table, unsigned int level,
+				 unsigned int index, struct ref_leaf *leaf,
+				 uint64_t *next)
 {
 	unsigned int shift = 12 + 9 * (level - 1);
 	bool is_leaf;
@@ -85,10 +85,10 @@ static enum entry read_entry(uint64_t table, unsigned int level,
 
 	if (!ref_read64(table + index * 8, &e))
 		return ENTRY_NONE;
-	/* R and W: without both it is not present. */
+	/* R and W: with neither the entry is not present. */
 	if (!bits(e, 1, 0))
 		return ENTRY_NONE;
-	/* SNP without snoop control, TM without device-TLBs. */
+	/* SNP and TM are reserved without snoop control and device-TLBs. */
 	if (bits(e, 11, 11) || bits(e, 62, 62))
 		return ENTRY_NONE;
 	if (bits(e, 51, HAW))
@@ -107,9 +107,9 @@ static enum entry read_entry(uint64_t table, unsigned int level,
 	return is_leaf ? ENTRY_LEAF : ENTRY_TABLE;
 }
 
-/* Requests beyond the tables' and the unit's width are blocked. */
-static unsigned int width(const struct ref_unit *unit,
-			  const struct ref_context *ctx)
+/* Width in bits of the addresses that are translated; requests beyond it are blocked. */
+static unsigned int ref_width(const struct ref_unit *unit,
+			      const struct ref_context *ctx)
 {
 	unsigned int agaw = 12 + 9 * ctx->levels;
 
@@ -122,15 +122,15 @@ bool ref_walk(const struct ref_unit *unit, const struct ref_context *ctx,
 	uint64_t table = ctx->slptptr;
 	unsigned int level;
 
-	if (ctx->type != REF_TABLES || iova >> width(unit, ctx))
+	if (ctx->type != REF_TABLES || iova >> ref_width(unit, ctx))
 		return false;
 	*leaf = (struct ref_leaf){ .read = true, .write = true };
 	for (level = ctx->levels; level; level--) {
 		unsigned int shift = 12 + 9 * (level - 1);
 		uint64_t next;
 
-		switch (read_entry(table, level, iova >> shift & 511, leaf,
-				   &next)) {
+		switch (ref_read_entry(table, level, iova >> shift & 511, leaf,
+				       &next)) {
 		case ENTRY_NONE:
 			return false;
 		case ENTRY_LEAF:
@@ -145,7 +145,7 @@ bool ref_walk(const struct ref_unit *unit, const struct ref_context *ctx,
 	return false;
 }
 
-/* Tables may point to each other in circles: not all leaves can be visited. */
+/* Tables may point to each other in circles: a walk ends after this many entries. */
 #define MAX_VISITS	20000
 
 struct visit {
@@ -155,8 +155,8 @@ struct visit {
 	void *data;
 };
 
-static bool leaves_below(struct visit *v, uint64_t table, unsigned int level,
-			 uint64_t base, struct ref_leaf rights)
+static bool ref_leaves_below(struct visit *v, uint64_t table, unsigned int level,
+			     uint64_t base, struct ref_leaf rights)
 {
 	unsigned int shift = 12 + 9 * (level - 1), i;
 
@@ -168,7 +168,7 @@ static bool leaves_below(struct visit *v, uint64_t table, unsigned int level,
 			return true;
 		if (v->visits++ == MAX_VISITS)
 			return false;
-		switch (read_entry(table, level, i, &leaf, &next)) {
+		switch (ref_read_entry(table, level, i, &leaf, &next)) {
 		case ENTRY_NONE:
 			break;
 		case ENTRY_LEAF:
@@ -179,7 +179,7 @@ static bool leaves_below(struct visit *v, uint64_t table, unsigned int level,
 				return false;
 			break;
 		case ENTRY_TABLE:
-			if (!leaves_below(v, next, level - 1, iova, leaf))
+			if (!ref_leaves_below(v, next, level - 1, iova, leaf))
 				return false;
 		}
 	}
@@ -195,14 +195,14 @@ void ref_leaves(const struct ref_unit *unit, const struct ref_context *ctx,
 
 	if (ctx->type != REF_TABLES)
 		return;
-	v.end = 1ULL << width(unit, ctx);
-	leaves_below(&v, ctx->slptptr, ctx->levels, 0, rights);
+	v.end = 1ULL << ref_width(unit, ctx);
+	ref_leaves_below(&v, ctx->slptptr, ctx->levels, 0, rights);
 }
 
 /* CAP.MAMV */
 #define MAMV	18
 
-/* In legacy mode; types of more than 4 bits are of scalable mode. */
+/* In legacy mode; types of more than 4 bits belong to scalable mode. */
 bool ref_descriptor_valid(uint64_t lo, uint64_t hi)
 {
 	unsigned int granularity = bits(lo, 5, 4);

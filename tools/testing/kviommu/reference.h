@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the VT-d specification says that a request does, in legacy mode: slow,
- * without memory of its own, and with nothing of the module in it.
+ * What a DMA request does in legacy mode according to the VT-d specification. Slow: it
+ * caches nothing, and shares no code with the module.
  */
 #ifndef _KVIOMMU_REFERENCE_H
 #define _KVIOMMU_REFERENCE_H
@@ -13,9 +13,9 @@
  * struct ref_unit - The state of a unit that translation depends on
  * @rtaddr: RTADDR as the last SRTP latched it
  * @te: Translation is enabled
- * @boot_identity: Without translation requests reach memory
- * @mgaw: Width of I/O virtual addresses
- * @max_levels: Levels of tables supported
+ * @boot_identity: While translation is disabled requests reach all memory, not none
+ * @mgaw: Width of I/O virtual addresses in bits
+ * @max_levels: Most levels of tables that are supported
  */
 struct ref_unit {
 	uint64_t rtaddr;
@@ -35,8 +35,8 @@ enum ref_type {
  * struct ref_context - What a requester's requests go through
  * @type: One of &enum ref_type
  * @did: Domain-id
- * @levels: Levels of the tables
- * @slptptr: Their root
+ * @levels: Number of levels of the tables
+ * @slptptr: Guest physical address of the root table
  */
 struct ref_context {
 	enum ref_type type;
@@ -48,10 +48,10 @@ struct ref_context {
 /**
  * struct ref_leaf - A leaf entry
  * @iova: First I/O virtual address that it translates
- * @size: How many bytes
- * @gpa: Guest physical address that it gives
- * @read: Reads are allowed, with the entries above taken into account
- * @write: Writes are
+ * @size: Size in bytes
+ * @gpa: First guest physical address
+ * @read: This entry and all above it allow reads
+ * @write: This entry and all above it allow writes
  */
 struct ref_leaf {
 	uint64_t iova;
@@ -70,10 +70,13 @@ void ref_leaves(const struct ref_unit *unit, const struct ref_context *ctx,
 		bool (*fn)(const struct ref_leaf *leaf, void *data),
 		void *data);
 
-/* Whether the queue goes on after a descriptor; of a wait, but for its status. */
+/*
+ * Whether a descriptor is valid, so that the queue goes on after it. The address of a
+ * wait descriptor's status is not checked.
+ */
 bool ref_descriptor_valid(uint64_t lo, uint64_t hi);
 
-/* Guest memory as the unit may read it; made by the test. */
+/* Read guest memory, as far as the unit may read it; defined by the test. */
 bool ref_read64(uint64_t gpa, uint64_t *val);
 
 #endif /* _KVIOMMU_REFERENCE_H */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kernel's memory, maps and time. Allocations are counted, and fail to
- * order.
+ * The kernel's memory allocator, xarray, timer and eventfds. Allocations are counted, and
+ * fail when a test wants them to.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,7 +98,7 @@ void eventfd_signal(struct eventfd_ctx *ctx)
 	ctx->count++;
 }
 
-/* The first item that is not before @index. */
+/* The position of the first item whose index is @index or greater */
 static size_t xa_at(const struct xarray *xa, unsigned long index)
 {
 	size_t lo = 0, hi = xa->nr;
@@ -166,7 +166,7 @@ void *xa_erase(struct xarray *xa, unsigned long index)
 	xa->nr--;
 	memmove(xa->items + i, xa->items + i + 1,
 		(xa->nr - i) * sizeof(*xa->items));
-	/* As the kernel's: what is empty needs no xa_destroy(). */
+	/* As in the kernel, an empty array needs no xa_destroy(). */
 	if (!xa->nr)
 		xa_destroy(xa);
 	return old;
@@ -218,7 +218,7 @@ void xa_destroy(struct xarray *xa)
 	xa_init(xa);
 }
 
-/* Time passes, if there is anything to wait for. Return: that there was. */
+/* Let time pass until the timer expires. Return: false if it was not pending. */
 bool shim_timer_expire(struct timer_list *timer)
 {
 	if (!timer->pending)

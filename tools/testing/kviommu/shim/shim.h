@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * As much of the kernel's API as the portable parts of kviommu use, for one
- * thread in userspace. Each header that they include leads here.
+ * The part of the kernel's API that the portable files of kviommu use, for one thread in
+ * userspace. Each kernel header that they include includes this file.
  */
 #ifndef _KVIOMMU_SHIM_H
 #define _KVIOMMU_SHIM_H
@@ -39,7 +39,7 @@ typedef u64 gfn_t;
 #define le64_to_cpu(x)	((u64)(x))
 #define cpu_to_le64(x)	((__le64)(x))
 
-/* What must not happen. */
+/* A bug was found: print it and abort. */
 noreturn void shim_bug(const char *file, int line, const char *what);
 
 #define shim_die(what)		shim_bug(__FILE__, __LINE__, what)
@@ -57,7 +57,10 @@ noreturn void shim_bug(const char *file, int line, const char *what);
 		_warn;							\
 	})
 
-/* Failures to order: the @after-th call from now on fails, and @times in all. */
+/*
+ * Injected failures: after @after successful calls the next @times calls fail. @failed
+ * counts them.
+ */
 struct shim_fail {
 	unsigned int after;
 	unsigned int times;
@@ -97,7 +100,7 @@ bool shim_should_fail(void);
 #define SZ_1M			0x00100000
 #define SZ_256M			0x10000000
 
-/* A poor one: so that some are the same */
+/* A weak hash, so that there are collisions */
 #define hash_long(x, bits)	((x) & ((1UL << (bits)) - 1))
 #define fls64(x)	((x) ? 64 - __builtin_clzll(x) : 0)
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
@@ -151,9 +154,9 @@ bool shim_should_fail(void);
 
 #define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, v)	__atomic_store_n(&(x), v, __ATOMIC_RELAXED)
-/* There is no other thread. */
+/* A barrier that no other thread needs: there is none. */
 #define smp_store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
-/* Nor here. */
+/* Likewise */
 #define smp_load_acquire(p)	__atomic_load_n(p, __ATOMIC_ACQUIRE)
 
 #define get_unaligned(p)						\
@@ -276,7 +279,7 @@ static inline bool list_is_singular(const struct list_head *head)
 	     &(pos)->member != (head);					\
 	     (pos) = (n), (n) = shim_entry((n)->member.next, n, member))
 
-/* locks: of one thread, so one that is held is never waited for in vain */
+/* locks: with one thread, locking a lock that is held is a deadlock, and a bug */
 struct mutex {
 	bool held;
 };
@@ -369,7 +372,7 @@ extern unsigned long jiffies, shim_jiffies_step;
 #define NSEC_PER_MSEC		1000000ULL
 #define ktime_get_ns()		((u64)jiffies * 1000000 + 1)
 
-/* There is one; it runs when shim_timer_expire() says so. */
+/* The unit's timer, which only runs in shim_timer_expire() */
 struct timer_list {
 	void (*fn)(struct timer_list *timer);
 	unsigned long expires;
@@ -391,7 +394,7 @@ bool shim_timer_expire(struct timer_list *timer);
 
 void cond_resched(void);
 
-/* Runs when shim_run_workers() says so. */
+/* The unit's worker, which only runs when a test calls @fn */
 struct vhost_task {
 	bool (*fn)(void *data);
 	void *data;
@@ -424,7 +427,7 @@ static inline long atomic_long_xchg(atomic_long_t *a, long val)
 	return old;
 }
 
-/* The host never lacks memory by itself. */
+/* The host never calls the shrinker. */
 struct shrink_control {
 	unsigned long nr_to_scan;
 };
@@ -466,7 +469,7 @@ struct shrinker {
 struct page;
 struct mem_cgroup;
 
-/* Nobody may allocate now, or wait. */
+/* Allocating or sleeping is a bug now. */
 extern bool shim_atomic;
 
 void *kzalloc(size_t size, gfp_t gfp);
@@ -509,7 +512,7 @@ static inline void ida_free(struct ida *ida, unsigned int id)
 	ida->next--;
 }
 
-/* A sorted array. */
+/* An xarray is a sorted array here. */
 struct shim_xa_item {
 	unsigned long index;
 	void *entry;
@@ -555,7 +558,7 @@ void xa_destroy(struct xarray *xa);
 	     (entry) = xa_find(xa, &(index), ULONG_MAX, filter); (entry); \
 	     (entry) = shim_xa_after(xa, &(index), ULONG_MAX, filter))
 
-/* IOMMU API; made by the model of the host */
+/* IOMMU API: the types that the shared headers need */
 #define IOMMU_READ		1
 #define IOMMU_WRITE		2
 #define IOMMU_CACHE		4
@@ -596,14 +599,8 @@ iommu_iotlb_gather_add_range(struct iommu_iotlb_gather *gather,
 		gather->end = end;
 }
 
+/* for an inline function of host/compat.h that is not called here */
 struct iommu_domain *iommu_paging_domain_alloc(struct device *dev);
-void iommu_domain_free(struct iommu_domain *domain);
-int iommu_map(struct iommu_domain *domain, unsigned long iova,
-	      phys_addr_t paddr, size_t size, int prot, gfp_t gfp);
-size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova,
-			size_t size, struct iommu_iotlb_gather *gather);
-void iommu_iotlb_sync(struct iommu_domain *domain,
-		      struct iommu_iotlb_gather *gather);
 
 /* eventfds: a file descriptor n is the n-th of a few counters */
 struct eventfd_ctx {
