@@ -142,14 +142,14 @@ enum kviommu_fault {
 };
 
 /**
- * struct kviommu_work - A piece of work under way, and what it may do
- * @began: When it began, in ns of ktime_get_ns()
- * @deadline: When, in jiffies, it should end
- * @until: When, in ns of ktime_get_ns(), it should end; 0: @deadline says so, which
- *         is cheaper to look at
- * @whole: It has no deadline, and does not stop before its end
- * @may_wait: It may sleep for memory and for the VMM, as a thread of the VMM may.
- *            If not, whatever needs that fails with -EAGAIN and is left to the
+ * struct kviommu_work - A piece of work in progress, and what it may do
+ * @began: Time at which it began, in ns of ktime_get_ns()
+ * @deadline: Time at which it should end, in jiffies; unused if @until is set
+ * @until: Time at which it should end, in ns of ktime_get_ns(), for work that needs a
+ *         finer limit at a higher cost; 0 to use @deadline
+ * @whole: There is no deadline, and the work must not stop before its end
+ * @may_wait: The work may sleep for memory and for the VMM, as it runs in a thread of the
+ *            VMM. If not set, whatever needs to wait fails with -EAGAIN and is left to the
  *            unit's worker. Memory is charged to the VMM in either case.
  */
 struct kviommu_work {
@@ -315,18 +315,20 @@ struct kviommu_range {
 };
 
 /**
- * enum kviommu_poll_why - Why a unit begins to be polled, or ends it
- * @KVIOMMU_POLL_ASKED: The guest wrote to a register
- * @KVIOMMU_POLL_IDLE: It has not for a while
- * @KVIOMMU_POLL_STOPPED: An ioctl
- * @KVIOMMU_POLL_STATUS: The guest has something to clear, or turned something off
- * @KVIOMMU_POLL_MOVED: Another thread is to have it
- * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes away, or is no longer one to poll on
- * @KVIOMMU_POLL_OVERCOMMITTED: The thread's CPU has other things to do
- * @KVIOMMU_POLL_SUSPENDED: The host is about to sleep
- * @KVIOMMU_POLL_BUDGET: It took more of a shared thread's time than it may
+ * enum kviommu_poll_why - The reason why polling of a unit begins or ends
+ * @KVIOMMU_POLL_ASKED: The guest wrote to a register, so polling begins
+ * @KVIOMMU_POLL_IDLE: The guest has not written to a register for a while
+ * @KVIOMMU_POLL_STOPPED: An ioctl needs the unit to be trapped
+ * @KVIOMMU_POLL_STATUS: The guest has a status bit to clear, or disabled something that
+ *                       polling needs
+ * @KVIOMMU_POLL_MOVED: The unit is to be polled by another thread
+ * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes offline or is no longer one to poll on
+ * @KVIOMMU_POLL_OVERCOMMITTED: The thread waits too long for its CPU
+ * @KVIOMMU_POLL_SUSPENDED: The host is about to be suspended
+ * @KVIOMMU_POLL_BUDGET: The unit used too much of a shared thread's time
  *
- * From KVIOMMU_POLL_MOVED on another thread is to have the unit, if there is one.
+ * After KVIOMMU_POLL_MOVED and all later reasons another thread continues to poll the
+ * unit, if there is one.
  */
 enum kviommu_poll_why {
 	KVIOMMU_POLL_ASKED,
@@ -341,9 +343,9 @@ enum kviommu_poll_why {
 };
 
 /**
- * struct kviommu_backoff - For how long not to repeat what did not go well
- * @until: When, in ns of ktime_get_ns(), it may be tried again
- * @doublings: How often the time will have doubled when it does not go well again
+ * struct kviommu_backoff - A delay before something that failed is tried again
+ * @until: Time at which it may be tried again, in ns of ktime_get_ns()
+ * @doublings: Number of doublings of the delay for the next failure
  */
 struct kviommu_backoff {
 	u64 until;
@@ -351,17 +353,17 @@ struct kviommu_backoff {
 };
 
 /**
- * struct kviommu_meter - For how long a thread that polls waits for its CPU
- * @now: When it was read last, in ns
- * @delay: How long the thread had waited by then, since it exists, in ns
- * @awake: How long the thread has polled in the present window, in ns
- * @waited: How much of that it waited, in ns
- * @rest: When it may poll again, after it waited too long
+ * struct kviommu_meter - Measures how long a polling thread waits for its CPU
+ * @read_at: Time of the last reading, in ns of ktime_get_ns()
+ * @delay: Total time that the thread had waited at the last reading, in ns
+ * @awake: Time that the thread has polled in the present window, in ns
+ * @waited: Time that the thread has waited in the present window, in ns
+ * @rest: The delay before a thread that waited too long may poll again
  *
- * The thread's own, but for the time in @rest.
+ * Only the polling thread accesses it, but for the time in @rest.
  */
 struct kviommu_meter {
-	u64 now;
+	u64 read_at;
 	u64 delay;
 	u64 awake;
 	u64 waited;
@@ -369,17 +371,18 @@ struct kviommu_meter {
 };
 
 /**
- * struct kviommu_self - A unit that is polled by its own worker
- * @on: It is. Set under unit->poll_lock. Cleared by the worker, or under
- *      unit->poll_lock and unit->lock by others.
- * @round: How often the worker looked
- * @balance: When, in jiffies, to see whether a shared thread has room for it
- * @meter: How long the worker waits for its CPU
+ * struct kviommu_self - The polling of a unit by its own worker
+ * @on: The worker polls the unit. Set under unit->poll_lock; cleared by the worker, or
+ *      under unit->poll_lock and unit->lock by others.
+ * @round: Number of looks at the registers
+ * @balance_at: Time of the next check whether a shared thread has room for the unit, in
+ *              jiffies
+ * @meter: Measures how long the worker waits for its CPU
  */
 struct kviommu_self {
 	bool on;
 	unsigned int round;
-	unsigned long balance;
+	unsigned long balance_at;
 	struct kviommu_meter meter;
 };
 
@@ -408,24 +411,26 @@ struct kviommu_self {
  * @abandoned: @worker was killed
  * @policy: The policy in force; changed under @lock and @map_lock
  * @poll_lock: Held while the unit switches between trapping and polling
- * @polled: Writes to the register page are not trapped; under @poll_lock and
+ * @polled: Writes to the register page are polled and not trapped; under @poll_lock and
  *          @lock
- * @self: How its own worker polls it
- * @poller: The shared thread that polls it, or NULL; under @last_poller's lock
- * @last_poller: The one that did last; changed under @poll_lock
+ * @self: The polling of the unit by @worker
+ * @poller: The shared thread that polls the unit, or NULL; under @last_poller's lock
+ * @last_poller: The last shared thread that polled the unit; changed under @poll_lock
  * @arming: The register page is being moved by KVIOMMU_ARM: trapped writes are left in
  *          the snapshot until it is committed; under @poll_lock
- * @poll_entry: Entry in the list of the thread that polls the unit
- * @poll_node: The worker's NUMA node when it started polling
- * @poll_why: The reason why the thread stopped polling the unit
+ * @poll_entry: Entry in the list of units of @poller
+ * @poll_node: The worker's NUMA node when @poller was chosen
+ * @poll_why: The reason why the last polling thread stopped
  * @poll_since: Time at which @polled was set, in ns of ktime_get_ns(); under @lock
- * @poll_asked: The guest wrote to a register since; under @lock
- * @hold: When it may be polled again after it had to be trapped; under @lock
- * @away: When a shared thread may have it again after it took too much of the time
- *        of one; under @lock
- * @over: How much lately it took, see poll_unit(); under @lock
- * @busy_since: When what the guest asked for was seen first, in ns; 0 if all is
- *              done; under @lock
+ * @poll_asked: The guest has written to a register, so polling may begin; under @lock
+ * @hold: The delay before the unit is polled again, after its state required trapping;
+ *        under @lock
+ * @away: The delay before a shared thread polls the unit again, after the unit used too
+ *        much of a thread's time; under @lock
+ * @over: Score of recent looks that used too much of a shared thread's time, see
+ *        over_budget(); under @lock
+ * @busy_since: Time at which the oldest unfinished work of the guest was seen, in ns of
+ *              ktime_get_ns(); 0 if there is none; under @lock
  * @closing: The unit is being destroyed, so work has to stop
  * @limited: A limit was hit and KVIOMMU_EVENT_LIMIT is to be signalled; under @lock
  * @policy_wanted: The policy members that the VMM has set; under @lock

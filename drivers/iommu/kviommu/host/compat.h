@@ -41,8 +41,8 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 }
 
 /*
- * Whether another task wants the CPU. Since 6.13 one that only the tick would give it to
- * says so by another flag.
+ * Check whether another task wants the CPU. Since 6.13 there is a second flag, for a task
+ * that does not get the CPU before the next tick.
  */
 #ifdef TIF_NEED_RESCHED_LAZY
 #define kviommu_compat_cpu_wanted()					\

@@ -64,7 +64,7 @@ void kviommu_poll_rest(struct kviommu_backoff *b)
  */
 void kviommu_meter_begin(struct kviommu_meter *m)
 {
-	m->now = ktime_get_ns();
+	m->read_at = ktime_get_ns();
 	m->delay = kviommu_run_delay();
 }
 
@@ -84,8 +84,8 @@ bool kviommu_meter_over(struct kviommu_meter *m)
 	unsigned int percent = READ_ONCE(poll_wait);
 	bool over;
 
-	m->awake += now - m->now;
-	m->now = now;
+	m->awake += now - m->read_at;
+	m->read_at = now;
 	m->waited += delay - m->delay;
 	m->delay = delay;
 	over = percent < 100 && m->waited > WAIT_WINDOW / 100 * percent;

@@ -144,7 +144,7 @@ static enum kviommu_poll_why poll_unit(struct kviommu_poller *p,
 	bool more, stay, over;
 
 	if (likely(!kviommu_poll_peek(unit, all, looks) && kviommu_poll_may_stay(unit)))
-		return kviommu_poll_idle(unit, p->meter.now) ? KVIOMMU_POLL_IDLE :
+		return kviommu_poll_idle(unit, p->meter.read_at) ? KVIOMMU_POLL_IDLE :
 		       KVIOMMU_POLL_ASKED;
 	/* Another holder of the lock may take its time. */
 	if (!mutex_trylock(&unit->lock))
@@ -282,7 +282,7 @@ int kviommu_poller_thread(void *data)
 		    !kthread_should_park()) {
 			schedule();
 			/* That it waits for the CPU when it is woken counts. */
-			p->meter.now = ktime_get_ns();
+			p->meter.read_at = ktime_get_ns();
 		}
 		__set_current_state(TASK_RUNNING);
 		if (kthread_should_park()) {

@@ -39,7 +39,7 @@ int kviommu_self_begin(struct kviommu_unit *unit)
 	if (!kviommu_self_usable(unit))
 		return -EAGAIN;
 	unit->poll_busy_at = ktime_get_ns();
-	unit->self.balance = jiffies + KVIOMMU_BALANCE_TIME;
+	unit->self.balance_at = jiffies + KVIOMMU_BALANCE_TIME;
 	WRITE_ONCE(unit->self.on, true);
 	return 0;
 }
@@ -72,7 +72,7 @@ static enum kviommu_poll_why self_look(struct kviommu_unit *unit, bool all)
 
 	if (likely(!kviommu_poll_peek(unit, all, KVIOMMU_ROUND_LOOKS) &&
 		   kviommu_poll_may_stay(unit)))
-		return kviommu_poll_idle(unit, unit->self.meter.now) ?
+		return kviommu_poll_idle(unit, unit->self.meter.read_at) ?
 		       KVIOMMU_POLL_IDLE : KVIOMMU_POLL_ASKED;
 	if (mutex_lock_killable(&unit->lock))
 		return KVIOMMU_POLL_ASKED;
@@ -100,8 +100,8 @@ static enum kviommu_poll_why self_round(struct kviommu_unit *unit)
 	/* A guest that was not looked at is not idle, so this comes first. */
 	if (kviommu_meter_over(&self->meter))
 		return KVIOMMU_POLL_OVERCOMMITTED;
-	if (time_after_eq(jiffies, self->balance)) {
-		self->balance = jiffies + KVIOMMU_BALANCE_TIME;
+	if (time_after_eq(jiffies, self->balance_at)) {
+		self->balance_at = jiffies + KVIOMMU_BALANCE_TIME;
 		if (kviommu_pool_usable(unit))
 			return KVIOMMU_POLL_MOVED;
 	}

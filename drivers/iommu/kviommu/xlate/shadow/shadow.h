@@ -167,7 +167,7 @@ struct run {
 
 /* Amount of work, in entries and pages, after which map_lock is dropped for others */
 #define MERGE_SLICE	4096
-/* Work after which a thread that must not wait looks at its time */
+/* The same for a thread that may not wait, after which it checks its deadline */
 #define MERGE_LOOK	256
 /* Number of repeated failures after which a merge retries no more pages */
 #define MAX_FAILED	1024
@@ -206,8 +206,8 @@ struct batch {
  *       to cover more than was asked for
  * @refresh: Try again to map all that failed before
  * @failed: Number of pages that failed again
- * @slice: Work done since map_lock was taken, or since the time was
- *         looked at: entries and pages
+ * @slice: Work done, in entries and pages, since map_lock was taken or the deadline was
+ *         checked
  * @next: First I/O virtual address that is left, after -EAGAIN
  * @unreserved: The host reserves no address of the current node
  * @collect: Pass 1 over a node: leaves that changed are only unmapped
