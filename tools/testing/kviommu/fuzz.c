@@ -406,7 +406,7 @@ static bool self_poll(void)
 	model_self_open = true;
 	t.unit->poll_asked = true;
 	kviommu_unit_defer(t.unit);
-	work();
+	drain_worker();
 	model_self_open = false;
 	never(t.unit->polled && !shim_task.killed);
 	return t.unit->stats.polls != polls;
