@@ -376,31 +376,29 @@ void kviommu_policy_host_changed(void)
 }
 
 /**
- * kviommu_policy_add() - Give a unit the policy that it begins with
- * @unit: The unit; its worker is there
+ * kviommu_policy_add() - Have a unit follow what the host allows
+ * @unit: The unit, which is whole
  *
- * From now on it follows what the host allows.
+ * What changed before does not come to it: kviommu_unit_renew_policy() is to follow.
  *
- * Context: process context, under unit->lock.
+ * Context: process context, no locks.
  */
 void kviommu_policy_add(struct kviommu_unit *unit)
 {
 	spin_lock(&units_lock);
 	list_add_tail(&unit->policy_entry, &units);
 	spin_unlock(&units_lock);
-	kviommu_policy_in_force(&unit->policy, &unit->policy_wanted,
-				&unit->policy_admin);
 }
 
 /**
  * kviommu_policy_remove() - Let a unit no longer follow what the host allows
- * @unit: The unit; its worker is still there. It may never have been added.
+ * @unit: The unit; its worker is still there
  *
  * Context: process context.
  */
 void kviommu_policy_remove(struct kviommu_unit *unit)
 {
 	spin_lock(&units_lock);
-	list_del_init(&unit->policy_entry);
+	list_del(&unit->policy_entry);
 	spin_unlock(&units_lock);
 }
