@@ -976,7 +976,7 @@ static void regs_left_out_test(struct kunit *test)
 	struct kviommu_entry e;
 
 	/* PSI: what asks for pages is done for the domain, and says so. */
-	make_vtd(test, ctx, 48, ~BIT_ULL(39), ~0ULL);
+	recreate_vtd(test, ctx, 48, ~BIT_ULL(39), ~0ULL);
 	KUNIT_EXPECT_EQ(test, field(ctx->cap, 39, 39), 0);
 	KUNIT_EXPECT_EQ(test, field(ctx->cap, 53, 48), 0);	/* MAMV */
 	KUNIT_EXPECT_EQ(test, field(ctx->cap, 37, 34), 3);
@@ -991,14 +991,14 @@ static void regs_left_out_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, n[0].c, U64_MAX);
 
 	/* Pages of 2 MiB, of 1 GiB: their bit is reserved at that level. */
-	make_vtd(test, ctx, 48, ~BIT_ULL(34), ~0ULL);
+	recreate_vtd(test, ctx, 48, ~BIT_ULL(34), ~0ULL);
 	KUNIT_EXPECT_EQ(test, field(ctx->cap, 37, 34), 2);
 	vtd_decode(&ctx->vtd->source, R | PS, 2, &e);
 	KUNIT_EXPECT_NE(test, e.fault, KVIOMMU_FAULT_NONE);
 	vtd_decode(&ctx->vtd->source, R | PS, 3, &e);
 	KUNIT_EXPECT_EQ(test, e.fault, KVIOMMU_FAULT_NONE);
 	KUNIT_EXPECT_TRUE(test, e.leaf);
-	make_vtd(test, ctx, 48, ~BIT_ULL(35), ~0ULL);
+	recreate_vtd(test, ctx, 48, ~BIT_ULL(35), ~0ULL);
 	KUNIT_EXPECT_EQ(test, field(ctx->cap, 37, 34), 1);
 	vtd_decode(&ctx->vtd->source, R | PS, 3, &e);
 	KUNIT_EXPECT_NE(test, e.fault, KVIOMMU_FAULT_NONE);
@@ -1011,13 +1011,13 @@ static void regs_left_out_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, e.fault, KVIOMMU_FAULT_NONE);
 
 	/* PT: the type is a reserved one. */
-	make_vtd(test, ctx, 48, ~0ULL, ~BIT_ULL(6));
+	recreate_vtd(test, ctx, 48, ~0ULL, ~BIT_ULL(6));
 	KUNIT_EXPECT_EQ(test, field(ctx->ecap, 7, 0), 3);
 	ctx->vtd->te = true;
 	ctx->vtd->root = ROOT;
 	put128(ctx, ROOT + 16 * 0xab, CONTEXT | P, 0);
 	put128(ctx, CONTEXT + 16 * 0xcd, 2 << 2 | P, AW(2));
-	ctx->model->ops->resolve(ctx->model, &any_work, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0x3);
 }
