@@ -54,13 +54,15 @@ enum { KVIOMMU_POLICY_MEMBERS(INDEX) NR_MEMBERS };
  * @most: The greatest value that can be in force
  * @offset: Where it is
  */
-static const struct member {
+struct member {
 	u64 bit;
 	enum kviommu_policy_kind kind;
 	const char *const *names;
 	u64 most;
 	unsigned int offset;
-} members[] = { KVIOMMU_POLICY_MEMBERS(MEMBER) };
+};
+
+static const struct member members[] = { KVIOMMU_POLICY_MEMBERS(MEMBER) };
 
 #define IN_ORDER(_name, _bit, ...)					\
 	static_assert(KVIOMMU_POLICY_##_bit == BIT(INDEX_##_name));

@@ -51,8 +51,7 @@ union any_arg {
 };
 
 /* The first version of a structure ends with that member. */
-#define FIRST(type, last) \
-	(offsetof(struct type, last) + sizeof(((struct type *)0)->last))
+#define FIRST(type, last)	((__u32)(size_t)(&((struct type *)0)->last + 1))
 
 static const struct call {
 	const char *name;
