@@ -126,7 +126,7 @@ static inline void kviommu_poll_relax(unsigned long *told)
 	if (kviommu_compat_cpu_wanted())
 		schedule();
 	cond_resched_tasks_rcu_qs();
-	if (*told != jiffies) {
+	if (time_before(*told, jiffies)) {
 		*told = jiffies;
 		local_irq_disable();
 		rcu_momentary_eqs();
