@@ -967,6 +967,61 @@ static void regs_invalidate_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, -1), 0);
 }
 
+/* What the VMM leaves out is not there, each on its own. */
+static void regs_left_out_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	const struct call *n = ctx->calls;
+	struct kviommu_binding b = {};
+	struct kviommu_entry e;
+
+	/* PSI: what asks for pages is done for the domain, and says so. */
+	recreate_vtd(test, ctx, 48, ~BIT_ULL(39), ~0ULL);
+	KUNIT_EXPECT_EQ(test, field(ctx->cap, 39, 39), 0);
+	KUNIT_EXPECT_EQ(test, field(ctx->cap, 53, 48), 0);	/* MAMV */
+	KUNIT_EXPECT_EQ(test, field(ctx->cap, 37, 34), 3);
+	ctx->nr_calls = 0;
+	/* The mask means nothing then. */
+	wr64(ctx, 0xf0, 0x7fff12345000 | AM(19));
+	wr64(ctx, 0xf8, BIT_ULL(63) | 3ULL << 60 | 5ULL << 32);
+	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 3 << 3 | 2);
+	KUNIT_EXPECT_EQ(test, n[0].what, INVALIDATE);
+	KUNIT_EXPECT_EQ(test, n[0].a, 5);
+	KUNIT_EXPECT_EQ(test, n[0].b, 0);
+	KUNIT_EXPECT_EQ(test, n[0].c, U64_MAX);
+
+	/* Pages of 2 MiB, of 1 GiB: their bit is reserved at that level. */
+	recreate_vtd(test, ctx, 48, ~BIT_ULL(34), ~0ULL);
+	KUNIT_EXPECT_EQ(test, field(ctx->cap, 37, 34), 2);
+	vtd_decode(&ctx->vtd->source, R | PS, 2, &e);
+	KUNIT_EXPECT_NE(test, e.fault, KVIOMMU_FAULT_NONE);
+	vtd_decode(&ctx->vtd->source, R | PS, 3, &e);
+	KUNIT_EXPECT_EQ(test, e.fault, KVIOMMU_FAULT_NONE);
+	KUNIT_EXPECT_TRUE(test, e.leaf);
+	recreate_vtd(test, ctx, 48, ~BIT_ULL(35), ~0ULL);
+	KUNIT_EXPECT_EQ(test, field(ctx->cap, 37, 34), 1);
+	vtd_decode(&ctx->vtd->source, R | PS, 3, &e);
+	KUNIT_EXPECT_NE(test, e.fault, KVIOMMU_FAULT_NONE);
+	vtd_decode(&ctx->vtd->source, R | PS, 2, &e);
+	KUNIT_EXPECT_EQ(test, e.fault, KVIOMMU_FAULT_NONE);
+	/* Of a table, and at the last level, it means what it did. */
+	vtd_decode(&ctx->vtd->source, R, 3, &e);
+	KUNIT_EXPECT_EQ(test, e.fault, KVIOMMU_FAULT_NONE);
+	vtd_decode(&ctx->vtd->source, R | PS, 1, &e);
+	KUNIT_EXPECT_EQ(test, e.fault, KVIOMMU_FAULT_NONE);
+
+	/* PT: the type is a reserved one. */
+	recreate_vtd(test, ctx, 48, ~0ULL, ~BIT_ULL(6));
+	KUNIT_EXPECT_EQ(test, field(ctx->ecap, 7, 0), 3);
+	ctx->vtd->te = true;
+	ctx->vtd->root = ROOT;
+	put128(ctx, ROOT + 16 * 0xab, CONTEXT | P, 0);
+	put128(ctx, CONTEXT + 16 * 0xcd, 2 << 2 | P, AW(2));
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
+	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
+	KUNIT_EXPECT_EQ(test, b.fault, 0x3);
+}
+
 /* ICC, IVT and TES change when the work is done, not before. */
 static void regs_steps_test(struct kunit *test)
 {
@@ -1057,6 +1112,7 @@ static struct kunit_case regs_cases[] = {
 	KUNIT_CASE(regs_reset_test),
 	KUNIT_CASE(regs_gcmd_test),
 	KUNIT_CASE(regs_invalidate_test),
+	KUNIT_CASE(regs_left_out_test),
 	KUNIT_CASE(regs_steps_test),
 	KUNIT_CASE(regs_sync_test),
 	KUNIT_CASE(regs_armed_test),

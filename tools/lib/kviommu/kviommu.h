@@ -43,8 +43,8 @@ int kviommu_release_pins(int fd, __u64 gpa, __u64 length, __u64 *in_use);
 
 #define KVIOMMU_LATENCY_BUCKETS	20
 
-/**
- * struct kviommu_stats - The statistics of a unit that the library knows
+/*
+ * The statistics of a unit that the library knows.
  *
  * Each member has the name that it has in sysfs, and is described in
  * Documentation/ABI/testing/sysfs-class-kviommu. What a module does not count is 0.

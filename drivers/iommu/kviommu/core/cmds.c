@@ -226,7 +226,7 @@ int kviommu_unit_set_admin(struct kviommu_unit *unit,
  *
  * If memory lacks it is tried again.
  *
- * Context: the unit's worker, no locks.
+ * Context: the unit's worker, or another thread of the VMM, no locks.
  */
 void kviommu_unit_renew_policy(struct kviommu_unit *unit)
 {

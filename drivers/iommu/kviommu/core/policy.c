@@ -54,13 +54,15 @@ enum { KVIOMMU_POLICY_MEMBERS(INDEX) NR_MEMBERS };
  * @most: The greatest value that can be in force
  * @offset: Where it is
  */
-static const struct member {
+struct member {
 	u64 bit;
 	enum kviommu_policy_kind kind;
 	const char *const *names;
 	u64 most;
 	unsigned int offset;
-} members[] = { KVIOMMU_POLICY_MEMBERS(MEMBER) };
+};
+
+static const struct member members[] = { KVIOMMU_POLICY_MEMBERS(MEMBER) };
 
 #define IN_ORDER(_name, _bit, ...)					\
 	static_assert(KVIOMMU_POLICY_##_bit == BIT(INDEX_##_name));
@@ -376,31 +378,29 @@ void kviommu_policy_host_changed(void)
 }
 
 /**
- * kviommu_policy_add() - Give a unit the policy that it begins with
- * @unit: The unit; its worker is there
+ * kviommu_policy_add() - Have a unit follow what the host allows
+ * @unit: The unit, which is whole
  *
- * From now on it follows what the host allows.
+ * What changed before does not come to it: kviommu_unit_renew_policy() is to follow.
  *
- * Context: process context, under unit->lock.
+ * Context: process context, no locks.
  */
 void kviommu_policy_add(struct kviommu_unit *unit)
 {
 	spin_lock(&units_lock);
 	list_add_tail(&unit->policy_entry, &units);
 	spin_unlock(&units_lock);
-	kviommu_policy_in_force(&unit->policy, &unit->policy_wanted,
-				&unit->policy_admin);
 }
 
 /**
  * kviommu_policy_remove() - Let a unit no longer follow what the host allows
- * @unit: The unit; its worker is still there. It may never have been added.
+ * @unit: The unit; its worker is still there
  *
  * Context: process context.
  */
 void kviommu_policy_remove(struct kviommu_unit *unit)
 {
 	spin_lock(&units_lock);
-	list_del_init(&unit->policy_entry);
+	list_del(&unit->policy_entry);
 	spin_unlock(&units_lock);
 }

@@ -75,6 +75,18 @@ struct stats_file {
 	struct kviommu_stats data;
 };
 
+/**
+ * struct stats_reader - An open file
+ * @source: Where its statistics come from
+ * @lock: Protects @file, which reading needs no memory for
+ * @file: What was read last
+ */
+struct stats_reader {
+	struct kviommu_stats_source *source;
+	struct mutex lock;	/* see above */
+	struct stats_file file;
+};
+
 static int fill(struct stats_file *f, struct kviommu_stats_source *source)
 {
 	struct kviommu_unit *unit;
@@ -104,15 +116,16 @@ static int fill(struct stats_file *f, struct kviommu_stats_source *source)
 
 static ssize_t stats_read(struct file *file, char __user *buf, size_t n, loff_t *pos)
 {
-	struct stats_file *f = kzalloc_obj(*f, GFP_KERNEL);
+	struct stats_reader *r = file->private_data;
 	ssize_t ret;
 
-	if (!f)
-		return -ENOMEM;
-	ret = fill(f, file->private_data);
+	if (mutex_lock_killable(&r->lock))
+		return -EINTR;
+	ret = fill(&r->file, r->source);
+	/* The reader's memory may take its time: no lock of the unit is held. */
 	if (!ret)
-		ret = simple_read_from_buffer(buf, n, pos, f, sizeof(*f));
-	kfree(f);
+		ret = simple_read_from_buffer(buf, n, pos, &r->file, sizeof(r->file));
+	mutex_unlock(&r->lock);
 	return ret;
 }
 
@@ -125,11 +138,16 @@ static void source_free(struct kref *ref)
 	kfree(source);
 }
 
+static void reader_free(struct stats_reader *r)
+{
+	kref_put(&r->source->ref, source_free);
+	mutex_destroy(&r->lock);
+	kfree(r);
+}
+
 static int stats_release(struct inode *inode, struct file *file)
 {
-	struct kviommu_stats_source *source = file->private_data;
-
-	kref_put(&source->ref, source_free);
+	reader_free(file->private_data);
 	return 0;
 }
 
@@ -169,23 +187,33 @@ static struct kviommu_stats_source *source_of(struct kviommu_unit *unit)
 int kviommu_stats_open(struct kviommu_unit *unit)
 {
 	struct kviommu_stats_source *source = source_of(unit);
+	struct stats_reader *r;
 	struct file *file;
 	int fd;
 
 	if (!source)
 		return -ENOMEM;
+	r = kzalloc_obj(*r, GFP_KERNEL_ACCOUNT);
+	if (!r)
+		return -ENOMEM;
+	kref_get(&source->ref);
+	r->source = source;
+	mutex_init(&r->lock);
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0)
-		return fd;
-	kref_get(&source->ref);
-	file = anon_inode_getfile_fmode("kviommu-stats", &stats_fops, source,
-					O_RDONLY, FMODE_PREAD);
+		goto free;
+	file = anon_inode_getfile_fmode("kviommu-stats", &stats_fops, r, O_RDONLY,
+					FMODE_PREAD);
 	if (IS_ERR(file)) {
-		kref_put(&source->ref, source_free);
 		put_unused_fd(fd);
-		return PTR_ERR(file);
+		fd = PTR_ERR(file);
+		goto free;
 	}
 	fd_install(fd, file);
+	return fd;
+
+free:
+	reader_free(r);
 	return fd;
 }
 

@@ -112,6 +112,10 @@ static DEVICE_ATTR_RO(pid);
 /* In the order of the list: the library relies on the mode to be the first. */
 static struct attribute *policy_attrs[] = {
 	KVIOMMU_POLICY_MEMBERS(POLICY)
+	NULL
+};
+
+static struct attribute *unit_attrs[] = {
 	&dev_attr_poll_cpu.attr,
 	&dev_attr_pid.attr,
 	NULL
@@ -132,13 +136,17 @@ static const struct attribute_group policy_group = {
 	.attrs = policy_attrs,
 };
 
+static const struct attribute_group unit_group = {
+	.attrs = unit_attrs,
+};
+
 static const struct attribute_group stat_group = {
 	.name = "statistics",
 	.attrs = stat_attrs,
 };
 
 static const struct attribute_group *unit_groups[] = {
-	&policy_group, &stat_group, NULL
+	&policy_group, &unit_group, &stat_group, NULL
 };
 
 /**

@@ -59,7 +59,6 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	INIT_LIST_HEAD(&unit->groups);
 	INIT_LIST_HEAD(&unit->xlates);
 	INIT_LIST_HEAD(&unit->poll_entry);
-	INIT_LIST_HEAD(&unit->policy_entry);
 	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
 	unit->up = &upcalls;
 	kviommu_worker_init(unit);
@@ -69,7 +68,6 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 /* Give back what KVIOMMU_CREATE took, as far as it came. */
 static void unit_release(struct kviommu_unit *unit)
 {
-	kviommu_policy_remove(unit);
 	/* Unpins everything. */
 	kviommu_access_put(&unit->access);
 	xa_destroy(&unit->pins.chunks);
@@ -142,7 +140,8 @@ static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cm
 	ret = kviommu_worker_start(unit);
 	if (ret)
 		goto release;
-	kviommu_policy_add(unit);
+	kviommu_policy_in_force(&unit->policy, &unit->policy_wanted,
+				&unit->policy_admin);
 	ret = kviommu_xlate_init(unit);
 	if (ret)
 		goto release;
@@ -203,13 +202,15 @@ int kviommu_unit_create(struct kviommu_unit *unit, const struct kviommu_create *
 	ret = kviommu_sysfs_add(unit);
 	if (ret) {
 		kviommu_kvm_stop(&unit->kvm);
-		kviommu_policy_remove(unit);
 		kviommu_worker_stop(unit);
 		kviommu_kvm_put(&unit->kvm);
 		unit_release(unit);
 		return ret;
 	}
 	kviommu_debugfs_add(unit);
+	kviommu_policy_add(unit);
+	/* In case that the host changed it meanwhile */
+	kviommu_unit_renew_policy(unit);
 	/* Pairs with the acquires of the ioctls and of kviommu_mmap(). */
 	smp_store_release(&unit->created, true);
 	return 0;

@@ -51,4 +51,20 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 #define kviommu_compat_cpu_wanted()	need_resched()
 #endif
 
+/*
+ * What a thread has to do on its way back to user space, where the worker of a unit never
+ * goes: to let others run; and, since 6.18, to wait there when its control group has used up
+ * its CPU time (cpu.max), or too much memory. Before, the scheduler took the CPU away wherever
+ * the thread was. Returns early if a signal is pending.
+ */
+#ifdef KVIOMMU_HAVE_USER_WORK
+#include <linux/entry-virt.h>
+#define kviommu_compat_user_work()	xfer_to_guest_mode_handle_work()
+#else
+#define kviommu_compat_user_work() do {					\
+	if (kviommu_compat_cpu_wanted())				\
+		schedule();						\
+} while (0)
+#endif
+
 #endif /* _KVIOMMU_COMPAT_H */

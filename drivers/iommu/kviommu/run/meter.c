@@ -20,8 +20,8 @@ static const struct kernel_param_ops wait_ops = {
 	.get = param_get_uint,
 };
 
-static unsigned int poll_wait = 10;
-module_param_cb(poll_wait, &wait_ops, &poll_wait, 0644);
+static unsigned int wait_percent = 10;
+module_param_cb(poll_wait, &wait_ops, &wait_percent, 0644);
 MODULE_PARM_DESC(poll_wait, "How much of its time a thread that polls may wait for its CPU, in percent; 100: all of it");
 
 static int set_rest(const char *value, const struct kernel_param *kp)
@@ -81,7 +81,7 @@ void kviommu_meter_begin(struct kviommu_meter *m)
 bool kviommu_meter_over(struct kviommu_meter *m)
 {
 	u64 now = ktime_get_ns(), delay = kviommu_run_delay();
-	unsigned int percent = READ_ONCE(poll_wait);
+	unsigned int percent = READ_ONCE(wait_percent);
 	bool over;
 
 	m->awake += now - m->read_at;

@@ -116,17 +116,15 @@ static inline bool kviommu_poll_idle(struct kviommu_unit *unit, u64 now)
 }
 
 /*
- * Between two rounds: let others run, and tell RCU. A thread that polls may go on for
+ * Between two rounds: tell RCU. A thread that polls may go on for
  * days without a sleep. Where it is alone on a CPU without a tick (nohz_full), nobody
  * else reports a quiescent state of that, and where the kernel is preemptible
  * cond_resched() does nothing. @told: jiffies when that was done last.
  */
 static inline void kviommu_poll_relax(unsigned long *told)
 {
-	if (kviommu_compat_cpu_wanted())
-		schedule();
 	cond_resched_tasks_rcu_qs();
-	if (*told != jiffies) {
+	if (time_before(*told, jiffies)) {
 		*told = jiffies;
 		local_irq_disable();
 		rcu_momentary_eqs();

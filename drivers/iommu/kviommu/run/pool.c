@@ -291,6 +291,8 @@ int kviommu_poller_thread(void *data)
 			migrate_disable();
 			kviommu_meter_begin(&p->meter);
 		}
+		if (kviommu_compat_cpu_wanted())
+			schedule();
 		kviommu_poll_relax(&told);
 	}
 	migrate_enable();

@@ -137,6 +137,7 @@ void kviommu_self_poll(struct kviommu_unit *unit)
 			WRITE_ONCE(unit->deferred, true);
 			return;
 		}
+		kviommu_compat_user_work();
 		kviommu_poll_relax(&told);
 	}
 }

@@ -70,6 +70,8 @@ static bool unit_work(void *data)
 	if (!READ_ONCE(unit->deferred) && !READ_ONCE(unit->self.on))
 		return false;
 	__set_current_state(TASK_RUNNING);
+	/* It may go on for long without a sleep. */
+	kviommu_compat_user_work();
 	if (!READ_ONCE(unit->deferred)) {
 		kviommu_self_poll(unit);
 		return true;

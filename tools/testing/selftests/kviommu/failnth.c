@@ -576,12 +576,13 @@ TEST_F_TIMEOUT(failnth, refresh, 1200)
 	}
 }
 
-#define NR_OTHERS 5
+#define NR_OTHERS 6
 static int others(struct fails *f, const struct kviommu_policy *policy,
 		  unsigned int which)
 {
 	struct kviommu_policy p = { .size = sizeof(p) };
 	struct kviommu_info info = { .size = sizeof(info) };
+	struct kviommu_get_device device;
 	struct unit *u = f->u;
 
 	switch (which) {
@@ -592,6 +593,8 @@ static int others(struct fails *f, const struct kviommu_policy *policy,
 	case 2:
 		return unit_ioctl(u->fd, KVIOMMU_GET_INFO, &info);
 	case 3:
+		return unit_get_device(u, SID(0), &device);
+	case 4:
 		return unit_set_eventfd(u->fd, KVIOMMU_EVENT_FAULT, f->control);
 	default:
 		unit_stats(u);
@@ -612,6 +615,24 @@ TEST_F_TIMEOUT(failnth, others, 600)
 		}
 	}
 	EXPECT_EQ(DMA_REACHED, dma_write(f->u, 0, IOVA, PAGE(0)));
+}
+
+static int open_stats(struct unit *u, int *fd)
+{
+	*fd = kviommu_open_stats(u->fd);
+	return *fd < 0 ? -*fd : 0;
+}
+
+TEST_F_TIMEOUT(failnth, stats, 600)
+{
+	struct fails *f = &self->f;
+	int fd;
+
+	EACH_FAILURE {
+		if (FAILING(open_stats(f->u, &fd)))
+			ASSERT_EQ(0, open_stats(f->u, &fd));
+		close(fd);
+	}
 }
 
 /* The guest's register writes */

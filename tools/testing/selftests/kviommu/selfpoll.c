@@ -14,6 +14,8 @@
 #include "require.h"
 
 #define LONG "poll_wait=100 poll_us_max=100000"
+/* It does not come to an end because the guest does nothing. */
+#define VERY_LONG "poll_wait=100 poll_us_max=100000000"
 
 static pid_t worker(void)
 {
@@ -178,7 +180,7 @@ TEST_F_TIMEOUT(selfpoll, suspend, 600)
 	pthread_t guest;
 	int i;
 
-	module_reload(LONG);
+	module_reload(VERY_LONG);
 	suspend_begin();
 	open_adaptive(u);
 	guest = start_guest(u);
@@ -204,7 +206,7 @@ TEST_F_TIMEOUT(selfpoll, stopped, 600)
 	unsigned long was;
 	pid_t pid, tid;
 
-	module_reload("poll_wait=100 poll_us_max=100000000");
+	module_reload(VERY_LONG);
 	ASSERT_EQ(0, pipe(pipes));
 	pid = fork();
 	ASSERT_LE(0, pid);

@@ -15,6 +15,7 @@
 /* The emulator's processors stand still now and then: no look is too long for that. */
 #define SHARED "poll_share=1 poll_budget_us=1000000 "
 #define LONG "poll_us_max=100000"
+#define VERY_LONG "poll_us_max=10000000"
 
 FIXTURE(sidecore) {
 	struct unit u[2];
@@ -382,7 +383,7 @@ TEST_F_TIMEOUT(sidecore, suspend, 600)
 	module_reload(SHARED "poll_cpus=1 poll_wait=100 " LONG);
 	suspend_begin();
 	REQUIRE(!file_put(TRACEFS "events/sched/sched_switch/filter",
-		     "prev_comm == \"kviommu-poll/1\" || next_comm == \"kviommu-poll/1\""));
+			  "prev_comm == \"kviommu-poll/1\" || next_comm == \"kviommu-poll/1\""));
 	open_units(u, 1, variant->mode);
 	guest = start_guest(u);
 	for (i = 0; i < 3; i++) {
@@ -564,7 +565,7 @@ TEST_F_TIMEOUT(sidecore, limit_of_units, 600)
 	struct unit *u = self->u;
 	int i, n, other;
 
-	module_reload(SHARED "poll_cpus=1 poll_units=1 poll_wait=100 poll_us_max=10000000");
+	module_reload(SHARED "poll_cpus=1 poll_units=1 poll_wait=100 " VERY_LONG);
 	open_units(u, 2, variant->mode);
 	for (i = 0; i < 3; i++) {
 		for (n = 0; polled_on(0) != 1 && polled_on(1) != 1; n = !n)
@@ -625,8 +626,7 @@ TEST_F_TIMEOUT(sidecore, budget, 600)
 	struct kviommu_stats a, b;
 	pthread_t guest[2];
 
-	module_reload("poll_share=1 poll_cpus=1 poll_budget_us=5000 poll_wait=100 "
-		      "poll_us_max=10000000");
+	module_reload("poll_share=1 poll_budget_us=5000 poll_cpus=1 poll_wait=100 " VERY_LONG);
 	open_units(u, 2, variant->mode);
 	wait_for_cpu(u, 0, 1);
 	guest[1] = start_guest(quiet);

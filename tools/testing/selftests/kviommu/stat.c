@@ -311,8 +311,8 @@ TEST_F(tree, totals)
 	EXPECT_EQ(1000, json(line, "reg_writes"));
 	EXPECT_EQ(1004, json(line, "unmaps"));
 	EXPECT_EQ(75, json(line, "hit_percent"));
-	EXPECT_EQ(BIT(20), json(line, "p50_below_ns"));
-	EXPECT_EQ(BIT(27), json(line, "p99_below_ns"));
+	EXPECT_EQ(1000 << 10, json(line, "p50_below_ns"));
+	EXPECT_EQ(1000 << 17, json(line, "p99_below_ns"));
 	EXPECT_NE(NULL, strstr(line, "\"latency\":[0,0,0,0,20,0,0,0,0,0,60,0,0,0,0,0,0,20,0,0]}"));
 	EXPECT_TRUE(isnan(json(line, "interval")));
 	EXPECT_TRUE(isnan(json(line, "maps_per_s")));

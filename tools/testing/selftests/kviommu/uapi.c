@@ -51,8 +51,7 @@ union any_arg {
 };
 
 /* The first version of a structure ends with that member. */
-#define FIRST(type, last) \
-	(offsetof(struct type, last) + sizeof(((struct type *)0)->last))
+#define FIRST(type, last)	((__u32)(size_t)(&((struct type *)0)->last + 1))
 
 static const struct call {
 	const char *name;
@@ -595,14 +594,12 @@ TEST_F(UAPI, create_blob)
 		ASSERT_EQ(0, kviommu_get_vtd_info(self->fd, &info));
 		b.vtd.cap = BIT_ULL(i) & ~info.out_cap;
 		b.vtd.ecap = 0;
-		if (b.vtd.cap) {
+		if (b.vtd.cap)
 			EXPECT_EQ(EOPNOTSUPP, create_with(self, &b, size));
-		}
 		b.vtd.cap = 0;
 		b.vtd.ecap = BIT_ULL(i) & ~info.out_ecap;
-		if (b.vtd.ecap) {
+		if (b.vtd.ecap)
 			EXPECT_EQ(EOPNOTSUPP, create_with(self, &b, size));
-		}
 	}
 	b.vtd.ecap = 0;
 	EXPECT_EQ(0, create_with(self, &b, sizeof(b)));
@@ -1151,9 +1148,8 @@ TEST_F(UAPI, policy_bad_values)
 
 	for (i = 0; i < 64; i++) {
 		p = (struct kviommu_policy){ .mask = BIT_ULL(i) & ~host.mask };
-		if (p.mask) {
+		if (p.mask)
 			EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
-		}
 	}
 	p = (struct kviommu_policy){ .mask = KVIOMMU_POLICY_MODE, .mode = 99 };
 	EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
