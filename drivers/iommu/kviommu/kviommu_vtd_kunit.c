@@ -967,7 +967,7 @@ static void regs_invalidate_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, -1), 0);
 }
 
-/* What the VMM leaves out is not there, each on its own. */
+/* Each capability that a VMM may leave out, left out alone */
 static void regs_left_out_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
@@ -975,13 +975,13 @@ static void regs_left_out_test(struct kunit *test)
 	struct kviommu_binding b = {};
 	struct kviommu_entry e;
 
-	/* PSI: what asks for pages is done for the domain, and says so. */
+	/* Without PSI a page-selective invalidation is reported as a domain-selective one. */
 	recreate_vtd(test, ctx, 48, ~BIT_ULL(39), ~0ULL);
 	KUNIT_EXPECT_EQ(test, field(ctx->cap, 39, 39), 0);
 	KUNIT_EXPECT_EQ(test, field(ctx->cap, 53, 48), 0);	/* MAMV */
 	KUNIT_EXPECT_EQ(test, field(ctx->cap, 37, 34), 3);
 	ctx->nr_calls = 0;
-	/* The mask means nothing then. */
+	/* AM is ignored then. */
 	wr64(ctx, 0xf0, 0x7fff12345000 | AM(19));
 	wr64(ctx, 0xf8, BIT_ULL(63) | 3ULL << 60 | 5ULL << 32);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, 0xf8), 63, 57), 3 << 3 | 2);
@@ -990,7 +990,7 @@ static void regs_left_out_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, n[0].b, 0);
 	KUNIT_EXPECT_EQ(test, n[0].c, U64_MAX);
 
-	/* Pages of 2 MiB, of 1 GiB: their bit is reserved at that level. */
+	/* Without pages of 2 MiB or 1 GiB PS is reserved at their level. */
 	recreate_vtd(test, ctx, 48, ~BIT_ULL(34), ~0ULL);
 	KUNIT_EXPECT_EQ(test, field(ctx->cap, 37, 34), 2);
 	vtd_decode(&ctx->vtd->source, R | PS, 2, &e);
@@ -1004,13 +1004,13 @@ static void regs_left_out_test(struct kunit *test)
 	KUNIT_EXPECT_NE(test, e.fault, KVIOMMU_FAULT_NONE);
 	vtd_decode(&ctx->vtd->source, R | PS, 2, &e);
 	KUNIT_EXPECT_EQ(test, e.fault, KVIOMMU_FAULT_NONE);
-	/* Of a table, and at the last level, it means what it did. */
+	/* Entries without PS, and the last level, where PS is ignored, are not affected. */
 	vtd_decode(&ctx->vtd->source, R, 3, &e);
 	KUNIT_EXPECT_EQ(test, e.fault, KVIOMMU_FAULT_NONE);
 	vtd_decode(&ctx->vtd->source, R | PS, 1, &e);
 	KUNIT_EXPECT_EQ(test, e.fault, KVIOMMU_FAULT_NONE);
 
-	/* PT: the type is a reserved one. */
+	/* Without PT the translation type for pass-through is reserved. */
 	recreate_vtd(test, ctx, 48, ~0ULL, ~BIT_ULL(6));
 	KUNIT_EXPECT_EQ(test, field(ctx->ecap, 7, 0), 3);
 	ctx->vtd->te = true;

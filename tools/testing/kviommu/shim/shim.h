@@ -404,6 +404,8 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 				     void (*handle_sigkill)(void *), void *data,
 				     const char *name);
 
+#define need_resched()			false
+#define schedule()			((void)0)
 #define __set_current_state(state)	((void)(state))
 #define TASK_RUNNING			0
 #define vhost_task_start(task)		((void)(task))
