@@ -141,12 +141,24 @@ enum kviommu_fault {
 	KVIOMMU_FAULT_WRITE,
 };
 
+/* Entries and pages after which work with a budget reads the clock */
+#define KVIOMMU_BUDGET_LOOK	256
+
+/**
+ * struct kviommu_budget - Limit of a piece of work that is finer than a jiffy
+ * @until: Time at which the work should end, in ns of ktime_get_ns()
+ * @spent: Number of entries and pages processed since the clock was read
+ */
+struct kviommu_budget {
+	u64 until;
+	unsigned int spent;
+};
+
 /**
  * struct kviommu_work - A piece of work in progress, and what it may do
  * @began: Time at which it began, in ns of ktime_get_ns()
- * @deadline: Time at which it should end, in jiffies; unused if @until is set
- * @until: Time at which it should end, in ns of ktime_get_ns(), for work that needs a
- *         finer limit at a higher cost; 0 to use @deadline
+ * @deadline: Time at which it should end, in jiffies
+ * @budget: Time at which it should end, if that is before @deadline; or NULL
  * @whole: There is no deadline, and the work must not stop before its end
  * @may_wait: The work may sleep for memory and for the VMM, as it runs in a thread of the
  *            VMM. If not set, whatever needs to wait fails with -EAGAIN and is left to the
@@ -155,7 +167,7 @@ enum kviommu_fault {
 struct kviommu_work {
 	u64 began;
 	unsigned long deadline;
-	u64 until;
+	struct kviommu_budget *budget;
 	bool whole;
 	bool may_wait;
 };
@@ -445,7 +457,8 @@ struct kviommu_self {
  * @xlates: All dynamic translations, by kviommu_xlate.entry; under @map_lock
  * @fixed: The permanent translations, by &enum kviommu_binding_type
  * @xlate_serial: Serial number of the newest translation
- * @invalidated: The guest has invalidated something since the last
+ * @invalidated: Bitmap of the types of bindings (&enum kviommu_binding_type) of which the
+ *               guest has invalidated something since the last
  *               kviommu_invalidate_complete(); under @map_lock
  * @shadows: State that all shadows share
  * @stats: The statistics; each counter is changed under @lock or @map_lock and read
@@ -509,7 +522,7 @@ struct kviommu_unit {
 	struct list_head xlates;
 	struct kviommu_xlate *fixed[KVIOMMU_NR_BINDINGS];
 	u64 xlate_serial;
-	bool invalidated;
+	unsigned long invalidated;
 	struct kviommu_shadows shadows;
 	struct kviommu_stats stats;
 	struct kviommu_stats_source *stats_source;
@@ -544,6 +557,15 @@ static inline void kviommu_wake(struct kviommu_unit *unit, u64 us)
 	unit->up->wake(unit, us);
 }
 
+/* Once it is used up, it stays so. */
+static inline bool kviommu_budget_over(struct kviommu_budget *budget)
+{
+	if (ktime_get_ns() > budget->until)
+		return true;
+	budget->spent = 0;
+	return false;
+}
+
 /**
  * kviommu_time_up() - Check whether the time of a piece of work is up
  * @work: The piece of work
@@ -556,8 +578,9 @@ static inline bool kviommu_time_up(const struct kviommu_work *work)
 {
 	if (work->whole)
 		return false;
-	return work->until ? ktime_get_ns() > work->until :
-			     time_after(jiffies, work->deadline);
+	return time_after(jiffies, work->deadline) ||
+	       (work->budget && work->budget->spent >= KVIOMMU_BUDGET_LOOK &&
+		kviommu_budget_over(work->budget));
 }
 
 int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work);

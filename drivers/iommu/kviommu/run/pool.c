@@ -139,7 +139,9 @@ static enum kviommu_poll_why poll_unit(struct kviommu_poller *p,
 				       struct kviommu_unit *unit, bool all,
 				       unsigned int looks)
 {
-	struct kviommu_work work = {};
+	unsigned int us = READ_ONCE(poll_budget_us);
+	struct kviommu_budget budget = {};
+	struct kviommu_work work = { .budget = &budget };
 	u64 waited, took;
 	bool more, stay, over;
 
@@ -150,7 +152,8 @@ static enum kviommu_poll_why poll_unit(struct kviommu_poller *p,
 	if (!mutex_trylock(&unit->lock))
 		return KVIOMMU_POLL_ASKED;
 	work.began = ktime_get_ns();
-	work.until = work.began + READ_ONCE(poll_budget_us) * NSEC_PER_USEC;
+	work.deadline = jiffies + usecs_to_jiffies(us) + 1;
+	budget.until = work.began + us * NSEC_PER_USEC;
 	waited = kviommu_run_delay();
 	more = kviommu_poll_step(unit, &work, all);
 	stay = kviommu_poll_may_stay(unit);

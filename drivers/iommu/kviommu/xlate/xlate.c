@@ -3,6 +3,8 @@
  * The translations of a unit: the permanent ones, the dynamic ones that follow the
  * guest's bindings, and the operations on all of them.
  */
+#include <linux/bitops.h>
+#include <linux/bits.h>
 #include <linux/err.h>
 #include <linux/slab.h>
 
@@ -222,13 +224,13 @@ static int xlate_invalidate_all(struct kviommu_unit *unit,
 	lockdep_assert_held(&unit->lock);
 	lockdep_assert_held(&unit->map_lock);
 
-	unit->invalidated = true;
 	list_for_each_entry(xlate, &unit->xlates, entry) {
 		if ((did >= 0 && xlate->binding.did != did) || !xlate->users ||
 		    xlate->serial < p->serial)
 			continue;
 		range.first = xlate->serial == p->serial ? p->first : first;
 		range.last = xlate->serial == p->serial ? p->last : last;
+		unit->invalidated |= BIT(xlate->binding.type);
 		ret = xlate->ops->invalidate(xlate, work, &range, refresh);
 		if (ret) {
 			*p = (struct kviommu_progress){ xlate->serial,
@@ -280,15 +282,15 @@ int kviommu_invalidate(struct kviommu_unit *unit, const struct kviommu_work *wor
 void kviommu_invalidate_complete(struct kviommu_unit *unit,
 				 const struct kviommu_work *work)
 {
-	unsigned int i;
+	const struct kviommu_xlate_ops *ops;
 
 	/* Also called at the end of a batch of descriptors, with a wait or without. */
-	if (!unit->invalidated)
-		return;
-	unit->invalidated = false;
-	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++)
-		if (kviommu_backends[i]->complete)
-			kviommu_backends[i]->complete(unit, work);
+	while (unit->invalidated) {
+		ops = kviommu_backends[__ffs(unit->invalidated)];
+		unit->invalidated &= unit->invalidated - 1;
+		if (ops->complete)
+			ops->complete(unit, work);
+	}
 }
 
 /**

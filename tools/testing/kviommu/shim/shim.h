@@ -77,6 +77,7 @@ bool shim_should_fail(void);
 #define GENMASK_ULL(h, l)	((~0ULL >> (63 - (h))) & (~0ULL << (l)))
 #define LIST_HEAD(name)		struct list_head name = { &(name), &(name) }
 #define __ffs64(x)		__builtin_ctzll(x)
+#define __ffs(x)		((unsigned int)__builtin_ctzl(x))
 #define offsetofend(type, member)	(offsetof(type, member) + sizeof(((type *)0)->member))
 #define FIELD_GET(mask, val)						\
 	({								\

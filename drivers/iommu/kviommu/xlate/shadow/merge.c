@@ -478,6 +478,7 @@ int kviommu_merge(struct kviommu_shadow *shadow, const struct kviommu_work *work
 							KVIOMMU_FAULT_ROOT);
 	ret = merge_node(&m, shadow->root, 0, b->levels, SLOT_PROT);
 out:
+	kviommu_merge_spend(&m);
 	if (ret == -EAGAIN)
 		*range = (struct kviommu_range){ m.next, m.end };
 	return ret;

@@ -168,7 +168,7 @@ struct run {
 /* Amount of work, in entries and pages, after which map_lock is dropped for others */
 #define MERGE_SLICE	4096
 /* The same for a thread that may not wait, after which it checks its deadline */
-#define MERGE_LOOK	256
+#define MERGE_LOOK	KVIOMMU_BUDGET_LOOK
 /* Number of repeated failures after which a merge retries no more pages */
 #define MAX_FAILED	1024
 /*
@@ -361,6 +361,12 @@ static inline int merge_too_large(const struct merge *m, u64 slot, unsigned int 
  * Context: under unit->lock and map_lock, which may be dropped in between.
  * Return: as kviommu_merge_pause().
  */
+static inline void kviommu_merge_spend(const struct merge *m)
+{
+	if (m->work->budget)
+		m->work->budget->spent += m->slice;
+}
+
 static inline int kviommu_merge_yield(struct merge *m, u64 next)
 {
 	unsigned int end = m->work->may_wait ? MERGE_SLICE : MERGE_LOOK;

@@ -25,6 +25,7 @@ int kviommu_merge_pause(struct merge *m, u64 next)
 	struct kviommu_unit *unit = m->shadow->xlate.unit;
 	int ret;
 
+	kviommu_merge_spend(m);
 	/* A thread that may not wait keeps map_lock until its deadline. */
 	if (!m->work->may_wait && !kviommu_time_up(m->work)) {
 		m->slice = 0;
