@@ -67,4 +67,6 @@ bench:
 bench-icount:
 	tools/icount/run
 	tools/icount/run -g 16
+	tools/icount/run -p sidecore
+	tools/icount/run -p adaptive
 	tools/bench/run -i

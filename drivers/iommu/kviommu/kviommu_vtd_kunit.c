@@ -305,8 +305,8 @@ static const struct resolve_case resolve_cases[] = {
 		      TABLE | P | TT(1), AW(2), 0x3),
 	RESOLVE_FAULT("context: type 3", CONTEXT | P, 0, TABLE | P | TT(3),
 		      AW(2), 0x3),
-	RESOLVE_FAULT("context: wrong, but no faults wanted", CONTEXT | P, 0,
-		      TABLE | P | FPD | TT(3), AW(2), 0),
+	{ "context: wrong, but no faults wanted", CONTEXT | P, 0,
+	  TABLE | P | FPD | TT(3), AW(2), .fault = 0x3, .quiet = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(resolve, resolve_cases, name);

@@ -19,8 +19,8 @@
  * that was created, and must come from the process that created it.
  *
  * Each ioctl takes a pointer to a structure whose first member is its size in
- * bytes as userspace knows it; the structures may grow at their end. Members
- * whose names begin with out_, and others that say so, are written by the kernel
+ * bytes as userspace knows it, at most 4096; the structures may grow at their end.
+ * Members whose names begin with ``out_``, and others that say so, are written by the kernel
  * when the call succeeds. A structure without such members is only read.
  *
  * What depends on the model of the unit is in a structure of its own, a blob,
@@ -36,7 +36,7 @@
  *    zero, or a value is outside what is documented.
  *  - EOPNOTSUPP: a flag, a bit of a mask, or a value of an enumeration, that is
  *    not known or not supported on this host.
- *  - EFAULT: the structure or the blob cannot be read or, if it has out_ members,
+ *  - EFAULT: the structure or the blob cannot be read or, if it has ``out_`` members,
  *    written. Nothing was done, unless userspace changed the mapping meanwhile.
  *  - ENODEV: the unit has not been created yet.
  *  - EPERM: the caller's address space is not the one that created the unit.
@@ -104,8 +104,7 @@ enum kviommu_model_type {
  *                there are none yet
  * @out_max_devices: How many devices one unit takes
  * @out_page_size: Size in bytes of the register page, for mmap() at offset 0
- * @out_modes: Bit (1 << mode) for each &enum kviommu_mode that a unit may be given
- *             now; the administrator can change that at any time
+ * @out_modes: Bit (1 << mode) for each &enum kviommu_mode that a VMM may ask for
  * @out_strategies: Bit (1 << strategy) for each &enum kviommu_strategy
  * @out_events: Bit (1 << event) for each &enum kviommu_event
  * @model: 0, or one of &enum kviommu_model_type: then @data_uptr is filled in, too
@@ -114,7 +113,8 @@ enum kviommu_model_type {
  * @data_len: Size in bytes of what @data_uptr points to. Replaced by the size of
  *            the blob as the kernel knows it. Of the two the smaller one is
  *            written, and the rest set to zero.
- * @__reserved: Must be 0
+ * @out_allowed_modes: Those of @out_modes that would come into force now; the
+ *                     administrator can change that at any time
  * @data_uptr: Where to write what there is to know of @model: for
  *             KVIOMMU_MODEL_VTD a &struct kviommu_vtd_info
  *
@@ -139,7 +139,7 @@ struct kviommu_info {
 	__u32 model;
 	__aligned_u64 out_policy;
 	__u32 data_len;
-	__u32 __reserved;
+	__u32 out_allowed_modes;
 	__aligned_u64 data_uptr;
 };
 
@@ -273,6 +273,7 @@ struct kviommu_create {
  *
  *  - EINVAL: @gpa is not page aligned, or no memory slot covers it, or a
  *    read-only one.
+ *  - ENXIO: the model has no register page.
  *  - EBUSY: another unit has its register page there.
  */
 struct kviommu_arm {
@@ -394,9 +395,11 @@ enum kviommu_pin_scope {
  * @source_id: Requester ID of the device
  * @out_wanted: One of &enum kviommu_dma: what the guest wants its DMA to go through
  * @out_in_force: One of &enum kviommu_dma: what it goes through
- * @out_error: Why that is not the same, or 0 if it is: EINPROGRESS while the
+ * @out_error: Why the device does not have what @out_wanted says, or 0 if it has, or
+ *             if that is KVIOMMU_DMA_BLOCKED (its DMA goes through the same as that of
+ *             the other devices of its IOMMU group then): EINPROGRESS while the
  *             translation is being built; EXDEV if the guest wants different things
- *             for devices of its IOMMU group, which are all blocked then; else the
+ *             for devices of the group, which are all blocked then; else the
  *             errno of the last attempt, for instance EDQUOT (a limit of the
  *             policy), ENOMEM (the host's memory, the memory cgroup or
  *             RLIMIT_MEMLOCK), or one of the IOMMU's driver
@@ -441,7 +444,8 @@ struct kviommu_get_device {
  * @KVIOMMU_EVENT_CONTROL: Something that the VMM should look at: the guest
  *                       wrote the message registers of one of the interrupts,
  *                       the state of translation changed, a device could not
- *                       be given what the guest wants for it (see
+ *                       be given what the guest wants for it, or what the guest asks
+ *                       for is invalid (see
  *                       KVIOMMU_GET_DEVICE), what is in force of the policy that
  *                       the VMM asked for changed (see KVIOMMU_GET_POLICY), or the
  *                       register page's memory slot is gone.

@@ -38,7 +38,7 @@ enum kviommu_policy_kind {
 	KVIOMMU_KIND_VALUE,
 };
 
-#define KVIOMMU_US_MAX		(U64_MAX / NSEC_PER_USEC)
+#define KVIOMMU_US_MAX		(3600ULL * USEC_PER_SEC)	/* no sum of these overflows */
 
 /*
  * X(name, bit, kind, list of choices or greatest number, default of the module parameter,

@@ -41,8 +41,11 @@ int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id)
  */
 int kviommu_unit_detach(struct kviommu_unit *unit, u32 source_id)
 {
-	int ret = kviommu_device_detach(unit, source_id);
+	struct kviommu_work work;
+	int ret;
 
+	kviommu_work_begin(&work);
+	ret = kviommu_device_detach(unit, &work, source_id);
 	if (ret)
 		return ret;
 	mutex_lock(&unit->map_lock);
@@ -188,6 +191,9 @@ int kviommu_unit_set_wanted(struct kviommu_unit *unit,
 	all = unit->policy_wanted;
 	kviommu_policy_take(&all, wanted);
 	ret = set_policy(unit, &all, &unit->policy_admin, &changes);
+	/* What the host changed meanwhile may come into force with it. */
+	if (!ret)
+		announce_policy(unit, changes & ~wanted->mask);
 	kviommu_unlock(unit);
 	return ret ?: restart_polling(unit);
 }
@@ -285,6 +291,8 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 		mutex_unlock(&unit->map_lock);
 		kviommu_unlock(unit);
 	} while (ret == -EAGAIN);
+	/* Under async, what was unmapped is flushed there. */
+	kviommu_unit_defer(unit);
 	return ret;
 }
 

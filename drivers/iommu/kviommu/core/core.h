@@ -37,6 +37,7 @@ void kviommu_policy_remove(struct kviommu_unit *unit);
 void kviommu_policy_host_changed(void);
 u32 kviommu_policy_modes(void);
 int kviommu_policy_check(const struct kviommu_policy *policy);
+u64 kviommu_policy_within(u32 size);
 void kviommu_policy_take(struct kviommu_policy *to, const struct kviommu_policy *from);
 void kviommu_policy_in_force(struct kviommu_policy *policy,
 			     const struct kviommu_policy *wanted,

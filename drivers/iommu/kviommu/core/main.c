@@ -61,14 +61,13 @@ static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
-	if (cmd->__reserved)
-		return -EINVAL;
 	cmd->out_api_version = KVIOMMU_API_VERSION;
 	cmd->out_models = all_models();
 	cmd->out_features = 0;
 	cmd->out_max_devices = KVIOMMU_MAX_DEVICES;
 	cmd->out_page_size = PAGE_SIZE;
-	cmd->out_modes = kviommu_policy_modes();
+	cmd->out_modes = BIT(KVIOMMU_MODE_ADAPTIVE + 1) - 1;
+	cmd->out_allowed_modes = kviommu_policy_modes();
 	cmd->out_strategies = BIT(KVIOMMU_STRATEGY_OPTIMISTIC + 1) - 1;
 	cmd->out_events = BIT(KVIOMMU_NR_EVENTS) - 1;
 	cmd->out_policy = KVIOMMU_POLICY_ALL;
@@ -169,6 +168,9 @@ static int ioctl_set_policy(struct kviommu_unit *unit, void *arg)
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
+	/* A member that the VMM's structure ends before is none that it can mean. */
+	if (cmd->mask & KVIOMMU_POLICY_ALL & ~kviommu_policy_within(cmd->size))
+		return -EINVAL;
 	return kviommu_unit_set_wanted(unit, cmd);
 }
 
@@ -182,6 +184,7 @@ static int ioctl_get_policy(struct kviommu_unit *unit, void *arg)
 	*cmd = flags & KVIOMMU_GET_POLICY_WANTED ? unit->policy_wanted : unit->policy;
 	cmd->size = size;
 	cmd->flags = flags;
+	cmd->mask &= kviommu_policy_within(size);
 	return 0;
 }
 
@@ -260,7 +263,7 @@ struct ioctl_op {
 
 static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_GET_INFO, ioctl_get_info, struct kviommu_info,
-		 data_uptr, OP_EARLY | OP_WRITES),
+		 data_uptr, OP_EARLY | OP_UNLOCKED | OP_WRITES),
 	IOCTL_OP(KVIOMMU_CREATE, ioctl_create, struct kviommu_create,
 		 data_uptr, OP_EARLY | OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_ARM, ioctl_arm, struct kviommu_arm, gpa,
@@ -328,6 +331,8 @@ static long kviommu_ioctl(struct file *file, unsigned int cmd,
 		return -EFAULT;
 	if (usize < op->min_size)
 		return -EINVAL;
+	if (usize > PAGE_SIZE)
+		return -E2BIG;
 	ret = copy_struct_from_user(&buf, op->size, uarg, usize);
 	if (ret)
 		return ret;

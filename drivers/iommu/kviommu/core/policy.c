@@ -282,6 +282,24 @@ int kviommu_policy_check(const struct kviommu_policy *policy)
 }
 
 /**
+ * kviommu_policy_within() - Say which members a structure of some size has
+ * @size: Its size in bytes
+ *
+ * Context: any.
+ * Return: mask of &enum kviommu_policy_member.
+ */
+u64 kviommu_policy_within(u32 size)
+{
+	unsigned int i;
+	u64 mask = 0;
+
+	for (i = 0; i < NR_MEMBERS; i++)
+		if (members[i].offset + (members[i].names ? sizeof(u32) : sizeof(u64)) <= size)
+			mask |= members[i].bit;
+	return mask;
+}
+
+/**
  * kviommu_policy_take() - Take over some members of a policy
  * @to: Where to; they are in its mask then
  * @from: The members of its mask

@@ -111,7 +111,7 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		kviommu_kvm_put(&unit->kvm);
 		mutex_lock(&unit->lock);
 		list_for_each_entry_safe(dev, next, &unit->devices, entry)
-			kviommu_device_destroy(dev);
+			kviommu_device_destroy(dev, &kviommu_work_whole);
 		kviommu_xlate_reap(unit, &kviommu_work_whole);
 		mutex_unlock(&unit->lock);
 		unit_release(unit);

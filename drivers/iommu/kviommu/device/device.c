@@ -12,9 +12,13 @@
 static void device_resolve(struct kviommu_device *dev, const struct kviommu_work *work)
 {
 	struct kviommu_model *model = dev->unit->model;
+	u8 before = dev->wanted.fault;
 
 	model->ops->resolve(model, work, dev->source_id, &dev->wanted);
 	dev->group->unsettled = true;
+	/* The VMM may want to say why the device is blocked. */
+	if (dev->wanted.fault && dev->wanted.fault != before)
+		kviommu_signal(dev->unit, KVIOMMU_EVENT_CONTROL);
 }
 
 /**
@@ -187,15 +191,16 @@ free:
 /**
  * kviommu_device_destroy() - Remove a device from its unit and free it
  * @dev: The device
+ * @work: The piece of work that this is part of
  *
  * Blocks the DMA of the device's group, unless other devices of the group stay. The
  * caller calls kviommu_device_settle() or kviommu_xlate_reap() afterwards.
  *
  * Context: process context, may sleep; under unit->lock, not under map_lock.
  */
-void kviommu_device_destroy(struct kviommu_device *dev)
+void kviommu_device_destroy(struct kviommu_device *dev, const struct kviommu_work *work)
 {
-	kviommu_group_leave(dev);
+	kviommu_group_leave(dev, work);
 	kviommu_count(dev->unit, devices, -1);
 	list_del(&dev->entry);
 	kviommu_vfio_put(&dev->host);
@@ -207,10 +212,12 @@ static int device_error(const struct kviommu_device *dev)
 {
 	const struct kviommu_group *group = dev->group;
 
-	if (group->conflict)
-		return -EXDEV;
+	if (dev->wanted.type == KVIOMMU_BIND_BLOCKED)
+		return 0;
 	if (group->unsettled || group->next)
 		return -EINPROGRESS;
+	if (group->conflict)
+		return -EXDEV;
 	return group->error;
 }
 
@@ -249,6 +256,7 @@ int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd
 /**
  * kviommu_device_detach() - Take a device away from a unit
  * @unit: The unit
+ * @work: The piece of work that this is part of
  * @source_id: Requester ID that the guest knows the device by
  *
  * The caller calls kviommu_device_settle() afterwards.
@@ -256,12 +264,13 @@ int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd
  * Context: process context, may sleep; under unit->lock, not under map_lock.
  * Return: 0; -ENOENT if the unit has no device with this requester ID.
  */
-int kviommu_device_detach(struct kviommu_unit *unit, u32 source_id)
+int kviommu_device_detach(struct kviommu_unit *unit, const struct kviommu_work *work,
+			  u32 source_id)
 {
 	struct kviommu_device *dev = device_find(unit, source_id);
 
 	if (!dev)
 		return -ENOENT;
-	kviommu_device_destroy(dev);
+	kviommu_device_destroy(dev, work);
 	return 0;
 }

@@ -75,18 +75,19 @@ static inline struct kviommu_device *kviommu_group_first(struct kviommu_group *g
 /* device.c */
 int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *work,
 			  int fd, u32 source_id);
-int kviommu_device_detach(struct kviommu_unit *unit, u32 source_id);
+int kviommu_device_detach(struct kviommu_unit *unit, const struct kviommu_work *work,
+			  u32 source_id);
 int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *work);
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
 		   u16 mask);
 void kviommu_device_fault(struct kviommu_xlate *xlate, u64 iova,
 			  enum kviommu_fault reason);
 int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd);
-void kviommu_device_destroy(struct kviommu_device *dev);
+void kviommu_device_destroy(struct kviommu_device *dev, const struct kviommu_work *work);
 
 /* group.c */
 int kviommu_group_update(struct kviommu_group *group, const struct kviommu_work *work);
 int kviommu_group_join(struct kviommu_device *dev);
-void kviommu_group_leave(struct kviommu_device *dev);
+void kviommu_group_leave(struct kviommu_device *dev, const struct kviommu_work *work);
 
 #endif /* _KVIOMMU_DEVICE_H */

@@ -233,12 +233,14 @@ joined:
 /**
  * kviommu_group_leave() - Undo kviommu_group_join()
  * @dev: The device
+ * @work: The piece of work that this is part of
  *
- * The last device of a group has its DMA blocked.
+ * The last device of a group has its DMA blocked. What this leaves to do for others of its
+ * group is left to kviommu_device_settle().
  *
  * Context: process context, may sleep; under unit->lock, not under map_lock.
  */
-void kviommu_group_leave(struct kviommu_device *dev)
+void kviommu_group_leave(struct kviommu_device *dev, const struct kviommu_work *work)
 {
 	struct kviommu_group *group = dev->group;
 	bool last = list_is_singular(&group->devices);
@@ -252,6 +254,6 @@ void kviommu_group_leave(struct kviommu_device *dev)
 		list_del(&group->entry);
 		kfree(group);
 	} else if (!dev->unit->closing) {
-		kviommu_group_update(group, &kviommu_work_whole);
+		kviommu_group_update(group, work);
 	}
 }

@@ -154,17 +154,15 @@ static int change_cpus(const struct cpumask *cpus)
 static int set_cpus(const char *value, const struct kernel_param *kp)
 {
 	bool any = kviommu_pool_any();
-	cpumask_var_t cpus;
+	/* Parameters are set one at a time, and early at boot if this is built in. */
+	static struct cpumask cpus;
 	int ret;
 
-	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
-		return -ENOMEM;
-	ret = cpulist_parse(value, cpus);
-	if (!ret && !cpumask_subset(cpus, cpu_possible_mask))
+	ret = cpulist_parse(value, &cpus);
+	if (!ret && !cpumask_subset(&cpus, cpu_possible_mask))
 		ret = -ERANGE;
 	if (!ret)
-		ret = change_cpus(cpus);
-	free_cpumask_var(cpus);
+		ret = change_cpus(&cpus);
 	if (any_changed && any != kviommu_pool_any())
 		any_changed();
 	return ret;
@@ -317,6 +315,8 @@ void kviommu_poll_exit(void)
 	/* Fails, and nothing else, if it was not registered. */
 	unregister_pm_notifier(&suspend_notifier);
 	cpuhp_remove_state(hotplug_state);
+	/* And so can the one for the nice value, which looks at the list. */
+	guard(mutex)(&pollers_lock);
 	list_for_each_entry_safe(p, next, &kviommu_pollers, entry) {
 		list_del(&p->entry);
 		kfree(p);

@@ -61,6 +61,8 @@ int kviommu_self_end(struct kviommu_unit *unit)
 		return -EINTR;
 	WRITE_ONCE(unit->self.on, false);
 	kviommu_unlock(unit);
+	/* If the caller is killed before writes are trapped again, the worker sees to it. */
+	kviommu_unit_defer(unit);
 	return 0;
 }
 

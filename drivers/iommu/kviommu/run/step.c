@@ -80,14 +80,18 @@ static bool unit_run(struct kviommu_unit *unit, const struct kviommu_work *work)
 bool kviommu_step(struct kviommu_unit *unit)
 {
 	struct kviommu_work work;
-	bool more;
+	bool more, flush;
 
 	if (unit_idle(unit))
 		return false;
 	kviommu_work_begin(&work);
 	mutex_lock(&unit->map_lock);
 	more = unit_run(unit, &work);
+	flush = unit->policy.strategy == KVIOMMU_STRATEGY_ASYNC &&
+		unit->shadows.nr_release;
 	mutex_unlock(&unit->map_lock);
+	if (flush)
+		kviommu_unit_defer(unit);
 	return more;
 }
 

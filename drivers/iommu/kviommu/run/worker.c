@@ -126,8 +126,9 @@ int kviommu_worker_start(struct kviommu_unit *unit)
 	worker = vhost_task_create(unit_work, unit_work_killed, unit, "kviommu");
 	if (IS_ERR(worker))
 		return PTR_ERR(worker);
-	vhost_task_start(worker);
 	unit->worker = worker;
+	unit->abandoned = false;
+	vhost_task_start(worker);
 	return 0;
 }
 
@@ -139,6 +140,8 @@ int kviommu_worker_start(struct kviommu_unit *unit)
  */
 void kviommu_worker_stop(struct kviommu_unit *unit)
 {
+	/* Pins that become idle later would wake it. */
+	WRITE_ONCE(unit->abandoned, true);
 	if (unit->worker)
 		vhost_task_stop(unit->worker);
 	unit->worker = NULL;

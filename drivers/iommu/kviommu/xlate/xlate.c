@@ -282,15 +282,18 @@ int kviommu_invalidate(struct kviommu_unit *unit, const struct kviommu_work *wor
 void kviommu_invalidate_complete(struct kviommu_unit *unit,
 				 const struct kviommu_work *work)
 {
+	unsigned long mask = unit->invalidated, left = 0;
 	const struct kviommu_xlate_ops *ops;
 
 	/* Also called at the end of a batch of descriptors, with a wait or without. */
-	while (unit->invalidated) {
-		ops = kviommu_backends[__ffs(unit->invalidated)];
-		unit->invalidated &= unit->invalidated - 1;
-		if (ops->complete)
-			ops->complete(unit, work);
+	if (!mask)
+		return;
+	for (; mask; mask &= mask - 1) {
+		ops = kviommu_backends[__ffs(mask)];
+		if (ops->complete && ops->complete(unit, work))
+			left |= mask & -mask;
 	}
+	unit->invalidated = left;
 }
 
 /**

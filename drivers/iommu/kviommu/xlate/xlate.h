@@ -82,7 +82,8 @@ struct kviommu_xlate {
  *              map what failed before. Return as @build, with the rest in @range.
  * @complete: Complete all earlier invalidations of all translations of this back-end.
  *            When it returns, no device reaches memory through an old mapping, or for no
- *            longer than the unit's strategy allows.
+ *            longer than the unit's strategy allows. Return true to be called again also
+ *            if the guest has invalidated nothing, as something is left whose age counts.
  * @revoke: Unmap the guest frames from @first to @last, inclusive, which the IOAS unmaps.
  *          When it returns, this back-end uses none of them any more.
  * @drop: Tear the translation down and free it. Return 0; -EAGAIN or -EINTR as @build.
@@ -91,8 +92,8 @@ struct kviommu_xlate {
  * @pinned: Return the number of 4 KiB pages that it maps. NULL if it is not known.
  *
  * All but @revoke are called under unit->lock; @invalidate, @complete and @next under
- * map_lock, too. A back-end with @create has @invalidate, too; every other operation is
- * NULL if it has nothing to do.
+ * map_lock, too. Each back-end has @attach, and one with @create has @fits, @build,
+ * @invalidate and @drop, too. The others may be NULL.
  */
 struct kviommu_xlate_ops {
 	enum kviommu_pin_scope pins;
@@ -105,7 +106,7 @@ struct kviommu_xlate_ops {
 	int (*attach)(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw);
 	int (*invalidate)(struct kviommu_xlate *xlate, const struct kviommu_work *work,
 			  struct kviommu_range *range, bool refresh);
-	void (*complete)(struct kviommu_unit *unit, const struct kviommu_work *work);
+	bool (*complete)(struct kviommu_unit *unit, const struct kviommu_work *work);
 	void (*revoke)(struct kviommu_unit *unit, u64 first, u64 last);
 	int (*drop)(struct kviommu_xlate *xlate, const struct kviommu_work *work);
 	int (*next)(struct kviommu_xlate *xlate, struct kviommu_leaf *leaf);

@@ -74,7 +74,7 @@ static int vtd_context_read(struct vtd *vtd, const struct kviommu_work *work, u1
 	return 1;
 }
 
-/* Read the binding of a device. Return: the reason of a fault to be reported, or 0. */
+/* Read the binding of a device. Return: the reason of a fault, or 0. */
 static u8 vtd_binding_read(struct vtd *vtd, const struct kviommu_work *work,
 			   u16 source_id, struct kviommu_binding *b)
 {
@@ -111,7 +111,8 @@ static u8 vtd_binding_read(struct vtd *vtd, const struct kviommu_work *work,
 	}
 	reason = VTD_FR_CONTEXT_INVALID;
 fault:
-	return lo & VTD_CTX_FPD ? 0 : reason;
+	b->quiet = lo & VTD_CTX_FPD;
+	return reason;
 }
 
 /**
@@ -123,18 +124,19 @@ fault:
  *
  * An entry that is not present causes no fault before the device makes a request,
  * which only the physical IOMMU sees. An invalid entry is reported when it is read,
- * for there will be no other occasion; but not again with the same fault reason.
+ * for there will be no other occasion; but not again with the same fault reason, and not
+ * if its fault processing disable bit is set.
  *
  * Context: process context, may sleep if @work may wait; under unit->lock and map_lock.
  */
 void vtd_resolve(struct kviommu_model *model, const struct kviommu_work *work, u32 id,
 		 struct kviommu_binding *b)
 {
-	u8 before = b->fault;
+	u8 before = b->quiet ? 0 : b->fault;
 
 	*b = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
 	b->fault = vtd_binding_read(to_vtd(model), work, id, b);
-	if (b->fault && b->fault != before)
+	if (b->fault && b->fault != before && !b->quiet)
 		vtd_record_fault(to_vtd(model), id, 0, b->fault);
 }
 

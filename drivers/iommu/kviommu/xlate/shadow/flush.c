@@ -52,6 +52,9 @@ void kviommu_iotlb_sync(struct kviommu_unit *unit, const struct kviommu_work *wo
 		kviommu_hw_sync(shadow->hw, &shadow->gather);
 		kviommu_shadow_gather_init(shadow);
 		kviommu_count(unit, syncs, 1);
+		/* The hardware may take its time. */
+		if (work->budget)
+			work->budget->spent = KVIOMMU_BUDGET_LOOK;
 	}
 	for (i = 0; i < s->nr_release; i++)
 		kviommu_pin_put_range(unit, work, s->release[i].gfn,
@@ -59,8 +62,7 @@ void kviommu_iotlb_sync(struct kviommu_unit *unit, const struct kviommu_work *wo
 	WRITE_ONCE(s->nr_release, 0);
 	s->release_frames = 0;
 	kviommu_stale_flushed(unit);
-	/* Pairs with the acquire in shadow_complete(). */
-	smp_store_release(&s->dirty, false);
+	s->dirty = false;
 }
 
 /**

@@ -174,8 +174,11 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	reserved = kviommu_shadow_reserved(m->shadow, iova,
 					   iova + level_size(level) - 1);
 	if (node && want &&
-	    (reserved > 0 || node_has_piece(node, want, level - 1)))
+	    (reserved > 0 || node_has_piece(node, want, level - 1))) {
+		/* Its slots are looked at, also if none differs. */
+		m->slice += ENTRIES;
 		return merge_pieces(m, node, want, iova, level - 1);
+	}
 	if (node) {
 		ret = kviommu_drop_node(m, node, iova, level - 1);
 		if (ret) {

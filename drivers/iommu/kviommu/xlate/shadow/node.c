@@ -143,9 +143,10 @@ int kviommu_shadow_get_table(struct kviommu_shadow *shadow,
 	int ret;
 
 	ret = source->ops->get_table(source, unit, work, addr, table);
-	if (!is_limit_error(ret) || !kviommu_stale_end(unit, work))
-		return ret;
-	return source->ops->get_table(source, unit, work, addr, table);
+	if (!ret)
+		return 0;
+	ret = shadow_make_room(unit, work, ret);
+	return ret ?: source->ops->get_table(source, unit, work, addr, table);
 }
 
 /**

@@ -72,12 +72,14 @@ static int shadow_invalidate(struct kviommu_xlate *xlate,
 	return kviommu_merge(to_shadow(xlate), work, range, refresh);
 }
 
-static void shadow_complete(struct kviommu_unit *unit, const struct kviommu_work *work)
+static bool shadow_complete(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	struct kviommu_shadows *s = &unit->shadows;
 
 	if (s->dirty || s->nr_release || s->stale.kept)
 		kviommu_stale_complete(unit, work);
+	/* What is stale has an age, which is looked at each time. */
+	return s->nr_release || s->stale.kept;
 }
 
 static void shadow_revoke(struct kviommu_unit *unit, u64 first, u64 last)

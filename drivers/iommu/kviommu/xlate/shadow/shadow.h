@@ -308,6 +308,20 @@ static inline bool is_limit_error(int ret)
 	return ret == -ENOMEM || ret == -EDQUOT || ret == -EOVERFLOW;
 }
 
+/*
+ * Release everything that is stale, if @err is a limit. That may be much, so it is left to
+ * a thread that may wait. Return 0 to retry, or the error to return.
+ */
+static inline int shadow_make_room(struct kviommu_unit *unit,
+				   const struct kviommu_work *work, int err)
+{
+	if (!is_limit_error(err))
+		return err;
+	if (!work->may_wait && kviommu_stale_pages(unit))
+		return -EAGAIN;
+	return kviommu_stale_end(unit, work) ? 0 : err;
+}
+
 /* As kviommu_pin_get(), but at a limit release everything that is stale and retry. */
 static inline int shadow_get_frame(struct kviommu_unit *unit,
 				   const struct kviommu_work *work, u64 gfn,
@@ -317,9 +331,8 @@ static inline int shadow_get_frame(struct kviommu_unit *unit,
 
 	if (likely(!ret))
 		return 0;
-	if (!is_limit_error(ret) || !kviommu_stale_end(unit, work))
-		return ret;
-	return kviommu_pin_get(unit, work, gfn, prot, pfn);
+	ret = shadow_make_room(unit, work, ret);
+	return ret ?: kviommu_pin_get(unit, work, gfn, prot, pfn);
 }
 
 /* Check whether @nr more pages may be mapped at @iova. Return 0 or an errno. */

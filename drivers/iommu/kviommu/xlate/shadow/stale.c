@@ -241,8 +241,8 @@ void kviommu_stale_flushed(struct kviommu_unit *unit)
  * @work: The piece of work that this is part of
  *
  * Flushes if the strategy requires it, and also if the guest has replaced a mapping, as
- * its devices must not use the old one then. Under async, the flush is left to the worker
- * or, in a polling thread, to the end of the step.
+ * its devices must not use the old one then. Under async, the caller sees to the flush when
+ * the guest has its status: in a thread that polls at the end of the step, or the worker.
  *
  * Context: process context, under map_lock; may sleep.
  */
@@ -269,8 +269,6 @@ void kviommu_stale_complete(struct kviommu_unit *unit, const struct kviommu_work
 	stale_note_peak(unit);
 	if (strategy != KVIOMMU_STRATEGY_ASYNC)
 		kviommu_wake(unit, unit->policy.stale_us);
-	else if (work->may_wait)
-		kviommu_wake(unit, 0);
 }
 
 /**
