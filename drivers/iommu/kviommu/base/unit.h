@@ -141,7 +141,7 @@ enum kviommu_fault {
 	KVIOMMU_FAULT_WRITE,
 };
 
-/* Entries and pages after which work with a budget reads the clock */
+/* Number of entries and pages after which work with a budget reads the clock again */
 #define KVIOMMU_BUDGET_LOOK	256
 
 /**
@@ -440,7 +440,7 @@ struct kviommu_self {
  * @away: The delay before a shared thread polls the unit again, after the unit used too
  *        much of a thread's time; under @lock
  * @over: Score of recent looks that used too much of a shared thread's time, see
- *        over_budget(); under @lock
+ *        poll_over_budget(); under @lock
  * @busy_since: Time at which the oldest unfinished work of the guest was seen, in ns of
  *              ktime_get_ns(); 0 if there is none; under @lock
  * @closing: The unit is being destroyed, so work has to stop
@@ -557,7 +557,10 @@ static inline void kviommu_wake(struct kviommu_unit *unit, u64 us)
 	unit->up->wake(unit, us);
 }
 
-/* Once it is used up, it stays so. */
+/*
+ * Read the clock and check whether the budget is used up. A used-up budget keeps its
+ * @spent, so that later checks read the clock, too, and find the same.
+ */
 static inline bool kviommu_budget_over(struct kviommu_budget *budget)
 {
 	if (ktime_get_ns() > budget->until)
