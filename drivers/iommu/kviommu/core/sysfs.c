@@ -110,7 +110,7 @@ static DEVICE_ATTR_RO(pid);
 	UNIT_ATTR(#_name, 0644, policy_show, policy_store,		\
 		  .member = KVIOMMU_POLICY_##_bit),
 
-/* In the order of the list. The library of tests relies on the mode being the first. */
+/* In the order of the list. The user-space library relies on the mode being first. */
 static struct attribute *policy_attrs[] = {
 	KVIOMMU_POLICY_MEMBERS(POLICY)
 	NULL
