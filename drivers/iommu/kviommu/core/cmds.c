@@ -255,7 +255,7 @@ void kviommu_unit_renew_policy(struct kviommu_unit *unit)
 	changes = kviommu_policy_changes(&unit->policy, &policy);
 	if (changes)
 		ret = unit_set_policy(unit, &unit->policy_wanted, &unit->policy_admin,
-				 &changes);
+				      &changes);
 	if (!ret)
 		unit_announce_policy(unit, changes);
 	kviommu_unlock(unit);

@@ -289,7 +289,7 @@ static const struct ioctl_op ioctl_ops[] = {
 };
 
 static int ioctl_execute(struct kviommu_unit *unit, const struct ioctl_op *op,
-		   void *arg)
+			 void *arg)
 {
 	int ret;
 

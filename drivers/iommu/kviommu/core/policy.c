@@ -91,7 +91,7 @@ static u64 policy_get_member(const struct kviommu_policy *policy, const struct m
 }
 
 static void policy_set_member(struct kviommu_policy *policy, const struct member *m,
-		       u64 value)
+			      u64 value)
 {
 	void *at = (void *)policy + m->offset;
 
@@ -220,7 +220,7 @@ static u32 policy_allowed_mode(u32 mode, bool by_administrator)
 }
 
 static u64 policy_value_in_force(const struct member *m, const struct kviommu_policy *wanted,
-			  const struct kviommu_policy *admin)
+				 const struct kviommu_policy *admin)
 {
 	bool by_administrator = admin->mask & m->bit;
 	u64 value = by_administrator ? policy_get_member(admin, m) :

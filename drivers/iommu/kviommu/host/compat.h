@@ -22,10 +22,16 @@
 #define kzalloc_obj(obj, gfp)	kzalloc(sizeof(obj), gfp)
 #endif
 
-/*
+/**
+ * kviommu_compat_domain_alloc() - Allocate a domain, with second-stage tables if possible
+ * @dev: A device that the domain is to be attached to
+ *
  * Only second-stage tables support write-only pages and the full address width. Dirty
  * tracking is not used, but only the second stage supports it, so requesting it makes
  * a driver with both kinds of tables choose the second stage.
+ *
+ * Context: process context, may sleep.
+ * Return: the domain or an ERR_PTR() of iommu_paging_domain_alloc().
  */
 static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *dev)
 {

@@ -30,8 +30,8 @@
  * events, stays trapped for this time, in ns; if it continues to do so, for up to 256
  * times as long.
  */
-#define HOLD_TIME	(4 * NSEC_PER_MSEC)
-#define HOLD_DOUBLINGS	8
+#define TRAP_TIME	(4 * NSEC_PER_MSEC)
+#define TRAP_DOUBLINGS	8
 
 /*
  * Adapt the idle time after which polling ends. If the guest has written again soon after
@@ -43,10 +43,10 @@ static void poll_adapt_timeout(struct kviommu_unit *unit, u64 now)
 	u64 max = unit->policy.poll_us_max * NSEC_PER_USEC;
 
 	if (now < unit->poll_busy_at + max)
-		unit->poll_ns = umax(unit->poll_ns, NSEC_PER_USEC) * 2;
+		unit->poll_idle_ns = umax(unit->poll_idle_ns, NSEC_PER_USEC) * 2;
 	else
-		unit->poll_ns /= 2;
-	unit->poll_ns = clamp(unit->poll_ns, min, max);
+		unit->poll_idle_ns /= 2;
+	unit->poll_idle_ns = clamp(unit->poll_idle_ns, min, max);
 }
 
 /**
@@ -65,7 +65,7 @@ bool kviommu_poll_wanted(struct kviommu_unit *unit)
 
 	return unit->policy.mode != KVIOMMU_MODE_TRAP && unit->poll_asked &&
 	       !unit->polled && model->page_ops && model->page_ops->pollable(model) &&
-	       kviommu_backoff_over(&unit->hold) &&
+	       kviommu_backoff_over(&unit->trap_backoff) &&
 	       (kviommu_pool_usable(unit) || kviommu_self_usable(unit));
 }
 
@@ -152,7 +152,7 @@ static int poll_resume_trapping(struct kviommu_unit *unit)
 	unit->polled = false;
 	model->page_ops->set_polled(model, false);
 	if (why == KVIOMMU_POLL_STATUS)
-		kviommu_backoff_fail(&unit->hold, HOLD_TIME, HOLD_DOUBLINGS);
+		kviommu_backoff_fail(&unit->trap_backoff, TRAP_TIME, TRAP_DOUBLINGS);
 	/* The guest could not write during the transition: see poll_adapt_timeout(). */
 	unit->poll_busy_at += ktime_get_ns() - begin;
 	kviommu_count(unit, polled_ns, ktime_get_ns() - unit->poll_since);

@@ -125,14 +125,14 @@ static_assert(offsetofend(struct kviommu_unit, policy.mode) -
 static bool poll_over_budget(struct kviommu_unit *unit, u64 ns)
 {
 	if (ns <= READ_ONCE(poll_budget_us) * NSEC_PER_USEC) {
-		unit->over -= !!unit->over;
+		unit->overuse -= !!unit->overuse;
 		return false;
 	}
-	unit->over += OVER_WEIGHT;
-	if (unit->over < OVER_LIMIT)
+	unit->overuse += OVER_WEIGHT;
+	if (unit->overuse < OVER_LIMIT)
 		return false;
-	unit->over = 0;
-	kviommu_poll_rest(&unit->away);
+	unit->overuse = 0;
+	kviommu_poll_rest(&unit->pool_backoff);
 	return true;
 }
 
@@ -323,7 +323,7 @@ int kviommu_poller_thread(void *data)
  */
 bool kviommu_pool_usable(const struct kviommu_unit *unit)
 {
-	return pool_allowed(unit) && kviommu_backoff_over(&unit->away) &&
+	return pool_allowed(unit) && kviommu_backoff_over(&unit->pool_backoff) &&
 	       poller_choose(NUMA_NO_NODE);
 }
 
@@ -345,7 +345,7 @@ int kviommu_pool_add(struct kviommu_unit *unit)
 
 	if (READ_ONCE(unit->closing))
 		return -ENODEV;
-	if (!pool_allowed(unit) || !kviommu_backoff_over(&unit->away))
+	if (!pool_allowed(unit) || !kviommu_backoff_over(&unit->pool_backoff))
 		return -EAGAIN;
 	unit->poll_node = numa_node_id();
 	p = poller_choose(unit->poll_node);
