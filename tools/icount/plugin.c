@@ -107,8 +107,8 @@ static void add_sample(unsigned int at, uint64_t sum, unsigned int nr_exits,
 
 static uint64_t read_rax(void)
 {
-	g_autoptr(GArray) registers = qemu_plugin_get_registers();
-	g_autoptr(GByteArray) value = g_byte_array_new();
+	__auto_type registers = qemu_plugin_get_registers();
+	__auto_type value = g_byte_array_new();
 	uint64_t rax = 0;
 
 	for (guint i = 0; i < registers->len; i++) {
@@ -119,6 +119,8 @@ static uint64_t read_rax(void)
 		    qemu_plugin_read_register(d->handle, value) == sizeof(rax))
 			memcpy(&rax, value->data, sizeof(rax));
 	}
+	g_byte_array_free(value, true);
+	g_array_free(registers, true);
 	return rax;
 }
 

@@ -651,9 +651,15 @@ TEST_F(queue, event_taken_away)
 	queue_error(&self->u);
 	EXPECT_EQ(0, signals(&self->u, new));
 	EXPECT_EQ(VTD_FSTS_IQE, RUN(g_peek32, VTD_FSTS));
-	/* A reset forgets the fault and keeps the eventfds. */
+	/* What had no eventfd is signalled when it has one. */
 	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_FAULT, old));
+	EXPECT_EQ(1, signals(&self->u, old));
+	/* A reset forgets the fault, also one that was not signalled, and keeps the eventfds. */
+	mend(&self->u);
+	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_FAULT, -1));
+	queue_error(&self->u);
 	ASSERT_EQ(0, unit_reset(self->u.fd));
+	ASSERT_EQ(0, unit_set_eventfd(self->u.fd, KVIOMMU_EVENT_FAULT, old));
 	RUN(g_setup, 0);
 	RUN(g_poke32, VTD_FECTL, 0);
 	EXPECT_EQ(0, signals(&self->u, old));

@@ -51,7 +51,7 @@ union any_arg {
 };
 
 /* The first version of a structure ends with that member. */
-#define FIRST(type, last)	((__u32)(size_t)(&((struct type *)0)->last + 1))
+#define FIRST(type, last)	((__u32)(size_t)(1 + &((struct type *)0)->last))
 
 static const struct call {
 	const char *name;

@@ -353,6 +353,13 @@ static inline int merge_too_large(const struct merge *m, u64 slot, unsigned int 
 	return !m->work->may_wait && slot & SLOT_PROT && level > 2 ? -EAGAIN : 0;
 }
 
+/* Count what was processed since the last time against the budget, if there is one. */
+static inline void kviommu_merge_spend(const struct merge *m)
+{
+	if (m->work->budget)
+		m->work->budget->spent += m->slice;
+}
+
 /**
  * kviommu_merge_yield() - Count a unit of work, and pause the merge from time to time
  * @m: The merge
@@ -361,12 +368,6 @@ static inline int merge_too_large(const struct merge *m, u64 slot, unsigned int 
  * Context: under unit->lock and map_lock, which may be dropped in between.
  * Return: as kviommu_merge_pause().
  */
-static inline void kviommu_merge_spend(const struct merge *m)
-{
-	if (m->work->budget)
-		m->work->budget->spent += m->slice;
-}
-
 static inline int kviommu_merge_yield(struct merge *m, u64 next)
 {
 	unsigned int end = m->work->may_wait ? MERGE_SLICE : MERGE_LOOK;
