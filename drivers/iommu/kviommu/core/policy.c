@@ -77,7 +77,7 @@ KVIOMMU_POLICY_MEMBERS(IN_ORDER)
 static u64 param_values[] = { KVIOMMU_POLICY_MEMBERS(DEFAULT) };
 
 /* Bitmap of the modes that the administrator allows; trap is always allowed. */
-static u32 param_modes = BIT(ARRAY_SIZE(mode_names) - 1) - 1;
+static u32 allowed_modes = BIT(ARRAY_SIZE(mode_names) - 1) - 1;
 
 /* All units, by kviommu_unit.policy_entry */
 static LIST_HEAD(policy_units);
@@ -169,14 +169,14 @@ static int policy_modes_set(const char *text, const struct kernel_param *kp)
 	}
 	if (text[n] && text[n + 1])
 		return -EINVAL;
-	WRITE_ONCE(param_modes, modes);
+	WRITE_ONCE(allowed_modes, modes);
 	kviommu_policy_host_changed();
 	return 0;
 }
 
 static int policy_modes_get(char *buf, const struct kernel_param *kp)
 {
-	u32 modes = READ_ONCE(param_modes);
+	u32 modes = READ_ONCE(allowed_modes);
 	unsigned int i;
 	int n = 0;
 
@@ -202,7 +202,7 @@ MODULE_PARM_DESC(modes, "Modes that VMMs may choose, separated by commas; trap i
  */
 u32 kviommu_policy_modes(void)
 {
-	u32 modes = READ_ONCE(param_modes);
+	u32 modes = READ_ONCE(allowed_modes);
 
 	return kviommu_pool_any() ? modes : modes & ~BIT(KVIOMMU_MODE_SIDECORE);
 }
@@ -210,7 +210,7 @@ u32 kviommu_policy_modes(void)
 /* Return @mode, or if it is not allowed or not possible, the mode to use instead. */
 static u32 policy_allowed_mode(u32 mode, bool by_administrator)
 {
-	u32 modes = by_administrator ? ~0U : READ_ONCE(param_modes);
+	u32 modes = by_administrator ? ~0U : READ_ONCE(allowed_modes);
 
 	if (!kviommu_pool_any())
 		modes &= ~BIT(KVIOMMU_MODE_SIDECORE);
