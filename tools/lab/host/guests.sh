@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0
 # Runs Linux guests in the emulated host and measures them, for demo-host and bench-host.
-# What is measured becomes lines "METRIC CONFIG VALUE UNIT" in /lab/metrics. CONFIG is
-# what the guest has for a virtual IOMMU:
+# Results are lines "METRIC CONFIG VALUE UNIT" in /lab/metrics. CONFIG is the virtual IOMMU
+# of the guest:
 #   none                  no virtual IOMMU
 #   qemu-intel            QEMU's intel-iommu
-#   qemu-virtio-strict, -lazy  QEMU's virtio-iommu; which of the two the guest is told
-#   kviommu               as QEMU has it by default
-#   kviommu-MODE-STRATEGY
+#   qemu-virtio-strict, -lazy  QEMU's virtio-iommu, with iommu.strict=1 or 0 in the guest
+#   kviommu               kviommu with QEMU's defaults
+#   kviommu-MODE-STRATEGY kviommu with this mode and strategy
 # shellcheck shell=busybox
 
-# What those who source this may choose: the guest's kernel, its tasks (the last one is
-# steps), and whether all exits are counted, which costs something, or only in between.
+# Settings of the scripts that source this: the guest's kernel, its tasks (the last one is
+# steps), and whether all exits are counted at any time. Counting slows the guest down, so
+# by default it is on only where tracing_on is called.
 guest_kind=lab guest_tasks=steps always_traced=0
 
 sys=/sys/class/kviommu
 
 tracing=/sys/kernel/tracing
-page=0xfed90000		# where q35 has its VT-d unit; compared with what guests see
+page=0xfed90000		# address of q35's VT-d unit; demo-host checks it in guests' logs
 
 metric() { echo "$@" >>/lab/metrics; }
 fail() { echo "${0##*/}: $*" >&2; exit 1; }
@@ -31,7 +32,8 @@ counter()
 	echo 1 >"$dir/events/kvm/$2/enable"
 }
 
-# What was counted since the last reset, also what the buffer no longer holds.
+# counted NAME: number of events since the last reset, including those that the buffer has
+# lost
 counted()
 {
 	cat $tracing/instances/"$1"/per_cpu/cpu*/stats |
@@ -40,7 +42,7 @@ counted()
 
 set_up_counters()
 {
-	# Of the two events of a read only the one before the exit (type 0).
+	# A read causes two events: count only the one before the exit (type 0), not type 1.
 	counter viommu_user kvm_mmio "type != 1 && gpa >= $((page)) && gpa < $((page + 4096))"
 	counter viommu_kvm kvm_page_fault \
 		"fault_address >= $((page)) && fault_address < $((page + 4096))"
@@ -52,14 +54,15 @@ reset_counters()
 	for dir in "$tracing"/instances/*; do echo >"$dir/trace"; done
 }
 
-# tracing_on 0|1: the counters that cost something
+# tracing_on 0|1: disable or enable the counters that slow the guest down
 tracing_on()
 {
 	echo "$1" >"$tracing/instances/viommu_kvm/events/kvm/kvm_page_fault/enable"
 	echo "$1" >"$tracing/instances/all_user/events/kvm/kvm_userspace_exit/enable"
 }
 
-# load_kviommu: the last processor is there to poll, the others are for all else.
+# load_kviommu: load the module. Its polling thread gets the last processor, and all else
+# runs on the others.
 load_kviommu()
 {
 	poll=$(($(nproc) - 1))
@@ -76,7 +79,7 @@ load_kviommu()
 
 unload_kviommu() { rmmod kviommu || fail "kviommu.ko cannot be unloaded"; }
 
-# await_disk: until the host's own driver has the NVMe disk
+# await_disk: wait until the host's own driver has the NVMe disk
 await_disk()
 {
 	for _ in $(seq 100); do
@@ -116,7 +119,7 @@ append_of()
 	esac
 }
 
-# state: what is counted in the host, a line "NAME VALUE UNIT" for each.
+# state: print all counters of the host, a line "NAME VALUE UNIT" for each.
 state()
 {
 	for file in $sys/kviommu*/statistics/*; do
@@ -127,7 +130,7 @@ state()
 	echo "exits_kvm_unit $(counted viommu_kvm) count"
 	echo "exits_user_all $(counted all_user) count"
 	echo "exits_kvm_all $(cat /sys/kernel/debug/kvm/"$pid"-*/exits) count"
-	# utime has the guest's in it.
+	# utime (field 12) includes the guest's time (field 41).
 	awk '{ sub(/.*\) /, ""); printf "cpu_guest %d ms\ncpu_vmm %d ms\ncpu_kernel %d ms\n",
 		10 * $41, 10 * ($12 - $41), 10 * $13 }' "/proc/$pid/stat"
 	for thread in $(pgrep -f '^kviommu-poll' || pgrep kviommu-poll); do
@@ -135,7 +138,8 @@ state()
 	done | awk '{ sub(/.*\) /, ""); n += $12 + $13 } END { printf "cpu_poll %d ms\n", 10 * n }'
 }
 
-# since_step PREFIX CONFIG NAME...: what was counted since the step began
+# since_step PREFIX CONFIG NAME...: write the increase of these counters since the step
+# began as metrics; of all counters if no NAME is given
 since_step()
 {
 	prefix=$1 config=$2
@@ -150,11 +154,13 @@ since_step()
 
 # The host's side of a guest's steps
 # ----------------------------------
-# /tmp/steps has a line for each, the first one is what is under way. A step is begun when
-# the guest asks for one, and it ends when it asks again, with "failed" if it could not do
-# it. What begin_STEP prints is what the guest does. These and end_STEP are functions of
-# who sources this, who has "step PID HOW" called when it is run with these arguments.
+# /tmp/steps has a line for each step that is left; the first one is the present step. A
+# step begins when the guest asks for one, and ends when the guest asks again, with "failed"
+# if it could not do the step. begin_STEP prints the command that the guest runs. The script
+# that sources this defines begin_STEP and end_STEP, and calls "step PID HOW" when it is run
+# with these arguments.
 
+# step PID [failed]: end the present step, and print the command of the next one
 step()
 {
 	pid=$1
@@ -168,7 +174,7 @@ step()
 	"begin_$kind" "$@"
 }
 
-# end_step [failed]: what is under way is done, or is not to be had.
+# end_step [failed]: the present step has ended, or has failed.
 end_step()
 {
 	how=$1
@@ -184,14 +190,14 @@ end_step()
 	fi
 }
 
-# losses: how many guests died and steps failed until now
+# losses: number of guests that died and steps that failed so far
 losses() { grep -cE '^(guests_died|failed\.)' /lab/metrics; }
 
 begin_end() { echo end; }
 
-# run_guest NAME CONFIG MIB VCPUS BDF...: a guest that does /tmp/steps. What it says of
-# what it measured becomes metrics. If it dies another one goes on with the step that it
-# was at, but with none that two died of. False if not all was done at once.
+# run_guest NAME CONFIG MIB VCPUS BDF...: run a guest that does /tmp/steps. Its results
+# become metrics. If it dies, another guest continues with the same step, or with the next
+# one if the step has killed two guests. Fails if a guest died or a step failed.
 run_guest()
 {
 	name=$1 config=$2 memory=$3 vcpus=$4 died_of='' before=$(losses)
@@ -206,12 +212,12 @@ run_guest()
 			-a "tasks=$guest_tasks earlycon=uart8250,io,0x3f8 $(append_of "$config")" -- \
 			-smp "$vcpus" $(virtual_iommu "$config" "$@") || status=$?
 		tracing_on $always_traced
-		# What belongs to a step that it did not end is not used.
+		# Results of a step that the guest did not finish are dropped.
 		tr -d '\r' <"/lab/$name.log" | awk '
 			/^RESULT checkpoint=step/ { printf "%s", lines }
 			/^RESULT checkpoint=/ { lines = "" }
 			sub(/^RESULT metric=/, "") {
-				sub(/\[ *[0-9.]*\].*/, "")	# the kernel may go on in the line
+				sub(/\[ *[0-9.]*\].*/, "")	# cut a kernel message in the same line
 				lines = lines $0 "\n"
 			}' >>/lab/metrics
 		[ $status -lt 2 ] || fail "$name"

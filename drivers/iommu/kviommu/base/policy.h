@@ -46,30 +46,30 @@ enum kviommu_policy_kind {
  */
 #define KVIOMMU_POLICY_MEMBERS(X)					\
 	X(mode, MODE, ALLOWED, KVIOMMU_MODES, KVIOMMU_MODE_ADAPTIVE,	\
-	  "Mode of a unit for which nothing else is wanted: trap, sidecore or adaptive") \
+	  "Default mode of a unit: trap, sidecore or adaptive")		\
 	X(strategy, STRATEGY, CHOICE, KVIOMMU_STRATEGIES,		\
 	  KVIOMMU_STRATEGY_STRICT,					\
-	  "Strategy of such a unit: strict, async, deferred or optimistic") \
+	  "Default strategy of a unit: strict, async, deferred or optimistic") \
 	X(max_pins, MAX_PINS, LIMIT, U64_MAX, SZ_256M,			\
-	  "Guest pages that one unit may have pinned")			\
+	  "Maximum number of guest pages that one unit may have pinned") \
 	X(max_idle_pins, MAX_IDLE_PINS, LIMIT, U64_MAX, 4096,		\
-	  "Pages of those that may be unused")				\
+	  "Maximum number of unused pages that one unit may keep pinned") \
 	X(max_tables, MAX_TABLES, LIMIT, U64_MAX, SZ_64K,		\
-	  "Tables of the guest that one unit may follow")		\
+	  "Maximum number of guest tables that one unit may follow")	\
 	X(max_domains, MAX_DOMAINS, LIMIT, U64_MAX, 1024,		\
-	  "Guest domains that one unit may have")			\
+	  "Maximum number of guest domains of one unit")		\
 	X(max_mapped, MAX_MAPPED, LIMIT, U64_MAX, SZ_256M,		\
-	  "Pages that all translations of one unit may cover")		\
+	  "Maximum number of pages that all translations of one unit may cover") \
 	X(max_stale, MAX_STALE, LIMIT, U64_MAX, 4096,			\
-	  "Translations of one unit that may outlive their unmap")	\
+	  "Maximum number of mappings of one unit that may outlive their unmap") \
 	X(stale_us, STALE_US, LIMIT, KVIOMMU_US_MAX, 10000,		\
-	  "How long they may, in us")					\
+	  "Maximum time for which a mapping may outlive its unmap, in us") \
 	X(idle_pin_ms, IDLE_PIN_MS, VALUE, U64_MAX, 10000,		\
-	  "How long an unused page stays pinned, in ms; 0: for ever")	\
+	  "Time for which an unused page stays pinned, in ms; 0: no limit") \
 	X(poll_us_min, POLL_US_MIN, VALUE, KVIOMMU_US_MAX, 200,		\
-	  "How long at least to poll an adaptive unit that does nothing, in us") \
+	  "Minimum idle time after which polling of an adaptive unit ends, in us") \
 	X(poll_us_max, POLL_US_MAX, LIMIT, KVIOMMU_US_MAX, 4000,	\
-	  "How long at most")
+	  "Maximum idle time after which polling of an adaptive unit ends, in us")
 
 #define KVIOMMU_POLICY_BIT(name, bit, ...)	| KVIOMMU_POLICY_##bit
 

@@ -55,6 +55,7 @@
 #define KVIOMMU_STAT_LOG_HIST(name)	u64 name[KVIOMMU_LATENCY_BUCKETS];
 #define KVIOMMU_STAT(name, type, ...)	KVIOMMU_STAT_##type(name)
 
+/* The statistics of a unit: one member for each entry of KVIOMMU_STATS() */
 struct kviommu_stats {
 	KVIOMMU_STATS(KVIOMMU_STAT)
 };

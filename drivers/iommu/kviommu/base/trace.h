@@ -169,7 +169,7 @@ TRACE_EVENT(kviommu_stale,
 		  __entry->iova, __entry->keep ? "kept" : "reused")
 );
 
-/* For each policy member: field, assignment, format, and value to print */
+/* The trace event's field, assignment, format and printed value of a policy member */
 #define TRACE_POLICY_FIELD(name, ...)	__field(u64, name)
 #define TRACE_POLICY_ASSIGN(name, ...)	__entry->name = policy->name;
 

@@ -141,7 +141,7 @@ enum kviommu_fault {
 	KVIOMMU_FAULT_WRITE,
 };
 
-/* Entries and pages after which work with a budget reads the clock */
+/* Number of entries and pages after which work with a budget reads the clock again */
 #define KVIOMMU_BUDGET_LOOK	256
 
 /**
@@ -419,7 +419,7 @@ struct kviommu_self {
  * @deferred: There is work for @worker
  * @model: The emulated IOMMU
  * @poll_busy_at: Time at which polling last found work, in ns of ktime_get_ns()
- * @poll_ns: Time without work after which polling ends, in ns
+ * @poll_idle_ns: Time without work after which polling ends, in ns
  * @abandoned: @worker was killed
  * @policy: The policy in force; changed under @lock and @map_lock
  * @poll_lock: Held while the unit switches between trapping and polling
@@ -435,12 +435,12 @@ struct kviommu_self {
  * @poll_why: The reason why the last polling thread stopped
  * @poll_since: Time at which @polled was set, in ns of ktime_get_ns(); under @lock
  * @poll_asked: The guest has written to a register, so polling may begin; under @lock
- * @hold: The delay before the unit is polled again, after its state required trapping;
- *        under @lock
- * @away: The delay before a shared thread polls the unit again, after the unit used too
- *        much of a thread's time; under @lock
- * @over: Score of recent looks that used too much of a shared thread's time, see
- *        over_budget(); under @lock
+ * @trap_backoff: The delay before the unit is polled again, after its state required
+ *                trapping; under @lock
+ * @pool_backoff: The delay before a shared thread polls the unit again, after the unit
+ *                used too much of a thread's time; under @lock
+ * @overuse: Score of recent looks that used too much of a shared thread's time, see
+ *           poll_over_budget(); under @lock
  * @busy_since: Time at which the oldest unfinished work of the guest was seen, in ns of
  *              ktime_get_ns(); 0 if there is none; under @lock
  * @closing: The unit is being destroyed, so work has to stop
@@ -491,7 +491,7 @@ struct kviommu_unit {
 	bool deferred;
 	struct kviommu_model *model ____cacheline_aligned_in_smp;
 	u64 poll_busy_at;
-	u64 poll_ns;
+	u64 poll_idle_ns;
 	bool abandoned;
 	struct kviommu_policy policy;
 	struct mutex poll_lock;	/* see above */
@@ -505,9 +505,9 @@ struct kviommu_unit {
 	enum kviommu_poll_why poll_why;
 	u64 poll_since;
 	bool poll_asked;
-	struct kviommu_backoff hold;
-	struct kviommu_backoff away;
-	unsigned int over;
+	struct kviommu_backoff trap_backoff;
+	struct kviommu_backoff pool_backoff;
+	unsigned int overuse;
 	u64 busy_since;
 	bool closing;
 	bool limited;
@@ -557,7 +557,10 @@ static inline void kviommu_wake(struct kviommu_unit *unit, u64 us)
 	unit->up->wake(unit, us);
 }
 
-/* Once it is used up, it stays so. */
+/*
+ * Read the clock and check whether the budget is used up. A used-up budget keeps its
+ * @spent, so that later checks read the clock, too, and find the same.
+ */
 static inline bool kviommu_budget_over(struct kviommu_budget *budget)
 {
 	if (ktime_get_ns() > budget->until)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What ioctls do with a unit.
+ * The commands of a unit: what its ioctls do once their arguments are copied in.
  */
 #include <linux/mm.h>
 #include <linux/overflow.h>
@@ -15,13 +15,15 @@
 #include "../xlate/shadow/api.h"
 
 /**
- * kviommu_unit_attach() - KVIOMMU_ATTACH_DEVICE
+ * kviommu_unit_attach() - Attach a device, for KVIOMMU_ATTACH_DEVICE
  * @unit: The unit
  * @fd: File descriptor of the VFIO device
- * @source_id: Requester ID
+ * @source_id: Requester ID of the device in the guest
  *
- * Context: process context, under unit->lock; kviommu_unit_settle() has to follow.
- * Return: 0 or an error of the ioctl.
+ * kviommu_unit_settle() has to follow.
+ *
+ * Context: process context of the VMM, under unit->lock; may sleep.
+ * Return: 0 or an error that KVIOMMU_ATTACH_DEVICE documents.
  */
 int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 {
@@ -32,12 +34,14 @@ int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 }
 
 /**
- * kviommu_unit_detach() - KVIOMMU_DETACH_DEVICE
+ * kviommu_unit_detach() - Detach a device, for KVIOMMU_DETACH_DEVICE
  * @unit: The unit
- * @source_id: Requester ID
+ * @source_id: Requester ID of the device in the guest
  *
- * Context: process context, under unit->lock; kviommu_unit_settle() has to follow.
- * Return: 0 or an error of the ioctl.
+ * kviommu_unit_settle() has to follow.
+ *
+ * Context: process context of the VMM, under unit->lock; may sleep.
+ * Return: 0 or an error that KVIOMMU_DETACH_DEVICE documents.
  */
 int kviommu_unit_detach(struct kviommu_unit *unit, u32 source_id)
 {
@@ -55,12 +59,13 @@ int kviommu_unit_detach(struct kviommu_unit *unit, u32 source_id)
 }
 
 /**
- * kviommu_unit_arm() - KVIOMMU_ARM
+ * kviommu_unit_arm() - Trap register writes at an address, for KVIOMMU_ARM
  * @unit: The unit
- * @gpa: Guest physical address of the register page
+ * @gpa: Guest physical address of the register page, in bytes
  *
- * Context: process context, not under unit->lock.
- * Return: 0 or an error of kviommu_kvm_arm().
+ * Context: process context of the VMM, no locks; may sleep.
+ * Return: 0; -ENXIO if the model has no register page; -EINVAL if @gpa is not aligned;
+ * -EINTR; an error of kviommu_kvm_arm().
  */
 int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 {
@@ -85,10 +90,10 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 }
 
 /**
- * kviommu_unit_reset() - KVIOMMU_RESET
+ * kviommu_unit_reset() - Reset a unit to its initial state, for KVIOMMU_RESET
  * @unit: The unit
  *
- * Context: process context, no locks.
+ * Context: process context of the VMM, no locks; may sleep.
  * Return: 0 or -EINTR.
  */
 int kviommu_unit_reset(struct kviommu_unit *unit)
@@ -117,9 +122,13 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	return ret;
 }
 
-/* Put in force what follows from @wanted and @admin, which replace those of before. */
-static int set_policy(struct kviommu_unit *unit, const struct kviommu_policy *wanted,
-		      const struct kviommu_policy *admin, u64 *changes)
+/*
+ * Replace the policy members that the VMM and the administrator have set by @wanted and
+ * @admin, and put the resulting policy in force. @changes is set to the mask of members
+ * that change.
+ */
+static int unit_set_policy(struct kviommu_unit *unit, const struct kviommu_policy *wanted,
+			   const struct kviommu_policy *admin, u64 *changes)
 {
 	struct kviommu_policy policy;
 	struct kviommu_stale stale;
@@ -139,7 +148,7 @@ static int set_policy(struct kviommu_unit *unit, const struct kviommu_policy *wa
 	swap(unit->shadows.stale, stale);
 	unit->policy = policy;
 	kviommu_pin_trim(unit, policy.max_idle_pins);
-	/* What it says of their age is from now on. */
+	/* The maximum age of idle pins may have changed: start a tick of the new length. */
 	unit->pins.ticking = false;
 	kviommu_pin_tidy(unit);
 	mutex_unlock(&unit->map_lock);
@@ -148,15 +157,18 @@ static int set_policy(struct kviommu_unit *unit, const struct kviommu_policy *wa
 	return 0;
 }
 
-/* The VMM did not ask for that now: it is told if it asked for that before. */
-static void announce_policy(struct kviommu_unit *unit, u64 changes)
+/*
+ * Notify the VMM of changes that it has not requested, if they affect a member that it
+ * has set.
+ */
+static void unit_announce_policy(struct kviommu_unit *unit, u64 changes)
 {
 	if (changes & unit->policy_wanted.mask)
 		kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
 }
 
-/* In the new mode it begins trapped. */
-static int restart_polling(struct kviommu_unit *unit)
+/* Trap the unit's writes first; the worker then begins to poll if the new mode wants it. */
+static int unit_restart_polling(struct kviommu_unit *unit)
 {
 	int ret = kviommu_poll_trap(unit);
 
@@ -169,12 +181,13 @@ static int restart_polling(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_unit_set_wanted() - KVIOMMU_SET_POLICY
+ * kviommu_unit_set_wanted() - Set policy members for the VMM, for KVIOMMU_SET_POLICY
  * @unit: The unit
- * @wanted: What the VMM wants: the members of its mask
+ * @wanted: The policy; only the members in its mask are set
  *
- * Context: process context, no locks.
- * Return: 0 or an error of the ioctl.
+ * Context: process context of the VMM, no locks; may sleep.
+ * Return: 0; an error of kviommu_policy_check(); -ENOMEM; -EINTR, also if the policy is in
+ * force but the unit could not be trapped.
  */
 int kviommu_unit_set_wanted(struct kviommu_unit *unit,
 			    const struct kviommu_policy *wanted)
@@ -190,22 +203,23 @@ int kviommu_unit_set_wanted(struct kviommu_unit *unit,
 		return -EINTR;
 	all = unit->policy_wanted;
 	kviommu_policy_take(&all, wanted);
-	ret = set_policy(unit, &all, &unit->policy_admin, &changes);
+	ret = unit_set_policy(unit, &all, &unit->policy_admin, &changes);
 	/* What the host changed meanwhile may come into force with it. */
 	if (!ret)
-		announce_policy(unit, changes & ~wanted->mask);
+		unit_announce_policy(unit, changes & ~wanted->mask);
 	kviommu_unlock(unit);
-	return ret ?: restart_polling(unit);
+	return ret ?: unit_restart_polling(unit);
 }
 
 /**
- * kviommu_unit_set_admin() - What the administrator sets for a unit, one member
+ * kviommu_unit_set_admin() - Set or clear one policy member for the administrator
  * @unit: The unit
- * @admin: The member, or, if its mask is empty, nothing any more
- * @member: Its bit
+ * @admin: The policy with @member in its mask, or with an empty mask to clear @member
+ * @member: Mask bit of the member, one of &enum kviommu_policy_member
  *
- * Context: process context, no locks.
- * Return: 0, -EINTR or -ENOMEM.
+ * Context: process context, no locks; may sleep.
+ * Return: 0; -ENOMEM; -EINTR, also if the policy is in force but the unit could not be
+ * trapped.
  */
 int kviommu_unit_set_admin(struct kviommu_unit *unit,
 			   const struct kviommu_policy *admin, u64 member)
@@ -219,20 +233,20 @@ int kviommu_unit_set_admin(struct kviommu_unit *unit,
 	all = unit->policy_admin;
 	all.mask &= ~member;
 	kviommu_policy_take(&all, admin);
-	ret = set_policy(unit, &unit->policy_wanted, &all, &changes);
+	ret = unit_set_policy(unit, &unit->policy_wanted, &all, &changes);
 	if (!ret)
-		announce_policy(unit, changes);
+		unit_announce_policy(unit, changes);
 	kviommu_unlock(unit);
-	return ret ?: restart_polling(unit);
+	return ret ?: unit_restart_polling(unit);
 }
 
 /**
- * kviommu_unit_renew_policy() - Follow what the host allows now
+ * kviommu_unit_renew_policy() - Recompute the policy in force after changes of the host
  * @unit: The unit
  *
- * If memory lacks it is tried again.
+ * If memory is short, the worker tries again a second later.
  *
- * Context: the unit's worker, or another thread of the VMM, no locks.
+ * Context: the unit's worker, or another thread of the VMM, no locks; may sleep.
  */
 void kviommu_unit_renew_policy(struct kviommu_unit *unit)
 {
@@ -246,24 +260,24 @@ void kviommu_unit_renew_policy(struct kviommu_unit *unit)
 	kviommu_policy_in_force(&policy, &unit->policy_wanted, &unit->policy_admin);
 	changes = kviommu_policy_changes(&unit->policy, &policy);
 	if (changes)
-		ret = set_policy(unit, &unit->policy_wanted, &unit->policy_admin,
-				 &changes);
+		ret = unit_set_policy(unit, &unit->policy_wanted, &unit->policy_admin,
+				      &changes);
 	if (!ret)
-		announce_policy(unit, changes);
+		unit_announce_policy(unit, changes);
 	kviommu_unlock(unit);
 	if (ret) {
 		WRITE_ONCE(unit->policy_outdated, true);
 		kviommu_unit_wake(unit, USEC_PER_SEC);
 	} else if (changes) {
-		restart_polling(unit);
+		unit_restart_polling(unit);
 	}
 }
 
 /**
- * kviommu_unit_refresh() - KVIOMMU_REFRESH
+ * kviommu_unit_refresh() - Try again to bind and map what failed, for KVIOMMU_REFRESH
  * @unit: The unit
  *
- * Context: process context, no locks.
+ * Context: process context of the VMM, no locks; may sleep.
  * Return: 0 or -EINTR.
  */
 int kviommu_unit_refresh(struct kviommu_unit *unit)
@@ -278,7 +292,7 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 		if (mutex_lock_killable(&unit->lock))
 			return -EINTR;
 		kviommu_work_begin(&work);
-		/* Once: what cannot be bound would be tried again for ever. */
+		/* Rebind only once: a device that cannot be bound would be retried for ever. */
 		if (asked && !bound)
 			ret = kviommu_device_settle(unit, &work);
 		mutex_lock(&unit->map_lock);
@@ -296,7 +310,7 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 	return ret;
 }
 
-/* Some device reaches all of the IOAS, which iommufd has pinned for it. */
+/* Check whether a device reaches all of the IOAS, which iommufd has pinned for it. */
 static bool unit_has_identity(struct kviommu_unit *unit)
 {
 	struct kviommu_group *group;
@@ -308,12 +322,12 @@ static bool unit_has_identity(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_unit_release_pins() - KVIOMMU_RELEASE_PINS
+ * kviommu_unit_release_pins() - Release idle pins of a range, for KVIOMMU_RELEASE_PINS
  * @unit: The unit
- * @cmd: The arguments; out_in_use is filled in
+ * @cmd: Arguments of the ioctl; out_in_use is set to the number of pages still in use
  *
- * Context: process context, no locks.
- * Return: 0 or an error of the ioctl.
+ * Context: process context of the VMM, no locks; may sleep.
+ * Return: 0; -EINVAL if the range is empty, not aligned or wraps; -EINTR.
  */
 int kviommu_unit_release_pins(struct kviommu_unit *unit,
 			      struct kviommu_release_pins *cmd)
@@ -348,13 +362,13 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 }
 
 /**
- * kviommu_unit_settle() - Finish what changes of devices left to do
+ * kviommu_unit_settle() - Finish the work that a change of devices has left
  * @unit: The unit
  *
- * In pieces, so that others get unit->lock. If it is killed the unit is closed
- * soon, which does the rest.
+ * Works in pieces, with unit->lock dropped in between. If the VMM is killed, closing the
+ * unit does the rest.
  *
- * Context: process context, no locks.
+ * Context: process context of the VMM, no locks; may sleep.
  * Return: 0 or -EINTR.
  */
 int kviommu_unit_settle(struct kviommu_unit *unit)
@@ -376,9 +390,9 @@ int kviommu_unit_settle(struct kviommu_unit *unit)
 /**
  * kviommu_unit_get_stats() - Read the statistics of a unit
  * @unit: The unit
- * @stats: Where to
+ * @stats: The statistics to fill in
  *
- * Context: process context, under unit->lock.
+ * Context: process context, under unit->lock; takes map_lock.
  */
 void kviommu_unit_get_stats(struct kviommu_unit *unit,
 			    struct kviommu_stats *stats)

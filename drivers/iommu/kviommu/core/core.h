@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A unit's life, its ioctls, its policy, and what an operator sees of it.
+ * The lifetime of a unit, its ioctls, its policy, and its files in sysfs and debugfs.
  */
 #ifndef _KVIOMMU_CORE_H
 #define _KVIOMMU_CORE_H

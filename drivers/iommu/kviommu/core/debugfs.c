@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /sys/kernel/debug/kviommu/<unit>/: the domains of a unit, and their shadows
- * beside the guest's tables. See Documentation/ABI/testing/debugfs-kviommu.
+ * /sys/kernel/debug/kviommu/<unit>/: the domains of a unit, and a comparison of their
+ * shadows with the guest's tables. See Documentation/ABI/testing/debugfs-kviommu.
  */
 #include <linux/debugfs.h>
 #include <linux/sched/signal.h>
@@ -18,7 +18,7 @@ static void *domains_start(struct seq_file *m, loff_t *pos)
 
 	if (mutex_lock_killable(&unit->lock))
 		return ERR_PTR(-EINTR);
-	/* Domains come and go under both locks. */
+	/* The list changes only under both unit->lock and map_lock, so one is enough. */
 	return seq_list_start(&unit->xlates, *pos);
 }
 
@@ -61,21 +61,24 @@ static const struct seq_operations domains_sops = {
 DEFINE_SEQ_ATTRIBUTE(domains);
 
 /**
- * struct shadow - How far a reader of the shadow tables is
+ * struct shadow_iter - Position of a reader of the file "shadow"
  * @unit: The unit
- * @serial: The domain that it is at
- * @did: Its domain-id
- * @leaf: The leaf that it is at
+ * @serial: Serial number of the current translation
+ * @did: Domain-id of the current translation
+ * @leaf: The current leaf
  */
-struct shadow {
+struct shadow_iter {
 	struct kviommu_unit *unit;
 	u64 serial;
 	u16 did;
 	struct kviommu_leaf leaf;
 };
 
-/* Look at a translation for a bounded time, as kviommu_xlate_ops.next. */
-static int shadow_look(struct shadow *s)
+/*
+ * Search the next leaf in one translation, for a bounded time. Return values are those of
+ * kviommu_xlate_ops.next.
+ */
+static int shadow_look(struct shadow_iter *s)
 {
 	struct kviommu_xlate *xlate;
 	int ret = 0;
@@ -99,8 +102,8 @@ static int shadow_look(struct shadow *s)
 	return ret;
 }
 
-/* The first leaf that is not before @s. No lock is held from one to the next. */
-static void *shadow_find(struct shadow *s)
+/* Find the first leaf at or after @s. No lock is held between two leaves. */
+static void *shadow_find(struct shadow_iter *s)
 {
 	int ret;
 
@@ -121,7 +124,7 @@ static void *shadow_find(struct shadow *s)
 
 static void *shadow_start(struct seq_file *m, loff_t *pos)
 {
-	struct shadow *s = m->private;
+	struct shadow_iter *s = m->private;
 
 	if (!*pos) {
 		s->serial = 0;
@@ -132,7 +135,7 @@ static void *shadow_start(struct seq_file *m, loff_t *pos)
 
 static void *shadow_next(struct seq_file *m, void *v, loff_t *pos)
 {
-	struct shadow *s = v;
+	struct shadow_iter *s = v;
 
 	++*pos;
 	s->leaf.iova += s->leaf.size;
@@ -143,7 +146,7 @@ static void shadow_stop(struct seq_file *m, void *v)
 {
 }
 
-static void show_entry(struct seq_file *m, const char *name, u64 gpa, u8 prot)
+static void shadow_show_entry(struct seq_file *m, const char *name, u64 gpa, u8 prot)
 {
 	seq_printf(m, " %s 0x%llx %s%s", name, gpa,
 		   prot & KVIOMMU_READ ? "r" : "-",
@@ -152,12 +155,12 @@ static void show_entry(struct seq_file *m, const char *name, u64 gpa, u8 prot)
 
 static int shadow_show(struct seq_file *m, void *v)
 {
-	const struct shadow *s = v;
+	const struct shadow_iter *s = v;
 
 	seq_printf(m, "%llu did %u iova 0x%llx size 0x%llx", s->serial, s->did,
 		   s->leaf.iova, s->leaf.size);
-	show_entry(m, "guest", s->leaf.guest.addr, s->leaf.guest.prot);
-	show_entry(m, "shadow", s->leaf.gpa, s->leaf.prot);
+	shadow_show_entry(m, "guest", s->leaf.guest.addr, s->leaf.guest.prot);
+	shadow_show_entry(m, "shadow", s->leaf.gpa, s->leaf.prot);
 	seq_printf(m, " %s host %pa\n", !s->leaf.mapped ? "missing" :
 		   s->leaf.stale ? "stale" : "mapped", &s->leaf.host);
 	return 0;
@@ -172,7 +175,7 @@ static const struct seq_operations shadow_sops = {
 
 static int shadow_open(struct inode *inode, struct file *file)
 {
-	struct shadow *s = __seq_open_private(file, &shadow_sops, sizeof(*s));
+	struct shadow_iter *s = __seq_open_private(file, &shadow_sops, sizeof(*s));
 
 	if (!s)
 		return -ENOMEM;
@@ -189,8 +192,12 @@ static const struct file_operations shadow_fops = {
 };
 
 /**
- * kviommu_debugfs_add() - Show a unit
- * @unit: The unit
+ * kviommu_debugfs_add() - Create the directory of a unit
+ * @unit: The unit, which is fully set up
+ *
+ * Without debugfs this does nothing.
+ *
+ * Context: process context, no locks; may sleep.
  */
 void kviommu_debugfs_add(struct kviommu_unit *unit)
 {
@@ -203,8 +210,10 @@ void kviommu_debugfs_add(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_debugfs_remove() - Show a unit no longer
+ * kviommu_debugfs_remove() - Remove the directory of a unit, and wait for readers
  * @unit: The unit
+ *
+ * Context: process context, no locks that a reader takes; may sleep.
  */
 void kviommu_debugfs_remove(struct kviommu_unit *unit)
 {
@@ -212,7 +221,9 @@ void kviommu_debugfs_remove(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_debugfs_init() - Make the directory of all units
+ * kviommu_debugfs_init() - Create the directory for all units
+ *
+ * Context: process context; may sleep.
  */
 void kviommu_debugfs_init(void)
 {
@@ -220,7 +231,9 @@ void kviommu_debugfs_init(void)
 }
 
 /**
- * kviommu_debugfs_exit() - Remove it
+ * kviommu_debugfs_exit() - Remove the directory for all units
+ *
+ * Context: process context; may sleep.
  */
 void kviommu_debugfs_exit(void)
 {

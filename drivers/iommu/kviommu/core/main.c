@@ -15,7 +15,7 @@
 #include "../model/model.h"
 #include "../run/run.h"
 
-static const struct kviommu_model_kind *find_model(u32 id)
+static const struct kviommu_model_kind *model_find_kind(u32 id)
 {
 	unsigned int i;
 
@@ -25,7 +25,7 @@ static const struct kviommu_model_kind *find_model(u32 id)
 	return NULL;
 }
 
-static u32 all_models(void)
+static u32 model_mask(void)
 {
 	unsigned int i;
 	u32 mask = 0;
@@ -35,10 +35,10 @@ static u32 all_models(void)
 	return mask;
 }
 
-/* As much as there is room for; what is beyond the end of it becomes zero. */
-static int get_model_info(struct kviommu_info *cmd)
+/* Copy as much as the buffer has room for. Bytes of it beyond the blob are zeroed. */
+static int ioctl_get_model_info(struct kviommu_info *cmd)
 {
-	const struct kviommu_model_kind *kind = find_model(cmd->model);
+	const struct kviommu_model_kind *kind = model_find_kind(cmd->model);
 	void __user *data = u64_to_user_ptr(cmd->data_uptr);
 	u64 info[KVIOMMU_MODEL_BLOB_MAX / sizeof(u64)] = {};
 	u32 n;
@@ -62,7 +62,7 @@ static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
 	if (cmd->flags)
 		return -EOPNOTSUPP;
 	cmd->out_api_version = KVIOMMU_API_VERSION;
-	cmd->out_models = all_models();
+	cmd->out_models = model_mask();
 	cmd->out_features = 0;
 	cmd->out_max_devices = KVIOMMU_MAX_DEVICES;
 	cmd->out_page_size = PAGE_SIZE;
@@ -71,13 +71,13 @@ static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
 	cmd->out_strategies = BIT(KVIOMMU_STRATEGY_OPTIMISTIC + 1) - 1;
 	cmd->out_events = BIT(KVIOMMU_NR_EVENTS) - 1;
 	cmd->out_policy = KVIOMMU_POLICY_ALL;
-	return cmd->model ? get_model_info(cmd) : 0;
+	return cmd->model ? ioctl_get_model_info(cmd) : 0;
 }
 
 static int ioctl_create(struct kviommu_unit *unit, void *arg)
 {
 	struct kviommu_create *cmd = arg;
-	const struct kviommu_model_kind *kind = find_model(cmd->model);
+	const struct kviommu_model_kind *kind = model_find_kind(cmd->model);
 	u64 args[KVIOMMU_MODEL_BLOB_MAX / sizeof(u64)];
 	int ret;
 
@@ -87,7 +87,7 @@ static int ioctl_create(struct kviommu_unit *unit, void *arg)
 		return -EINVAL;
 	if (!kind)
 		return -EOPNOTSUPP;
-	/* The blob is read as the structures of the ioctls. */
+	/* The blob is extensible in the same way as the structures of the ioctls. */
 	if (cmd->data_len < kind->args_min)
 		return -EINVAL;
 	if (cmd->data_len > PAGE_SIZE)
@@ -101,7 +101,7 @@ static int ioctl_create(struct kviommu_unit *unit, void *arg)
 	ret = kviommu_unit_create(unit, cmd, kind, args);
 	if (!ret)
 		return 0;
-	/* The next try finds it as it is left here. */
+	/* Publishes the unit as it is left here to the next KVIOMMU_CREATE. */
 	smp_store_release(&unit->creating, false);
 	return ret;
 }
@@ -237,12 +237,13 @@ union cmd_buffer {
 
 /**
  * struct ioctl_op - An ioctl
- * @size: Size of its structure as we know it
- * @min_size: Size of the first version of it
+ * @size: Size of the argument structure in this version of the module, in bytes
+ * @min_size: Size of the first version of the argument structure, in bytes
  * @flags: OP_EARLY: needs no created unit; OP_UNLOCKED: takes its own locks;
- *         OP_SETTLE: may leave work to do, in pieces; OP_WRITES: the argument is
- *         copied back if it succeeds
- * @execute: Does it, under unit->lock. Return: an error, 0, or a file descriptor
+ *         OP_SETTLE: has to be followed by kviommu_unit_settle(); OP_WRITES: the argument
+ *         is copied back on success
+ * @execute: Execute the ioctl, under unit->lock unless OP_UNLOCKED is set. Return a
+ *           negative errno, 0 or a file descriptor.
  */
 struct ioctl_op {
 	unsigned int size;
@@ -290,8 +291,8 @@ static const struct ioctl_op ioctl_ops[] = {
 		 out_pinned, OP_WRITES),
 };
 
-static int execute(struct kviommu_unit *unit, const struct ioctl_op *op,
-		   void *arg)
+static int ioctl_execute(struct kviommu_unit *unit, const struct ioctl_op *op,
+			 void *arg)
 {
 	int ret;
 
@@ -336,10 +337,10 @@ static long kviommu_ioctl(struct file *file, unsigned int cmd,
 	ret = copy_struct_from_user(&buf, op->size, uarg, usize);
 	if (ret)
 		return ret;
-	/* An answer that cannot be given must not have been acted on. */
+	/* If the result cannot be copied back, fail before the ioctl has any effect. */
 	if (op->flags & OP_WRITES && copy_to_user(uarg, &buf, min(usize, op->size)))
 		return -EFAULT;
-	ret = execute(file->private_data, op, &buf);
+	ret = ioctl_execute(file->private_data, op, &buf);
 	if (ret >= 0 && op->flags & OP_WRITES &&
 	    copy_to_user(uarg, &buf, min(usize, op->size)))
 		return -EFAULT;
@@ -350,7 +351,7 @@ static int kviommu_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct kviommu_unit *unit = file->private_data;
 
-	/* KVM writes through it, and all mappings are to be of the one page. */
+	/* KVM writes through a mapping, and all mappings have to show the same page. */
 	if (!(vma->vm_flags & VM_SHARED) || vma->vm_pgoff ||
 	    vma_pages(vma) != 1)
 		return -EINVAL;

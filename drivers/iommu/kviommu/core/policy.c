@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What is in force for a unit. It follows from what its VMM wants, from what the
- * administrator set for the unit (sysfs), and from parameters of the module; and
- * follows anew when one of them changes.
+ * The policy in force for a unit. It is computed from the members that the VMM has set,
+ * from those that the administrator has set for the unit (sysfs), and from the module
+ * parameters, and computed anew when any of these changes.
  */
 #include <linux/array_size.h>
 #include <linux/bits.h>
@@ -22,7 +22,7 @@
 static const char *const mode_names[] = { KVIOMMU_MODES(NAME), NULL };
 static const char *const strategy_names[] = { KVIOMMU_STRATEGIES(NAME), NULL };
 
-/* What the member's list of choices is called here; of a number there is none. */
+/* For each kind of member: its names of choices, if any, and its greatest value */
 #define NAMES_KVIOMMU_MODES		mode_names
 #define NAMES_KVIOMMU_STRATEGIES	strategy_names
 #define NAMES_ALLOWED(choices)		NAMES_##choices
@@ -47,12 +47,12 @@ enum { KVIOMMU_POLICY_MEMBERS(INDEX) NR_MEMBERS };
 	},
 
 /**
- * struct member - A member of struct kviommu_policy
- * @bit: In its mask
- * @kind: How it comes into force
- * @names: Of a choice, which is a u32: its values' names; NULL for a number, a u64
+ * struct member - Description of a member of struct kviommu_policy
+ * @bit: Bit of the member in kviommu_policy.mask
+ * @kind: The rule by which the value in force is chosen
+ * @names: Names of the values of a choice, which is a u32; NULL for a number, a u64
  * @most: The greatest value that can be in force
- * @offset: Where it is
+ * @offset: Offset of the member in struct kviommu_policy, in bytes
  */
 struct member {
 	u64 bit;
@@ -67,30 +67,31 @@ static const struct member members[] = { KVIOMMU_POLICY_MEMBERS(MEMBER) };
 #define IN_ORDER(_name, _bit, ...)					\
 	static_assert(KVIOMMU_POLICY_##_bit == BIT(INDEX_##_name));
 
-/* See member_of(). */
+/* policy_member_of() uses the number of a mask bit as an index of members[]. */
 KVIOMMU_POLICY_MEMBERS(IN_ORDER)
 
-/* The parameters of the module, in the same order */
+/* The module parameters, in the order of members[] */
 #define DEFAULT(_name, _bit, _kind, _most, _default, ...)		\
 	[INDEX_##_name] = _default,
 
-static u64 host[] = { KVIOMMU_POLICY_MEMBERS(DEFAULT) };
+static u64 param_values[] = { KVIOMMU_POLICY_MEMBERS(DEFAULT) };
 
-/* Modes that the administrator allows; trap always is one of them. */
-static u32 host_modes = BIT(ARRAY_SIZE(mode_names) - 1) - 1;
+/* Bitmap of the modes that the administrator allows; trap is always allowed. */
+static u32 allowed_modes = BIT(ARRAY_SIZE(mode_names) - 1) - 1;
 
-static LIST_HEAD(units);
-static DEFINE_SPINLOCK(units_lock);
+/* All units, by kviommu_unit.policy_entry */
+static LIST_HEAD(policy_units);
+static DEFINE_SPINLOCK(policy_units_lock);
 
-static u64 get_member(const struct kviommu_policy *policy, const struct member *m)
+static u64 policy_get_member(const struct kviommu_policy *policy, const struct member *m)
 {
 	const void *at = (const void *)policy + m->offset;
 
 	return m->names ? READ_ONCE(*(const u32 *)at) : READ_ONCE(*(const u64 *)at);
 }
 
-static void set_member(struct kviommu_policy *policy, const struct member *m,
-		       u64 value)
+static void policy_set_member(struct kviommu_policy *policy, const struct member *m,
+			      u64 value)
 {
 	void *at = (void *)policy + m->offset;
 
@@ -100,7 +101,7 @@ static void set_member(struct kviommu_policy *policy, const struct member *m,
 		WRITE_ONCE(*(u64 *)at, value);
 }
 
-static int parse_member(const struct member *m, const char *text, u64 *value)
+static int policy_parse_value(const struct member *m, const char *text, u64 *value)
 {
 	int ret;
 
@@ -111,18 +112,18 @@ static int parse_member(const struct member *m, const char *text, u64 *value)
 	return ret < 0 ? -EINVAL : 0;
 }
 
-static int print_value(const struct member *m, char *buf, u64 value)
+static int policy_print_value(const struct member *m, char *buf, u64 value)
 {
 	return m->names ? sysfs_emit(buf, "%s\n", m->names[value]) :
 			  sysfs_emit(buf, "%llu\n", value);
 }
 
-static int param_set(const char *text, const struct kernel_param *kp)
+static int policy_param_set(const char *text, const struct kernel_param *kp)
 {
 	u64 *value = kp->arg, new;
 	int ret;
 
-	ret = parse_member(&members[value - host], text, &new);
+	ret = policy_parse_value(&members[value - param_values], text, &new);
 	if (ret)
 		return ret;
 	WRITE_ONCE(*value, new);
@@ -130,25 +131,25 @@ static int param_set(const char *text, const struct kernel_param *kp)
 	return 0;
 }
 
-static int param_get(char *buf, const struct kernel_param *kp)
+static int policy_param_get(char *buf, const struct kernel_param *kp)
 {
 	u64 *value = kp->arg;
 
-	return print_value(&members[value - host], buf, READ_ONCE(*value));
+	return policy_print_value(&members[value - param_values], buf, READ_ONCE(*value));
 }
 
 static const struct kernel_param_ops param_ops = {
-	.set = param_set,
-	.get = param_get,
+	.set = policy_param_set,
+	.get = policy_param_get,
 };
 
 #define PARAMETER(_name, _bit, _kind, _most, _default, _description)	\
-	module_param_cb(_name, &param_ops, &host[INDEX_##_name], 0644);	\
+	module_param_cb(_name, &param_ops, &param_values[INDEX_##_name], 0644);	\
 	MODULE_PARM_DESC(_name, _description);
 
 KVIOMMU_POLICY_MEMBERS(PARAMETER)
 
-static int modes_set(const char *text, const struct kernel_param *kp)
+static int policy_modes_set(const char *text, const struct kernel_param *kp)
 {
 	u32 modes = BIT(KVIOMMU_MODE_TRAP);
 	unsigned int i;
@@ -168,14 +169,14 @@ static int modes_set(const char *text, const struct kernel_param *kp)
 	}
 	if (text[n] && text[n + 1])
 		return -EINVAL;
-	WRITE_ONCE(host_modes, modes);
+	WRITE_ONCE(allowed_modes, modes);
 	kviommu_policy_host_changed();
 	return 0;
 }
 
-static int modes_get(char *buf, const struct kernel_param *kp)
+static int policy_modes_get(char *buf, const struct kernel_param *kp)
 {
-	u32 modes = READ_ONCE(host_modes);
+	u32 modes = READ_ONCE(allowed_modes);
 	unsigned int i;
 	int n = 0;
 
@@ -186,30 +187,30 @@ static int modes_get(char *buf, const struct kernel_param *kp)
 }
 
 static const struct kernel_param_ops modes_ops = {
-	.set = modes_set,
-	.get = modes_get,
+	.set = policy_modes_set,
+	.get = policy_modes_get,
 };
 
 module_param_cb(modes, &modes_ops, NULL, 0644);
-MODULE_PARM_DESC(modes, "Modes that VMMs may choose from, separated by commas; trap always is one");
+MODULE_PARM_DESC(modes, "Modes that VMMs may choose, separated by commas; trap is always allowed");
 
 /**
- * kviommu_policy_modes() - Say which modes a VMM may choose now
+ * kviommu_policy_modes() - Get the modes that a VMM may choose at present
  *
  * Context: any.
- * Return: mask of 1 << &enum kviommu_mode.
+ * Return: bitmap of &enum kviommu_mode.
  */
 u32 kviommu_policy_modes(void)
 {
-	u32 modes = READ_ONCE(host_modes);
+	u32 modes = READ_ONCE(allowed_modes);
 
 	return kviommu_pool_any() ? modes : modes & ~BIT(KVIOMMU_MODE_SIDECORE);
 }
 
-/* The next best one, if @mode is not allowed or not possible */
-static u32 allowed_mode(u32 mode, bool by_administrator)
+/* Return @mode, or if it is not allowed or not possible, the mode to use instead. */
+static u32 policy_allowed_mode(u32 mode, bool by_administrator)
 {
-	u32 modes = by_administrator ? ~0U : READ_ONCE(host_modes);
+	u32 modes = by_administrator ? ~0U : READ_ONCE(allowed_modes);
 
 	if (!kviommu_pool_any())
 		modes &= ~BIT(KVIOMMU_MODE_SIDECORE);
@@ -218,29 +219,30 @@ static u32 allowed_mode(u32 mode, bool by_administrator)
 	return modes & BIT(mode) ? mode : KVIOMMU_MODE_TRAP;
 }
 
-static u64 value_in_force(const struct member *m, const struct kviommu_policy *wanted,
-			  const struct kviommu_policy *admin)
+static u64 policy_value_in_force(const struct member *m, const struct kviommu_policy *wanted,
+				 const struct kviommu_policy *admin)
 {
 	bool by_administrator = admin->mask & m->bit;
-	u64 value = by_administrator ? get_member(admin, m) :
-		    READ_ONCE(host[m - members]);
+	u64 value = by_administrator ? policy_get_member(admin, m) :
+		    READ_ONCE(param_values[m - members]);
 
 	if (wanted->mask & m->bit) {
 		if (m->kind == KVIOMMU_KIND_LIMIT)
-			value = min(value, get_member(wanted, m));
+			value = min(value, policy_get_member(wanted, m));
 		else if (!by_administrator)
-			value = get_member(wanted, m);
+			value = policy_get_member(wanted, m);
 	}
 	if (m->kind == KVIOMMU_KIND_ALLOWED)
-		value = allowed_mode(value, by_administrator);
+		value = policy_allowed_mode(value, by_administrator);
 	return min(value, m->most);
 }
 
 /**
- * kviommu_policy_in_force() - Say what follows from what is wanted and allowed
- * @policy: What is to be in force: all members
- * @wanted: What the VMM wants: the members of its mask
- * @admin: What the administrator set for the unit: the members of its mask
+ * kviommu_policy_in_force() - Compute the policy in force
+ * @policy: The result, with all members set
+ * @wanted: The policy of the VMM, of which only the members in its mask are set
+ * @admin: The policy of the administrator for this unit, of which only the members in its
+ *         mask are set
  *
  * Context: any.
  */
@@ -252,18 +254,18 @@ void kviommu_policy_in_force(struct kviommu_policy *policy,
 
 	*policy = (struct kviommu_policy){ .mask = KVIOMMU_POLICY_ALL };
 	for (i = 0; i < NR_MEMBERS; i++)
-		set_member(policy, &members[i],
-			   value_in_force(&members[i], wanted, admin));
+		policy_set_member(policy, &members[i],
+				  policy_value_in_force(&members[i], wanted, admin));
 	policy->poll_us_min = min(policy->poll_us_min, policy->poll_us_max);
 }
 
 /**
- * kviommu_policy_check() - Say whether a VMM may want that
- * @policy: The members of its mask
+ * kviommu_policy_check() - Check whether a policy of a VMM is valid
+ * @policy: The policy; only the members in its mask are checked
  *
  * Context: any.
- * Return: 0; -EOPNOTSUPP if a member or a choice is not known; -EINVAL if it
- * contradicts itself.
+ * Return: 0; -EOPNOTSUPP if a member or a choice is not known; -EINVAL if poll_us_min is
+ * greater than poll_us_max.
  */
 int kviommu_policy_check(const struct kviommu_policy *policy)
 {
@@ -274,7 +276,7 @@ int kviommu_policy_check(const struct kviommu_policy *policy)
 		return -EOPNOTSUPP;
 	for (i = 0; i < NR_MEMBERS; i++)
 		if (policy->mask & members[i].bit && members[i].names &&
-		    get_member(policy, &members[i]) > members[i].most)
+		    policy_get_member(policy, &members[i]) > members[i].most)
 			return -EOPNOTSUPP;
 	if ((policy->mask & both) == both && policy->poll_us_min > policy->poll_us_max)
 		return -EINVAL;
@@ -300,9 +302,9 @@ u64 kviommu_policy_within(u32 size)
 }
 
 /**
- * kviommu_policy_take() - Take over some members of a policy
- * @to: Where to; they are in its mask then
- * @from: The members of its mask
+ * kviommu_policy_take() - Copy the members in the mask of one policy to another
+ * @to: The policy to change; the members are added to its mask
+ * @from: The policy to copy from
  *
  * Context: any.
  */
@@ -312,17 +314,18 @@ void kviommu_policy_take(struct kviommu_policy *to, const struct kviommu_policy 
 
 	for (i = 0; i < NR_MEMBERS; i++)
 		if (from->mask & members[i].bit)
-			set_member(to, &members[i], get_member(from, &members[i]));
+			policy_set_member(to, &members[i],
+					  policy_get_member(from, &members[i]));
 	to->mask |= from->mask;
 }
 
 /**
- * kviommu_policy_changes() - Say what differs between two policies
- * @a: All members
- * @b: All members
+ * kviommu_policy_changes() - Compare two policies
+ * @a: A policy with all members set
+ * @b: A policy with all members set
  *
  * Context: any.
- * Return: mask of &enum kviommu_policy_member.
+ * Return: mask of the members that differ, of &enum kviommu_policy_member.
  */
 u64 kviommu_policy_changes(const struct kviommu_policy *a,
 			   const struct kviommu_policy *b)
@@ -331,21 +334,21 @@ u64 kviommu_policy_changes(const struct kviommu_policy *a,
 	u64 mask = 0;
 
 	for (i = 0; i < NR_MEMBERS; i++)
-		if (get_member(a, &members[i]) != get_member(b, &members[i]))
+		if (policy_get_member(a, &members[i]) != policy_get_member(b, &members[i]))
 			mask |= members[i].bit;
 	return mask;
 }
 
-static const struct member *member_of(u64 bit)
+static const struct member *policy_member_of(u64 bit)
 {
 	return &members[__ffs64(bit)];
 }
 
 /**
- * kviommu_policy_parse() - Read a member from text
- * @policy: Where to
- * @bit: The member
- * @text: A number, or the name of a choice; it may end with a newline
+ * kviommu_policy_parse() - Parse a member of a policy
+ * @policy: The policy to change; the member is added to its mask
+ * @bit: Mask bit of the member
+ * @text: A decimal number, or the name of a choice; it may end with a newline
  *
  * Context: any.
  * Return: 0 or -EINVAL.
@@ -354,32 +357,35 @@ int kviommu_policy_parse(struct kviommu_policy *policy, u64 bit, const char *tex
 {
 	u64 value;
 
-	if (parse_member(member_of(bit), text, &value))
+	if (policy_parse_value(policy_member_of(bit), text, &value))
 		return -EINVAL;
-	set_member(policy, member_of(bit), value);
+	policy_set_member(policy, policy_member_of(bit), value);
 	policy->mask |= bit;
 	return 0;
 }
 
 /**
- * kviommu_policy_print() - Write a member as text, in one line
+ * kviommu_policy_print() - Print a member of a policy as one line of text
  * @policy: The policy
- * @bit: The member
- * @buf: A page
+ * @bit: Mask bit of the member
+ * @buf: Buffer of PAGE_SIZE bytes
  *
  * Context: any.
- * Return: the length of the line.
+ * Return: the length of the line, in bytes.
  */
 int kviommu_policy_print(const struct kviommu_policy *policy, u64 bit, char *buf)
 {
-	return print_value(member_of(bit), buf, get_member(policy, member_of(bit)));
+	const struct member *m = policy_member_of(bit);
+
+	return policy_print_value(m, buf, policy_get_member(policy, m));
 }
 
 /**
- * kviommu_policy_host_changed() - What the host allows or can do has changed
+ * kviommu_policy_host_changed() - Renew the policies of all units after a host's change
  *
- * Each unit's worker puts into force what follows from that, some time later: to
- * wait for a unit here would be to wait for its VMM.
+ * The module parameters or the availability of shared threads have changed. Each unit's
+ * worker recomputes its policy some time later. The caller cannot do it, as it would have
+ * to wait for VMMs.
  *
  * Context: any that may take a spinlock.
  */
@@ -387,38 +393,38 @@ void kviommu_policy_host_changed(void)
 {
 	struct kviommu_unit *unit;
 
-	spin_lock(&units_lock);
-	list_for_each_entry(unit, &units, policy_entry) {
+	spin_lock(&policy_units_lock);
+	list_for_each_entry(unit, &policy_units, policy_entry) {
 		WRITE_ONCE(unit->policy_outdated, true);
 		kviommu_unit_defer(unit);
 	}
-	spin_unlock(&units_lock);
+	spin_unlock(&policy_units_lock);
 }
 
 /**
- * kviommu_policy_add() - Have a unit follow what the host allows
- * @unit: The unit, which is whole
+ * kviommu_policy_add() - Begin to renew a unit's policy after changes of the host
+ * @unit: The unit, which is fully set up
  *
- * What changed before does not come to it: kviommu_unit_renew_policy() is to follow.
+ * kviommu_unit_renew_policy() has to follow, as earlier changes may have been missed.
  *
- * Context: process context, no locks.
+ * Context: process context.
  */
 void kviommu_policy_add(struct kviommu_unit *unit)
 {
-	spin_lock(&units_lock);
-	list_add_tail(&unit->policy_entry, &units);
-	spin_unlock(&units_lock);
+	spin_lock(&policy_units_lock);
+	list_add_tail(&unit->policy_entry, &policy_units);
+	spin_unlock(&policy_units_lock);
 }
 
 /**
- * kviommu_policy_remove() - Let a unit no longer follow what the host allows
- * @unit: The unit; its worker is still there
+ * kviommu_policy_remove() - Stop renewing a unit's policy after changes of the host
+ * @unit: The unit, whose worker has not been stopped yet
  *
  * Context: process context.
  */
 void kviommu_policy_remove(struct kviommu_unit *unit)
 {
-	spin_lock(&units_lock);
+	spin_lock(&policy_units_lock);
 	list_del(&unit->policy_entry);
-	spin_unlock(&units_lock);
+	spin_unlock(&policy_units_lock);
 }

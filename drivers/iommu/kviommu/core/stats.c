@@ -3,9 +3,9 @@
  * KVIOMMU_GET_STATS_FD: a file in the binary format of KVM's statistics, see
  * Documentation/virt/kvm/api.rst of the kernel.
  *
- * KVM's file keeps the virtual machine. This one does not keep the unit: it can be
- * given to a process that only watches, which must not keep devices from being
- * released when the VMM is gone.
+ * A KVM statistics file holds a reference to the virtual machine. A file here holds none
+ * to the unit: it may be passed to a monitoring process, which must not delay the release
+ * of devices when the VMM exits.
  */
 #include <linux/anon_inodes.h>
 #include <linux/err.h>
@@ -22,11 +22,11 @@
 #include "../host/compat.h"
 
 /**
- * struct kviommu_stats_source - A unit, as long as it is there, for its files
- * @ref: One for each file, one for the unit
+ * struct kviommu_stats_source - The connection from open files to their unit
+ * @ref: Reference count: one for each file, one for the unit
  * @lock: Protects @unit; outside of unit->lock
- * @unit: The unit, or NULL when it was closed
- * @id: Its number
+ * @unit: The unit, or NULL if it was closed
+ * @id: Number of the unit
  */
 struct kviommu_stats_source {
 	struct kref ref;
@@ -35,9 +35,10 @@ struct kviommu_stats_source {
 	int id;
 };
 
+/* Size of a name in the file, including padding, in bytes */
 #define NAME_SIZE	32
 
-/* struct kvm_stats_desc, whose name has no size in older kernels */
+/* As struct kvm_stats_desc, whose name is a flexible array in older kernels */
 struct stat_desc {
 	__u32 flags;
 	__s16 exponent;
@@ -67,7 +68,7 @@ static_assert(offsetof(struct stat_desc, name) ==
 
 static const struct stat_desc descs[] = { KVIOMMU_STATS(DESC) };
 
-/* The whole file */
+/* The contents of a file */
 struct stats_file {
 	struct kvm_stats_header header;
 	char id[NAME_SIZE];
@@ -77,9 +78,9 @@ struct stats_file {
 
 /**
  * struct stats_reader - An open file
- * @source: Where its statistics come from
- * @lock: Protects @file, which reading needs no memory for
- * @file: What was read last
+ * @source: The connection to the unit
+ * @lock: Protects @file
+ * @file: Buffer for the contents, so that reading allocates no memory
  */
 struct stats_reader {
 	struct kviommu_stats_source *source;
@@ -87,7 +88,7 @@ struct stats_reader {
 	struct stats_file file;
 };
 
-static int fill(struct stats_file *f, struct kviommu_stats_source *source)
+static int stats_fill(struct stats_file *f, struct kviommu_stats_source *source)
 {
 	struct kviommu_unit *unit;
 
@@ -121,15 +122,15 @@ static ssize_t stats_read(struct file *file, char __user *buf, size_t n, loff_t 
 
 	if (mutex_lock_killable(&r->lock))
 		return -EINTR;
-	ret = fill(&r->file, r->source);
-	/* The reader's memory may take its time: no lock of the unit is held. */
+	ret = stats_fill(&r->file, r->source);
+	/* Copying to the reader may block for long, so no lock of the unit is held here. */
 	if (!ret)
 		ret = simple_read_from_buffer(buf, n, pos, &r->file, sizeof(r->file));
 	mutex_unlock(&r->lock);
 	return ret;
 }
 
-static void source_free(struct kref *ref)
+static void stats_source_free(struct kref *ref)
 {
 	struct kviommu_stats_source *source =
 		container_of(ref, struct kviommu_stats_source, ref);
@@ -138,16 +139,16 @@ static void source_free(struct kref *ref)
 	kfree(source);
 }
 
-static void reader_free(struct stats_reader *r)
+static void stats_reader_free(struct stats_reader *r)
 {
-	kref_put(&r->source->ref, source_free);
+	kref_put(&r->source->ref, stats_source_free);
 	mutex_destroy(&r->lock);
 	kfree(r);
 }
 
 static int stats_release(struct inode *inode, struct file *file)
 {
-	reader_free(file->private_data);
+	stats_reader_free(file->private_data);
 	return 0;
 }
 
@@ -158,7 +159,8 @@ static const struct file_operations stats_fops = {
 	.llseek = noop_llseek,
 };
 
-static struct kviommu_stats_source *source_of(struct kviommu_unit *unit)
+/* Find or create the connection of a unit; NULL if there is no memory. */
+static struct kviommu_stats_source *stats_source_of(struct kviommu_unit *unit)
 {
 	struct kviommu_stats_source *source = unit->stats_source;
 
@@ -178,15 +180,16 @@ static struct kviommu_stats_source *source_of(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_stats_open() - KVIOMMU_GET_STATS_FD
+ * kviommu_stats_open() - Open a file of a unit's statistics, for KVIOMMU_GET_STATS_FD
  * @unit: The unit
  *
- * Context: process context of the VMM, under unit->lock.
- * Return: a file descriptor, or an error of the ioctl.
+ * Context: process context of the VMM, under unit->lock; may sleep.
+ * Return: a file descriptor; -ENOMEM; an error of get_unused_fd_flags() or of
+ * anon_inode_getfile_fmode().
  */
 int kviommu_stats_open(struct kviommu_unit *unit)
 {
-	struct kviommu_stats_source *source = source_of(unit);
+	struct kviommu_stats_source *source = stats_source_of(unit);
 	struct stats_reader *r;
 	struct file *file;
 	int fd;
@@ -213,15 +216,15 @@ int kviommu_stats_open(struct kviommu_unit *unit)
 	return fd;
 
 free:
-	reader_free(r);
+	stats_reader_free(r);
 	return fd;
 }
 
 /**
- * kviommu_stats_end() - Let no file read the statistics of a unit any more
- * @unit: The unit, which is going away
+ * kviommu_stats_end() - Disconnect all statistics files from a unit
+ * @unit: The unit, which is about to be destroyed; later reads fail with -ENODEV
  *
- * Context: process context, no locks.
+ * Context: process context, no locks; may sleep.
  */
 void kviommu_stats_end(struct kviommu_unit *unit)
 {
@@ -232,5 +235,5 @@ void kviommu_stats_end(struct kviommu_unit *unit)
 	mutex_lock(&source->lock);
 	source->unit = NULL;
 	mutex_unlock(&source->lock);
-	kref_put(&source->ref, source_free);
+	kref_put(&source->ref, stats_source_free);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /sys/class/kviommu/kviommu<id>/: the policy that is in force for a unit, what the
- * administrator sets of it, and its statistics. See Documentation/ABI/testing/sysfs-class-kviommu.
+ * /sys/class/kviommu/kviommu<id>/: the policy in force for a unit, whose members the
+ * administrator can set, and the unit's statistics. See
+ * Documentation/ABI/testing/sysfs-class-kviommu.
  */
 #include <linux/device.h>
 #include <linux/err.h>
@@ -18,10 +19,10 @@ static const struct class kviommu_class = { .name = "kviommu" };
 
 /**
  * struct unit_attr - A file for a member of the policy, or for a statistic
- * @dev: The file
- * @member: The member's bit in kviommu_policy.mask
- * @offset: Where the statistic is in struct kviommu_stats
- * @count: How many numbers it is
+ * @dev: The attribute
+ * @member: For a policy member: its bit in kviommu_policy.mask
+ * @offset: For a statistic: its offset in struct kviommu_stats, in bytes
+ * @count: For a statistic: the number of its values
  */
 struct unit_attr {
 	struct device_attribute dev;
@@ -58,7 +59,7 @@ static ssize_t policy_store(struct device *dev, struct device_attribute *attr,
 	struct kviommu_policy admin = {};
 	int ret;
 
-	/* What stands behind a zero byte was not looked at. */
+	/* Text after a zero byte would be ignored by the parser, so reject it. */
 	if (strlen(buf) != len)
 		return -EINVAL;
 	if (!sysfs_streq(buf, "default")) {
@@ -109,7 +110,7 @@ static DEVICE_ATTR_RO(pid);
 	UNIT_ATTR(#_name, 0644, policy_show, policy_store,		\
 		  .member = KVIOMMU_POLICY_##_bit),
 
-/* In the order of the list: the library relies on the mode to be the first. */
+/* In the order of the list. The user-space library relies on the mode being first. */
 static struct attribute *policy_attrs[] = {
 	KVIOMMU_POLICY_MEMBERS(POLICY)
 	NULL
@@ -121,7 +122,7 @@ static struct attribute *unit_attrs[] = {
 	NULL
 };
 
-/* For root only, as reading takes a lock of the unit. */
+/* Only root may read these, as reading takes unit->lock and map_lock. */
 #define STAT(_name, ...)						\
 	UNIT_ATTR(#_name, 0400, stat_show, NULL,			\
 		  .offset = offsetof(struct kviommu_stats, _name),	\
@@ -150,10 +151,10 @@ static const struct attribute_group *unit_groups[] = {
 };
 
 /**
- * kviommu_sysfs_add() - Make the directory of a unit
- * @unit: The unit, which is whole
+ * kviommu_sysfs_add() - Create the directory of a unit
+ * @unit: The unit, which is fully set up
  *
- * Context: process context of the VMM, no locks.
+ * Context: process context of the VMM, no locks; may sleep.
  * Return: 0 or an error of device_create_with_groups().
  */
 int kviommu_sysfs_add(struct kviommu_unit *unit)
@@ -170,9 +171,11 @@ int kviommu_sysfs_add(struct kviommu_unit *unit)
 
 /**
  * kviommu_sysfs_remove() - Remove the directory of a unit
- * @unit: The unit, which nobody uses by sysfs any more when this returns
+ * @unit: The unit
  *
- * Context: process context, no locks.
+ * Waits for readers and writers of the files.
+ *
+ * Context: process context, no locks that these take; may sleep.
  */
 void kviommu_sysfs_remove(struct kviommu_unit *unit)
 {
@@ -181,8 +184,9 @@ void kviommu_sysfs_remove(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_sysfs_init() - Make the class of all units
+ * kviommu_sysfs_init() - Register the device class of units
  *
+ * Context: process context; may sleep.
  * Return: 0 or an error of class_register().
  */
 int kviommu_sysfs_init(void)
@@ -191,7 +195,9 @@ int kviommu_sysfs_init(void)
 }
 
 /**
- * kviommu_sysfs_exit() - Remove it
+ * kviommu_sysfs_exit() - Unregister the device class of units
+ *
+ * Context: process context; may sleep.
  */
 void kviommu_sysfs_exit(void)
 {

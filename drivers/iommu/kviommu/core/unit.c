@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a unit.
+ * Creation and destruction of a unit.
  */
 #include <linux/eventfd.h>
 #include <linux/gfp.h>
@@ -23,7 +23,7 @@ static const struct kviommu_upcalls upcalls = {
 	.renew_policy = kviommu_unit_renew_policy,
 };
 
-/* Under the VM's slots_lock. */
+/* Called under the VM's slots_lock when the register page's memory slot is removed */
 static void unit_slot_removed(struct kviommu_kvm *k)
 {
 	struct kviommu_unit *unit = container_of(k, struct kviommu_unit, kvm);
@@ -31,7 +31,7 @@ static void unit_slot_removed(struct kviommu_kvm *k)
 	kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
 }
 
-/* Under locks of the IOAS. */
+/* Called under locks of the IOAS when a range of it is unmapped, in bytes */
 static void unit_unmap(struct kviommu_access *a, u64 first, u64 last)
 {
 	struct kviommu_unit *unit = container_of(a, struct kviommu_unit, access);
@@ -40,9 +40,10 @@ static void unit_unmap(struct kviommu_access *a, u64 first, u64 last)
 }
 
 /**
- * kviommu_unit_alloc() - Make a unit that KVIOMMU_CREATE will fill
+ * kviommu_unit_alloc() - Allocate an empty unit, to be set up by kviommu_unit_create()
  *
- * Return: the unit or an error.
+ * Context: process context of the VMM; may sleep.
+ * Return: the unit or ERR_PTR(-ENOMEM).
  */
 struct kviommu_unit *kviommu_unit_alloc(void)
 {
@@ -65,10 +66,10 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	return unit;
 }
 
-/* Give back what KVIOMMU_CREATE took, as far as it came. */
-static void unit_release(struct kviommu_unit *unit)
+/* Undo unit_build(), also after it has failed halfway. */
+static void unit_free_resources(struct kviommu_unit *unit)
 {
-	/* Unpins everything. */
+	/* Ending the access unpins all pages. */
 	kviommu_access_put(&unit->access);
 	xa_destroy(&unit->pins.chunks);
 	kviommu_stale_free(&unit->shadows.stale);
@@ -86,10 +87,10 @@ static void unit_release(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_unit_destroy() - Free a unit
- * @unit: The unit, which nobody uses any more but vCPUs
+ * kviommu_unit_destroy() - Destroy and free a unit
+ * @unit: The unit; no ioctl uses it any more, but vCPUs and its own threads may
  *
- * Context: process context, no locks.
+ * Context: process context, no locks; may sleep.
  */
 void kviommu_unit_destroy(struct kviommu_unit *unit)
 {
@@ -100,11 +101,11 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		WRITE_ONCE(unit->closing, true);
 		kviommu_sysfs_remove(unit);
 		kviommu_debugfs_remove(unit);
-		/* Waits for vCPUs that write. */
+		/* Waits for vCPUs in kviommu_unit_write(). */
 		kviommu_kvm_stop(&unit->kvm);
 		kviommu_poll_stop(unit);
 		kviommu_policy_remove(unit);
-		/* It begins no more. */
+		/* After this the timer cannot be started again. */
 		timer_shutdown_sync(&unit->timer);
 		kviommu_pin_shrinker_unregister(unit);
 		kviommu_worker_stop(unit);
@@ -114,7 +115,7 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 			kviommu_device_destroy(dev, &kviommu_work_whole);
 		kviommu_xlate_reap(unit, &kviommu_work_whole);
 		mutex_unlock(&unit->lock);
-		unit_release(unit);
+		unit_free_resources(unit);
 	}
 	for (i = 0; i < KVIOMMU_NR_EVENTS; i++)
 		if (unit->events[i])
@@ -125,6 +126,7 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 	kfree(unit);
 }
 
+/* Allocate and connect all that a unit needs, under unit->lock. */
 static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cmd,
 		      const struct kviommu_model_kind *kind, const void *args)
 {
@@ -173,19 +175,20 @@ static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cm
 	return 0;
 
 release:
-	unit_release(unit);
+	unit_free_resources(unit);
 	return ret;
 }
 
 /**
- * kviommu_unit_create() - KVIOMMU_CREATE
+ * kviommu_unit_create() - Set up a unit, for KVIOMMU_CREATE
  * @unit: The unit
- * @cmd: The arguments
- * @kind: The kind of its model
- * @args: What the VMM says of that, of the kind's size
+ * @cmd: Arguments of the ioctl
+ * @kind: The kind of model
+ * @args: The blob with the model's arguments, kviommu_model_kind.args_size bytes
  *
- * Context: process context of the VMM, no locks; once at a time.
- * Return: 0 or an error of the ioctl.
+ * Context: process context of the VMM, no locks; may sleep. The caller serializes calls
+ * for the same unit.
+ * Return: 0 or an error that KVIOMMU_CREATE documents.
  */
 int kviommu_unit_create(struct kviommu_unit *unit, const struct kviommu_create *cmd,
 			const struct kviommu_model_kind *kind, const void *args)
@@ -198,18 +201,18 @@ int kviommu_unit_create(struct kviommu_unit *unit, const struct kviommu_create *
 	kviommu_unlock(unit);
 	if (ret)
 		return ret;
-	/* Should it fail it waits for readers, who take unit->lock. */
+	/* Not under unit->lock: on failure this waits for readers, which take that lock. */
 	ret = kviommu_sysfs_add(unit);
 	if (ret) {
 		kviommu_kvm_stop(&unit->kvm);
 		kviommu_worker_stop(unit);
 		kviommu_kvm_put(&unit->kvm);
-		unit_release(unit);
+		unit_free_resources(unit);
 		return ret;
 	}
 	kviommu_debugfs_add(unit);
 	kviommu_policy_add(unit);
-	/* In case that the host changed it meanwhile */
+	/* The host's limits may have changed before kviommu_policy_add(). */
 	kviommu_unit_renew_policy(unit);
 	/* Pairs with the acquires of the ioctls and of kviommu_mmap(). */
 	smp_store_release(&unit->created, true);

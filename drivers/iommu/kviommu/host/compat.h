@@ -22,10 +22,16 @@
 #define kzalloc_obj(obj, gfp)	kzalloc(sizeof(obj), gfp)
 #endif
 
-/*
+/**
+ * kviommu_compat_domain_alloc() - Allocate a domain, with second-stage tables if possible
+ * @dev: A device that the domain is to be attached to
+ *
  * Only second-stage tables support write-only pages and the full address width. Dirty
  * tracking is not used, but only the second stage supports it, so requesting it makes
  * a driver with both kinds of tables choose the second stage.
+ *
+ * Context: process context, may sleep.
+ * Return: the domain or an ERR_PTR() of iommu_paging_domain_alloc().
  */
 static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *dev)
 {
@@ -52,10 +58,10 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 #endif
 
 /*
- * What a thread has to do on its way back to user space, where the worker of a unit never
- * goes: to let others run; and, since 6.18, to wait there when its control group has used up
- * its CPU time (cpu.max), or too much memory. Before, the scheduler took the CPU away wherever
- * the thread was. Returns early if a signal is pending.
+ * Do the work that a thread has to do on its return to user space, where a unit's worker
+ * never goes: yield the CPU if another task wants it and, since 6.18, wait if the control
+ * group has used up its CPU time (cpu.max) or too much memory. Before 6.18 the scheduler
+ * throttled a thread anywhere in the kernel. Returns early if a signal is pending.
  */
 #ifdef KVIOMMU_HAVE_USER_WORK
 #include <linux/entry-virt.h>

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What did not go well is not repeated for a while, and for longer each time that it
- * happens again soon.
+ * Backoff: after a failure something is not tried again for a while. The delay doubles if
+ * the next failure follows soon.
  */
 #include <linux/ktime.h>
 
 #include "run.h"
 
 /**
- * kviommu_backoff_over() - Say whether it may be tried again
+ * kviommu_backoff_over() - Check whether the delay of a backoff is over
  * @b: The backoff
  *
- * Context: any; without a lock, a hint.
- * Return: true if so.
+ * Context: any; the result is a hint if kviommu_backoff_fail() may run concurrently.
+ * Return: true if another try is allowed.
  */
 bool kviommu_backoff_over(const struct kviommu_backoff *b)
 {
@@ -20,15 +20,15 @@ bool kviommu_backoff_over(const struct kviommu_backoff *b)
 }
 
 /**
- * kviommu_backoff_fail() - It did not go well
- * @b: The backoff, all 0 at first
- * @base: How long not to try it again, in ns, if it went well before
- * @max: How often that may double
+ * kviommu_backoff_fail() - Begin the delay after a failure
+ * @b: The backoff, zeroed before its first use
+ * @base: Delay after the first failure, in ns
+ * @max: Maximum number of doublings of @base
  *
- * The time doubles if it happens again within twice the last one, and halves for each
- * such time that it goes well.
+ * The next delay would be twice as long. It halves each time that its length passes,
+ * counted from the end of the present delay, without a failure.
  *
- * Context: any, by one at a time.
+ * Context: any; the caller serializes calls for the same @b.
  */
 void kviommu_backoff_fail(struct kviommu_backoff *b, u64 base, unsigned int max)
 {

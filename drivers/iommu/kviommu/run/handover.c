@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From trapping register writes to polling, and back: the register page is plain memory
- * of the guest, and a thread on another CPU looks at it, so that a guest's register
- * write is no exit.
+ * The transitions between trapping register writes and polling. While a unit is polled
+ * its register page is ordinary guest memory, which a thread on another CPU looks at, so
+ * the guest's register writes cause no exits.
  *
- * A unit is trapped or polled, by its own worker, which is a thread of its VMM, or by a
- * shared thread, which serves the units of many. To track the page, and to stop that,
- * may wait for the VMM, so that is done by the worker in either case. A unit goes
+ * A unit is trapped; or polled, either by its own worker, which is a thread of its VMM,
+ * or by a shared thread, which serves the units of many VMs. Starting and stopping KVM's
+ * tracking of the page may wait for the VMM, so only the worker and ioctls do that:
  *
- *	trapped -> (its worker stops the tracking) -> polled ->
- *	(the thread that polls lets go of it) -> (its worker tracks the page, then
- *	looks at it once more) -> trapped
+ *	trapped -> (the worker stops the tracking) -> polled ->
+ *	(the polling thread drops the unit) -> (the worker restarts the tracking, then
+ *	reads the page once more) -> trapped
  *
- * and in between nobody polls it, but its page is looked at in the end. What is trapped
- * then is left in the page; and since KVM stores such a write byte by byte, nobody looks
- * at the page before those under way are done.
+ * During a transition no thread polls the unit, so the page is read once more at its end.
+ * Writes that are trapped in the meantime stay in the page until then. KVM stores such a
+ * write byte by byte, so the page is not acted on before the writes in progress are done.
  */
 #include <linux/ktime.h>
 #include <linux/minmax.h>
@@ -25,34 +25,36 @@
 #include "../base/trace.h"
 
 /*
- * Each way costs a walk of KVM's tables, a flush of the guest's TLB and a grace period.
- * A guest that brings itself out of polling again and again, as by waiting for events,
- * stays trapped for that long, and for longer if it goes on: up to 256 times.
+ * Each transition costs a walk of KVM's tables, a flush of the guest's TLB and a grace
+ * period. A guest that ends polling again and again, for instance because it waits for
+ * events, stays trapped for this time, in ns; if it continues to do so, for up to 256
+ * times as long.
  */
-#define HOLD_TIME	(4 * NSEC_PER_MSEC)
-#define HOLD_DOUBLINGS	8
+#define TRAP_TIME	(4 * NSEC_PER_MSEC)
+#define TRAP_DOUBLINGS	8
 
 /*
- * The last time the thread gave up too early if the guest came back soon after,
- * and too late if not.
+ * Adapt the idle time after which polling ends. If the guest has written again soon after
+ * polling had ended, polling ended too early; otherwise it ended too late.
  */
-static void adapt(struct kviommu_unit *unit, u64 now)
+static void poll_adapt_timeout(struct kviommu_unit *unit, u64 now)
 {
 	u64 min = unit->policy.poll_us_min * NSEC_PER_USEC;
 	u64 max = unit->policy.poll_us_max * NSEC_PER_USEC;
 
 	if (now < unit->poll_busy_at + max)
-		unit->poll_ns = umax(unit->poll_ns, NSEC_PER_USEC) * 2;
+		unit->poll_idle_ns = umax(unit->poll_idle_ns, NSEC_PER_USEC) * 2;
 	else
-		unit->poll_ns /= 2;
-	unit->poll_ns = clamp(unit->poll_ns, min, max);
+		unit->poll_idle_ns /= 2;
+	unit->poll_idle_ns = clamp(unit->poll_idle_ns, min, max);
 }
 
 /**
- * kviommu_poll_wanted() - Say whether a trapped unit should be polled
+ * kviommu_poll_wanted() - Check whether a trapped unit should be polled
  * @unit: The unit
  *
- * If it should not be yet, the guest's next write asks again: no timer does.
+ * If a delay is not over yet, the guest's next write leads to the next check. There is no
+ * timer for it.
  *
  * Context: under unit->lock.
  * Return: true if its worker should call kviommu_poll_begin().
@@ -63,15 +65,17 @@ bool kviommu_poll_wanted(struct kviommu_unit *unit)
 
 	return unit->policy.mode != KVIOMMU_MODE_TRAP && unit->poll_asked &&
 	       !unit->polled && model->page_ops && model->page_ops->pollable(model) &&
-	       kviommu_backoff_over(&unit->hold) &&
+	       kviommu_backoff_over(&unit->trap_backoff) &&
 	       (kviommu_pool_usable(unit) || kviommu_self_usable(unit));
 }
 
 /**
- * kviommu_poll_begin() - Go from trapping a unit's register writes to polling
+ * kviommu_poll_begin() - Switch a unit from trapping register writes to polling
  * @unit: The unit
  *
- * Context: the unit's worker, no locks.
+ * If that fails, the worker makes the unit trapped again.
+ *
+ * Context: the unit's worker, no locks; may sleep.
  */
 void kviommu_poll_begin(struct kviommu_unit *unit)
 {
@@ -86,7 +90,7 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 		return;
 	}
 	unit->poll_asked = false;
-	adapt(unit, now);
+	poll_adapt_timeout(unit, now);
 	unit->model->page_ops->set_polled(unit->model, true);
 	unit->polled = true;
 	unit->poll_since = now;
@@ -96,24 +100,24 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 
 	ret = kviommu_kvm_track(&unit->kvm, false);
 	if (!ret) {
-		/* The thread is to find no part of what was trapped. */
+		/* The polling thread must not see a part of a trapped write. */
 		kviommu_kvm_wait_writes(&unit->kvm);
 		ret = kviommu_pool_add(unit);
 		if (ret == -EAGAIN)
 			ret = kviommu_self_begin(unit);
 	}
 	trace_kviommu_poll(unit->id, true, KVIOMMU_POLL_ASKED, ret);
-	/* Back again, then */
+	/* No thread polls the unit, so the worker calls kviommu_poll_end(). */
 	if (ret)
 		kviommu_unit_defer(unit);
 }
 
 /*
- * Writes are trapped from here on, and what was written before is taken. The snapshot
- * may hold part of a trapped write; KVM's report overwrites it, as it does with
- * whatever is written while we wait.
+ * Trap writes from here on, and apply those that were made before. The snapshot may hold
+ * part of a trapped write. KVM's report of that write overwrites it, and so do the reports
+ * of all writes that are trapped during the wait.
  */
-static int take_back(struct kviommu_unit *unit)
+static int poll_resume_trapping(struct kviommu_unit *unit)
 {
 	struct kviommu_model *model = unit->model;
 	enum kviommu_poll_why why;
@@ -122,7 +126,7 @@ static int take_back(struct kviommu_unit *unit)
 
 	lockdep_assert_held(&unit->poll_lock);
 
-	/* -ENODEV: there is no slot, and so nothing to be missed. */
+	/* -ENODEV: the page is not in the guest's memory, so no write can be missed. */
 	ret = kviommu_kvm_track(&unit->kvm, true);
 	if (ret && ret != -EINTR && ret != -ENODEV)
 		kviommu_unit_wake(unit, 10 * USEC_PER_MSEC);
@@ -130,7 +134,10 @@ static int take_back(struct kviommu_unit *unit)
 		return -EINTR;
 	model->page_ops->snapshot(model);
 	why = unit->poll_why;
-	/* It was not the guest who had enough of it; or it comes back while we wait. */
+	/*
+	 * If polling did not end because of the guest, another thread continues it at once.
+	 * Otherwise it begins after a write, which may also be trapped during the wait.
+	 */
 	if (unit->polled)
 		unit->poll_asked = why >= KVIOMMU_POLL_MOVED;
 	kviommu_unlock(unit);
@@ -145,8 +152,8 @@ static int take_back(struct kviommu_unit *unit)
 	unit->polled = false;
 	model->page_ops->set_polled(model, false);
 	if (why == KVIOMMU_POLL_STATUS)
-		kviommu_backoff_fail(&unit->hold, HOLD_TIME, HOLD_DOUBLINGS);
-	/* All this time the guest could not do anything: see adapt(). */
+		kviommu_backoff_fail(&unit->trap_backoff, TRAP_TIME, TRAP_DOUBLINGS);
+	/* The guest could not write during the transition: see poll_adapt_timeout(). */
 	unit->poll_busy_at += ktime_get_ns() - begin;
 	kviommu_count(unit, polled_ns, ktime_get_ns() - unit->poll_since);
 	if (why == KVIOMMU_POLL_OVERCOMMITTED)
@@ -157,14 +164,14 @@ static int take_back(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_poll_end() - Go from polling a unit to trapping its register writes
+ * kviommu_poll_end() - Complete the switch from polling a unit to trapping its writes
  * @unit: The unit
  *
- * Does nothing if a thread still polls it, or if it is trapped. What was
- * written before is taken; from here on no write is missed.
+ * Does nothing if a thread still polls the unit, or if it is trapped. Otherwise the
+ * guest's earlier writes are applied, and no later write is missed.
  *
- * Context: the unit's worker, no locks.
- * Return: 0 or -EINTR.
+ * Context: the unit's worker, no locks; may sleep.
+ * Return: 0; -EINTR if the unit could not be trapped yet.
  */
 int kviommu_poll_end(struct kviommu_unit *unit)
 {
@@ -174,23 +181,23 @@ int kviommu_poll_end(struct kviommu_unit *unit)
 		return -EINTR;
 	if (!READ_ONCE(unit->closing) && !READ_ONCE(unit->self.on) &&
 	    !kviommu_pool_has(unit) && (unit->polled || unit->arming))
-		ret = take_back(unit);
+		ret = poll_resume_trapping(unit);
 	mutex_unlock(&unit->poll_lock);
 	return ret;
 }
 
-/* Let nobody poll it any more, so that nobody looks at the page. */
-static int end_polling(struct kviommu_unit *unit)
+/* Make sure that no thread polls the unit, so that none acts on its page. */
+static int poll_stop_looks(struct kviommu_unit *unit)
 {
 	return kviommu_self_end(unit) ?: kviommu_pool_remove(unit, true);
 }
 
 /**
- * kviommu_poll_trap() - Have a unit's register writes trapped, if they are polled
- * @unit: The unit
+ * kviommu_poll_trap() - End the polling of a unit and trap its register writes
+ * @unit: The unit, which may also be trapped already
  *
- * Context: an ioctl, no locks.
- * Return: 0 or -EINTR.
+ * Context: process context, no locks; may sleep.
+ * Return: 0; -EINTR if the unit could not be trapped.
  */
 int kviommu_poll_trap(struct kviommu_unit *unit)
 {
@@ -198,22 +205,23 @@ int kviommu_poll_trap(struct kviommu_unit *unit)
 
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
-	ret = end_polling(unit);
+	ret = poll_stop_looks(unit);
 	if (!ret && unit->polled)
-		ret = take_back(unit);
+		ret = poll_resume_trapping(unit);
 	mutex_unlock(&unit->poll_lock);
 	return ret;
 }
 
 /**
- * kviommu_poll_arm() - Have a unit's register writes trapped at an address
+ * kviommu_poll_arm() - Trap a unit's register writes at a new guest physical address
  * @unit: The unit
  * @gfn: Guest frame number of the register page
  *
- * What was written before is taken; from here on no write is missed.
+ * The guest's earlier writes are applied, and no later write is missed.
  *
- * Context: an ioctl, no locks.
- * Return: 0 or an error of kviommu_kvm_arm().
+ * Context: an ioctl, no locks; may sleep.
+ * Return: 0; -EINTR, also after a part, which the worker completes; an error of
+ * kviommu_kvm_arm().
  */
 int kviommu_poll_arm(struct kviommu_unit *unit, u64 gfn)
 {
@@ -221,21 +229,21 @@ int kviommu_poll_arm(struct kviommu_unit *unit, u64 gfn)
 
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
-	/* No thread may look at what KVM is to store by then. */
-	ret = end_polling(unit);
+	/* No thread may look at the page while KVM stores trapped writes in it. */
+	ret = poll_stop_looks(unit);
 	if (ret)
 		goto unlock;
 	ret = -EINTR;
 	if (mutex_lock_killable(&unit->lock))
 		goto unlock;
-	/* What is trapped from now on comes behind what was not. */
+	/* Writes that are trapped from now on are applied after the earlier, untrapped ones. */
 	unit->model->page_ops->snapshot(unit->model);
 	unit->arming = true;
 	kviommu_unlock(unit);
 	ret = kviommu_kvm_arm(&unit->kvm, gfn);
-	/* Of what is being stored at another address nobody will tell us. */
+	/* Writes in progress at the previous address are not reported: wait for their end. */
 	kviommu_kvm_wait_writes(&unit->kvm);
-	err = take_back(unit);
+	err = poll_resume_trapping(unit);
 	if (err)
 		kviommu_unit_defer(unit);
 	ret = ret ?: err;
@@ -245,10 +253,10 @@ unlock:
 }
 
 /**
- * kviommu_poll_stop() - Let no shared thread poll a unit any more
- * @unit: The unit, which is going away: so its worker has stopped to poll, or will
+ * kviommu_poll_stop() - Make the shared threads stop polling a unit for good
+ * @unit: The unit, with kviommu_unit.closing set, so its own worker stops polling, too
  *
- * Context: process context, no locks.
+ * Context: process context, no locks; may sleep.
  */
 void kviommu_poll_stop(struct kviommu_unit *unit)
 {
@@ -257,11 +265,11 @@ void kviommu_poll_stop(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_poll_time() - Say how long a unit was polled
+ * kviommu_poll_time() - Compute for how long a unit has been polled in total
  * @unit: The unit
  *
  * Context: under unit->lock.
- * Return: the time in ns.
+ * Return: the time, in ns.
  */
 u64 kviommu_poll_time(const struct kviommu_unit *unit)
 {

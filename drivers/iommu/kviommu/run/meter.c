@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A thread that polls and has to wait for its CPU has its guests wait, too, longer than
- * an exit takes: so it is to see how long it waits, and to rest.
+ * The meter of a polling thread. While the thread waits for its CPU its guests wait, too,
+ * and longer than an exit would take. So the thread measures how long it waits, and if
+ * that is too long it does not poll for a while.
  */
 #include <linux/ktime.h>
 #include <linux/moduleparam.h>
@@ -10,45 +11,45 @@
 
 #include "poll.h"
 
-static int set_wait(const char *value, const struct kernel_param *kp)
+static int param_set_wait(const char *value, const struct kernel_param *kp)
 {
 	return param_set_uint_minmax(value, kp, 1, 100);
 }
 
 static const struct kernel_param_ops wait_ops = {
-	.set = set_wait,
+	.set = param_set_wait,
 	.get = param_get_uint,
 };
 
 static unsigned int wait_percent = 10;
 module_param_cb(poll_wait, &wait_ops, &wait_percent, 0644);
-MODULE_PARM_DESC(poll_wait, "How much of its time a thread that polls may wait for its CPU, in percent; 100: all of it");
+MODULE_PARM_DESC(poll_wait, "Share of its time that a polling thread may wait for its CPU, in percent; 100: no limit");
 
-static int set_rest(const char *value, const struct kernel_param *kp)
+static int param_set_rest(const char *value, const struct kernel_param *kp)
 {
 	return param_set_uint_minmax(value, kp, 1, 10000);
 }
 
 static const struct kernel_param_ops rest_ops = {
-	.set = set_rest,
+	.set = param_set_rest,
 	.get = param_get_uint,
 };
 
 static unsigned int poll_rest_ms = 100;
 module_param_cb(poll_rest_ms, &rest_ops, &poll_rest_ms, 0644);
-MODULE_PARM_DESC(poll_rest_ms, "How long a thread that waited more does not poll, and a shared one not a unit beyond its budget, in ms; up to 64 times that if it happens again");
+MODULE_PARM_DESC(poll_rest_ms, "Pause before a thread that exceeded poll_wait polls again, and before a shared thread polls a unit again that exceeded poll_budget_us, in ms; up to 64 times that if it happens again");
 
-/* The time of which a thread may wait a part */
+/* Window in which the share of waiting is limited, in ns of polling */
 #define WAIT_WINDOW	(100 * NSEC_PER_MSEC)
 
-/* How often the time to rest doubles at most */
+/* Maximum number of doublings of poll_rest_ms */
 #define REST_DOUBLINGS	6
 
 /**
- * kviommu_poll_rest() - Begin to rest, as long as the host's parameter says
- * @b: The rest, which becomes longer if it is not the first one lately
+ * kviommu_poll_rest() - Begin a pause of poll_rest_ms, or longer after recent pauses
+ * @b: The backoff that holds the pause
  *
- * Context: any, by one at a time.
+ * Context: any; the caller serializes calls for the same @b.
  */
 void kviommu_poll_rest(struct kviommu_backoff *b)
 {
@@ -57,10 +58,10 @@ void kviommu_poll_rest(struct kviommu_backoff *b)
 }
 
 /**
- * kviommu_meter_begin() - The calling thread begins to poll
- * @m: Its meter
+ * kviommu_meter_begin() - Start to measure when the calling thread begins to poll
+ * @m: The thread's meter
  *
- * Context: the thread.
+ * Context: the polling thread.
  */
 void kviommu_meter_begin(struct kviommu_meter *m)
 {
@@ -69,14 +70,14 @@ void kviommu_meter_begin(struct kviommu_meter *m)
 }
 
 /**
- * kviommu_meter_over() - Say whether the calling thread waits too long for its CPU
- * @m: Its meter
+ * kviommu_meter_over() - Check whether the calling thread waits too long for its CPU
+ * @m: The thread's meter
  *
- * Then a guest that is trapped waits less. One wait that is too long is enough, or
- * many that are short.
+ * If it does, a trapped guest would wait less. One long wait exceeds the limit, and so
+ * do many short ones within one window.
  *
- * Context: the thread, now and then while it polls.
- * Return: true if it is to rest, until @m->rest is over.
+ * Context: the polling thread, once in each round.
+ * Return: true if the thread must stop polling until @m->rest is over.
  */
 bool kviommu_meter_over(struct kviommu_meter *m)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What all threads that poll have in common, a unit's own worker (self.c) and the
- * shared ones (pool.c); and the latter.
+ * Polling: what a unit's own worker (self.c) and the shared threads (pool.c) have in
+ * common, and the structures of the shared threads.
  */
 #ifndef _KVIOMMU_POLL_H
 #define _KVIOMMU_POLL_H
@@ -16,35 +16,36 @@
 
 #include "run.h"
 
-/* Look at all of the page in one round of this many. */
+/* One round in this many compares all registers, not only those that request work. */
 #define KVIOMMU_ROUNDS_ALL	64
 
 /*
- * What a round does besides looking at the units takes as long as so many looks:
- * they share as many among them.
+ * Looks at registers in one round, divided among the thread's units. The rest of a round
+ * takes about as long as this many looks, so with fewer it would dominate.
  */
 #define KVIOMMU_ROUND_LOOKS	16
 
-/* How often a thread sees whether another one should have a unit of it */
+/* Interval at which a thread checks whether to hand a unit to another one, in jiffies */
 #define KVIOMMU_BALANCE_TIME	msecs_to_jiffies(100)
 
 /**
- * struct kviommu_poller - A shared thread, and the CPU that it runs on
- * @entry: In kviommu_pollers
- * @cpu: The CPU
- * @node: Its NUMA node
- * @task: The thread, which sleeps while it has no units; NULL: there is none.
- * @lock: Protects @units and kviommu_unit.poller; inside of all other locks, and
- *        never held for long: threads of VMMs take it, too
- * @units: What it polls, by kviommu_unit.poll_entry
- * @nr: How many these are
- * @current_unit: The unit that it looks at now, without @lock
- * @online: The thread may be given units: it exists, and its CPU is there, or else it
- *          is parked. Changed under @lock.
- * @meter: How long it waits for its CPU
- * @balance: When, in jiffies, to see again who has less to do
+ * struct kviommu_poller - A shared polling thread and its CPU
+ * @entry: Entry in kviommu_pollers
+ * @cpu: The CPU to which the thread is bound
+ * @node: NUMA node of @cpu
+ * @task: The thread, which sleeps while it has no units; NULL if there is no thread
+ * @lock: Protects @units and kviommu_unit.poller. It is inside of all other locks, and
+ *        never held for long, as threads of VMMs take it, too.
+ * @units: The units that the thread polls, by kviommu_unit.poll_entry
+ * @nr: Number of entries in @units; changed under @lock
+ * @current_unit: The unit at which the thread looks at present, with @lock dropped
+ * @online: The thread may take units: it exists, and its CPU is online. Otherwise the
+ *          thread is parked or gone. Changed under @lock.
+ * @meter: Measures how long the thread waits for its CPU
+ * @balance_at: Time of the next check whether another thread should take a unit, in
+ *              jiffies
  *
- * It stays when the thread goes, for units and CPUs come back.
+ * This structure outlives its thread, as kviommu_unit.last_poller may still point to it.
  */
 struct kviommu_poller {
 	struct list_head entry;
@@ -57,10 +58,10 @@ struct kviommu_poller {
 	struct kviommu_unit *current_unit;
 	bool online;
 	struct kviommu_meter meter;
-	unsigned long balance;
+	unsigned long balance_at;
 };
 
-/* pool.c. The list only grows: it is walked without a lock. */
+/* pool.c. The list only grows while there are units, so it is walked without a lock. */
 extern struct list_head kviommu_pollers;
 extern bool kviommu_pool_suspended;
 int kviommu_poller_thread(void *data);
@@ -71,14 +72,18 @@ void kviommu_poll_rest(struct kviommu_backoff *b);
 void kviommu_meter_begin(struct kviommu_meter *m);
 bool kviommu_meter_over(struct kviommu_meter *m);
 
-/* How long the calling thread was ready to run and did not, since it exists, in ns */
+/* Total time that the calling thread has been runnable but not running, in ns */
 static inline u64 kviommu_run_delay(void)
 {
-	/* KVM selects SCHED_INFO, for guests that ask the same of it. */
+	/* KVM selects SCHED_INFO, as it reports the same as steal time to its guests. */
 	return current->sched_info.run_delay;
 }
 
-/* Lockless hint; whoever acts on it looks again under unit->lock. */
+/*
+ * Check whether the guest has written a register, in up to @looks looks. Only the first
+ * compares all registers, if @all is set. Lockless hint: the caller acts on the registers
+ * only under unit->lock.
+ */
 static inline bool kviommu_poll_peek(struct kviommu_unit *unit, bool all,
 				     unsigned int looks)
 {
@@ -90,7 +95,10 @@ static inline bool kviommu_poll_peek(struct kviommu_unit *unit, bool all,
 	return false;
 }
 
-/* The worker or a vCPU may have raised what is shown only when trapped. */
+/*
+ * Check whether polling may continue. The worker or a vCPU may have raised a status bit,
+ * which is shown to the guest only while the unit is trapped.
+ */
 static inline bool kviommu_poll_may_stay(struct kviommu_unit *unit)
 {
 	return unit->model->page_ops->pollable(unit->model) &&
@@ -98,7 +106,7 @@ static inline bool kviommu_poll_may_stay(struct kviommu_unit *unit)
 	       !READ_ONCE(unit->abandoned);
 }
 
-/* Why it may not, after a look */
+/* The reason why kviommu_poll_may_stay() returned false */
 static inline enum kviommu_poll_why kviommu_poll_ended(struct kviommu_unit *unit)
 {
 	return unit->model->page_ops->pollable(unit->model) ? KVIOMMU_POLL_STOPPED :
@@ -106,26 +114,26 @@ static inline enum kviommu_poll_why kviommu_poll_ended(struct kviommu_unit *unit
 }
 
 /*
- * The guest has done nothing for longer than it pays to wait for it. Clocks of two
- * CPUs may differ a little.
+ * Check whether the guest has been idle for longer than polling pays off. The comparison
+ * allows for poll_busy_at being slightly later than @now: clocks of CPUs may differ.
  */
 static inline bool kviommu_poll_idle(struct kviommu_unit *unit, u64 now)
 {
 	return unit->policy.mode != KVIOMMU_MODE_SIDECORE &&
-	       now > unit->poll_busy_at + unit->poll_ns;
+	       now > unit->poll_busy_at + unit->poll_idle_ns;
 }
 
 /*
- * Between two rounds: tell RCU. A thread that polls may go on for
- * days without a sleep. Where it is alone on a CPU without a tick (nohz_full), nobody
- * else reports a quiescent state of that, and where the kernel is preemptible
- * cond_resched() does nothing. @told: jiffies when that was done last.
+ * Report quiescent states to RCU between two rounds, and relax the CPU. A polling thread
+ * may run for days without sleeping. If it is alone on a CPU without a tick (nohz_full),
+ * nothing else reports a quiescent state of that CPU, and in a preemptible kernel
+ * cond_resched() does nothing. @reported_at is the time of the last report, in jiffies.
  */
-static inline void kviommu_poll_relax(unsigned long *told)
+static inline void kviommu_poll_relax(unsigned long *reported_at)
 {
 	cond_resched_tasks_rcu_qs();
-	if (time_before(*told, jiffies)) {
-		*told = jiffies;
+	if (time_before(*reported_at, jiffies)) {
+		*reported_at = jiffies;
 		local_irq_disable();
 		rcu_momentary_eqs();
 		local_irq_enable();

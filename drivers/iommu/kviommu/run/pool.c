@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The shared threads that poll. They serve the units of many VMs, so they only try the
- * locks of each, and leave to its worker what may wait or takes long.
+ * The shared polling threads. They serve the units of many VMs, so they only try to take
+ * the locks of a unit, and leave work that may sleep or takes long to its worker.
  */
 #include <linux/build_bug.h>
 #include <linux/cache.h>
@@ -24,63 +24,64 @@
 
 static bool poll_share;
 module_param(poll_share, bool, 0644);
-MODULE_PARM_DESC(poll_share, "Adaptive units, too, are polled by the threads of poll_cpus, as far as these have room");
+MODULE_PARM_DESC(poll_share, "Let the threads of poll_cpus poll adaptive units, too, as far as they have room");
 
-static int set_budget(const char *value, const struct kernel_param *kp)
+static int param_set_budget(const char *value, const struct kernel_param *kp)
 {
 	return param_set_uint_minmax(value, kp, 1, USEC_PER_SEC);
 }
 
 static const struct kernel_param_ops budget_ops = {
-	.set = set_budget,
+	.set = param_set_budget,
 	.get = param_get_uint,
 };
 
 static unsigned int poll_budget_us = 100;
 module_param_cb(poll_budget_us, &budget_ops, &poll_budget_us, 0644);
-MODULE_PARM_DESC(poll_budget_us, "How much of its time a shared thread has for one unit at once, in us");
+MODULE_PARM_DESC(poll_budget_us, "Time that a shared thread spends on one unit at once, in us");
 
-static int set_units(const char *value, const struct kernel_param *kp)
+static int param_set_units(const char *value, const struct kernel_param *kp)
 {
 	return param_set_uint_minmax(value, kp, 1, 65536);
 }
 
 static const struct kernel_param_ops units_ops = {
-	.set = set_units,
+	.set = param_set_units,
 	.get = param_get_uint,
 };
 
 static unsigned int poll_units = 64;
 module_param_cb(poll_units, &units_ops, &poll_units, 0644);
-MODULE_PARM_DESC(poll_units, "How many units a shared thread polls at most");
+MODULE_PARM_DESC(poll_units, "Maximum number of units that a shared thread polls");
 
 /*
- * A look that took more than the budget counts as so many that did not. A unit is let go
- * of at the limit: if more than one of nine are such, or four one after the other.
+ * A look that exceeds the budget adds OVER_WEIGHT to the unit's score, another one with
+ * work subtracts 1. At OVER_LIMIT the thread drops the unit: after four such looks in
+ * succession, or if in the long run more than one look in nine exceeds the budget.
  */
 #define OVER_WEIGHT	8
 #define OVER_LIMIT	32
 
 LIST_HEAD(kviommu_pollers);
 
-/* The host is about to sleep, or does. */
+/* The host is about to be suspended, or is. */
 bool kviommu_pool_suspended;
 
-/* The thread may be given a unit more. */
-static bool usable(const struct kviommu_poller *p)
+/* Check whether the thread may take another unit. Without p->lock the result is a hint. */
+static bool poller_usable(const struct kviommu_poller *p)
 {
 	return READ_ONCE(p->online) && !READ_ONCE(kviommu_pool_suspended) &&
 	       READ_ONCE(p->nr) < READ_ONCE(poll_units) &&
 	       kviommu_backoff_over(&p->meter.rest);
 }
 
-/* The one of this node that has the fewest units; if there is none, of any. */
-static struct kviommu_poller *choose(int node)
+/* Find the thread with the fewest units on this node, or else on any node; or NULL. */
+static struct kviommu_poller *poller_choose(int node)
 {
 	struct kviommu_poller *p, *best = NULL, *near = NULL;
 
 	list_for_each_entry_rcu(p, &kviommu_pollers, entry, true) {
-		if (!usable(p))
+		if (!poller_usable(p))
 			continue;
 		if (!best || READ_ONCE(p->nr) < READ_ONCE(best->nr))
 			best = p;
@@ -91,8 +92,8 @@ static struct kviommu_poller *choose(int node)
 	return near ?: best;
 }
 
-/* The administrator lets shared threads poll units of this mode. */
-static bool may_share(const struct kviommu_unit *unit)
+/* Check whether the administrator lets shared threads poll units of this mode. */
+static bool pool_allowed(const struct kviommu_unit *unit)
 {
 	u32 mode = READ_ONCE(unit->policy.mode);
 
@@ -100,9 +101,9 @@ static bool may_share(const struct kviommu_unit *unit)
 	       (mode == KVIOMMU_MODE_ADAPTIVE && READ_ONCE(poll_share));
 }
 
-/* Off the thread's list; the worker does the rest. */
-static void let_go(struct kviommu_poller *p, struct kviommu_unit *unit,
-		   enum kviommu_poll_why why)
+/* Remove a unit from the thread. The unit's worker then traps the register writes. */
+static void poller_drop_unit(struct kviommu_poller *p, struct kviommu_unit *unit,
+			     enum kviommu_poll_why why)
 {
 	lockdep_assert_held(&p->lock);
 
@@ -113,31 +114,35 @@ static void let_go(struct kviommu_poller *p, struct kviommu_unit *unit,
 	kviommu_unit_defer(unit);
 }
 
+/* A look without a result reads no other cache line of the unit, see struct kviommu_unit. */
 static_assert(offsetofend(struct kviommu_unit, policy.mode) -
 	      offsetof(struct kviommu_unit, model) <= SMP_CACHE_BYTES);
 
 /*
- * A look that found something took @ns. Return: the unit takes too much of the thread's
- * time too often, and is to stay away from shared threads for a while.
+ * Account for a look that found work and took @ns. Return true if the unit has exceeded
+ * the budget too often, so that no shared thread may poll it for a while.
  */
-static bool over_budget(struct kviommu_unit *unit, u64 ns)
+static bool poll_over_budget(struct kviommu_unit *unit, u64 ns)
 {
 	if (ns <= READ_ONCE(poll_budget_us) * NSEC_PER_USEC) {
-		unit->over -= !!unit->over;
+		unit->overuse -= !!unit->overuse;
 		return false;
 	}
-	unit->over += OVER_WEIGHT;
-	if (unit->over < OVER_LIMIT)
+	unit->overuse += OVER_WEIGHT;
+	if (unit->overuse < OVER_LIMIT)
 		return false;
-	unit->over = 0;
-	kviommu_poll_rest(&unit->away);
+	unit->overuse = 0;
+	kviommu_poll_rest(&unit->pool_backoff);
 	return true;
 }
 
-/* Return: why it is to be let go of, or KVIOMMU_POLL_ASKED if it is not. */
-static enum kviommu_poll_why poll_unit(struct kviommu_poller *p,
-				       struct kviommu_unit *unit, bool all,
-				       unsigned int looks)
+/*
+ * Look at a unit and do what its guest requests. Return the reason why the thread stops
+ * polling it, or KVIOMMU_POLL_ASKED if it continues.
+ */
+static enum kviommu_poll_why poller_look(struct kviommu_poller *p,
+					 struct kviommu_unit *unit, bool all,
+					 unsigned int looks)
 {
 	unsigned int us = READ_ONCE(poll_budget_us);
 	struct kviommu_budget budget = {};
@@ -148,7 +153,7 @@ static enum kviommu_poll_why poll_unit(struct kviommu_poller *p,
 	if (likely(!kviommu_poll_peek(unit, all, looks) && kviommu_poll_may_stay(unit)))
 		return kviommu_poll_idle(unit, p->meter.read_at) ? KVIOMMU_POLL_IDLE :
 		       KVIOMMU_POLL_ASKED;
-	/* Another holder of the lock may take its time. */
+	/* The holder of the lock may wait for its VMM, so try again in the next round. */
 	if (!mutex_trylock(&unit->lock))
 		return KVIOMMU_POLL_ASKED;
 	work.began = ktime_get_ns();
@@ -158,11 +163,11 @@ static enum kviommu_poll_why poll_unit(struct kviommu_poller *p,
 	more = kviommu_poll_step(unit, &work, all);
 	stay = kviommu_poll_may_stay(unit);
 	unit->poll_busy_at = ktime_get_ns();
-	/* That the thread did not have its CPU is not the guest's fault. */
+	/* The time for which the thread waited for its CPU is not counted as the guest's. */
 	waited = kviommu_run_delay() - waited;
 	took = unit->poll_busy_at - work.began;
 	took -= min(took, waited);
-	over = over_budget(unit, took);
+	over = poll_over_budget(unit, took);
 	kviommu_count(unit, pool_ns, took);
 	kviommu_unlock(unit);
 	if (!stay)
@@ -175,11 +180,11 @@ static enum kviommu_poll_why poll_unit(struct kviommu_poller *p,
 }
 
 /**
- * kviommu_poller_release() - Have a shared thread let go of all of its units
+ * kviommu_poller_release() - Remove all units from a shared thread
  * @p: The thread
- * @why: Why
+ * @why: The reason, which decides whether another thread continues
  *
- * Context: under p->lock.
+ * Context: any, under p->lock.
  */
 void kviommu_poller_release(struct kviommu_poller *p, enum kviommu_poll_why why)
 {
@@ -188,50 +193,54 @@ void kviommu_poller_release(struct kviommu_poller *p, enum kviommu_poll_why why)
 	lockdep_assert_held(&p->lock);
 
 	list_for_each_entry_safe(unit, next, &p->units, poll_entry)
-		let_go(p, unit, why);
+		poller_drop_unit(p, unit, why);
 }
 
 /*
- * The unit is not to be here any more, or another thread should have it: one that is
- * nearer, or has so much less that it still has not more afterwards.
+ * Check whether the unit may not stay, or is better polled by another thread: one that is
+ * on the unit's node while this one is not, or one that has at least two units less, so
+ * that it does not have more than this one afterwards.
  */
-static bool better_elsewhere(struct kviommu_poller *p, struct kviommu_unit *unit)
+static bool poller_should_move(struct kviommu_poller *p, struct kviommu_unit *unit)
 {
 	struct kviommu_poller *other;
 
-	if (!may_share(unit) || p->nr > READ_ONCE(poll_units))
+	if (!pool_allowed(unit) || p->nr > READ_ONCE(poll_units))
 		return true;
-	other = choose(unit->poll_node);
+	other = poller_choose(unit->poll_node);
 	if (!other)
 		return false;
 	return (other->node == unit->poll_node && p->node != unit->poll_node) ||
 	       p->nr >= READ_ONCE(other->nr) + 2;
 }
 
-/* One unit at a time, for it takes a moment until another thread has it. */
-static void balance(struct kviommu_poller *p)
+/* Move at most one unit at a time: the other thread's count changes only a while later. */
+static void poller_balance(struct kviommu_poller *p)
 {
 	struct kviommu_unit *unit;
 
-	if (time_before(jiffies, p->balance))
+	if (time_before(jiffies, p->balance_at))
 		return;
-	p->balance = jiffies + KVIOMMU_BALANCE_TIME;
+	p->balance_at = jiffies + KVIOMMU_BALANCE_TIME;
 	list_for_each_entry(unit, &p->units, poll_entry) {
-		if (better_elsewhere(p, unit)) {
-			let_go(p, unit, KVIOMMU_POLL_MOVED);
+		if (poller_should_move(p, unit)) {
+			poller_drop_unit(p, unit, KVIOMMU_POLL_MOVED);
 			return;
 		}
 	}
 }
 
-static void poll_round(struct kviommu_poller *p, bool all)
+static void poller_round(struct kviommu_poller *p, bool all)
 {
 	enum kviommu_poll_why why;
 	struct kviommu_unit *unit;
 	unsigned int n, looks;
 
 	spin_lock(&p->lock);
-	/* A guest that was not looked at is not idle, so this comes first. */
+	/*
+	 * Before the check for idle guests: while the thread waited for its CPU, a guest may
+	 * only have seemed idle.
+	 */
 	if (kviommu_meter_over(&p->meter)) {
 		kviommu_poller_release(p, KVIOMMU_POLL_OVERCOMMITTED);
 		spin_unlock(&p->lock);
@@ -242,49 +251,52 @@ static void poll_round(struct kviommu_poller *p, bool all)
 		unit = list_first_entry(&p->units, struct kviommu_unit, poll_entry);
 		if (p->nr > 1)
 			list_move_tail(&unit->poll_entry, &p->units);
-		/* Until this is NULL again the unit is not freed. */
+		/* The unit is not freed until current_unit is NULL again. */
 		p->current_unit = unit;
 		spin_unlock(&p->lock);
-		why = poll_unit(p, unit, all, looks);
+		why = poller_look(p, unit, all, looks);
 		spin_lock(&p->lock);
-		/* Somebody let go of it, and kviommu_poll_end() waited for us. */
+		/*
+		 * The unit was dropped during the look, so its worker may have found
+		 * kviommu_pool_has() true and not ended polling. Wake it again.
+		 */
 		if (unit->poller != p)
 			kviommu_unit_defer(unit);
 		else if (why != KVIOMMU_POLL_ASKED)
-			let_go(p, unit, why);
+			poller_drop_unit(p, unit, why);
 		p->current_unit = NULL;
 	}
-	balance(p);
+	poller_balance(p);
 	spin_unlock(&p->lock);
 }
 
 /**
- * kviommu_poller_thread() - What a shared thread does
- * @data: Its &struct kviommu_poller
+ * kviommu_poller_thread() - The function of a shared thread
+ * @data: The &struct kviommu_poller of the thread
  *
- * Context: a kthread for one CPU.
+ * Context: a kthread that is bound to one CPU.
  * Return: 0.
  */
 int kviommu_poller_thread(void *data)
 {
 	struct kviommu_poller *p = data;
-	unsigned long told = jiffies;
+	unsigned long reported_at = jiffies;
 	unsigned int round = 0;
 
 	/*
-	 * A CPU that goes away sends those threads to others that may be moved,
-	 * before we are told. This one stays until it is parked, at home.
+	 * A CPU that goes offline pushes its migratable threads to other CPUs before
+	 * poll_cpu_offline() is called. This thread has to stay on its CPU until it is parked.
 	 */
 	migrate_disable();
 	kviommu_meter_begin(&p->meter);
 	while (!kthread_should_stop()) {
-		poll_round(p, !(++round % KVIOMMU_ROUNDS_ALL));
+		poller_round(p, !(++round % KVIOMMU_ROUNDS_ALL));
 
 		set_current_state(TASK_INTERRUPTIBLE);
 		if (!READ_ONCE(p->nr) && !kthread_should_stop() &&
 		    !kthread_should_park()) {
 			schedule();
-			/* That it waits for the CPU when it is woken counts. */
+			/* Time asleep is not time of polling, but a wait for the CPU counts. */
 			p->meter.read_at = ktime_get_ns();
 		}
 		__set_current_state(TASK_RUNNING);
@@ -296,34 +308,34 @@ int kviommu_poller_thread(void *data)
 		}
 		if (kviommu_compat_cpu_wanted())
 			schedule();
-		kviommu_poll_relax(&told);
+		kviommu_poll_relax(&reported_at);
 	}
 	migrate_enable();
 	return 0;
 }
 
 /**
- * kviommu_pool_usable() - Say whether there is a shared thread that may be given a unit
+ * kviommu_pool_usable() - Check whether a shared thread could take a unit
  * @unit: The unit
  *
- * Context: any; without unit->lock, a hint.
- * Return: true if so.
+ * Context: any; the result is a hint, as threads change without a lock of the unit.
+ * Return: true if there is such a thread.
  */
 bool kviommu_pool_usable(const struct kviommu_unit *unit)
 {
-	return may_share(unit) && kviommu_backoff_over(&unit->away) &&
-	       choose(NUMA_NO_NODE);
+	return pool_allowed(unit) && kviommu_backoff_over(&unit->pool_backoff) &&
+	       poller_choose(NUMA_NO_NODE);
 }
 
 /**
- * kviommu_pool_add() - Give a unit to the shared thread that has the fewest
- * @unit: The unit, whose register writes are not trapped any more
+ * kviommu_pool_add() - Give a unit to the shared thread with the fewest units
+ * @unit: The unit, whose register writes are no longer trapped
  *
- * Of those of the caller's NUMA node, if there are any.
+ * Threads on the caller's NUMA node are preferred.
  *
  * Context: process context, under unit->poll_lock.
- * Return: 0; -ENODEV if the unit is going away; -EAGAIN if there is no thread, or the
- * unit is not to have one.
+ * Return: 0; -ENODEV if the unit is being destroyed; -EAGAIN if no thread has room, or if
+ * shared threads may not poll the unit at present.
  */
 int kviommu_pool_add(struct kviommu_unit *unit)
 {
@@ -333,15 +345,15 @@ int kviommu_pool_add(struct kviommu_unit *unit)
 
 	if (READ_ONCE(unit->closing))
 		return -ENODEV;
-	if (!may_share(unit) || !kviommu_backoff_over(&unit->away))
+	if (!pool_allowed(unit) || !kviommu_backoff_over(&unit->pool_backoff))
 		return -EAGAIN;
 	unit->poll_node = numa_node_id();
-	p = choose(unit->poll_node);
+	p = poller_choose(unit->poll_node);
 	if (!p)
 		return -EAGAIN;
 	WRITE_ONCE(unit->last_poller, p);
 	guard(spinlock)(&p->lock);
-	if (!usable(p))
+	if (!poller_usable(p))
 		return -EAGAIN;
 	WRITE_ONCE(unit->poller, p);
 	unit->poll_busy_at = ktime_get_ns();
@@ -352,11 +364,12 @@ int kviommu_pool_add(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_pool_has() - Say whether a shared thread polls a unit
+ * kviommu_pool_has() - Check whether a shared thread polls a unit
  * @unit: The unit
  *
  * Context: process context, under unit->poll_lock.
- * Return: true if so, or if a thread is about to find out that it does no more.
+ * Return: true if a thread polls the unit, or has not yet finished its last look at it.
+ * In the latter case the thread wakes the unit's worker after that look.
  */
 bool kviommu_pool_has(struct kviommu_unit *unit)
 {
@@ -374,12 +387,14 @@ bool kviommu_pool_has(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_pool_remove() - Let no shared thread poll a unit any more
+ * kviommu_pool_remove() - Remove a unit from the shared thread that polls it, if any
  * @unit: The unit
- * @killable: Do not wait for the thread if the caller is killed
+ * @killable: Return early if the caller is killed
  *
- * Context: process context, under unit->poll_lock.
- * Return: 0, and no thread looks at the page any more; or -EINTR.
+ * Waits until the thread's present look at the unit is over.
+ *
+ * Context: process context, under unit->poll_lock; may sleep.
+ * Return: 0 if no shared thread looks at the unit; -EINTR if the caller was killed.
  */
 int kviommu_pool_remove(struct kviommu_unit *unit, bool killable)
 {
@@ -393,14 +408,14 @@ int kviommu_pool_remove(struct kviommu_unit *unit, bool killable)
 	for (;;) {
 		scoped_guard(spinlock, &p->lock) {
 			if (unit->poller)
-				let_go(p, unit, KVIOMMU_POLL_STOPPED);
+				poller_drop_unit(p, unit, KVIOMMU_POLL_STOPPED);
 			busy = p->current_unit == unit;
 		}
 		if (!busy)
 			return 0;
 		if (killable && fatal_signal_pending(current))
 			return -EINTR;
-		/* It takes no longer than a step of the unit's work. */
+		/* A look takes no longer than a piece of the unit's work. */
 		if (killable)
 			schedule_timeout_killable(1);
 		else
@@ -409,12 +424,11 @@ int kviommu_pool_remove(struct kviommu_unit *unit, bool killable)
 }
 
 /**
- * kviommu_poll_cpu() - Say where a unit is polled by a shared thread
+ * kviommu_poll_cpu() - Get the CPU of the shared thread that polls a unit
  * @unit: The unit
  *
  * Context: process context.
- * Return: the CPU that the thread runs on, or -1 if there is none: the unit is trapped, or
- * polled by its own worker.
+ * Return: the number of the CPU, or -1 if the unit is trapped or polled by its own worker.
  */
 int kviommu_poll_cpu(struct kviommu_unit *unit)
 {

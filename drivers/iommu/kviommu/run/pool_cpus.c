@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Where there are shared threads that poll: on the CPUs that the administrator names, as
- * long as they are there, and not while the host sleeps.
+ * The lifetime of the shared polling threads. There is one for each CPU that the
+ * administrator names. It polls while its CPU is online and the host is not suspended.
  *
  * Locks, outermost first: the kernel's lock of the module's parameters, that of CPU
  * hotplug, pollers_lock.
@@ -21,28 +21,33 @@
 #include "poll.h"
 #include "../base/trace.h"
 
-/* Serializes all changes of the threads, and of what is below. */
+/* Serializes all changes of the threads and of the variables up to any_changed. */
 static DEFINE_MUTEX(pollers_lock);
+/* The parameter poll_cpus */
 static struct cpumask poll_cpus;
+/* Number of threads, including parked ones */
 static unsigned int nr_threads;
+/* The parameter poll_nice */
 static int poll_nice;
-/* The module is loaded, and not about to be unloaded. */
+/* The module is initialized and not about to be unloaded, so there may be threads. */
 static bool ready;
+/* Called when the result of kviommu_pool_any() has changed */
 static void (*any_changed)(void);
+/* The module's state of CPU hotplug */
 static int hotplug_state;
 
 /**
- * kviommu_pool_any() - Say whether there are shared threads that can poll units
+ * kviommu_pool_any() - Check whether there are shared polling threads
  *
- * Context: any.
- * Return: true if so, though they may rest or be suspended, or their CPUs away.
+ * Context: any; without pollers_lock the result is a hint.
+ * Return: true if there is a thread, even if it pauses, or if its CPU is offline.
  */
 bool kviommu_pool_any(void)
 {
 	return READ_ONCE(nr_threads);
 }
 
-static struct kviommu_poller *poller_of(unsigned int cpu)
+static struct kviommu_poller *poller_find(unsigned int cpu)
 {
 	struct kviommu_poller *p;
 
@@ -52,25 +57,25 @@ static struct kviommu_poller *poller_of(unsigned int cpu)
 	return NULL;
 }
 
-static void set_online(struct kviommu_poller *p)
+static void poller_set_online(struct kviommu_poller *p)
 {
-	/* A thread that was woken to be parked may have lost its place. */
+	/* If the thread was woken while its CPU was offline, its affinity was reset. */
 	set_cpus_allowed_ptr(p->task, cpumask_of(p->cpu));
 	scoped_guard(spinlock, &p->lock)
 		WRITE_ONCE(p->online, true);
 	kthread_unpark(p->task);
 }
 
-static void set_offline(struct kviommu_poller *p)
+static void poller_set_offline(struct kviommu_poller *p)
 {
 	guard(spinlock)(&p->lock);
 	WRITE_ONCE(p->online, false);
 	kviommu_poller_release(p, KVIOMMU_POLL_OFFLINE);
 }
 
-static int start_poller(unsigned int cpu)
+static int poller_start(unsigned int cpu)
 {
-	struct kviommu_poller *p = poller_of(cpu);
+	struct kviommu_poller *p = poller_find(cpu);
 	struct task_struct *task;
 
 	if (!p) {
@@ -83,7 +88,7 @@ static int start_poller(unsigned int cpu)
 		INIT_LIST_HEAD(&p->units);
 		list_add_tail_rcu(&p->entry, &kviommu_pollers);
 	}
-	p->balance = jiffies;
+	p->balance_at = jiffies;
 	p->meter = (struct kviommu_meter){};
 	task = kthread_create_on_cpu(kviommu_poller_thread, p, cpu, "kviommu-poll/%u");
 	if (IS_ERR(task))
@@ -91,23 +96,23 @@ static int start_poller(unsigned int cpu)
 	p->task = task;
 	WRITE_ONCE(nr_threads, nr_threads + 1);
 	set_user_nice(task, poll_nice);
-	/* Until the CPU is there */
+	/* The thread stays parked until its CPU is online. */
 	kthread_park(task);
 	if (cpu_online(cpu))
-		set_online(p);
+		poller_set_online(p);
 	return 0;
 }
 
-static void stop_poller(struct kviommu_poller *p)
+static void poller_stop(struct kviommu_poller *p)
 {
-	set_offline(p);
+	poller_set_offline(p);
 	kthread_stop(p->task);
 	p->task = NULL;
 	WRITE_ONCE(nr_threads, nr_threads - 1);
 }
 
-/* Under the lock of CPU hotplug, too, as stop_others() is */
-static int start_missing(const struct cpumask *cpus)
+/* Called under the lock of CPU hotplug, too, as pollers_stop_others() */
+static int pollers_start_missing(const struct cpumask *cpus)
 {
 	struct kviommu_poller *p;
 	unsigned int cpu;
@@ -116,15 +121,15 @@ static int start_missing(const struct cpumask *cpus)
 	lockdep_assert_held(&pollers_lock);
 
 	for_each_cpu(cpu, cpus) {
-		p = poller_of(cpu);
-		ret = p && p->task ? 0 : start_poller(cpu);
+		p = poller_find(cpu);
+		ret = p && p->task ? 0 : poller_start(cpu);
 		if (ret)
 			return ret;
 	}
 	return 0;
 }
 
-static void stop_others(const struct cpumask *cpus)
+static void pollers_stop_others(const struct cpumask *cpus)
 {
 	struct kviommu_poller *p;
 
@@ -132,26 +137,26 @@ static void stop_others(const struct cpumask *cpus)
 
 	list_for_each_entry(p, &kviommu_pollers, entry)
 		if (p->task && !cpumask_test_cpu(p->cpu, cpus))
-			stop_poller(p);
+			poller_stop(p);
 }
 
-/* All or nothing */
-static int change_cpus(const struct cpumask *cpus)
+/* Replace the set of CPUs; on failure the previous set stays. */
+static int pollers_change_cpus(const struct cpumask *cpus)
 {
 	int ret = 0;
 
 	guard(cpus_read_lock)();
 	guard(mutex)(&pollers_lock);
 	if (ready) {
-		ret = start_missing(cpus);
-		stop_others(ret ? &poll_cpus : cpus);
+		ret = pollers_start_missing(cpus);
+		pollers_stop_others(ret ? &poll_cpus : cpus);
 	}
 	if (!ret)
 		cpumask_copy(&poll_cpus, cpus);
 	return ret;
 }
 
-static int set_cpus(const char *value, const struct kernel_param *kp)
+static int param_set_cpus(const char *value, const struct kernel_param *kp)
 {
 	bool any = kviommu_pool_any();
 	/* Parameters are set one at a time, and early at boot if this is built in. */
@@ -162,26 +167,26 @@ static int set_cpus(const char *value, const struct kernel_param *kp)
 	if (!ret && !cpumask_subset(&cpus, cpu_possible_mask))
 		ret = -ERANGE;
 	if (!ret)
-		ret = change_cpus(&cpus);
+		ret = pollers_change_cpus(&cpus);
 	if (any_changed && any != kviommu_pool_any())
 		any_changed();
 	return ret;
 }
 
-static int get_cpus(char *buffer, const struct kernel_param *kp)
+static int param_get_cpus(char *buffer, const struct kernel_param *kp)
 {
 	return sysfs_emit(buffer, "%*pbl\n", cpumask_pr_args(&poll_cpus));
 }
 
 static const struct kernel_param_ops cpus_ops = {
-	.set = set_cpus,
-	.get = get_cpus,
+	.set = param_set_cpus,
+	.get = param_get_cpus,
 };
 
 module_param_cb(poll_cpus, &cpus_ops, NULL, 0644);
-MODULE_PARM_DESC(poll_cpus, "CPUs with a shared thread that polls, as a list; empty: none");
+MODULE_PARM_DESC(poll_cpus, "List of CPUs that get a shared polling thread; empty: none");
 
-static int set_nice(const char *value, const struct kernel_param *kp)
+static int param_set_nice(const char *value, const struct kernel_param *kp)
 {
 	struct kviommu_poller *p;
 	int nice, ret;
@@ -200,45 +205,45 @@ static int set_nice(const char *value, const struct kernel_param *kp)
 }
 
 static const struct kernel_param_ops nice_ops = {
-	.set = set_nice,
+	.set = param_set_nice,
 	.get = param_get_int,
 };
 
 module_param_cb(poll_nice, &nice_ops, &poll_nice, 0644);
 MODULE_PARM_DESC(poll_nice, "Nice value of the shared threads, -20 to 19");
 
-/* A CPU is there. */
+/* Callback of CPU hotplug: a CPU is online. */
 static int poll_cpu_online(unsigned int cpu)
 {
 	struct kviommu_poller *p;
 
 	guard(mutex)(&pollers_lock);
-	p = poller_of(cpu);
+	p = poller_find(cpu);
 	if (!p || !p->task)
 		return 0;
-	set_online(p);
+	poller_set_online(p);
 	trace_kviommu_poll_cpu(cpu, true);
 	return 0;
 }
 
-/* It is going away. */
+/* Callback of CPU hotplug: a CPU is about to go offline. */
 static int poll_cpu_offline(unsigned int cpu)
 {
 	struct kviommu_poller *p;
 
 	guard(mutex)(&pollers_lock);
-	p = poller_of(cpu);
+	p = poller_find(cpu);
 	if (!p || !p->task)
 		return 0;
-	set_offline(p);
+	poller_set_offline(p);
 	kthread_park(p->task);
 	trace_kviommu_poll_cpu(cpu, false);
 	return 0;
 }
 
 /*
- * While the host sleeps shared threads poll nothing: guests are frozen, so that no write
- * comes, and a thread that polls would keep its CPU from the sleep.
+ * The shared threads poll nothing while the host is suspended: guests are frozen and do
+ * not write, and a polling thread would keep its CPU from being suspended.
  */
 static int poll_suspend(struct notifier_block *nb, unsigned long action, void *data)
 {
@@ -266,14 +271,15 @@ static struct notifier_block suspend_notifier = {
 };
 
 /**
- * kviommu_poll_init() - Make the shared threads that the host's parameter asks for
- * @changed: Called each time that kviommu_pool_any() has become another; or NULL.
- *           In process context, under the kernel's lock of the module's parameters.
+ * kviommu_poll_init() - Create the shared threads for the parameter poll_cpus
+ * @changed: Function to call each time the result of kviommu_pool_any() has changed, or
+ *           NULL; called in process context, under the lock of the module's parameters
  *
- * They sleep until there is a unit to poll, or are parked until there is the CPU.
+ * The threads sleep until there is a unit to poll. Those of offline CPUs are parked.
  *
- * Context: process context.
- * Return: 0, -ENOMEM or another error of the kernel's.
+ * Context: process context, no locks; may sleep.
+ * Return: 0; -ENOMEM; another error of cpuhp_setup_state(), register_pm_notifier() or
+ * kthread_create_on_cpu().
  */
 int kviommu_poll_init(void (*changed)(void))
 {
@@ -290,7 +296,7 @@ int kviommu_poll_init(void (*changed)(void))
 		guard(mutex)(&pollers_lock);
 		any_changed = changed;
 		ready = true;
-		ret = start_missing(&poll_cpus);
+		ret = pollers_start_missing(&poll_cpus);
 	}
 	if (ret)
 		kviommu_poll_exit();
@@ -298,24 +304,24 @@ int kviommu_poll_init(void (*changed)(void))
 }
 
 /**
- * kviommu_poll_exit() - End the shared threads
+ * kviommu_poll_exit() - Stop and free the shared threads
  *
- * Context: process context; there are no units any more.
+ * Context: process context, no locks; may sleep. There are no units any more.
  */
 void kviommu_poll_exit(void)
 {
 	struct kviommu_poller *p, *next;
 
-	/* The parameter can still be written to. */
+	/* The parameter can still be written: with @ready cleared that creates no thread. */
 	scoped_guard(cpus_read_lock) {
 		guard(mutex)(&pollers_lock);
 		ready = false;
-		stop_others(cpu_none_mask);
+		pollers_stop_others(cpu_none_mask);
 	}
-	/* Fails, and nothing else, if it was not registered. */
+	/* Fails without an effect if the notifier was not registered. */
 	unregister_pm_notifier(&suspend_notifier);
 	cpuhp_remove_state(hotplug_state);
-	/* And so can the one for the nice value, which looks at the list. */
+	/* So can the one for the nice value, which walks the list. */
 	guard(mutex)(&pollers_lock);
 	list_for_each_entry_safe(p, next, &kviommu_pollers, entry) {
 		list_del(&p->entry);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Who does the work of a unit, and in which pieces.
+ * The contexts that do a unit's work, and the pieces in which they do it.
  *
- *	step.c		pieces of work, in the exit of a vCPU or wherever they are asked for
+ *	step.c		pieces of work, in a vCPU's exit, an ioctl, the worker or a poller
  *	worker.c	the unit's worker, a thread of the VMM
- *	handover.c	from trapping register writes to polling, and back
+ *	handover.c	the transitions between trapping register writes and polling
  *	self.c		polling by the worker
  *	pool.c		polling by shared threads
- *	pool_cpus.c	these threads come and go, as their CPUs do
- *	meter.c		a thread that polls waits for its CPU
- *	backoff.c	what did not go well is not repeated for a while
+ *	pool_cpus.c	creation of the shared threads, and hotplug of their CPUs
+ *	meter.c		measures how long a polling thread waits for its CPU
+ *	backoff.c	delays before something that failed is tried again
  */
 #ifndef _KVIOMMU_RUN_H
 #define _KVIOMMU_RUN_H

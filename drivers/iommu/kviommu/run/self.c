@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A unit that is polled by its own worker. That is a thread of the VMM: its time is the
- * VMM's, it is stopped and frozen with the VMM, it may sleep and allocate, and no other
- * guest waits for it.
+ * Polling of a unit by its own worker. The worker is a thread of the VMM: its CPU time is
+ * accounted to the VMM, it is stopped and frozen with the VMM, it may sleep and allocate
+ * memory, and no other guest waits for it.
  */
 #include <linux/ktime.h>
 #include <linux/mutex.h>
@@ -11,11 +11,11 @@
 #include "poll.h"
 
 /**
- * kviommu_self_usable() - Say whether a unit's own worker may poll it
+ * kviommu_self_usable() - Check whether a unit's own worker may poll it
  * @unit: The unit
  *
- * Context: any; without unit->lock, a hint.
- * Return: true if so.
+ * Context: any; without unit->lock the result is a hint.
+ * Return: true if the worker may poll.
  */
 bool kviommu_self_usable(const struct kviommu_unit *unit)
 {
@@ -24,11 +24,13 @@ bool kviommu_self_usable(const struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_self_begin() - Have a unit polled by its own worker
- * @unit: The unit, whose register writes are not trapped any more
+ * kviommu_self_begin() - Make a unit's own worker poll it
+ * @unit: The unit, whose register writes are no longer trapped
+ *
+ * The worker begins when it calls kviommu_self_poll().
  *
  * Context: the worker, under unit->poll_lock.
- * Return: 0; -ENODEV if the unit is going away; -EAGAIN if the worker may not poll it.
+ * Return: 0; -ENODEV if the unit is being destroyed; -EAGAIN if the worker may not poll.
  */
 int kviommu_self_begin(struct kviommu_unit *unit)
 {
@@ -45,11 +47,13 @@ int kviommu_self_begin(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_self_end() - Have a unit's own worker no longer poll it
+ * kviommu_self_end() - Make a unit's own worker stop polling it
  * @unit: The unit
  *
- * Context: process context, under unit->poll_lock.
- * Return: 0, and the worker does not look at the page any more; or -EINTR.
+ * Once this has succeeded, the worker no longer applies what the page shows.
+ *
+ * Context: process context, under unit->poll_lock; takes unit->lock.
+ * Return: 0; -EINTR if a fatal signal is pending.
  */
 int kviommu_self_end(struct kviommu_unit *unit)
 {
@@ -66,7 +70,10 @@ int kviommu_self_end(struct kviommu_unit *unit)
 	return 0;
 }
 
-/* Return: why it is not to be polled any more, or KVIOMMU_POLL_ASKED if it is. */
+/*
+ * Look at the registers and do what the guest requests. Return the reason why polling
+ * ends, or KVIOMMU_POLL_ASKED if it continues.
+ */
 static enum kviommu_poll_why self_look(struct kviommu_unit *unit, bool all)
 {
 	struct kviommu_work work;
@@ -78,13 +85,13 @@ static enum kviommu_poll_why self_look(struct kviommu_unit *unit, bool all)
 		       KVIOMMU_POLL_IDLE : KVIOMMU_POLL_ASKED;
 	if (mutex_lock_killable(&unit->lock))
 		return KVIOMMU_POLL_ASKED;
-	/* What the page shows may be a part of what KVM is storing. */
+	/* Polling has ended, so the page may show half of a write that KVM is storing. */
 	if (!unit->self.on) {
 		kviommu_unlock(unit);
 		return KVIOMMU_POLL_ASKED;
 	}
 	kviommu_work_begin(&work);
-	/* The rest goes on as if it had been trapped, and what is untidy is tidied. */
+	/* The worker continues remaining work as it does for a trapped unit, and tidies. */
 	if (kviommu_poll_step(unit, &work, all))
 		WRITE_ONCE(unit->deferred, true);
 	if (!kviommu_poll_may_stay(unit))
@@ -94,12 +101,18 @@ static enum kviommu_poll_why self_look(struct kviommu_unit *unit, bool all)
 	return why;
 }
 
-/* Return: why it is not to be polled here any more, or KVIOMMU_POLL_ASKED if it is. */
+/*
+ * Do one round of polling. Return the reason why the worker stops polling the unit, or
+ * KVIOMMU_POLL_ASKED if it continues.
+ */
 static enum kviommu_poll_why self_round(struct kviommu_unit *unit)
 {
 	struct kviommu_self *self = &unit->self;
 
-	/* A guest that was not looked at is not idle, so this comes first. */
+	/*
+	 * Before the check for an idle guest: while the worker waited for its CPU, the
+	 * guest may only have seemed idle.
+	 */
 	if (kviommu_meter_over(&self->meter))
 		return KVIOMMU_POLL_OVERCOMMITTED;
 	if (time_after_eq(jiffies, self->balance_at)) {
@@ -111,19 +124,19 @@ static enum kviommu_poll_why self_round(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_self_poll() - Poll a unit until there is something else to do
- * @unit: The unit; it may have stopped being polled by its own worker
+ * kviommu_self_poll() - Poll a unit until the worker has something else to do
+ * @unit: The unit; if kviommu_self_end() was called in the meantime, this returns at once
  *
- * That is: something was deferred, the unit is not to be polled any more, of which the
- * former is the consequence, or the worker has a signal. To be frozen is one.
+ * Returns when work is deferred to the worker, which includes the end of polling, or
+ * when the worker has a signal pending, as when it is to be frozen.
  *
- * Context: the worker, no locks.
+ * Context: the worker, no locks; may sleep.
  */
 void kviommu_self_poll(struct kviommu_unit *unit)
 {
 	struct kviommu_self *self = &unit->self;
 	enum kviommu_poll_why why;
-	unsigned long told = jiffies;
+	unsigned long reported_at = jiffies;
 
 	kviommu_meter_begin(&self->meter);
 	while (READ_ONCE(self->on) && !READ_ONCE(unit->deferred) &&
@@ -140,6 +153,6 @@ void kviommu_self_poll(struct kviommu_unit *unit)
 			return;
 		}
 		kviommu_compat_user_work();
-		kviommu_poll_relax(&told);
+		kviommu_poll_relax(&reported_at);
 	}
 }

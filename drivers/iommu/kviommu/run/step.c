@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's work, in pieces: under unit->lock and map_lock, between which others
- * get the locks.
+ * The guest's work, in pieces. Each piece is done under unit->lock and map_lock; between
+ * two pieces other threads can take these locks.
  */
 #include <linux/bitops.h>
 #include <linux/jiffies.h>
@@ -16,19 +16,19 @@
 #include "../xlate/shadow/api.h"
 
 /*
- * How long one register write may keep a vCPU: longer work goes on in a worker
- * while the guest runs.
+ * Time for which one register write may delay a vCPU, in jiffies. The worker continues
+ * longer work while the guest runs.
  */
 #define VCPU_TIME	msecs_to_jiffies(50)
 
-/* How long others may have to wait for unit->lock. */
+/* Time after which a piece of work should release unit->lock for others, in jiffies */
 #define STEP_TIME	msecs_to_jiffies(10)
 
 /**
  * kviommu_work_begin() - Begin a piece of work that may wait
- * @work: Where to
+ * @work: The piece of work to initialize
  *
- * Context: under unit->lock.
+ * Context: process context of the VMM, under unit->lock.
  */
 void kviommu_work_begin(struct kviommu_work *work)
 {
@@ -39,7 +39,7 @@ void kviommu_work_begin(struct kviommu_work *work)
 	};
 }
 
-static void count_latency(struct kviommu_unit *unit, u64 ns)
+static void step_count_latency(struct kviommu_unit *unit, u64 ns)
 {
 	unsigned int i = min(fls64(ns / NSEC_PER_USEC), KVIOMMU_LATENCY_BUCKETS - 1);
 
@@ -51,7 +51,7 @@ static bool unit_idle(struct kviommu_unit *unit)
 	return READ_ONCE(unit->closing) || !unit->model->ops->pending(unit->model);
 }
 
-/* One piece of work, under map_lock. Return: there is more. */
+/* Do a piece of work, under unit->lock and map_lock. Return true if there is more. */
 static bool unit_run(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	struct kviommu_model *model = unit->model;
@@ -62,9 +62,9 @@ static bool unit_run(struct kviommu_unit *unit, const struct kviommu_work *work)
 	if (model->ops->run(model, work))
 		return true;
 	now = ktime_get_ns();
-	count_latency(unit, now - unit->busy_since);
+	step_count_latency(unit, now - unit->busy_since);
 	unit->busy_since = 0;
-	/* Also if it is the worker who did what a shared thread left to it. */
+	/* Also in the worker, if it has finished work that a shared thread left to it */
 	if (unit->polled)
 		unit->poll_busy_at = now;
 	return false;
@@ -74,8 +74,8 @@ static bool unit_run(struct kviommu_unit *unit, const struct kviommu_work *work)
  * kviommu_step() - Do one piece of the guest's work
  * @unit: The unit
  *
- * Context: process context of the VMM, under unit->lock.
- * Return: there is more.
+ * Context: process context of the VMM, under unit->lock; may sleep.
+ * Return: true if there is more work.
  */
 bool kviommu_step(struct kviommu_unit *unit)
 {
@@ -96,13 +96,13 @@ bool kviommu_step(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_run() - Go on with the guest's work in pieces, so that others get unit->lock
+ * kviommu_run() - Continue the guest's work in pieces, with unit->lock dropped in between
  * @unit: The unit
- * @more: There is more to do
+ * @more: There is more work, as kviommu_step() returned
  *
- * For as long as a vCPU may be kept; the rest is left to the worker.
+ * Work that remains when the vCPU must not be delayed any longer is left to the worker.
  *
- * Context: process context of the VMM, no locks but kvm->srcu.
+ * Context: process context of the VMM, no locks but kvm->srcu; may sleep.
  */
 void kviommu_run(struct kviommu_unit *unit, bool more)
 {
@@ -115,7 +115,7 @@ void kviommu_run(struct kviommu_unit *unit, bool more)
 			return;
 		}
 		if (mutex_lock_killable(&unit->lock)) {
-			/* There may be vCPUs in other processes. */
+			/* The VM outlives this thread if other processes run vCPUs. */
 			kviommu_unit_defer(unit);
 			return;
 		}
@@ -125,13 +125,13 @@ void kviommu_run(struct kviommu_unit *unit, bool more)
 }
 
 /**
- * kviommu_unit_write() - The guest wrote to the register page, and that was trapped
- * @k: The unit's end of the virtual machine
- * @offset: Where in the page
- * @data: What it wrote
- * @len: How many bytes
+ * kviommu_unit_write() - Handle a trapped write of the guest to the register page
+ * @k: The unit's virtual machine
+ * @offset: Offset of the write in the page, in bytes
+ * @data: The written bytes, which are in the page already
+ * @len: Length of the write, in bytes
  *
- * Context: in the exit of the vCPU that wrote, kvm->srcu is read-held.
+ * Context: the exit of the vCPU that wrote, with kvm->srcu read-held; may sleep.
  */
 void kviommu_unit_write(struct kviommu_kvm *k, unsigned int offset, const void *data,
 			unsigned int len)
@@ -142,7 +142,7 @@ void kviommu_unit_write(struct kviommu_kvm *k, unsigned int offset, const void *
 	trace_kviommu_reg_write(unit->id, offset, len, len == 8 ?
 				get_unaligned((u64 *)data) : len == 4 ?
 				get_unaligned((u32 *)data) : *(u8 *)data);
-	/* Killed: the guest will not miss its write. */
+	/* The vCPU is being killed, so the guest does not notice that its write is lost. */
 	if (mutex_lock_killable(&unit->lock))
 		return;
 	kviommu_count(unit, reg_writes, 1);
@@ -156,7 +156,7 @@ void kviommu_unit_write(struct kviommu_kvm *k, unsigned int offset, const void *
 	kviommu_run(unit, more);
 }
 
-/* A polling thread may leave a flush, and more idle pins than there may be. */
+/* Check whether a polling thread has left a flush or too many idle pins to the worker. */
 static bool unit_untidy(const struct kviommu_unit *unit)
 {
 	return (READ_ONCE(unit->shadows.nr_release) &&
@@ -165,13 +165,13 @@ static bool unit_untidy(const struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_poll_step() - Do what a guest asked for whose writes are not trapped
+ * kviommu_poll_step() - Apply the register writes of a polled unit and do a piece of work
  * @unit: The unit
- * @work: What the caller may do; without may_wait it does not wait for map_lock, either
- * @all: See to all registers, also if there is no command
+ * @work: The piece of work; without may_wait it does not wait for map_lock, either
+ * @all: Apply writes to all registers, even if there is no command
  *
- * Context: a thread that polls, under unit->lock.
- * Return: there is more to do, by the worker.
+ * Context: a polling thread, under unit->lock; may sleep if @work may wait.
+ * Return: true if there is work left for the worker.
  */
 bool kviommu_poll_step(struct kviommu_unit *unit, const struct kviommu_work *work,
 		       bool all)
@@ -179,7 +179,10 @@ bool kviommu_poll_step(struct kviommu_unit *unit, const struct kviommu_work *wor
 	struct kviommu_model *model = unit->model;
 	bool more;
 
-	/* Others hold it while they wait for the VMM: so does the worker for them. */
+	/*
+	 * Other threads hold map_lock while they wait for the VMM. A shared thread must not
+	 * wait for them, so it leaves the work to the worker.
+	 */
 	if (work->may_wait) {
 		mutex_lock(&unit->map_lock);
 	} else if (!mutex_trylock(&unit->map_lock)) {
@@ -190,10 +193,15 @@ bool kviommu_poll_step(struct kviommu_unit *unit, const struct kviommu_work *wor
 	}
 	model->page_ops->sync(model, all);
 	more = !unit_idle(unit) && unit_run(unit, work);
-	/* Messages that were changed are announced well before an event. */
+	/*
+	 * An event is about to be signalled. Apply all registers before, so that the VMM
+	 * knows of a changed interrupt message by then.
+	 */
 	if (!all && !model->page_ops->pollable(model))
 		model->page_ops->sync(model, true);
-	/* Here the guest has its status, and no other thread has to be woken for it. */
+	/*
+	 * The guest has its status already. To flush here saves waking the worker for it.
+	 */
 	if (!more && unit->policy.strategy == KVIOMMU_STRATEGY_ASYNC)
 		kviommu_iotlb_sync(unit, work);
 	mutex_unlock(&unit->map_lock);

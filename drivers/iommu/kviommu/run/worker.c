@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The worker of a unit. It is a thread of the VMM, for what the guest makes it do is
- * to count as the VM's, and to end when the VMM is killed.
+ * The worker of a unit. It is a thread of the VMM, so its work is accounted to the VMM
+ * and ends when the VMM is killed.
  */
 #include <linux/err.h>
 #include <linux/jiffies.h>
@@ -16,8 +16,10 @@
 #include "../xlate/shadow/api.h"
 
 /**
- * kviommu_unit_defer() - Leave what there is to do to the worker
+ * kviommu_unit_defer() - Wake the worker to do the unit's pending work
  * @unit: The unit
+ *
+ * Does nothing once the worker was killed.
  *
  * Context: any that may take a spinlock.
  */
@@ -26,14 +28,16 @@ void kviommu_unit_defer(struct kviommu_unit *unit)
 	if (READ_ONCE(unit->abandoned))
 		return;
 	WRITE_ONCE(unit->deferred, true);
-	/* Orders the store before the worker's look at it. */
+	/* The wakeup orders the store before the worker's check of @deferred. */
 	vhost_task_wake(unit->worker);
 }
 
 /**
- * kviommu_unit_wake() - Let the worker look for what has grown too old
+ * kviommu_unit_wake() - Make the worker look for expired or pending work
  * @unit: The unit
- * @us: In how many microseconds, at the latest; it may be a little more; 0: now
+ * @us: Time until then, in microseconds, rounded up to jiffies; 0: at once
+ *
+ * An earlier time that was set before remains.
  *
  * Context: any that may take a spinlock.
  */
@@ -48,12 +52,12 @@ void kviommu_unit_wake(struct kviommu_unit *unit, u64 us)
 	timer_reduce(&unit->timer, jiffies + usecs_to_jiffies(n));
 }
 
-static void unit_timer(struct timer_list *timer)
+static void worker_timer(struct timer_list *timer)
 {
 	kviommu_unit_defer(container_of(timer, struct kviommu_unit, timer));
 }
 
-static void unit_tidy(struct kviommu_unit *unit)
+static void worker_tidy(struct kviommu_unit *unit)
 {
 	mutex_lock(&unit->map_lock);
 	kviommu_stale_expire(unit);
@@ -61,8 +65,11 @@ static void unit_tidy(struct kviommu_unit *unit)
 	mutex_unlock(&unit->map_lock);
 }
 
-/* Called about to sleep. Return: look again first. */
-static bool unit_work(void *data)
+/*
+ * Do pending work, or poll. The worker calls this in a state in which it is about to
+ * sleep. Return false if it should sleep, and true if it should call this again.
+ */
+static bool worker_run(void *data)
 {
 	struct kviommu_unit *unit = data;
 	bool poll;
@@ -70,15 +77,15 @@ static bool unit_work(void *data)
 	if (!READ_ONCE(unit->deferred) && !READ_ONCE(unit->self.on))
 		return false;
 	__set_current_state(TASK_RUNNING);
-	/* It may go on for long without a sleep. */
+	/* The worker may run for long without sleeping. */
 	kviommu_compat_user_work();
 	if (!READ_ONCE(unit->deferred)) {
 		kviommu_self_poll(unit);
 		return true;
 	}
 	WRITE_ONCE(unit->deferred, false);
-	/* First, for the holder of unit->lock may take its time. */
-	unit_tidy(unit);
+	/* Needs no unit->lock, whose holder may keep it for long; so this comes first. */
+	worker_tidy(unit);
 	kviommu_poll_end(unit);
 	if (READ_ONCE(unit->policy_outdated))
 		unit->up->renew_policy(unit);
@@ -93,8 +100,8 @@ static bool unit_work(void *data)
 	return true;
 }
 
-/* No thread is left that would see what is not done. */
-static void unit_work_killed(void *data)
+/* The worker was killed: from now on no thread does deferred work. */
+static void worker_killed(void *data)
 {
 	struct kviommu_unit *unit = data;
 
@@ -102,28 +109,28 @@ static void unit_work_killed(void *data)
 }
 
 /**
- * kviommu_worker_init() - Prepare a unit for its worker
+ * kviommu_worker_init() - Initialize the timer that wakes a unit's worker
  * @unit: The unit
  *
- * Context: process context.
+ * Context: process context; nothing else uses the unit yet.
  */
 void kviommu_worker_init(struct kviommu_unit *unit)
 {
-	timer_setup(&unit->timer, unit_timer, 0);
+	timer_setup(&unit->timer, worker_timer, 0);
 }
 
 /**
- * kviommu_worker_start() - Make the worker of a unit
+ * kviommu_worker_start() - Create the worker of a unit as a thread of the calling process
  * @unit: The unit
  *
- * Context: process context of the VMM.
+ * Context: process context of the VMM; may sleep.
  * Return: 0 or an error of vhost_task_create().
  */
 int kviommu_worker_start(struct kviommu_unit *unit)
 {
 	struct vhost_task *worker;
 
-	worker = vhost_task_create(unit_work, unit_work_killed, unit, "kviommu");
+	worker = vhost_task_create(worker_run, worker_killed, unit, "kviommu");
 	if (IS_ERR(worker))
 		return PTR_ERR(worker);
 	unit->worker = worker;
@@ -133,10 +140,10 @@ int kviommu_worker_start(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_worker_stop() - End the worker of a unit, if there is one
- * @unit: The unit, that nothing wakes any more
+ * kviommu_worker_stop() - Stop the worker of a unit, if there is one, and wait for its end
+ * @unit: The unit; nothing may wake its worker any more
  *
- * Context: process context, no locks that the worker takes.
+ * Context: process context, without any lock that the worker takes; may sleep.
  */
 void kviommu_worker_stop(struct kviommu_unit *unit)
 {
