@@ -438,7 +438,7 @@ static __u32 modes_now(void)
 
 	REQUIRE(!kviommu_get_info(fd, &info));
 	close(fd);
-	return info.out_modes;
+	return info.out_allowed_modes;
 }
 
 /* The unit's worker sees to it, so it takes a moment. */
