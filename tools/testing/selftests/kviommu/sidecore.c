@@ -721,7 +721,7 @@ TEST(defaults)
 	struct unit u = {};
 	unsigned int i;
 
-	module_reload("mode=sidecore strategy=deferred");
+	module_reload("poll_cpus=1 mode=sidecore strategy=deferred");
 	for (i = 0; i < ARRAY_SIZE(parameters); i++)
 		ASSERT_EQ(0, set_parameter(parameters[i][0], parameters[i][1]));
 	vm_open(&u.vm);
