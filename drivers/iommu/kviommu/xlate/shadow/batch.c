@@ -94,9 +94,9 @@ static int batch_map(struct merge *m, const struct batch *b)
 		}
 		shadow_note_mapped(shadow, b->iova, (u64)b->nr << PAGE_SHIFT);
 		kviommu_count(shadow->xlate.unit, maps, b->nr);
+		shadow_count_mapped(shadow, b->nr);
 		return 0;
 	}
-	shadow_count_mapped(shadow, -(u64)b->nr);
 	for (i = 0; i < b->nr; i++)
 		kviommu_shadow_release(shadow, work, slot_gfn(b->slots[i]), 1);
 	if (b->nr == 1)
@@ -132,28 +132,6 @@ int kviommu_batch_end(struct merge *m)
 	return 0;
 }
 
-/*
- * Make sure that the page at @iova can join the batch, which may end the pending one.
- * Return as kviommu_batch_end().
- */
-static inline int batch_begin(struct merge *m, u64 *slot, u64 iova,
-			      unsigned int prot)
-{
-	struct batch *b = &m->batch;
-	int ret = 0;
-
-	if (b->nr) {
-		if (b->prot == prot && b->slots + b->nr == slot &&
-		    b->nr < (!prot || m->shadow->splits ? MAX_BATCH : 1))
-			return 0;
-		ret = kviommu_batch_end(m);
-	}
-	b->prot = prot;
-	b->slots = slot;
-	b->iova = iova;
-	return ret;
-}
-
 /**
  * kviommu_batch_unmap() - Add a page to the batch of pages to be unmapped
  * @m: The merge
@@ -177,50 +155,5 @@ int kviommu_batch_unmap(struct merge *m, u64 *slot, u64 iova)
 		*slot &= ~SLOT_STALE;
 	}
 	m->batch.nr++;
-	return 0;
-}
-
-/**
- * kviommu_batch_map() - Pin a page and add it to the batch of pages to be mapped
- * @m: The merge
- * @slot: The page's slot, which is not mapped
- * @want: The new value of the slot, without SLOT_MAPPED
- * @iova: I/O virtual address of the page
- *
- * Context: process context, under unit->lock and map_lock; may sleep if the piece of
- * work may wait.
- * Return: as kviommu_batch_end().
- */
-int kviommu_batch_map(struct merge *m, u64 *slot, u64 want, u64 iova)
-{
-	struct kviommu_unit *unit = m->shadow->xlate.unit;
-	unsigned int prot = want & SLOT_PROT;
-	struct batch *b = &m->batch;
-	int ret, err;
-	u64 pfn;
-
-	*slot = 0;
-	ret = batch_begin(m, slot, iova, prot);
-	if (ret)
-		return ret;
-	ret = shadow_check_limits(m->shadow, m->work, iova, 1);
-	if (!ret)
-		ret = shadow_get_frame(unit, m->work, slot_gfn(want), prot | KVIOMMU_READ, &pfn);
-	if (ret || (b->nr && pfn != b->pfn + b->nr)) {
-		err = kviommu_batch_end(m);
-		if (err && !ret)
-			kviommu_pin_put(unit, m->work, slot_gfn(want));
-		if (err)
-			return err;
-		*slot = want;
-		if (ret)
-			return kviommu_merge_record(m, slot, want, iova, false, ret);
-		/* The batch is empty now, so this cannot fail. */
-		batch_begin(m, slot, iova, prot);
-	}
-	*slot = want;
-	if (!b->nr++)
-		b->pfn = pfn;
-	shadow_count_mapped(m->shadow, 1);
 	return 0;
 }

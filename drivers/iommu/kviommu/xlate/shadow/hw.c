@@ -163,7 +163,7 @@ int kviommu_map_leaf(struct kviommu_shadow *shadow, const struct kviommu_work *w
 	u64 i, pfn;
 	int ret;
 
-	ret = shadow_check_limits(shadow, work, iova, nr);
+	ret = shadow_check_limits(shadow, work, iova, nr, 0);
 	if (ret)
 		return ret;
 	for (i = 0; i < nr; i++) {

@@ -114,6 +114,43 @@ static bool merge_stale(struct merge *m, u64 *slot, u64 want, u64 iova)
 	return !want;
 }
 
+/*
+ * Add a page to the batch of pages to be mapped. Here and not in batch.c, so that it is
+ * inlined: it is called for each page. Return: as kviommu_batch_end().
+ */
+static inline int merge_batch_map(struct merge *m, u64 *slot, u64 want, u64 iova)
+{
+	struct kviommu_unit *unit = m->shadow->xlate.unit;
+	unsigned int prot = want & SLOT_PROT;
+	struct batch *b = &m->batch;
+	int ret, err;
+	u64 pfn;
+
+	*slot = 0;
+	ret = batch_begin(m, slot, iova, prot);
+	if (ret)
+		return ret;
+	ret = shadow_check_limits(m->shadow, m->work, iova, 1, b->nr);
+	if (!ret)
+		ret = shadow_get_frame(unit, m->work, slot_gfn(want), prot | KVIOMMU_READ, &pfn);
+	if (ret || (b->nr && pfn != b->pfn + b->nr)) {
+		err = kviommu_batch_end(m);
+		if (err && !ret)
+			kviommu_pin_put(unit, m->work, slot_gfn(want));
+		if (err)
+			return err;
+		*slot = want;
+		if (ret)
+			return kviommu_merge_record(m, slot, want, iova, false, ret);
+		/* The batch is empty now, so this cannot fail. */
+		batch_begin(m, slot, iova, prot);
+	}
+	*slot = want;
+	if (!b->nr++)
+		b->pfn = pfn;
+	return 0;
+}
+
 /* Apply a change of a 4 KiB leaf. */
 static int merge_page(struct merge *m, u64 *slot, u64 want, u64 iova)
 {
@@ -149,7 +186,7 @@ static int merge_page(struct merge *m, u64 *slot, u64 want, u64 iova)
 	reserved = m->unreserved ? 0 :
 		   kviommu_shadow_reserved(m->shadow, iova, iova + PAGE_SIZE - 1);
 	if (!again && !reserved)
-		return kviommu_batch_map(m, slot, want, iova);
+		return merge_batch_map(m, slot, want, iova);
 	/* End the pending batch first: at a limit, the pages that it unmaps make room. */
 	ret = kviommu_batch_end(m);
 	if (ret) {

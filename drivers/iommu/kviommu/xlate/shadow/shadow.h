@@ -186,7 +186,7 @@ struct run {
  * @pfn: Host frame number of the first page if they are to be mapped; the frames of the
  *       others follow
  *
- * Pages that are to be mapped are already pinned and counted as mapped.
+ * Pages that are to be mapped are already pinned, but not counted as mapped.
  */
 struct batch {
 	unsigned int nr;
@@ -267,7 +267,6 @@ int kviommu_shadow_reserved(const struct kviommu_shadow *shadow, u64 first, u64 
 /* batch.c */
 int kviommu_batch_end(struct merge *m);
 int kviommu_batch_unmap(struct merge *m, u64 *slot, u64 iova);
-int kviommu_batch_map(struct merge *m, u64 *slot, u64 want, u64 iova);
 int kviommu_merge_record(struct merge *m, u64 *slot, u64 want, u64 iova, bool again,
 			 int ret);
 void kviommu_merge_error(struct merge *m, u64 iova, int err, enum kviommu_fault reason);
@@ -335,14 +334,19 @@ static inline int shadow_get_frame(struct kviommu_unit *unit,
 	return ret ?: kviommu_pin_get(unit, work, gfn, prot, pfn);
 }
 
-/* Check whether @nr more pages may be mapped at @iova. Return 0 or an errno. */
+/*
+ * Check whether @nr more pages may be mapped at @iova, beside @pending ones of a batch.
+ * Return 0 or an errno.
+ */
 static inline int shadow_check_limits(struct kviommu_shadow *shadow,
-				      const struct kviommu_work *work, u64 iova, u64 nr)
+				      const struct kviommu_work *work, u64 iova, u64 nr,
+				      u64 pending)
 {
 	struct kviommu_unit *unit = shadow->xlate.unit;
 
 	if (iova + (nr << PAGE_SHIFT) - 1 > shadow->hw->geometry.aperture_end)
 		return -ERANGE;
+	nr += pending;
 	if (likely(unit->stats.mapped + nr <= unit->policy.max_mapped))
 		return 0;
 	if (!work->may_wait && kviommu_stale_pages(unit))
@@ -386,6 +390,28 @@ static inline int kviommu_merge_yield(struct merge *m, u64 next)
 	unsigned int end = m->work->may_wait ? MERGE_SLICE : MERGE_LOOK;
 
 	return ++m->slice < end ? 0 : kviommu_merge_pause(m, next);
+}
+
+/*
+ * Make sure that the page at @iova can join the batch, which may end the pending one.
+ * Return as kviommu_batch_end().
+ */
+static inline int batch_begin(struct merge *m, u64 *slot, u64 iova,
+			      unsigned int prot)
+{
+	struct batch *b = &m->batch;
+	int ret = 0;
+
+	if (b->nr) {
+		if (b->prot == prot && b->slots + b->nr == slot &&
+		    b->nr < (!prot || m->shadow->splits ? MAX_BATCH : 1))
+			return 0;
+		ret = kviommu_batch_end(m);
+	}
+	b->prot = prot;
+	b->slots = slot;
+	b->iova = iova;
+	return ret;
 }
 
 #endif /* _KVIOMMU_SHADOW_H */
