@@ -376,9 +376,10 @@ static int recorder_invalidate(struct kviommu_xlate *xlate,
 	return record_call(INVALIDATE, range->first, range->last);
 }
 
-static void recorder_complete(struct kviommu_unit *u, const struct kviommu_work *work)
+static bool recorder_complete(struct kviommu_unit *u, const struct kviommu_work *work)
 {
 	record_call(COMPLETE, 0, 0);
+	return false;
 }
 
 static void recorder_revoke(struct kviommu_unit *u, u64 first, u64 last)
