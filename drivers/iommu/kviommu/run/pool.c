@@ -340,6 +340,7 @@ bool kviommu_pool_usable(const struct kviommu_unit *unit)
 int kviommu_pool_add(struct kviommu_unit *unit)
 {
 	struct kviommu_poller *p;
+	int ret = -EAGAIN;
 
 	lockdep_assert_held(&unit->poll_lock);
 
@@ -352,15 +353,17 @@ int kviommu_pool_add(struct kviommu_unit *unit)
 	if (!p)
 		return -EAGAIN;
 	WRITE_ONCE(unit->last_poller, p);
-	guard(spinlock)(&p->lock);
-	if (!poller_usable(p))
-		return -EAGAIN;
-	WRITE_ONCE(unit->poller, p);
-	unit->poll_busy_at = ktime_get_ns();
-	list_add_tail(&unit->poll_entry, &p->units);
-	WRITE_ONCE(p->nr, p->nr + 1);
-	wake_up_process(p->task);
-	return 0;
+	spin_lock(&p->lock);
+	if (poller_usable(p)) {
+		WRITE_ONCE(unit->poller, p);
+		unit->poll_busy_at = ktime_get_ns();
+		list_add_tail(&unit->poll_entry, &p->units);
+		WRITE_ONCE(p->nr, p->nr + 1);
+		wake_up_process(p->task);
+		ret = 0;
+	}
+	spin_unlock(&p->lock);
+	return ret;
 }
 
 /**

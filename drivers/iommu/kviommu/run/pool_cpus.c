@@ -68,9 +68,10 @@ static void poller_set_online(struct kviommu_poller *p)
 
 static void poller_set_offline(struct kviommu_poller *p)
 {
-	guard(spinlock)(&p->lock);
+	spin_lock(&p->lock);
 	WRITE_ONCE(p->online, false);
 	kviommu_poller_release(p, KVIOMMU_POLL_OFFLINE);
+	spin_unlock(&p->lock);
 }
 
 static int poller_start(unsigned int cpu)
