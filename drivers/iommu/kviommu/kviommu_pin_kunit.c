@@ -541,6 +541,8 @@ static void guest_memory_test(struct kunit *test)
 	u32 status = 0xc0ffee;
 	char buf[16];
 
+	guard(mutex)(&ctx->unit.map_lock);
+
 	/* Across the end of a page */
 	KUNIT_EXPECT_EQ(test, 0, kviommu_guest_write(&ctx->unit, &may_wait, PAGE_SIZE - 5,
 						     "hello, world", 12));
