@@ -222,6 +222,14 @@ void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 	}
 }
 
+/* The queue starts with its first descriptor, and none is half done. */
+static void vtd_queue_rewind(struct vtd *vtd)
+{
+	vtd->iq_head = 0;
+	vtd->progress = (struct kviommu_progress){};
+	vtd_set32(vtd, VTD_IQH, 0);
+}
+
 /**
  * vtd_queue_enable() - Turn on the queue, because the guest set GCMD.QIE
  * @vtd: The unit
@@ -234,9 +242,7 @@ void vtd_queue_enable(struct vtd *vtd)
 
 	vtd->iq_base = iqa & VTD_IQA_IQA;
 	vtd->iq_size = 1U << (FIELD_GET(VTD_IQA_QS, iqa) + 8);
-	vtd->iq_head = 0;
-	vtd->progress = (struct kviommu_progress){};
-	vtd_set32(vtd, VTD_IQH, 0);
+	vtd_queue_rewind(vtd);
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_QIES);
 }
 
@@ -248,9 +254,7 @@ void vtd_queue_enable(struct vtd *vtd)
  */
 void vtd_queue_disable(struct vtd *vtd)
 {
-	vtd->iq_head = 0;
-	vtd->progress = (struct kviommu_progress){};
-	vtd_set32(vtd, VTD_IQH, 0);
+	vtd_queue_rewind(vtd);
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_QIES);
 }
 
