@@ -609,6 +609,15 @@ enum kviommu_policy_member {
 };
 
 /**
+ * enum kviommu_set_policy_flags - Bits of kviommu_policy.flags, to set it
+ * @KVIOMMU_SET_POLICY_UNSET: The VMM has no wish any more for the members in @mask;
+ *                            their values are ignored
+ */
+enum kviommu_set_policy_flags {
+	KVIOMMU_SET_POLICY_UNSET = 1 << 0,
+};
+
+/**
  * enum kviommu_get_policy_flags - Bits of kviommu_policy.flags, to get it
  * @KVIOMMU_GET_POLICY_WANTED: Say what the VMM asked for, not what is in force
  */
@@ -619,7 +628,8 @@ enum kviommu_get_policy_flags {
 /**
  * struct kviommu_policy - ioctl(KVIOMMU_SET_POLICY), ioctl(KVIOMMU_GET_POLICY)
  * @size: sizeof(struct kviommu_policy)
- * @flags: To set it: must be 0. To get it: mask of &enum kviommu_get_policy_flags
+ * @flags: To set it: mask of &enum kviommu_set_policy_flags. To get it: mask of &enum
+ *         kviommu_get_policy_flags
  * @mask: Mask of &enum kviommu_policy_member. To set it: the members to set, all
  *        others are ignored. To get it: is replaced by all members that the kernel
  *        knows, or, with KVIOMMU_GET_POLICY_WANTED, by those that the VMM has set;

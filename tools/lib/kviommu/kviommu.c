@@ -253,7 +253,8 @@ int kviommu_get_wanted_policy(int fd, struct kviommu_policy *policy)
 /**
  * kviommu_set_policy() - KVIOMMU_SET_POLICY: say what is wanted
  * @fd: A unit
- * @policy: The mask of the members to set, and these; flags are not looked at
+ * @policy: The mask of the members to set, and these; or, with KVIOMMU_SET_POLICY_UNSET
+ *          in its flags, of those that are not wanted any more
  *
  * Return: 0 or a negative errno.
  */
@@ -262,7 +263,6 @@ int kviommu_set_policy(int fd, const struct kviommu_policy *policy)
 	struct kviommu_policy p = *policy;
 
 	p.size = sizeof(p);
-	p.flags = 0;
 	return call(fd, KVIOMMU_SET_POLICY, &p);
 }
 

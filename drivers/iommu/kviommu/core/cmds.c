@@ -181,9 +181,10 @@ static int unit_restart_polling(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_unit_set_wanted() - Set policy members for the VMM, for KVIOMMU_SET_POLICY
+ * kviommu_unit_set_wanted() - Set or unset policy members for the VMM, for
+ * KVIOMMU_SET_POLICY
  * @unit: The unit
- * @wanted: The policy; only the members in its mask are set
+ * @wanted: The policy; only the members in its mask are set, or unset if its flags say so
  *
  * Context: process context of the VMM, no locks; may sleep.
  * Return: 0; an error of kviommu_policy_check(); -ENOMEM; -EINTR, also if the policy is in

@@ -166,7 +166,7 @@ static int ioctl_set_policy(struct kviommu_unit *unit, void *arg)
 {
 	struct kviommu_policy *cmd = arg;
 
-	if (cmd->flags)
+	if (cmd->flags & ~KVIOMMU_SET_POLICY_UNSET)
 		return -EOPNOTSUPP;
 	/* A member that the VMM's structure ends before is none that it can mean. */
 	if (cmd->mask & KVIOMMU_POLICY_ALL & ~kviommu_policy_within(cmd->size))

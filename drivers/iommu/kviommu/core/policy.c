@@ -261,7 +261,8 @@ void kviommu_policy_in_force(struct kviommu_policy *policy,
 
 /**
  * kviommu_policy_check() - Check whether a policy of a VMM is valid
- * @policy: The policy; only the members in its mask are checked
+ * @policy: The policy; only the members in its mask are checked, and if it unsets them
+ *          no values
  *
  * Context: any.
  * Return: 0; -EOPNOTSUPP if a member or a choice is not known; -EINVAL if poll_us_min is
@@ -274,6 +275,8 @@ int kviommu_policy_check(const struct kviommu_policy *policy)
 
 	if (policy->mask & ~KVIOMMU_POLICY_ALL)
 		return -EOPNOTSUPP;
+	if (policy->flags & KVIOMMU_SET_POLICY_UNSET)
+		return 0;
 	for (i = 0; i < NR_MEMBERS; i++)
 		if (policy->mask & members[i].bit && members[i].names &&
 		    policy_get_member(policy, &members[i]) > members[i].most)
@@ -302,21 +305,26 @@ u64 kviommu_policy_within(u32 size)
 }
 
 /**
- * kviommu_policy_take() - Copy the members in the mask of one policy to another
- * @to: The policy to change; the members are added to its mask
- * @from: The policy to copy from
+ * kviommu_policy_take() - Set or unset members of a policy by another one
+ * @to: The policy to change
+ * @from: The policy whose mask names the members: they are copied, or cleared if its flags
+ *        say KVIOMMU_SET_POLICY_UNSET
  *
  * Context: any.
  */
 void kviommu_policy_take(struct kviommu_policy *to, const struct kviommu_policy *from)
 {
+	bool unset = from->flags & KVIOMMU_SET_POLICY_UNSET;
 	unsigned int i;
 
 	for (i = 0; i < NR_MEMBERS; i++)
 		if (from->mask & members[i].bit)
-			policy_set_member(to, &members[i],
+			policy_set_member(to, &members[i], unset ? 0 :
 					  policy_get_member(from, &members[i]));
-	to->mask |= from->mask;
+	if (unset)
+		to->mask &= ~from->mask;
+	else
+		to->mask |= from->mask;
 }
 
 /**

@@ -1140,6 +1140,22 @@ TEST_F(UAPI, policy)
 	}
 	p = unit_wanted_policy(&self->u);
 	EXPECT_EQ(info.out_policy, p.mask);
+	/* Each wish can be withdrawn, whatever stands in the members then. */
+	for (f = kviommu_policy_fields; f->name; f++) {
+		__u64 *member = (void *)&p + f->offset, left = unit_wanted_policy(&self->u).mask;
+
+		memset(&p, 0xff, FIRST(kviommu_policy, poll_us_max));
+		p.flags = KVIOMMU_SET_POLICY_UNSET;
+		p.mask = f->member;
+		EXPECT_EQ(0, unit_set_policy(&self->u, &p)) TH_LOG("%s", f->name);
+		p = unit_wanted_policy(&self->u);
+		EXPECT_EQ(left & ~f->member, p.mask) TH_LOG("%s", f->name);
+		EXPECT_EQ(0, *member) TH_LOG("%s", f->name);
+	}
+	/* What is in force is the host's then: the mode as well, which unit_open() wanted. */
+	now = unit_policy(&self->u);
+	host.mode = KVIOMMU_MODE_ADAPTIVE;
+	EXPECT_EQ(0, memcmp(&now, &host, sizeof(now)));
 }
 
 TEST_F(UAPI, policy_bad_values)
@@ -1170,10 +1186,12 @@ TEST_F(UAPI, policy_bad_values)
 	EXPECT_EQ(0, memcmp(&now, &host, sizeof(now)));
 	now = unit_wanted_policy(&self->u);
 	EXPECT_EQ(0, memcmp(&now, &wanted, sizeof(now)));
-	/* Flags are there to get it only. */
+	/* An unknown bit is refused when members are unset, too, and so is an unknown flag. */
+	p = (struct kviommu_policy){ .flags = KVIOMMU_SET_POLICY_UNSET, .mask = ~host.mask };
+	EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
 	p = host;
-	p.flags = KVIOMMU_GET_POLICY_WANTED;
-	EXPECT_EQ(EOPNOTSUPP, unit_ioctl(self->u.fd, KVIOMMU_SET_POLICY, &p));
+	p.flags = KVIOMMU_SET_POLICY_UNSET << 1;
+	EXPECT_EQ(EOPNOTSUPP, unit_set_policy(&self->u, &p));
 }
 
 /* RELEASE_PINS */
