@@ -26,7 +26,8 @@
  * Outermost first:
  *
  * ``unit->poll_lock`` (a mutex)
- *   Held while a unit switches between trapping and polling. It is outside of KVM's
+ *   Held while a unit switches between trapping and polling, and so across a grace period
+ *   of ``kvm->srcu``: who takes it waits for the VM's vCPUs. It is outside of KVM's
  *   ``slots_lock``, too.
  *
  * ``unit->lock`` (a mutex)
@@ -59,7 +60,13 @@
  * kviommu_rebind() drops map_lock while it attaches devices, and a long merge drops it
  * from time to time.
  *
- * vCPUs and ioctls take unit->lock killably and drop it between pieces of work of some
+ * Four locks are not part of that order. The lock of a unit's connection to files of
+ * statistics (core/stats.c) is outside of unit->lock. The spinlock of the list of all units
+ * (core/policy.c), the mutex of the list of shared threads (run/pool_cpus.c) and that of
+ * the armed pages (host/kvm.c, inside of KVM's slots_lock) protect these lists alone.
+ *
+ * vCPUs and ioctls take unit->lock killably, unless they switch between trapping and
+ * polling, and drop it between pieces of work of some
  * milliseconds each (&struct kviommu_work). A merge also drops map_lock, but not within
  * one leaf. A shared polling thread, which serves the units of many VMs, only tries to
  * take both locks, and leaves what it cannot do at once to the unit's worker. It holds
@@ -161,7 +168,7 @@ struct kviommu_budget {
  * @budget: Time at which it should end, if that is before @deadline; or NULL
  * @whole: There is no deadline, and the work must not stop before its end
  * @may_wait: The work may sleep for memory and for the VMM, as it runs in a thread of the
- *            VMM. If not set, whatever needs to wait fails with -EAGAIN and is left to the
+ *            VMM or in that of an administrator who writes to sysfs. If not set, whatever needs to wait fails with -EAGAIN and is left to the
  *            unit's worker. Memory is charged to the VMM in either case.
  */
 struct kviommu_work {

@@ -42,6 +42,9 @@ struct kviommu_source;
  * @entry: Decode entry @i of a table at @level; level 1 is the last. The entry translates
  *         the I/O virtual addresses from @iova on.
  *
+ * Tables in guest memory are for kviommu_radix_ops alone: only of that a shadow knows which
+ * memory a table takes, and gives it back when the IOAS loses that memory.
+ *
  * All are called under map_lock. @get_table and @put_table may sleep if the piece of work
  * may wait; @entry does not.
  */
