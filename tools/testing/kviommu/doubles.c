@@ -194,7 +194,7 @@ static bool kick_run(struct kviommu_model *model, const struct kviommu_work *wor
 	if (!r->begun)
 		kick_begin(kick, r);
 	if (r->what == KICK_ATTACH)
-		ret = kviommu_rebind(model->unit, work, r->endpoint, 0);
+		ret = kviommu_rebind(model->unit, work, r->endpoint, 0, &kick->progress);
 	else
 		ret = kviommu_invalidate(model->unit, work, r->domain, r->map.first,
 					 r->map.last, &kick->progress);

@@ -55,13 +55,19 @@ int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *
  * @work: The piece of work that this is part of
  * @sid: Requester ID of the devices that the change is about
  * @mask: Bits of @sid that are ignored; U16_MAX selects all devices
+ * @p: The point at which to resume; updated if the rebind is interrupted
+ *
+ * The model is asked for the bindings once for each request of the guest, however many
+ * steps it takes to follow them. To ask makes every group try its binding, also one that
+ * has failed: asked again in each step, a binding that always fails might never let the
+ * request end.
  *
  * Context: process context, may sleep if @work may wait; under unit->lock and
  * map_lock, which is dropped and taken again.
  * Return: as kviommu_device_settle(); -EAGAIN, too, if @work may not wait.
  */
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
-		   u16 mask)
+		   u16 mask, struct kviommu_progress *p)
 {
 	struct kviommu_device *dev;
 	int ret;
@@ -77,11 +83,14 @@ int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u
 	 * to an outdated binding of one of its devices.
 	 */
 	list_for_each_entry(dev, &unit->devices, entry)
-		if (!((dev->source_id ^ sid) & ~mask))
+		if (!p->resolved && !((dev->source_id ^ sid) & ~mask))
 			device_resolve(dev, work);
+	p->resolved = true;
 	mutex_unlock(&unit->map_lock);
 	ret = kviommu_device_settle(unit, work);
 	mutex_lock(&unit->map_lock);
+	if (!ret)
+		*p = (struct kviommu_progress){};
 	return ret;
 }
 

@@ -136,17 +136,19 @@ struct kviommu_leaf {
 };
 
 /**
- * struct kviommu_progress - The point at which an invalidation was interrupted
- * @serial: Serial number of the translation at which to resume
+ * struct kviommu_progress - The point at which a request of the guest was interrupted
+ * @serial: Serial number of the translation at which kviommu_invalidate() resumes
  * @first: First I/O virtual address that is left of that translation
  * @last: Last I/O virtual address that is left, inclusive
+ * @resolved: kviommu_rebind() knows the new bindings; the groups still have to follow
  *
- * All members are 0 before an invalidation begins and after it is done.
+ * All members are 0 before a request begins and after it is done.
  */
 struct kviommu_progress {
 	u64 serial;
 	u64 first;
 	u64 last;
+	bool resolved;
 };
 
 /**

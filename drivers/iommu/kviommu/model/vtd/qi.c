@@ -26,9 +26,10 @@ static int vtd_inval_context(struct vtd *vtd, const struct kviommu_work *work,
 	case VTD_GRAN_GLOBAL:
 	case VTD_GRAN_DOMAIN:
 		/* More than requested may be invalidated: this is simpler. */
-		return kviommu_rebind(vtd->model.unit, work, 0, U16_MAX);
+		return kviommu_rebind(vtd->model.unit, work, 0, U16_MAX, &vtd->progress);
 	case VTD_GRAN_DEVICE:
-		return kviommu_rebind(vtd->model.unit, work, sid, vtd_fm_mask(fm));
+		return kviommu_rebind(vtd->model.unit, work, sid, vtd_fm_mask(fm),
+				      &vtd->progress);
 	}
 	return -EINVAL;
 }
@@ -280,6 +281,7 @@ static bool vtd_ccmd_run(struct vtd *vtd, const struct kviommu_work *work)
 					FIELD_GET(VTD_CCMD_FM, ccmd));
 	if (ret == -EAGAIN || ret == -EINTR)
 		return false;
+	vtd->progress = (struct kviommu_progress){};
 	if (ret)
 		gran = 0;
 	/* vtd_inval_context() did a global invalidation. */
