@@ -219,18 +219,19 @@ static void kick_reset(struct kviommu_model *model)
 		kick->attached[i] = -1;
 }
 
-static void kick_resolve(struct kviommu_model *model, const struct kviommu_work *work,
-			 u32 id, struct kviommu_binding *b)
+static int kick_resolve(struct kviommu_model *model, const struct kviommu_work *work,
+			u32 id, struct kviommu_binding *b)
 {
 	struct kick_model *kick = to_kick(model);
 
 	*b = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
 	if (id >= NR_ENDPOINTS || kick->attached[id] < 0)
-		return;
+		return 0;
 	b->type = KVIOMMU_BIND_DOMAIN;
 	b->did = kick->attached[id];
 	b->levels = 4;
 	b->source = &kick->domains[b->did].source;
+	return 0;
 }
 
 static void kick_fault(struct kviommu_model *model, u32 id, u64 iova,

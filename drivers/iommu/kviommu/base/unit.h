@@ -586,6 +586,23 @@ static inline bool kviommu_time_up(const struct kviommu_work *work)
 		kviommu_budget_over(work->budget));
 }
 
+/**
+ * kviommu_unfinished() - Check whether a function ended before its work was done
+ * @ret: What the function returned
+ *
+ * -EAGAIN: the time of the step is up, or the thread may not wait. -EINTR: the thread is
+ * being killed, or the unit is being destroyed. Nothing is wrong with the request, so the
+ * guest must not see an error: the next step goes on with it, as the VM may live on in
+ * another process of the VMM.
+ *
+ * Context: any.
+ * Return: true if the same has to be called again in another step.
+ */
+static inline bool kviommu_unfinished(int ret)
+{
+	return ret == -EAGAIN || ret == -EINTR;
+}
+
 int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work);
 void kviommu_signal(struct kviommu_unit *unit, enum kviommu_event event);
 int kviommu_set_event(struct kviommu_unit *unit, u32 event, int fd);

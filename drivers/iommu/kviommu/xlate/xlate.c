@@ -79,8 +79,8 @@ int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw
  * @unit: The unit
  * @hw: The group
  * @b: The binding
- * @refused: Set to true if the group's IOMMU did not support a translation that was
- *           tried; the group is blocked then
+ * @failed: Set to true if the group could not be attached to a translation that was
+ *          tried; the group is blocked then
  *
  * Context: process context, may sleep; under unit->lock, not under map_lock.
  * Return: the translation, attached; NULL if there is none; an error of
@@ -89,7 +89,7 @@ int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw
 struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 					 struct kviommu_hwgroup *hw,
 					 const struct kviommu_binding *b,
-					 bool *refused)
+					 bool *failed)
 {
 	struct kviommu_xlate *xlate = unit->fixed[b->type];
 	const void *iommu;
@@ -99,6 +99,7 @@ struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 
 	if (xlate) {
 		ret = kviommu_xlate_attach(xlate, hw);
+		*failed = ret;
 		return ret ? ERR_PTR(ret) : xlate;
 	}
 	iommu = kviommu_hwgroup_iommu(hw);
@@ -111,11 +112,11 @@ struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 		ret = kviommu_xlate_attach(xlate, hw);
 		if (!ret)
 			return xlate;
+		*failed = true;
 		/* -EINVAL: the domain belongs to an incompatible physical IOMMU. */
 		if (ret != -EINVAL)
 			return ERR_PTR(ret);
 		xlate->refused_by = iommu;
-		*refused = true;
 	}
 	return NULL;
 }

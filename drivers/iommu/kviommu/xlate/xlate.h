@@ -182,7 +182,7 @@ void kviommu_xlate_exit(struct kviommu_unit *unit);
 struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 					 struct kviommu_hwgroup *hw,
 					 const struct kviommu_binding *b,
-					 bool *refused);
+					 bool *failed);
 struct kviommu_xlate *kviommu_xlate_create(struct kviommu_unit *unit,
 					   struct kviommu_hwgroup *hw,
 					   const struct kviommu_binding *b);

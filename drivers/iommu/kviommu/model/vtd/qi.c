@@ -102,7 +102,7 @@ static int vtd_desc_wait(struct vtd *vtd, const struct kviommu_work *work, u64 l
 		ret = kviommu_guest_write(vtd->model.unit, work, addr, &data,
 					  sizeof(data));
 	if (ret)
-		return ret == -EAGAIN ? ret : -EINVAL;
+		return kviommu_unfinished(ret) ? ret : -EINVAL;
 	if (lo & VTD_WAIT_IF)
 		vtd_inval_complete(vtd);
 	return 0;
@@ -142,13 +142,15 @@ static int vtd_queue_fetch(struct vtd *vtd, const struct kviommu_work *work,
 	ret = kviommu_guest_read(vtd->model.unit, work, vtd->iq_base +
 				 vtd->iq_head * sizeof(*desc), desc,
 				 n * sizeof(*desc));
-	return !ret ? n : ret == -EINTR || ret == -EAGAIN ? ret : -EINVAL;
+	if (!ret)
+		return n;
+	return kviommu_unfinished(ret) ? ret : -EINVAL;
 }
 
 /*
  * Handle descriptors that vtd_queue_fetch() read, as many as time allows. The head moves
  * past those that were handled: on -EINVAL it stays at the invalid descriptor, and on
- * -EAGAIN at the one that the next step has to finish.
+ * -EAGAIN or -EINTR at the one that the next step has to finish.
  */
 static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
 			    const struct vtd_entry *desc, unsigned int n)
@@ -160,7 +162,7 @@ static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
 		u64 lo = le64_to_cpu(desc[i].lo), hi = le64_to_cpu(desc[i].hi);
 
 		ret = vtd_desc_handle(vtd, work, lo, hi);
-		if (ret == -EAGAIN)
+		if (kviommu_unfinished(ret))
 			break;
 		trace_kviommu_descriptor(vtd->model.unit->id, lo, hi, ret);
 		if (ret)
@@ -216,7 +218,7 @@ void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 	/* Not every batch ends with a wait descriptor, which would do this. */
 	kviommu_invalidate_complete(vtd->model.unit, work);
 	vtd_set32(vtd, VTD_IQH, vtd->iq_head * sizeof(struct vtd_entry));
-	/* -EAGAIN: the next step goes on. -EINTR: the VMM dies or closes the unit. */
+	/* After -EAGAIN or -EINTR the next step goes on. */
 	if (ret == -EINVAL) {
 		vtd->progress = (struct kviommu_progress){};
 		vtd_queue_error(vtd);
@@ -279,7 +281,7 @@ static bool vtd_ccmd_run(struct vtd *vtd, const struct kviommu_work *work)
 	if (!vtd_inval_refused(vtd))
 		ret = vtd_inval_context(vtd, work, gran, FIELD_GET(VTD_CCMD_SID, ccmd),
 					FIELD_GET(VTD_CCMD_FM, ccmd));
-	if (ret == -EAGAIN || ret == -EINTR)
+	if (kviommu_unfinished(ret))
 		return false;
 	vtd->progress = (struct kviommu_progress){};
 	if (ret)
@@ -303,7 +305,7 @@ static bool vtd_iotlb_run(struct vtd *vtd, const struct kviommu_work *work)
 		ret = vtd_inval_iotlb(vtd, work, gran, FIELD_GET(VTD_IOTLB_DID, iotlb),
 				      vtd_get64(vtd, VTD_IVA));
 	kviommu_invalidate_complete(vtd->model.unit, work);
-	if (ret == -EAGAIN || ret == -EINTR)
+	if (kviommu_unfinished(ret))
 		return false;
 	vtd->progress = (struct kviommu_progress){};
 	iotlb &= ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);

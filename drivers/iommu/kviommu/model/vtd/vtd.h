@@ -128,8 +128,8 @@ bool vtd_inval_pending(const struct vtd *vtd);
 bool vtd_inval_run(struct vtd *vtd, const struct kviommu_work *work);
 
 /* tables.c */
-void vtd_resolve(struct kviommu_model *model, const struct kviommu_work *work, u32 id,
-		 struct kviommu_binding *b);
+int vtd_resolve(struct kviommu_model *model, const struct kviommu_work *work, u32 id,
+		struct kviommu_binding *b);
 void vtd_decode(const struct kviommu_source *source, u64 val, unsigned int level,
 		struct kviommu_entry *e);
 
