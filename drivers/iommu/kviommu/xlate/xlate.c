@@ -327,14 +327,19 @@ int kviommu_refresh(struct kviommu_unit *unit, const struct kviommu_work *work,
  */
 void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 {
+	const struct kviommu_xlate_ops *ops;
 	unsigned int i;
+	bool in_use;
 
 	mutex_lock(&unit->map_lock);
-	if (kviommu_pin_revoke(unit, first, last)) {
-		for (i = 0; i < KVIOMMU_NR_BINDINGS; i++)
-			if (kviommu_backends[i]->revoke)
-				kviommu_backends[i]->revoke(unit, first, last);
-		kviommu_pin_revoke(unit, first, last);
+	in_use = kviommu_pin_revoke(unit, first, last);
+	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++) {
+		ops = kviommu_backends[i];
+		/* What is pinned without the pin cache is not known here. */
+		if (ops->revoke && (in_use || ops->pins == KVIOMMU_PINS_ALL))
+			ops->revoke(unit, first, last);
 	}
+	if (in_use)
+		kviommu_pin_revoke(unit, first, last);
 	mutex_unlock(&unit->map_lock);
 }
