@@ -672,14 +672,13 @@ int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr, int p
 }
 
 u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
-		     struct iommu_iotlb_gather *gather)
+		     struct kviommu_unflushed *u)
 {
 	struct hw_domain *d = to_hw(domain);
 	u32 last = hw_new_call();
 	u64 done = 0, n;
 
 	never(!unit->map_lock.held);
-	never(!gather->queued);
 	while (done < size) {
 		n = hw_unmap(d, iova + done, size - done, size, &last);
 		if (!n)
@@ -688,7 +687,8 @@ u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
 		done += n;
 	}
 	never(hw_calls[last]);
-	iommu_iotlb_gather_add_range(gather, iova, size);
+	u->first = min(u->first, iova);
+	u->last = max(u->last, iova + size - 1);
 	return done;
 }
 
@@ -711,11 +711,11 @@ static void hw_flush(struct hw_domain *d, u64 first, u64 last)
 	d->nr_stale = left;
 }
 
-void kviommu_hw_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather)
+void kviommu_hw_sync(struct iommu_domain *domain, struct kviommu_unflushed *u)
 {
 	never(!unit->map_lock.held);
-	hw_flush(to_hw(domain), gather->start, gather->end);
-	iommu_iotlb_gather_init(gather);
+	hw_flush(to_hw(domain), u->first, u->last);
+	kviommu_hw_all_flushed(u);
 }
 
 static struct hw_domain *hw_alloc(unsigned int iommu)
