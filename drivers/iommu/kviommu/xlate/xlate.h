@@ -73,40 +73,39 @@ struct kviommu_xlate {
  *        KVIOMMU_PINS_ALL it may be pinned without the pin cache.
  * @create: Create an empty translation for a binding, which the group can use. NULL if
  *          the unit has only a permanent one. Return the translation; -ENOMEM, -EDQUOT or
- *          an error of the IOMMU's driver. Context: (1).
+ *          an error of the IOMMU's driver. Called as (1).
  * @fits: Return true if the group may use this translation of another group.
- *        Context: (1).
+ *        Called as (1).
  * @build: Bring all of it in line with the guest's mappings. Return 0; -EAGAIN when the
  *         time of the work is up, or -EINTR, with the rest in kviommu_xlate.unbuilt.
- *         Context: (1).
+ *         Called as (1).
  * @attach: Attach the group to it. Return 0; on error the group is blocked: -EINVAL if
  *          its IOMMU does not support this translation, or another error; -EINTR if it
- *          has to be tried again. Context: (1).
+ *          has to be tried again. Called as (1).
  * @invalidate: Apply the guest's changes to a range. With @refresh, also try again to
- *              map what failed before. Return as @build, with the rest in @range.
- *              Context: (2).
+ *              map what failed before. Return as @build, with the rest in @range. May
+ *              drop map_lock meanwhile. Called as (2).
  * @complete: Complete all earlier invalidations of all translations of this back-end.
  *            When it returns, no device reaches memory through an old mapping, or for no
  *            longer than the unit's strategy allows. Return true to be called again also
  *            if the guest has invalidated nothing, as something is left whose age counts.
- *            Context: (2).
+ *            Called as (2).
  * @revoke: Unmap the guest frames from @first to @last, inclusive, which the IOAS unmaps.
  *          When it returns, this back-end uses none of them any more. Not called if no
  *          frame there is in use in the pin cache, unless @pins is KVIOMMU_PINS_ALL.
- *          Context: (3).
+ *          Called as (3).
  * @drop: Tear the translation down and free it. Return 0; -EAGAIN or -EINTR as @build.
- *        Context: (1).
+ *        Called as (1).
  * @next: Find the next leaf, for inspection. Return 1; 0 if there is none; -EAGAIN to be
- *        called again. Context: (2), by a reader of debugfs, which may sleep.
+ *        called again. Called as (2), by a reader of debugfs, which may sleep.
  * @pinned: Return the number of 4 KiB pages that it maps. NULL if it is not known.
- *          Context: under unit->lock; does not sleep.
+ *          Called under unit->lock; does not sleep.
  *
- * The contexts, all of them in a process:
+ * How they are called, always in process context:
  *
  * (1) Under unit->lock, not under map_lock, which the operation may take; may sleep. Work
  *     that may not wait never gets here.
- * (2) Under unit->lock and map_lock; may sleep if the work may wait, and may drop map_lock
- *     meanwhile.
+ * (2) Under unit->lock and map_lock; may sleep if the work may wait.
  * (3) Under map_lock, and usually in iommufd's unmap callback, with locks of the IOAS
  *     held; may sleep. It must not take unit->lock, whose holder may wait for the IOAS,
  *     nor attach a device to the IOAS or detach it.
