@@ -120,7 +120,7 @@ static int again_or_done(struct kviommu_unit *unit)
 }
 
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
-		   u16 mask)
+		   u16 mask, struct kviommu_progress *p)
 {
 	record_call(unit, REBIND, sid, mask, 0);
 	return again_or_done(unit);

@@ -194,7 +194,7 @@ static bool kick_run(struct kviommu_model *model, const struct kviommu_work *wor
 	if (!r->begun)
 		kick_begin(kick, r);
 	if (r->what == KICK_ATTACH)
-		ret = kviommu_rebind(model->unit, work, r->endpoint, 0);
+		ret = kviommu_rebind(model->unit, work, r->endpoint, 0, &kick->progress);
 	else
 		ret = kviommu_invalidate(model->unit, work, r->domain, r->map.first,
 					 r->map.last, &kick->progress);
@@ -219,18 +219,19 @@ static void kick_reset(struct kviommu_model *model)
 		kick->attached[i] = -1;
 }
 
-static void kick_resolve(struct kviommu_model *model, const struct kviommu_work *work,
-			 u32 id, struct kviommu_binding *b)
+static int kick_resolve(struct kviommu_model *model, const struct kviommu_work *work,
+			u32 id, struct kviommu_binding *b)
 {
 	struct kick_model *kick = to_kick(model);
 
 	*b = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
 	if (id >= NR_ENDPOINTS || kick->attached[id] < 0)
-		return;
+		return 0;
 	b->type = KVIOMMU_BIND_DOMAIN;
 	b->did = kick->attached[id];
 	b->levels = 4;
 	b->source = &kick->domains[b->did].source;
+	return 0;
 }
 
 static void kick_fault(struct kviommu_model *model, u32 id, u64 iova,
@@ -275,6 +276,9 @@ const struct kviommu_model_kind *const kviommu_models[] = {
 
 /* A translation back-end that records its calls */
 
+/* Where the guest of the VT-d model expects the status of its wait descriptors */
+#define STATUS		0x4000ULL
+
 enum xlate_call { CREATE = 1, FITS, BUILD, ATTACH, INVALIDATE, COMPLETE, REVOKE, DROP };
 
 /**
@@ -282,11 +286,14 @@ enum xlate_call { CREATE = 1, FITS, BUILD, ATTACH, INVALIDATE, COMPLETE, REVOKE,
  * @what: The operation that was called
  * @first: The first argument: an I/O virtual address, guest frame, serial or domain-id
  * @last: The last address or frame, or the root table
+ * @may_wait: The piece of work that the call was part of could wait; true if the call has
+ *            no such argument
  */
 struct record {
 	enum xlate_call what;
 	u64 first;
 	u64 last;
+	bool may_wait;
 };
 
 static struct record records[64];
@@ -299,10 +306,17 @@ static struct {
 	unsigned int times;
 } answer;
 
-static int record_call(enum xlate_call what, u64 first, u64 last)
+/* The first DROP of each translation returns -EAGAIN. */
+static bool drop_slowly;
+
+/* What the wait descriptor that is being handled writes as status; 0 if there is none */
+static u32 status_due;
+
+static int record_call(enum xlate_call what, const struct kviommu_work *work, u64 first,
+		       u64 last)
 {
 	never(nr_records == ARRAY_SIZE(records));
-	records[nr_records++] = (struct record){ what, first, last };
+	records[nr_records++] = (struct record){ what, first, last, !work || work->may_wait };
 	if (answer.what != what || !answer.times)
 		return 0;
 	answer.times--;
@@ -338,69 +352,116 @@ static void clear_records(void)
 	nr_records = 0;
 }
 
+/* Number of these calls in which the work could not wait */
+static unsigned int nr_hasty_calls(enum xlate_call what)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < nr_records; i++)
+		n += records[i].what == what && !records[i].may_wait;
+	return n;
+}
+
+/**
+ * struct recorder - A translation of the recording back-end
+ * @xlate: The generic part
+ * @dropping: DROP was called
+ */
+struct recorder {
+	struct kviommu_xlate xlate;
+	bool dropping;
+};
+
+/* The locks under which all operations are called but the three below map_lock */
+static void check_locks(void)
+{
+	never(!unit->lock.held || unit->map_lock.held);
+}
+
 static struct kviommu_xlate *recorder_create(struct kviommu_unit *u,
 					     struct kviommu_hwgroup *hw,
 					     const struct kviommu_binding *b)
 {
-	struct kviommu_xlate *xlate;
-	int ret = record_call(CREATE, b->did, b->root);
+	struct recorder *recorder;
+	int ret = record_call(CREATE, NULL, b->did, b->root);
 
+	check_locks();
 	if (ret)
 		return ERR_PTR(ret);
-	xlate = kzalloc(sizeof(*xlate), GFP_KERNEL_ACCOUNT);
-	return xlate ?: ERR_PTR(-ENOMEM);
+	recorder = kzalloc(sizeof(*recorder), GFP_KERNEL_ACCOUNT);
+	return recorder ? &recorder->xlate : ERR_PTR(-ENOMEM);
 }
 
 static bool recorder_fits(const struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
 {
-	return !record_call(FITS, xlate->serial, 0);
+	check_locks();
+	return !record_call(FITS, NULL, xlate->serial, 0);
 }
 
 static int recorder_build(struct kviommu_xlate *xlate, const struct kviommu_work *work)
 {
-	return record_call(BUILD, xlate->unbuilt.first, xlate->unbuilt.last);
+	check_locks();
+	never(!work->may_wait);
+	return record_call(BUILD, work, xlate->unbuilt.first, xlate->unbuilt.last);
 }
 
 static int recorder_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
 {
-	int ret = kviommu_hwgroup_set_domain(hw, NULL);
+	int ret;
 
-	return record_call(ATTACH, xlate->serial, 0) ?: ret;
+	check_locks();
+	ret = kviommu_hwgroup_set_domain(hw, NULL);
+	return record_call(ATTACH, NULL, xlate->serial, 0) ?: ret;
 }
 
 static int recorder_invalidate(struct kviommu_xlate *xlate,
 			       const struct kviommu_work *work,
 			       struct kviommu_range *range, bool refresh)
 {
-	never(!unit->map_lock.held);
-	return record_call(INVALIDATE, range->first, range->last);
+	never(!unit->lock.held || !unit->map_lock.held);
+	return record_call(INVALIDATE, work, range->first, range->last);
 }
 
 static bool recorder_complete(struct kviommu_unit *u, const struct kviommu_work *work)
 {
-	record_call(COMPLETE, 0, 0);
+	u32 status;
+
+	never(!unit->lock.held || !unit->map_lock.held);
+	/* The guest may go on when it finds the status: it must not be there before this. */
+	if (status_due) {
+		model_cpu_read(STATUS, &status, sizeof(status));
+		never(status == status_due);
+	}
+	record_call(COMPLETE, work, 0, 0);
 	return false;
 }
 
 static void recorder_revoke(struct kviommu_unit *u, u64 first, u64 last)
 {
-	record_call(REVOKE, first, last);
+	never(!unit->map_lock.held);
+	record_call(REVOKE, NULL, first, last);
 }
 
 static int recorder_drop(struct kviommu_xlate *xlate, const struct kviommu_work *work)
 {
-	int ret = record_call(DROP, xlate->serial, 0);
+	struct recorder *recorder = container_of(xlate, struct recorder, xlate);
+	int ret = record_call(DROP, work, xlate->serial, 0);
+	bool first = !recorder->dropping;
 
-	if (ret)
-		return ret;
+	check_locks();
+	never(!work->may_wait);
+	recorder->dropping = true;
+	if (ret || (first && drop_slowly))
+		return ret ?: -EAGAIN;
 	mutex_lock(&unit->map_lock);
 	list_del(&xlate->entry);
 	mutex_unlock(&unit->map_lock);
-	kfree(xlate);
+	kfree(recorder);
 	return 0;
 }
 
-static const struct kviommu_xlate_ops recorder_ops = {
+/* Not constant: a test changes what it pins. */
+static struct kviommu_xlate_ops recorder_ops = {
 	.pins = KVIOMMU_PINS_MAPPED,
 	.create = recorder_create,
 	.fits = recorder_fits,
@@ -420,6 +481,18 @@ const struct kviommu_xlate_ops *const kviommu_backends[KVIOMMU_NR_BINDINGS] = {
 
 /* What both doubles need */
 
+/**
+ * struct test - A test
+ * @name: Its name
+ * @run: The test, which has a unit with two devices
+ * @begin: Opens the unit; NULL for begin_test()
+ */
+struct test {
+	const char *name;
+	void (*run)(void);
+	void (*begin)(void);
+};
+
 static bool failed;
 
 #define expect(cond)							\
@@ -430,12 +503,24 @@ static bool failed;
 		}							\
 	} while (0)
 
+/* A thread that is killed on the way leaves the rest to another one. */
+static bool was_killed;
+
+static void go_on_if_killed(void)
+{
+	if (!shim_task.killed)
+		return;
+	was_killed = true;
+	model_revive();
+}
+
 static void drain_worker(void)
 {
 	struct vhost_task *worker = unit->worker;
 
-	while (worker->fn(worker->data))
-		;
+	do
+		go_on_if_killed();
+	while (worker->fn(worker->data));
 }
 
 static void open_unit(const struct kviommu_model_kind *kind, const void *args)
@@ -470,6 +555,169 @@ static void detach_device(u32 id)
 	never(kviommu_unit_detach(unit, id));
 	kviommu_unlock(unit);
 	never(kviommu_unit_settle(unit));
+}
+
+/* The guest of the VT-d model */
+
+#define GCMD		0x18
+#define GSTS		0x1c
+#define RTADDR		0x20
+#define CCMD		0x28
+#define FSTS		0x34
+#define IQT		0x88
+#define IQA		0x90
+#define TE		BIT(31)
+#define SRTP		BIT(30)
+#define QIE		BIT(26)
+#define ROOT		0x1000ULL
+#define CONTEXT		0x2000ULL
+#define QUEUE		0x3000ULL
+#define TABLES		0x5000ULL
+
+#define CONTEXT_GLOBAL		(1 | 1 << 4)
+#define IOTLB_PAGE(did)		(2 | 3 << 4 | (u64)(did) << 16)
+
+static unsigned int queue_tail;
+
+/* A shared thread looks at the registers instead of the writes being trapped. */
+static bool polled;
+
+static void put64(u64 gpa, u64 val)
+{
+	model_cpu_write(gpa, &val, sizeof(val));
+}
+
+static u32 reg_read(unsigned int offset)
+{
+	u32 val;
+
+	memcpy(&val, (u8 *)page_address(unit->page) + offset, sizeof(val));
+	return val;
+}
+
+/* The shared thread may neither wait nor take longer than its budget. */
+static void poll_look(void)
+{
+	struct kviommu_budget budget = { .until = U64_MAX };
+	const struct kviommu_work look = {
+		.began = ktime_get_ns(),
+		.deadline = jiffies + 1,
+		.budget = &budget,
+	};
+
+	mutex_lock(&unit->lock);
+	shim_atomic = true;
+	if (kviommu_poll_step(unit, &look, false))
+		kviommu_unit_defer(unit);
+	shim_atomic = false;
+	kviommu_unlock(unit);
+}
+
+/* The guest writes, and the thread that sees it first does what it can. */
+static void reg_store(unsigned int offset, u64 val, unsigned int len)
+{
+	model_new_batch();
+	memcpy((u8 *)page_address(unit->page) + offset, &val, len);
+	if (polled)
+		poll_look();
+	else
+		unit->kvm.write(&unit->kvm, offset, &val, len);
+}
+
+static void reg_write(unsigned int offset, u64 val, unsigned int len)
+{
+	reg_store(offset, val, len);
+	drain_worker();
+}
+
+/* Set the guest's context entry of device 0.fn to a domain, or clear it if @did is 0. */
+static void put_context(unsigned int fn, u16 did)
+{
+	put64(CONTEXT + 16 * fn + 8, did << 8 | 2);
+	put64(CONTEXT + 16 * fn, did ? TABLES | 1 : 0);
+}
+
+static void put_pass_through(unsigned int fn)
+{
+	put64(CONTEXT + 16 * fn + 8, 2);
+	put64(CONTEXT + 16 * fn, 2 << 2 | 1);
+}
+
+static void queue_add(u64 lo, u64 hi)
+{
+	put64(QUEUE + 16 * queue_tail, lo);
+	put64(QUEUE + 16 * queue_tail + 8, hi);
+	queue_tail = (queue_tail + 1) % 256;
+}
+
+/* Submit the queue with a wait descriptor. Return: whether its status was written. */
+static bool flush_queue(void)
+{
+	static u32 data;
+	u32 status;
+
+	status_due = ++data;
+	queue_add(5 | 1 << 5 | (u64)data << 32, STATUS);
+	reg_write(IQT, queue_tail * 16, 4);
+	model_cpu_read(STATUS, &status, sizeof(status));
+	status_due = 0;
+	return status == data;
+}
+
+static bool invalidate_context(void)
+{
+	queue_add(CONTEXT_GLOBAL, 0);
+	return flush_queue();
+}
+
+/* From here on a shared thread polls, for which queue and status are pinned already. */
+static void poll_begin(void)
+{
+	expect(flush_queue());
+	model_pool_open = true;
+	unit->policy.mode = KVIOMMU_MODE_SIDECORE;
+	unit->poll_asked = true;
+	kviommu_unit_defer(unit);
+	drain_worker();
+	model_pool_open = false;
+	never(!model_pool_has());
+	polled = true;
+}
+
+static void poll_end(void)
+{
+	polled = false;
+	model_pool_let_go();
+	drain_worker();
+}
+
+static void begin_vtd(void)
+{
+	struct kviommu_create_vtd vtd = { .aw_bits = 48 };
+	struct kviommu_vtd_info info = {};
+
+	kviommu_vtd.get_info(&info);
+	vtd.cap = info.out_cap;
+	vtd.ecap = info.out_ecap;
+	open_unit(&kviommu_vtd, &vtd);
+	never(kviommu_unit_arm(unit, 0xfed90000));
+	never(attach_device(0, 0) || attach_device(1, 1));
+	queue_tail = 0;
+	put64(ROOT, CONTEXT | 1);
+	put_context(0, 0);
+	put_context(1, 0);
+	reg_write(RTADDR, ROOT, 8);
+	reg_write(GCMD, SRTP, 4);
+	reg_write(IQA, QUEUE, 8);
+	reg_write(GCMD, QIE, 4);
+	was_killed = false;
+}
+
+static void enable_translation(void)
+{
+	put_context(0, 7);
+	reg_write(GCMD, TE | QIE, 4);
+	expect(reg_read(GSTS) & TE);
 }
 
 #if DOUBLES == MODEL
@@ -527,6 +775,7 @@ static u64 pfn_of(u64 gpa)
 #define RW	(KVIOMMU_READ | KVIOMMU_WRITE)
 #define IOVA	0x40000000ULL
 #define LARGE	(model_areas[AREA_CONTIGUOUS].gfn << PAGE_SHIFT)
+#define SCATTERED	(model_areas[AREA_SCATTERED].gfn << PAGE_SHIFT)
 
 static void begin_test(void)
 {
@@ -641,10 +890,89 @@ static void test_reset(void)
 	expect(model_path(0) == PATH_BLOCKED && !model_mapped() && !model_pinned());
 }
 
-static const struct test {
-	const char *name;
-	void (*run)(void);
-} tests[] = {
+/* The guest's tables with the level that has @iova in each, the last in TABLES + 0x3000 */
+#define PTE(iova)	(TABLES + 0x3000 + ((iova) >> 12 & 511) * 8)
+#define PDE(iova)	(TABLES + 0x2000 + ((iova) >> 21 & 511) * 8)
+
+static void put_tables(void)
+{
+	put64(TABLES + (IOVA >> 39 & 511) * 8, (TABLES + 0x1000) | RW);
+	put64(TABLES + 0x1000 + (IOVA >> 30 & 511) * 8, (TABLES + 0x2000) | RW);
+	put64(PDE(IOVA), (TABLES + 0x3000) | RW);
+	put64(PTE(IOVA), LARGE | RW);
+}
+
+static bool invalidate_page(u64 iova)
+{
+	queue_add(IOTLB_PAGE(7), iova);
+	return flush_queue();
+}
+
+/* A guest that uses all that a thread may be killed in */
+static void busy_guest(void)
+{
+	put_tables();
+	enable_translation();
+	expect(device_pfn(0, IOVA, RW) == pfn_of(LARGE));
+	put64(PTE(IOVA), (LARGE + 0x5000) | RW);
+	expect(invalidate_page(IOVA) && device_pfn(0, IOVA, RW) == pfn_of(LARGE + 0x5000));
+	/* The table becomes a large leaf, which becomes a table that says the same. */
+	put64(PDE(IOVA), LARGE | 1 << 7 | RW);
+	expect(invalidate_page(IOVA) && device_pfn(0, IOVA, RW) == pfn_of(LARGE));
+	model_cpu_fill((TABLES + 0x4000) >> PAGE_SHIFT, LARGE | RW, PAGE_SIZE);
+	put64(PDE(IOVA), (TABLES + 0x4000) | RW);
+	expect(invalidate_page(IOVA) && device_pfn(0, IOVA + 0x5000, RW) == pfn_of(LARGE + 0x5000));
+	/* All of the leaf is replaced, also what the guest does not invalidate. */
+	put64(TABLES + 0x5000 + 8 * 3, SCATTERED | RW);
+	put64(TABLES + 0x5000 + 8 * 300, (SCATTERED + 0x9000) | RW);
+	put64(PDE(IOVA), (TABLES + 0x5000) | RW);
+	expect(invalidate_page(IOVA));
+	expect(device_pfn(0, IOVA + 3 * PAGE_SIZE, RW) == pfn_of(SCATTERED));
+	expect(device_pfn(0, IOVA + 300 * PAGE_SIZE, RW) == pfn_of(SCATTERED + 0x9000));
+	expect(model_mapped() == 2);
+	put_pass_through(0);
+	expect(invalidate_context() && model_path(0) == PATH_IOAS);
+	put_context(0, 7);
+	expect(invalidate_context());
+	expect(device_pfn(0, IOVA + 3 * PAGE_SIZE, RW) == pfn_of(SCATTERED));
+}
+
+/* Wherever a thread is killed, the next one goes on, and the guest sees no error. */
+static void test_killed(void)
+{
+	unsigned long n;
+
+	for (n = 1;; n++) {
+		model_kill_after(n);
+		busy_guest();
+		expect(!unit->stats.errors && !reg_read(FSTS));
+		if (failed)
+			printf("# killed after %lu\n", n);
+		if (failed || !was_killed)
+			break;
+		close_unit();
+		begin_vtd();
+	}
+}
+
+/* A device that cannot be attached, as the thread is killed, gets back what it had. */
+static void test_killed_in_attach(void)
+{
+	put_tables();
+	enable_translation();
+	/* Pins the queue, so that the attach is the first to notice. */
+	expect(flush_queue());
+	put_pass_through(0);
+	queue_add(CONTEXT_GLOBAL, 0);
+	model_kill_after(1);
+	reg_store(IQT, queue_tail * 16, 4);
+	expect(shim_task.killed);
+	expect(model_path(0) == PATH_DOMAIN && device_pfn(0, IOVA, RW) == pfn_of(LARGE));
+	drain_worker();
+	expect(model_path(0) == PATH_IOAS && !unit->stats.errors);
+}
+
+static const struct test tests[] = {
 	{ "model.no_page", test_no_page },
 	{ "model.map_unmap", test_map_unmap },
 	{ "model.large", test_large },
@@ -652,90 +980,20 @@ static const struct test {
 	{ "model.revoked", test_revoked },
 	{ "model.fault", test_fault },
 	{ "model.reset", test_reset },
+	/* The VT-d model: its tables are in guest memory, which has to be pinned. */
+	{ "vtd.killed", test_killed, begin_vtd },
+	{ "vtd.killed_in_attach", test_killed_in_attach, begin_vtd },
 };
 
 #else
 
-#define RTADDR		0x20
-#define GCMD		0x18
-#define IQT		0x88
-#define IQA		0x90
-#define ROOT		0x1000ULL
-#define CONTEXT		0x2000ULL
-#define QUEUE		0x3000ULL
-#define STATUS		0x4000ULL
-#define TABLES		0x5000ULL
-
-static unsigned int queue_tail;
-
-static void put64(u64 gpa, u64 val)
-{
-	model_cpu_write(gpa, &val, sizeof(val));
-}
-
-static void reg_write(unsigned int offset, u64 val, unsigned int len)
-{
-	memcpy((u8 *)page_address(unit->page) + offset, &val, len);
-	unit->kvm.write(&unit->kvm, offset, &val, len);
-	drain_worker();
-}
-
-/* Set the guest's context entry of device 0.fn to a domain, or clear it if @did is 0. */
-static void put_context(unsigned int fn, u16 did)
-{
-	put64(CONTEXT + 16 * fn + 8, did << 8 | 2);
-	put64(CONTEXT + 16 * fn, did ? TABLES | 1 : 0);
-}
-
-static void queue_add(u64 lo, u64 hi)
-{
-	put64(QUEUE + 16 * queue_tail, lo);
-	put64(QUEUE + 16 * queue_tail + 8, hi);
-	queue_tail = (queue_tail + 1) % 256;
-}
-
-/* Submit the queue with a wait descriptor. Return: whether its status was written. */
-static bool flush_queue(void)
-{
-	static u32 data;
-	u32 status;
-
-	data++;
-	queue_add(5 | 1 << 5 | (u64)data << 32, STATUS);
-	reg_write(IQT, queue_tail * 16, 4);
-	model_cpu_read(STATUS, &status, sizeof(status));
-	return status == data;
-}
-
-#define CONTEXT_GLOBAL		(1 | 1 << 4)
-#define IOTLB_PAGE(did)		(2 | 3 << 4 | (u64)(did) << 16)
-
 static void begin_test(void)
 {
-	struct kviommu_create_vtd vtd = { .aw_bits = 48 };
-	struct kviommu_vtd_info info = {};
-
-	kviommu_vtd.get_info(&info);
-	vtd.cap = info.out_cap;
-	open_unit(&kviommu_vtd, &vtd);
-	never(kviommu_unit_arm(unit, 0xfed90000));
-	never(attach_device(0, 0) || attach_device(1, 1));
-	queue_tail = 0;
-	put64(ROOT, CONTEXT | 1);
-	put_context(0, 0);
-	put_context(1, 0);
-	reg_write(RTADDR, ROOT, 8);
-	reg_write(GCMD, 1U << 30, 4);
-	reg_write(IQA, QUEUE, 8);
-	reg_write(GCMD, 1U << 26, 4);
+	begin_vtd();
 	clear_records();
 	answer.times = 0;
-}
-
-static void enable_translation(void)
-{
-	put_context(0, 7);
-	reg_write(GCMD, 1U << 31 | 1U << 26, 4);
+	drop_slowly = false;
+	recorder_ops.pins = KVIOMMU_PINS_MAPPED;
 }
 
 static void test_enable(void)
@@ -746,36 +1004,120 @@ static void test_enable(void)
 	expect(nr_calls(BUILD) == 1 && nr_calls(ATTACH) == 1);
 }
 
-/* A page is invalidated, then the batch is completed, and then the status is written. */
+/*
+ * A page is invalidated, then the batch is completed, and then the status is written, which
+ * recorder_complete() checks.
+ */
 static void test_invalidate(void)
 {
-	enable_translation();
+	if (!polled)
+		enable_translation();
 	clear_records();
 	queue_add(IOTLB_PAGE(7), 0x123000 | 1);
 	expect(flush_queue());
 	expect(nr_calls(INVALIDATE) == 1 && called_in_order(INVALIDATE, COMPLETE));
 	expect(records[0].first == 0x122000 && records[0].last == 0x123fff);
+	expect(nr_hasty_calls(INVALIDATE) == polled && nr_hasty_calls(COMPLETE) == polled);
 	/* An invalidation of another domain */
 	clear_records();
 	queue_add(IOTLB_PAGE(8), 0x123000);
 	expect(flush_queue() && !nr_calls(INVALIDATE));
 }
 
-/* Work that does not fit into one step goes on in the next, while the guest waits. */
+/*
+ * Work that does not fit into one step goes on in the next, while the guest waits. What a
+ * shared thread leaves goes on in the worker, which may wait.
+ */
 static void test_again(void)
 {
-	answer = (typeof(answer)){ BUILD, -EAGAIN, 3 };
-	enable_translation();
-	expect(nr_calls(BUILD) == 4 && nr_calls(CREATE) == 1 && nr_calls(ATTACH) == 1);
+	if (!polled) {
+		answer = (typeof(answer)){ BUILD, -EAGAIN, 3 };
+		enable_translation();
+		expect(nr_calls(BUILD) == 4 && nr_calls(CREATE) == 1 && nr_calls(ATTACH) == 1);
+	}
 	clear_records();
 	answer = (typeof(answer)){ INVALIDATE, -EAGAIN, 2 };
 	queue_add(IOTLB_PAGE(7), 0x123000);
 	expect(flush_queue() && nr_calls(INVALIDATE) == 3);
+	expect(nr_hasty_calls(INVALIDATE) == polled && records[0].may_wait == !polled);
 	clear_records();
 	answer = (typeof(answer)){ DROP, -EAGAIN, 2 };
 	put_context(0, 0);
-	queue_add(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && nr_calls(DROP) == 3);
+	expect(invalidate_context() && nr_calls(DROP) == 3);
+}
+
+static void test_invalidate_polled(void)
+{
+	enable_translation();
+	poll_begin();
+	test_invalidate();
+	poll_end();
+}
+
+static void test_again_polled(void)
+{
+	enable_translation();
+	poll_begin();
+	test_again();
+	poll_end();
+}
+
+/*
+ * A translation to which no group can be attached is tried once for each request, however
+ * many steps it takes to get rid of it.
+ */
+static void test_attach_fails(void)
+{
+	answer = (typeof(answer)){ ATTACH, -EBUSY, UINT_MAX };
+	drop_slowly = true;
+	enable_translation();
+	expect(nr_calls(CREATE) == 1 && nr_calls(ATTACH) == 1 && nr_calls(DROP) == 2);
+	clear_records();
+	expect(invalidate_context());
+	expect(nr_calls(CREATE) == 1 && nr_calls(ATTACH) == 1 && nr_calls(DROP) == 2);
+	clear_records();
+	never(kviommu_unit_refresh(unit));
+	expect(nr_calls(CREATE) == 1 && nr_calls(ATTACH) == 1 && nr_calls(DROP) == 2);
+	/* Without the queue, by a register */
+	reg_write(GCMD, TE, 4);
+	clear_records();
+	reg_write(CCMD, 5ULL << 61, 8);
+	expect(!(reg_read(CCMD + 4) >> 31));
+	expect(nr_calls(CREATE) == 1 && nr_calls(ATTACH) == 1 && nr_calls(DROP) == 2);
+	clear_records();
+	never(kviommu_unit_reset(unit));
+	expect(!nr_calls(CREATE) && !nr_calls(ATTACH));
+}
+
+/* The same of the IOAS, to which iommufd fails to attach only after it has pinned much */
+static void test_identity_fails(void)
+{
+	u64 errors = unit->stats.errors;
+
+	enable_translation();
+	drop_slowly = true;
+	model_ioas_full = true;
+	clear_records();
+	put_pass_through(0);
+	expect(invalidate_context() && nr_calls(DROP) == 2);
+	expect(unit->stats.errors == errors + 1 && model_path(0) == PATH_BLOCKED);
+	model_ioas_full = false;
+	expect(invalidate_context() && model_path(0) == PATH_IOAS);
+}
+
+/* A request that comes while another one is being done is not taken for that one. */
+static void test_disable_meanwhile(void)
+{
+	answer = (typeof(answer)){ BUILD, -EAGAIN, UINT_MAX };
+	put_context(0, 7);
+	/* The vCPU's time is up after one step. */
+	shim_jiffies_step = 100;
+	reg_store(GCMD, TE | QIE, 4);
+	expect(nr_calls(BUILD) == 1 && !(reg_read(GSTS) & TE));
+	reg_store(GCMD, QIE, 4);
+	answer.times = 0;
+	drain_worker();
+	expect(!nr_calls(ATTACH) && nr_calls(DROP) == 1 && !(reg_read(GSTS) & TE));
 }
 
 /* A second device of a domain shares its translation, if that fits and is not refused. */
@@ -784,15 +1126,12 @@ static void test_shared(void)
 	enable_translation();
 	clear_records();
 	put_context(1, 7);
-	queue_add(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && called_in_order(FITS, ATTACH) && !nr_calls(CREATE));
+	expect(invalidate_context() && called_in_order(FITS, ATTACH) && !nr_calls(CREATE));
 	clear_records();
 	put_context(0, 0);
-	queue_add(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && !nr_calls(DROP));
+	expect(invalidate_context() && !nr_calls(DROP));
 	put_context(1, 0);
-	queue_add(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && nr_calls(DROP) == 1);
+	expect(invalidate_context() && nr_calls(DROP) == 1);
 }
 
 static void test_refused(void)
@@ -801,16 +1140,13 @@ static void test_refused(void)
 	clear_records();
 	answer = (typeof(answer)){ ATTACH, -EINVAL, 1 };
 	put_context(1, 7);
-	queue_add(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && called_in_order(FITS, ATTACH, CREATE, BUILD, ATTACH));
+	expect(invalidate_context() && called_in_order(FITS, ATTACH, CREATE, BUILD, ATTACH));
 	/* The translation is not tried again for that physical IOMMU. */
 	put_context(1, 0);
-	queue_add(CONTEXT_GLOBAL, 0);
-	expect(flush_queue());
+	expect(invalidate_context());
 	clear_records();
 	put_context(1, 7);
-	queue_add(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && !nr_calls(FITS) && called_in_order(CREATE, BUILD, ATTACH));
+	expect(invalidate_context() && !nr_calls(FITS) && called_in_order(CREATE, BUILD, ATTACH));
 }
 
 static void test_does_not_fit(void)
@@ -819,8 +1155,7 @@ static void test_does_not_fit(void)
 	clear_records();
 	answer = (typeof(answer)){ FITS, 1, 1 };
 	put_context(1, 7);
-	queue_add(CONTEXT_GLOBAL, 0);
-	expect(flush_queue() && called_in_order(FITS, CREATE, BUILD, ATTACH));
+	expect(invalidate_context() && called_in_order(FITS, CREATE, BUILD, ATTACH));
 	expect(nr_calls(ATTACH) == 1);
 }
 
@@ -837,7 +1172,10 @@ static void test_error(void)
 	expect(nr_calls(CREATE) == 2 && nr_calls(ATTACH) == 1);
 }
 
-/* revoke() is called for memory that leaves the IOAS if some of its pins are in use. */
+/*
+ * revoke() is called for memory that leaves the IOAS if some of its pins are in use, and
+ * always if the back-end may use memory that it has not pinned through the cache.
+ */
 static void test_revoke(void)
 {
 	u64 gfn = model_areas[AREA_LOW].gfn, pfn;
@@ -852,18 +1190,24 @@ static void test_revoke(void)
 	kviommu_revoke(unit, gfn, gfn + 2);
 	expect(nr_calls(REVOKE) == 1 && records[0].first == gfn &&
 	       records[0].last == gfn + 2);
+	clear_records();
+	recorder_ops.pins = KVIOMMU_PINS_ALL;
+	kviommu_revoke(unit, gfn + 1, gfn + 2);
+	expect(nr_calls(REVOKE) == 1 && records[0].first == gfn + 1);
 	mutex_lock(&unit->map_lock);
 	kviommu_pin_put(unit, &kviommu_work_whole, gfn);
 	mutex_unlock(&unit->map_lock);
 }
 
-static const struct test {
-	const char *name;
-	void (*run)(void);
-} tests[] = {
+static const struct test tests[] = {
 	{ "xlate.enable", test_enable },
 	{ "xlate.invalidate", test_invalidate },
 	{ "xlate.again", test_again },
+	{ "xlate.invalidate_polled", test_invalidate_polled },
+	{ "xlate.again_polled", test_again_polled },
+	{ "xlate.attach_fails", test_attach_fails },
+	{ "xlate.identity_fails", test_identity_fails },
+	{ "xlate.disable_meanwhile", test_disable_meanwhile },
 	{ "xlate.shared", test_shared },
 	{ "xlate.refused", test_refused },
 	{ "xlate.does_not_fit", test_does_not_fit },
@@ -880,7 +1224,10 @@ int main(void)
 	printf("TAP version 13\n1..%zu\n", ARRAY_SIZE(tests));
 	for (i = 0; i < ARRAY_SIZE(tests); i++) {
 		failed = false;
-		begin_test();
+		if (tests[i].begin)
+			tests[i].begin();
+		else
+			begin_test();
 		tests[i].run();
 		close_unit();
 		bad += failed;

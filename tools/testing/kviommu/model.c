@@ -80,6 +80,7 @@ static u64 mapped, stale_pages, pinned, nr_domains;
 bool (*model_excuse)(struct iommu_domain *domain, u64 iova, u64 size);
 void (*model_map_lock_free)(void);
 bool model_unchecked;
+bool model_ioas_full;
 
 void shim_unlocked(struct mutex *lock)
 {
@@ -102,6 +103,12 @@ void model_spend(unsigned long n)
 void model_kill_after(unsigned long n)
 {
 	budget = min_t(unsigned long, budget, n);
+}
+
+void model_revive(void)
+{
+	budget = MODEL_BUDGET;
+	shim_task.killed = false;
 }
 
 void model_new_batch(void)
@@ -303,6 +310,9 @@ int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 
 	never(shim_atomic);
 	model_spend(1);
+	/* A thread that is being killed gets no page of its process. */
+	if (shim_task.killed)
+		return -EINTR;
 	ret = ioas_check(gfn, write, &pfn);
 	if (ret)
 		return ret;
@@ -662,14 +672,13 @@ int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr, int p
 }
 
 u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
-		     struct iommu_iotlb_gather *gather)
+		     struct kviommu_unflushed *u)
 {
 	struct hw_domain *d = to_hw(domain);
 	u32 last = hw_new_call();
 	u64 done = 0, n;
 
 	never(!unit->map_lock.held);
-	never(!gather->queued);
 	while (done < size) {
 		n = hw_unmap(d, iova + done, size - done, size, &last);
 		if (!n)
@@ -678,7 +687,8 @@ u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
 		done += n;
 	}
 	never(hw_calls[last]);
-	iommu_iotlb_gather_add_range(gather, iova, size);
+	u->first = min(u->first, iova);
+	u->last = max(u->last, iova + size - 1);
 	return done;
 }
 
@@ -701,11 +711,11 @@ static void hw_flush(struct hw_domain *d, u64 first, u64 last)
 	d->nr_stale = left;
 }
 
-void kviommu_hw_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather)
+void kviommu_hw_sync(struct iommu_domain *domain, struct kviommu_unflushed *u)
 {
 	never(!unit->map_lock.held);
-	hw_flush(to_hw(domain), gather->start, gather->end);
-	iommu_iotlb_gather_init(gather);
+	hw_flush(to_hw(domain), u->first, u->last);
+	kviommu_hw_all_flushed(u);
 }
 
 static struct hw_domain *hw_alloc(unsigned int iommu)
@@ -806,7 +816,10 @@ int kviommu_vfio_attach_ioas(struct kviommu_vfio *v, u32 ioas_id)
 	/* iommufd's unmap callback may wait for map_lock. */
 	never(unit->map_lock.held);
 	never(v->in_ioas || v->group->domain);
-	if (shim_should_fail())
+	model_spend(1);
+	if (shim_task.killed)
+		return -EINTR;
+	if (model_ioas_full || shim_should_fail())
 		return -ENOMEM;
 	v->in_ioas = true;
 	v->group->in_ioas++;

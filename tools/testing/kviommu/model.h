@@ -105,10 +105,17 @@ u64 model_pinned(void);
 u64 model_mapped(void);
 u64 model_domains(void);
 
-/* Work (calls that pin, map or unmap) that one run may do before the VMM is killed */
+/*
+ * Work (calls that pin, map, unmap or attach to the IOAS) that one run may do before the
+ * VMM's thread is killed. model_revive(): another thread of the VMM goes on.
+ */
 #define MODEL_BUDGET	3000000
 void model_spend(unsigned long n);
 void model_kill_after(unsigned long n);
+void model_revive(void);
+
+/* Devices cannot be attached to the IOAS: the VMM has reached its limit of locked memory. */
+extern bool model_ioas_full;
 
 /* Translations that are unmapped while this is set may be mapped again in the batch. */
 extern bool model_unchecked;

@@ -18,8 +18,8 @@ struct kviommu_binding;
  * @reset: Put the model into its initial state.
  * @resolve: Find the translation that the guest selects for the device @id. @b holds the
  *           previous result and is updated. If the guest's request is invalid, and was
- *           not invalid in the same way before, the guest gets a fault. Under map_lock,
- *           too.
+ *           not invalid in the same way before, the guest gets a fault. Return 0; -EAGAIN
+ *           or -EINTR, see kviommu_unfinished(), with @b as it was. Under map_lock, too.
  * @fault: Report to the guest that @iova cannot be translated for the device @id.
  * @destroy: Free the model.
  *
@@ -30,8 +30,8 @@ struct kviommu_model_ops {
 	bool (*pending)(struct kviommu_model *model);
 	bool (*run)(struct kviommu_model *model, const struct kviommu_work *work);
 	void (*reset)(struct kviommu_model *model);
-	void (*resolve)(struct kviommu_model *model, const struct kviommu_work *work,
-			u32 id, struct kviommu_binding *b);
+	int (*resolve)(struct kviommu_model *model, const struct kviommu_work *work,
+		       u32 id, struct kviommu_binding *b);
 	void (*fault)(struct kviommu_model *model, u32 id, u64 iova,
 		      enum kviommu_fault reason);
 	void (*destroy)(struct kviommu_model *model);

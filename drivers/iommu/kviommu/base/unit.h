@@ -85,8 +85,6 @@
 #include <linux/types.h>
 #include <linux/atomic.h>
 #include <linux/cache.h>
-#include <linux/jiffies.h>
-#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
@@ -96,6 +94,7 @@
 
 #include "policy.h"
 #include "stats.h"
+#include "work.h"
 #include "../host/host.h"
 
 struct chunk;
@@ -147,40 +146,6 @@ enum kviommu_fault {
 	KVIOMMU_FAULT_READ,
 	KVIOMMU_FAULT_WRITE,
 };
-
-/* Number of entries and pages after which work with a budget reads the clock again */
-#define KVIOMMU_BUDGET_LOOK	256
-
-/**
- * struct kviommu_budget - Limit of a piece of work that is finer than a jiffy
- * @until: Time at which the work should end, in ns of ktime_get_ns()
- * @spent: Number of entries and pages processed since the clock was read
- */
-struct kviommu_budget {
-	u64 until;
-	unsigned int spent;
-};
-
-/**
- * struct kviommu_work - A piece of work in progress, and what it may do
- * @began: Time at which it began, in ns of ktime_get_ns()
- * @deadline: Time at which it should end, in jiffies
- * @budget: Time at which it should end, if that is before @deadline; or NULL
- * @whole: There is no deadline, and the work must not stop before its end
- * @may_wait: The work may sleep for memory and for the VMM, as it runs in a thread of the
- *            VMM or in that of an administrator who writes to sysfs. If not set, whatever needs to wait fails with -EAGAIN and is left to the
- *            unit's worker. Memory is charged to the VMM in either case.
- */
-struct kviommu_work {
-	u64 began;
-	unsigned long deadline;
-	struct kviommu_budget *budget;
-	bool whole;
-	bool may_wait;
-};
-
-/* For work that must not be interrupted, in a context that may sleep. */
-extern const struct kviommu_work kviommu_work_whole;
 
 /**
  * struct kviommu_upcalls - Functions of upper layers that lower layers call
@@ -562,35 +527,6 @@ struct kviommu_unit {
 static inline void kviommu_wake(struct kviommu_unit *unit, u64 us)
 {
 	unit->up->wake(unit, us);
-}
-
-/*
- * Read the clock and check whether the budget is used up. A used-up budget keeps its
- * @spent, so that later checks read the clock, too, and find the same.
- */
-static inline bool kviommu_budget_over(struct kviommu_budget *budget)
-{
-	if (ktime_get_ns() > budget->until)
-		return true;
-	budget->spent = 0;
-	return false;
-}
-
-/**
- * kviommu_time_up() - Check whether the time of a piece of work is up
- * @work: The piece of work
- *
- * Context: any.
- * Return: true if it is; then the caller finishes what it has begun and starts nothing
- * more.
- */
-static inline bool kviommu_time_up(const struct kviommu_work *work)
-{
-	if (work->whole)
-		return false;
-	return time_after(jiffies, work->deadline) ||
-	       (work->budget && work->budget->spent >= KVIOMMU_BUDGET_LOOK &&
-		kviommu_budget_over(work->budget));
 }
 
 int kviommu_resched(struct kviommu_unit *unit, const struct kviommu_work *work);

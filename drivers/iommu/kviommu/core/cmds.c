@@ -98,6 +98,7 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
  */
 int kviommu_unit_reset(struct kviommu_unit *unit)
 {
+	struct kviommu_progress p = {};
 	struct kviommu_work work;
 	int ret;
 
@@ -110,7 +111,8 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	kviommu_forget_interrupts(unit);
 	kviommu_work_begin(&work);
 	mutex_lock(&unit->map_lock);
-	kviommu_rebind(unit, &work, 0, U16_MAX);
+	/* What does not fit into this step is done by kviommu_unit_settle(). */
+	kviommu_rebind(unit, &work, 0, U16_MAX, &p);
 	mutex_unlock(&unit->map_lock);
 	kviommu_unlock(unit);
 
@@ -284,8 +286,8 @@ void kviommu_unit_renew_policy(struct kviommu_unit *unit)
 int kviommu_unit_refresh(struct kviommu_unit *unit)
 {
 	struct kviommu_progress p = {};
-	bool asked = false, bound = false;
 	struct kviommu_work work;
+	bool bound = false;
 	int ret = 0;
 
 	do {
@@ -293,13 +295,9 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 		if (mutex_lock_killable(&unit->lock))
 			return -EINTR;
 		kviommu_work_begin(&work);
-		/* Rebind only once: a device that cannot be bound would be retried for ever. */
-		if (asked && !bound)
-			ret = kviommu_device_settle(unit, &work);
 		mutex_lock(&unit->map_lock);
-		if (!asked)
-			ret = kviommu_rebind(unit, &work, 0, U16_MAX);
-		asked = true;
+		if (!bound)
+			ret = kviommu_rebind(unit, &work, 0, U16_MAX, &p);
 		bound = bound || !ret;
 		if (bound)
 			ret = kviommu_refresh(unit, &work, &p);

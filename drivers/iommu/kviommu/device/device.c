@@ -8,17 +8,24 @@
 #include "device.h"
 #include "../base/model.h"
 
-/* Ask the model which binding the guest wants for the device. */
-static void device_resolve(struct kviommu_device *dev, const struct kviommu_work *work)
+/*
+ * Ask the model which binding the guest wants for the device. Return: 0; -EAGAIN or
+ * -EINTR if the model could not find out and has to be asked again.
+ */
+static int device_resolve(struct kviommu_device *dev, const struct kviommu_work *work)
 {
 	struct kviommu_model *model = dev->unit->model;
 	u8 before = dev->wanted.fault;
+	int ret;
 
-	model->ops->resolve(model, work, dev->source_id, &dev->wanted);
+	ret = model->ops->resolve(model, work, dev->source_id, &dev->wanted);
+	if (ret)
+		return ret;
 	dev->group->unsettled = true;
 	/* The VMM may want to say why the device is blocked. */
 	if (dev->wanted.fault && dev->wanted.fault != before)
 		kviommu_signal(dev->unit, KVIOMMU_EVENT_CONTROL);
+	return 0;
 }
 
 /**
@@ -55,16 +62,22 @@ int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *
  * @work: The piece of work that this is part of
  * @sid: Requester ID of the devices that the change is about
  * @mask: Bits of @sid that are ignored; U16_MAX selects all devices
+ * @p: The point at which to resume; updated if the rebind is interrupted
+ *
+ * The model is asked for the bindings once for each request of the guest, however many
+ * steps it takes to follow them. To ask makes every group try its binding, also one that
+ * has failed: asked again in each step, a binding that always fails might never let the
+ * request end.
  *
  * Context: process context, may sleep if @work may wait; under unit->lock and
  * map_lock, which is dropped and taken again.
  * Return: as kviommu_device_settle(); -EAGAIN, too, if @work may not wait.
  */
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
-		   u16 mask)
+		   u16 mask, struct kviommu_progress *p)
 {
 	struct kviommu_device *dev;
-	int ret;
+	int ret = 0;
 
 	lockdep_assert_held(&unit->lock);
 	lockdep_assert_held(&unit->map_lock);
@@ -76,12 +89,18 @@ int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u
 	 * Resolve all devices before any group is updated: a group must not be attached
 	 * to an outdated binding of one of its devices.
 	 */
-	list_for_each_entry(dev, &unit->devices, entry)
-		if (!((dev->source_id ^ sid) & ~mask))
-			device_resolve(dev, work);
+	list_for_each_entry(dev, &unit->devices, entry) {
+		if (!p->resolved && !((dev->source_id ^ sid) & ~mask))
+			ret = device_resolve(dev, work);
+		if (ret)
+			return ret;
+	}
+	p->resolved = true;
 	mutex_unlock(&unit->map_lock);
 	ret = kviommu_device_settle(unit, work);
 	mutex_lock(&unit->map_lock);
+	if (!ret)
+		*p = (struct kviommu_progress){};
 	return ret;
 }
 
@@ -138,8 +157,8 @@ static struct kviommu_device *device_find(struct kviommu_unit *unit,
  * Context: process context, may sleep; under unit->lock, not under map_lock.
  * Return: 0; -EINVAL if @source_id has more than 16 bits; -EEXIST if another device
  * has it; -EBUSY if the unit has the device already; -ENOSPC if it has
- * KVIOMMU_MAX_DEVICES; -ENOMEM; an error of kviommu_vfio_get() or
- * kviommu_group_join().
+ * KVIOMMU_MAX_DEVICES; -ENOMEM; -EINTR if a fatal signal is pending; an error of
+ * kviommu_vfio_get() or kviommu_group_join().
  */
 int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *work,
 			  int fd, u32 source_id)
@@ -172,8 +191,12 @@ int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *
 	list_add_tail(&dev->entry, &unit->devices);
 	kviommu_count(unit, devices, 1);
 	mutex_lock(&unit->map_lock);
-	device_resolve(dev, work);
+	ret = device_resolve(dev, work);
 	mutex_unlock(&unit->map_lock);
+	if (ret) {
+		kviommu_device_destroy(dev, work);
+		return ret;
+	}
 	/*
 	 * Now, not in kviommu_device_settle(): the device joined a group whose current
 	 * translation may be one that the guest does not want for it.

@@ -79,7 +79,7 @@ int kviommu_device_detach(struct kviommu_unit *unit, const struct kviommu_work *
 			  u32 source_id);
 int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *work);
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
-		   u16 mask);
+		   u16 mask, struct kviommu_progress *p);
 void kviommu_device_fault(struct kviommu_xlate *xlate, u64 iova,
 			  enum kviommu_fault reason);
 int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd);

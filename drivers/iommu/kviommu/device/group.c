@@ -30,9 +30,9 @@ static void group_put_next(struct kviommu_group *group)
 }
 
 /*
- * The group's IOMMU refused a translation, which left the group blocked, and the one
- * that replaces it is not built yet. Attach the group to its current translation again
- * meanwhile; if that fails the group stays blocked.
+ * The group could not be attached to a new translation, which left it blocked, and the
+ * next step has to try again. Attach the group to its current translation again meanwhile;
+ * if that fails the group stays blocked.
  */
 static void group_reattach(struct kviommu_group *group)
 {
@@ -49,11 +49,13 @@ static void group_reattach(struct kviommu_group *group)
 
 /*
  * Build a new translation and attach the group to it. Until it is complete the group
- * keeps its current one.
+ * keeps its current one. @failed is set to true if the attach failed, which left the group
+ * blocked.
  */
 static struct kviommu_xlate *group_attach_new(struct kviommu_group *group,
 					      const struct kviommu_work *work,
-					      const struct kviommu_binding *b)
+					      const struct kviommu_binding *b,
+					      bool *failed)
 {
 	struct kviommu_unit *unit = group->unit;
 	struct kviommu_xlate *xlate;
@@ -73,10 +75,13 @@ static struct kviommu_xlate *group_attach_new(struct kviommu_group *group,
 	}
 	xlate = group->next;
 	ret = kviommu_xlate_build(xlate, work);
-	if (!ret)
-		ret = kviommu_xlate_attach(xlate, &group->hw);
 	if (ret)
 		return ERR_PTR(ret);
+	ret = kviommu_xlate_attach(xlate, &group->hw);
+	if (ret) {
+		*failed = true;
+		return ERR_PTR(ret);
+	}
 	/* Attaching took a reference: drop the one of group->next. */
 	group_put_next(group);
 	return xlate;
@@ -85,21 +90,21 @@ static struct kviommu_xlate *group_attach_new(struct kviommu_group *group,
 /*
  * Attach the group to a translation for @b: an existing one, or else a new one.
  * Return: the translation; -EAGAIN when the time for this step is up, -EINTR if a
- * fatal signal is pending: the group keeps its translation, and the caller tries again
- * in the next step. With another error the caller has to block the group.
+ * fatal signal is pending: the caller tries again in the next step, and group->xlate is
+ * what the group is attached to until then. With another error the caller has to block the
+ * group.
  */
 static struct kviommu_xlate *group_switch(struct kviommu_group *group,
 					  const struct kviommu_work *work,
 					  const struct kviommu_binding *b)
 {
 	struct kviommu_xlate *xlate;
-	bool refused = false;
+	bool failed = false;
 
-	xlate = kviommu_xlate_find(group->unit, &group->hw, b, &refused);
-	if (xlate)
-		return xlate;
-	xlate = group_attach_new(group, work, b);
-	if (refused && (xlate == ERR_PTR(-EAGAIN) || xlate == ERR_PTR(-EINTR)))
+	xlate = kviommu_xlate_find(group->unit, &group->hw, b, &failed);
+	if (!xlate)
+		xlate = group_attach_new(group, work, b, &failed);
+	if (failed && IS_ERR(xlate) && kviommu_unfinished(PTR_ERR(xlate)))
 		group_reattach(group);
 	return xlate;
 }
@@ -125,7 +130,7 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 	xlate = group_switch(group, work, b);
 	if (IS_ERR(xlate))
 		ret = PTR_ERR(xlate);
-	if (ret == -EAGAIN || ret == -EINTR) {
+	if (kviommu_unfinished(ret)) {
 		group->unsettled = true;
 		return ret;
 	}

@@ -7,6 +7,7 @@
 #define _KVIOMMU_COMPAT_H
 
 #include <linux/iommu.h>
+#include <linux/list.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
@@ -44,6 +45,42 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 		return domain;
 #endif
 	return iommu_paging_domain_alloc(dev);
+}
+
+/**
+ * kviommu_compat_unmap() - Unmap a range of a domain, with few flushes or none
+ * @domain: The domain
+ * @iova: First I/O virtual address
+ * @size: Size of the range in bytes
+ * @gather: Extended by the range
+ *
+ * Before Intel's and AMD's drivers had the kernel's generic page tables they flushed the
+ * gathered range when the next one did not adjoin it (AMD's in a virtual machine) or had
+ * another size (Intel's). So there each unmap has a gather of its own, and these are merged:
+ * the tables to be freed, and the range. (@gather->pgsize is for Arm's driver.)
+ *
+ * Context: process context.
+ * Return: as iommu_unmap_fast().
+ */
+static inline size_t kviommu_compat_unmap(struct iommu_domain *domain, unsigned long iova,
+					  size_t size, struct iommu_iotlb_gather *gather)
+{
+#ifdef KVIOMMU_HAVE_GENERIC_PT
+	return iommu_unmap_fast(domain, iova, size, gather);
+#else
+	struct iommu_iotlb_gather one;
+	size_t unmapped;
+
+	iommu_iotlb_gather_init(&one);
+	unmapped = iommu_unmap_fast(domain, iova, size, &one);
+	iommu_iotlb_gather_add_range(gather, iova, size);
+#ifdef KVIOMMU_HAVE_PAGES_LIST
+	list_splice(&one.freelist.pages, &gather->freelist.pages);
+#else
+	list_splice(&one.freelist, &gather->freelist);
+#endif
+	return unmapped;
+#endif
 }
 
 /*

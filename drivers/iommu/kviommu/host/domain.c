@@ -7,6 +7,7 @@
  */
 #include <linux/error-injection.h>
 #include <linux/iommu.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/memcontrol.h>
@@ -225,37 +226,53 @@ noinline int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 
 }
 ALLOW_ERROR_INJECTION(kviommu_hw_map, ERRNO);
 
+/*
+ * About the gather of struct kviommu_unflushed: it is passed to iommu_iotlb_sync() after any
+ * number of unmaps, as struct iommu_iotlb_gather asks. Its member @queued stays false, for
+ * it would promise iommu_flush_iotlb_all() instead, with two disadvantages: that drops all
+ * that the physical IOTLB has of the domain, where most unmaps are of a few pages; and
+ * only drivers can free the tables that the gather has collected then.
+ *
+ * A driver may flush in the middle of this, when an unmap does not adjoin the range that is
+ * gathered. Of the drivers with the kernel's generic page tables Intel's does not, and
+ * AMD's only in a virtual machine, where a wide flush costs its hypervisor more than several
+ * narrow ones. Older drivers do it more often: see kviommu_compat_unmap().
+ *
+ * Drivers record in the gather what they need, which may be nothing. So there is a range
+ * of our own beside it.
+ */
+
 /**
- * kviommu_hw_unmap() - Unmap a range of a domain without flushing the IOTLB
+ * kviommu_hw_unmap() - Unmap a range of a domain without waiting for a flush
  * @domain: The domain
  * @iova: First I/O virtual address
  * @size: Size of the range in bytes; all of it is mapped
- * @gather: Extended by the range, for kviommu_hw_sync()
+ * @u: Extended by the range, for kviommu_hw_sync()
  *
  * Context: process context, under the unit's map_lock.
  * Return: the number of bytes unmapped.
  */
 u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
-		     struct iommu_iotlb_gather *gather)
+		     struct kviommu_unflushed *u)
 {
-	u64 unmapped = iommu_unmap_fast(domain, iova, size, gather);
-
-	iommu_iotlb_gather_add_range(gather, iova, size);
-	return unmapped;
+	u->first = min(u->first, iova);
+	u->last = max(u->last, iova + size - 1);
+	return kviommu_compat_unmap(domain, iova, size, &u->gather);
 }
 
 /**
  * kviommu_hw_sync() - Flush unmapped ranges from the physical IOTLBs
  * @domain: The domain
- * @gather: The ranges collected by kviommu_hw_unmap()
+ * @u: The ranges collected by kviommu_hw_unmap(); empty afterwards
  *
  * When this function returns, no device reaches memory through these ranges.
  *
  * Context: process context, under the unit's map_lock.
  */
-void kviommu_hw_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather)
+void kviommu_hw_sync(struct iommu_domain *domain, struct kviommu_unflushed *u)
 {
-	iommu_iotlb_sync(domain, gather);
+	iommu_iotlb_sync(domain, &u->gather);
+	kviommu_hw_all_flushed(u);
 }
 
 /**

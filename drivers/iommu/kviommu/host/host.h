@@ -11,8 +11,11 @@
 #ifndef _KVIOMMU_HOST_H
 #define _KVIOMMU_HOST_H
 
+#include <linux/iommu.h>
+#include <linux/limits.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/sizes.h>
 #include <linux/types.h>
 #include <linux/srcu.h>
 #include <linux/kvm_types.h>
@@ -24,7 +27,6 @@ struct device;
 struct file;
 struct iommu_domain;
 struct iommu_group;
-struct iommu_iotlb_gather;
 struct iommufd_access;
 struct iommufd_ctx;
 struct mm_struct;
@@ -138,6 +140,55 @@ struct kviommu_reserved {
 	} range[KVIOMMU_MAX_RESERVED];
 };
 
+/**
+ * struct kviommu_unflushed - What was unmapped from a domain and is not flushed yet
+ * @gather: The same for the domain's driver
+ * @first: Lowest I/O virtual address that was unmapped
+ * @last: Highest I/O virtual address that was unmapped; less than @first if there is none
+ */
+struct kviommu_unflushed {
+	struct iommu_iotlb_gather gather;
+	u64 first;
+	u64 last;
+};
+
+/**
+ * kviommu_hw_all_flushed() - Record that nothing of a domain waits for a flush
+ * @u: The record
+ *
+ * Context: any.
+ */
+static inline void kviommu_hw_all_flushed(struct kviommu_unflushed *u)
+{
+	iommu_iotlb_gather_init(&u->gather);
+	u->first = U64_MAX;
+	u->last = 0;
+}
+
+/**
+ * kviommu_hw_last() - Get the last I/O virtual address that a domain can translate
+ * @domain: The domain
+ *
+ * Context: any.
+ * Return: the address.
+ */
+static inline u64 kviommu_hw_last(const struct iommu_domain *domain)
+{
+	return domain->geometry.aperture_end;
+}
+
+/**
+ * kviommu_hw_has_2m() - Check whether a domain can map 2 MiB pages
+ * @domain: The domain
+ *
+ * Context: any.
+ * Return: true if it can.
+ */
+static inline bool kviommu_hw_has_2m(const struct iommu_domain *domain)
+{
+	return domain->pgsize_bitmap & SZ_2M;
+}
+
 struct iommu_domain *kviommu_hw_alloc(struct kviommu_vfio *v);
 bool kviommu_hw_splits(struct iommu_domain *domain);
 int kviommu_hw_check(struct iommu_domain *domain, unsigned int aw_bits);
@@ -149,8 +200,8 @@ void kviommu_hw_free(struct iommu_domain *domain);
 int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr, int prot,
 		   struct mm_struct *payer);
 u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
-		     struct iommu_iotlb_gather *gather);
-void kviommu_hw_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather);
+		     struct kviommu_unflushed *u);
+void kviommu_hw_sync(struct iommu_domain *domain, struct kviommu_unflushed *u);
 phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova);
 
 /**

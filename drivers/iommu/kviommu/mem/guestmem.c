@@ -80,7 +80,7 @@ static int guest_rw(struct kviommu_unit *unit, const struct kviommu_work *work,
 		n = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(gpa));
 		ret = guest_rw_page(unit, work, gpa, buf, n, write);
 	}
-	if (ret && ret != -EAGAIN)
+	if (ret && !kviommu_unfinished(ret))
 		kviommu_error(unit, "guest memory", gpa, ret);
 	return ret;
 }
@@ -93,7 +93,7 @@ static int guest_rw(struct kviommu_unit *unit, const struct kviommu_work *work,
  * @buf: Buffer to copy to
  * @len: Length in bytes
  *
- * An error other than -EAGAIN is also counted and traced.
+ * An error other than -EAGAIN and -EINTR is also counted and traced.
  *
  * Context: process context, under unit->lock and map_lock; may sleep if @work may wait.
  * Return: 0, or an error of kviommu_pin_get() or kviommu_access_rw().
@@ -113,7 +113,7 @@ int kviommu_guest_read(struct kviommu_unit *unit, const struct kviommu_work *wor
  * @len: Length in bytes
  *
  * The guest sees a write of 4 aligned bytes as a whole, and after all earlier writes.
- * An error other than -EAGAIN is also counted and traced.
+ * An error other than -EAGAIN and -EINTR is also counted and traced.
  *
  * Context: process context, under unit->lock and map_lock; may sleep if @work may wait.
  * Return: 0, or an error of kviommu_pin_get() or kviommu_access_rw().

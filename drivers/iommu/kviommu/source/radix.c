@@ -28,15 +28,8 @@ static void radix_put_table(const struct kviommu_source *source,
 	kviommu_pin_put(unit, work, addr >> PAGE_SHIFT);
 }
 
-static void radix_entry(const struct kviommu_source *source, const void *table,
-			unsigned int i, u64 iova, unsigned int level,
-			struct kviommu_entry *e)
-{
-	source->decode(source, READ_ONCE(((const u64 *)table)[i]), level, e);
-}
-
+/* The entries are read by kviommu_source_entry(). */
 const struct kviommu_source_ops kviommu_radix_ops = {
 	.get_table = radix_get_table,
 	.put_table = radix_put_table,
-	.entry = radix_entry,
 };

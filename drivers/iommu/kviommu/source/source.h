@@ -40,7 +40,8 @@ struct kviommu_source;
  *             and can be passed to @entry. Return 0 or an error of kviommu_pin_get().
  * @put_table: Undo one @get_table.
  * @entry: Decode entry @i of a table at @level; level 1 is the last. The entry translates
- *         the I/O virtual addresses from @iova on.
+ *         the I/O virtual addresses from @iova on. NULL in kviommu_radix_ops:
+ *         kviommu_source_entry() reads tables in guest memory itself.
  *
  * Tables in guest memory are for kviommu_radix_ops alone: only of that a shadow knows which
  * memory a table takes, and gives it back when the IOAS loses that memory.
@@ -95,8 +96,9 @@ static inline bool kviommu_source_is_radix(const struct kviommu_source *source)
  * @level: Level of the table; 1 is the last
  * @e: Filled with the decoded entry
  *
- * For tables in guest memory this saves the indirect call of kviommu_source_ops.entry,
- * which would cost once per page that a guest maps.
+ * This is called for each entry that a guest changes. For tables in guest memory it makes
+ * one indirect call, of kviommu_source.decode, where kviommu_source_ops.entry would be
+ * another one before that.
  *
  * Context: under map_lock.
  * Return: the raw entry in guest memory; 0 if the source is not in guest memory.

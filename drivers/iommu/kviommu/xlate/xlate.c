@@ -79,8 +79,8 @@ int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw
  * @unit: The unit
  * @hw: The group
  * @b: The binding
- * @refused: Set to true if the group's IOMMU did not support a translation that was
- *           tried; the group is blocked then
+ * @failed: Set to true if the group could not be attached to a translation that was
+ *          tried; the group is blocked then
  *
  * Context: process context, may sleep; under unit->lock, not under map_lock.
  * Return: the translation, attached; NULL if there is none; an error of
@@ -89,7 +89,7 @@ int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw
 struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 					 struct kviommu_hwgroup *hw,
 					 const struct kviommu_binding *b,
-					 bool *refused)
+					 bool *failed)
 {
 	struct kviommu_xlate *xlate = unit->fixed[b->type];
 	const void *iommu;
@@ -99,6 +99,7 @@ struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 
 	if (xlate) {
 		ret = kviommu_xlate_attach(xlate, hw);
+		*failed = ret;
 		return ret ? ERR_PTR(ret) : xlate;
 	}
 	iommu = kviommu_hwgroup_iommu(hw);
@@ -111,11 +112,11 @@ struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 		ret = kviommu_xlate_attach(xlate, hw);
 		if (!ret)
 			return xlate;
+		*failed = true;
 		/* -EINVAL: the domain belongs to an incompatible physical IOMMU. */
 		if (ret != -EINVAL)
 			return ERR_PTR(ret);
 		xlate->refused_by = iommu;
-		*refused = true;
 	}
 	return NULL;
 }
@@ -326,14 +327,19 @@ int kviommu_refresh(struct kviommu_unit *unit, const struct kviommu_work *work,
  */
 void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 {
+	const struct kviommu_xlate_ops *ops;
 	unsigned int i;
+	bool in_use;
 
 	mutex_lock(&unit->map_lock);
-	if (kviommu_pin_revoke(unit, first, last)) {
-		for (i = 0; i < KVIOMMU_NR_BINDINGS; i++)
-			if (kviommu_backends[i]->revoke)
-				kviommu_backends[i]->revoke(unit, first, last);
-		kviommu_pin_revoke(unit, first, last);
+	in_use = kviommu_pin_revoke(unit, first, last);
+	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++) {
+		ops = kviommu_backends[i];
+		/* What is pinned without the pin cache is not known here. */
+		if (ops->revoke && (in_use || ops->pins == KVIOMMU_PINS_ALL))
+			ops->revoke(unit, first, last);
 	}
+	if (in_use)
+		kviommu_pin_revoke(unit, first, last);
 	mutex_unlock(&unit->map_lock);
 }

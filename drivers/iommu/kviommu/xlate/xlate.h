@@ -69,31 +69,49 @@ struct kviommu_xlate {
 
 /**
  * struct kviommu_xlate_ops - The operations of a translation back-end
- * @pins: The guest memory that translations of this back-end keep pinned
+ * @pins: The guest memory that translations of this back-end keep pinned. With
+ *        KVIOMMU_PINS_ALL it may be pinned without the pin cache.
  * @create: Create an empty translation for a binding, which the group can use. NULL if
  *          the unit has only a permanent one. Return the translation; -ENOMEM, -EDQUOT or
- *          an error of the IOMMU's driver.
+ *          an error of the IOMMU's driver. Called as (1).
  * @fits: Return true if the group may use this translation of another group.
+ *        Called as (1).
  * @build: Bring all of it in line with the guest's mappings. Return 0; -EAGAIN when the
- *         time of the work is up, with the rest in kviommu_xlate.unbuilt; -EINTR.
+ *         time of the work is up, or -EINTR, with the rest in kviommu_xlate.unbuilt.
+ *         Called as (1).
  * @attach: Attach the group to it. Return 0; on error the group is blocked: -EINVAL if
- *          its IOMMU does not support this translation, or another error.
+ *          its IOMMU does not support this translation, or another error; -EINTR if it
+ *          has to be tried again. Called as (1).
  * @invalidate: Apply the guest's changes to a range. With @refresh, also try again to
- *              map what failed before. Return as @build, with the rest in @range.
+ *              map what failed before. Return as @build, with the rest in @range. May
+ *              drop map_lock meanwhile. Called as (2).
  * @complete: Complete all earlier invalidations of all translations of this back-end.
  *            When it returns, no device reaches memory through an old mapping, or for no
  *            longer than the unit's strategy allows. Return true to be called again also
  *            if the guest has invalidated nothing, as something is left whose age counts.
+ *            Called as (2).
  * @revoke: Unmap the guest frames from @first to @last, inclusive, which the IOAS unmaps.
- *          When it returns, this back-end uses none of them any more.
+ *          When it returns, this back-end uses none of them any more. Not called if no
+ *          frame there is in use in the pin cache, unless @pins is KVIOMMU_PINS_ALL.
+ *          Called as (3).
  * @drop: Tear the translation down and free it. Return 0; -EAGAIN or -EINTR as @build.
+ *        Called as (1).
  * @next: Find the next leaf, for inspection. Return 1; 0 if there is none; -EAGAIN to be
- *        called again.
+ *        called again. Called as (2), by a reader of debugfs, which may sleep.
  * @pinned: Return the number of 4 KiB pages that it maps. NULL if it is not known.
+ *          Called under unit->lock; does not sleep.
  *
- * All but @revoke are called under unit->lock; @invalidate, @complete and @next under
- * map_lock, too. Each back-end has @attach, and one with @create has @fits, @build,
- * @invalidate and @drop, too. The others may be NULL.
+ * How they are called, always in process context:
+ *
+ * (1) Under unit->lock, not under map_lock, which the operation may take; may sleep. Work
+ *     that may not wait never gets here.
+ * (2) Under unit->lock and map_lock; may sleep if the work may wait.
+ * (3) Under map_lock, and usually in iommufd's unmap callback, with locks of the IOAS
+ *     held; may sleep. It must not take unit->lock, whose holder may wait for the IOAS,
+ *     nor attach a device to the IOAS or detach it.
+ *
+ * Each back-end has @attach, and one with @create has @fits, @build, @invalidate and @drop,
+ * too. The others may be NULL.
  */
 struct kviommu_xlate_ops {
 	enum kviommu_pin_scope pins;
@@ -136,17 +154,19 @@ struct kviommu_leaf {
 };
 
 /**
- * struct kviommu_progress - The point at which an invalidation was interrupted
- * @serial: Serial number of the translation at which to resume
+ * struct kviommu_progress - The point at which a request of the guest was interrupted
+ * @serial: Serial number of the translation at which kviommu_invalidate() resumes
  * @first: First I/O virtual address that is left of that translation
  * @last: Last I/O virtual address that is left, inclusive
+ * @resolved: kviommu_rebind() knows the new bindings; the groups still have to follow
  *
- * All members are 0 before an invalidation begins and after it is done.
+ * All members are 0 before a request begins and after it is done.
  */
 struct kviommu_progress {
 	u64 serial;
 	u64 first;
 	u64 last;
+	bool resolved;
 };
 
 /**
@@ -180,7 +200,7 @@ void kviommu_xlate_exit(struct kviommu_unit *unit);
 struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 					 struct kviommu_hwgroup *hw,
 					 const struct kviommu_binding *b,
-					 bool *refused);
+					 bool *failed);
 struct kviommu_xlate *kviommu_xlate_create(struct kviommu_unit *unit,
 					   struct kviommu_hwgroup *hw,
 					   const struct kviommu_binding *b);

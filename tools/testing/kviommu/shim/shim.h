@@ -582,7 +582,7 @@ struct iommu_domain {
 struct iommu_iotlb_gather {
 	unsigned long start;
 	unsigned long end;
-	bool queued;
+	struct list_head freelist;
 };
 
 static inline void iommu_iotlb_gather_init(struct iommu_iotlb_gather *gather)
@@ -590,20 +590,10 @@ static inline void iommu_iotlb_gather_init(struct iommu_iotlb_gather *gather)
 	*gather = (struct iommu_iotlb_gather){ .start = ULONG_MAX };
 }
 
-static inline void
-iommu_iotlb_gather_add_range(struct iommu_iotlb_gather *gather,
-			     unsigned long iova, size_t size)
-{
-	unsigned long end = iova + size - 1;
-
-	if (gather->start > iova)
-		gather->start = iova;
-	if (gather->end < end)
-		gather->end = end;
-}
-
-/* for an inline function of host/compat.h that is not called here */
+/* for inline functions of host/compat.h that are not called here */
 struct iommu_domain *iommu_paging_domain_alloc(struct device *dev);
+size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova, size_t size,
+			struct iommu_iotlb_gather *gather);
 
 /* eventfds: a file descriptor n is the n-th of a few counters */
 struct eventfd_ctx {

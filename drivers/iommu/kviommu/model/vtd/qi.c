@@ -26,9 +26,10 @@ static int vtd_inval_context(struct vtd *vtd, const struct kviommu_work *work,
 	case VTD_GRAN_GLOBAL:
 	case VTD_GRAN_DOMAIN:
 		/* More than requested may be invalidated: this is simpler. */
-		return kviommu_rebind(vtd->model.unit, work, 0, U16_MAX);
+		return kviommu_rebind(vtd->model.unit, work, 0, U16_MAX, &vtd->progress);
 	case VTD_GRAN_DEVICE:
-		return kviommu_rebind(vtd->model.unit, work, sid, vtd_fm_mask(fm));
+		return kviommu_rebind(vtd->model.unit, work, sid, vtd_fm_mask(fm),
+				      &vtd->progress);
 	}
 	return -EINVAL;
 }
@@ -101,7 +102,7 @@ static int vtd_desc_wait(struct vtd *vtd, const struct kviommu_work *work, u64 l
 		ret = kviommu_guest_write(vtd->model.unit, work, addr, &data,
 					  sizeof(data));
 	if (ret)
-		return ret == -EAGAIN ? ret : -EINVAL;
+		return kviommu_unfinished(ret) ? ret : -EINVAL;
 	if (lo & VTD_WAIT_IF)
 		vtd_inval_complete(vtd);
 	return 0;
@@ -141,13 +142,15 @@ static int vtd_queue_fetch(struct vtd *vtd, const struct kviommu_work *work,
 	ret = kviommu_guest_read(vtd->model.unit, work, vtd->iq_base +
 				 vtd->iq_head * sizeof(*desc), desc,
 				 n * sizeof(*desc));
-	return !ret ? n : ret == -EINTR || ret == -EAGAIN ? ret : -EINVAL;
+	if (!ret)
+		return n;
+	return kviommu_unfinished(ret) ? ret : -EINVAL;
 }
 
 /*
  * Handle descriptors that vtd_queue_fetch() read, as many as time allows. The head moves
  * past those that were handled: on -EINVAL it stays at the invalid descriptor, and on
- * -EAGAIN at the one that the next step has to finish.
+ * -EAGAIN or -EINTR at the one that the next step has to finish.
  */
 static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
 			    const struct vtd_entry *desc, unsigned int n)
@@ -159,7 +162,7 @@ static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
 		u64 lo = le64_to_cpu(desc[i].lo), hi = le64_to_cpu(desc[i].hi);
 
 		ret = vtd_desc_handle(vtd, work, lo, hi);
-		if (ret == -EAGAIN)
+		if (kviommu_unfinished(ret))
 			break;
 		trace_kviommu_descriptor(vtd->model.unit->id, lo, hi, ret);
 		if (ret)
@@ -215,7 +218,7 @@ void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 	/* Not every batch ends with a wait descriptor, which would do this. */
 	kviommu_invalidate_complete(vtd->model.unit, work);
 	vtd_set32(vtd, VTD_IQH, vtd->iq_head * sizeof(struct vtd_entry));
-	/* -EAGAIN: the next step goes on. -EINTR: the VMM dies or closes the unit. */
+	/* After -EAGAIN or -EINTR the next step goes on. */
 	if (ret == -EINVAL) {
 		vtd->progress = (struct kviommu_progress){};
 		vtd_queue_error(vtd);
@@ -278,8 +281,9 @@ static bool vtd_ccmd_run(struct vtd *vtd, const struct kviommu_work *work)
 	if (!vtd_inval_refused(vtd))
 		ret = vtd_inval_context(vtd, work, gran, FIELD_GET(VTD_CCMD_SID, ccmd),
 					FIELD_GET(VTD_CCMD_FM, ccmd));
-	if (ret == -EAGAIN || ret == -EINTR)
+	if (kviommu_unfinished(ret))
 		return false;
+	vtd->progress = (struct kviommu_progress){};
 	if (ret)
 		gran = 0;
 	/* vtd_inval_context() did a global invalidation. */
@@ -301,7 +305,7 @@ static bool vtd_iotlb_run(struct vtd *vtd, const struct kviommu_work *work)
 		ret = vtd_inval_iotlb(vtd, work, gran, FIELD_GET(VTD_IOTLB_DID, iotlb),
 				      vtd_get64(vtd, VTD_IVA));
 	kviommu_invalidate_complete(vtd->model.unit, work);
-	if (ret == -EAGAIN || ret == -EINTR)
+	if (kviommu_unfinished(ret))
 		return false;
 	vtd->progress = (struct kviommu_progress){};
 	iotlb &= ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);

@@ -30,6 +30,8 @@ void vtd_set64(struct vtd *vtd, unsigned int offset, u64 val)
 static void vtd_root_latch(struct vtd *vtd)
 {
 	vtd->root = vtd_get64(vtd, VTD_RTADDR);
+	/* If translation is being enabled, it is with the new tables. */
+	vtd->te_progress = (struct kviommu_progress){};
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_RTPS);
 }
 
@@ -38,7 +40,7 @@ static bool vtd_te_run(struct vtd *vtd, const struct kviommu_work *work)
 {
 	u32 gsts = vtd_get32(vtd, VTD_GSTS) & ~VTD_GSTS_TES;
 
-	if (kviommu_rebind(vtd->model.unit, work, 0, U16_MAX))
+	if (kviommu_rebind(vtd->model.unit, work, 0, U16_MAX, &vtd->te_progress))
 		return false;
 	/* With translation off, fault recording starts over at the first register. */
 	if (!vtd->te)
@@ -76,8 +78,10 @@ static void vtd_gcmd_written(struct vtd *vtd)
 		else
 			vtd_queue_disable(vtd);
 	}
-	if (vtd->te != !!(gcmd & VTD_GCMD_TE))
+	if (vtd->te != !!(gcmd & VTD_GCMD_TE)) {
 		vtd->te_changed = true;
+		vtd->te_progress = (struct kviommu_progress){};
+	}
 	vtd->te = gcmd & VTD_GCMD_TE;
 }
 
@@ -189,6 +193,7 @@ static void vtd_reset(struct kviommu_model *model)
 	vtd_set32(vtd, VTD_IECTL, VTD_ECTL_IM);
 	vtd->te = false;
 	vtd->te_changed = false;
+	vtd->te_progress = (struct kviommu_progress){};
 	vtd->held_events = 0;
 	vtd->root = 0;
 	vtd->iq_head = 0;

@@ -4,6 +4,7 @@
  */
 #include <linux/bitfield.h>
 #include <linux/bits.h>
+#include <linux/errno.h>
 
 #include "vtd.h"
 
@@ -13,7 +14,10 @@ static u64 vtd_beyond_haw(const struct vtd *vtd)
 	return ~(BIT_ULL(vtd->haw) - 1);
 }
 
-/* Read a root entry. Return: 1 if present; 0 if not; -1 for a fault, with its reason. */
+/*
+ * Read a root entry. Return: 1 if present; 0 if not; -EINVAL for a fault, with its reason;
+ * -EAGAIN or -EINTR if it has to be read again.
+ */
 static int vtd_root_read(struct vtd *vtd, const struct kviommu_work *work, u16 sid,
 			 u64 *ctp, u8 *reason)
 {
@@ -21,20 +25,22 @@ static int vtd_root_read(struct vtd *vtd, const struct kviommu_work *work, u16 s
 		   sizeof(struct vtd_entry);
 	struct vtd_entry root;
 	u64 lo;
+	int ret;
 
 	/* The capabilities report no other mode than legacy. */
 	*reason = VTD_FR_ROOT_MODE;
 	if (vtd->root & VTD_RTADDR_TTM)
-		return -1;
+		return -EINVAL;
 	*reason = VTD_FR_ROOT_TABLE_ACCESS;
-	if (kviommu_guest_read(vtd->model.unit, work, addr, &root, sizeof(root)))
-		return -1;
+	ret = kviommu_guest_read(vtd->model.unit, work, addr, &root, sizeof(root));
+	if (ret)
+		return kviommu_unfinished(ret) ? ret : -EINVAL;
 	lo = le64_to_cpu(root.lo);
 	if (!(lo & VTD_ROOT_P))
 		return 0;
 	*reason = VTD_FR_ROOT_RSVD;
 	if (lo & (VTD_ROOT_RSVD | vtd_beyond_haw(vtd)) || root.hi)
-		return -1;
+		return -EINVAL;
 	*ctp = lo & VTD_ROOT_CTP;
 	return 1;
 }
@@ -52,31 +58,35 @@ static int vtd_context_read(struct vtd *vtd, const struct kviommu_work *work, u1
 	if (ret <= 0)
 		return ret;
 	*reason = VTD_FR_CONTEXT_TABLE_ACCESS;
-	if (kviommu_guest_read(vtd->model.unit, work, ctp + (sid & 0xff) * sizeof(ctx),
-			       &ctx, sizeof(ctx)))
-		return -1;
+	ret = kviommu_guest_read(vtd->model.unit, work, ctp + (sid & 0xff) * sizeof(ctx),
+				 &ctx, sizeof(ctx));
+	if (ret)
+		return kviommu_unfinished(ret) ? ret : -EINVAL;
 	*lo = le64_to_cpu(ctx.lo);
 	*hi = le64_to_cpu(ctx.hi);
 	if (!(*lo & VTD_CTX_P))
 		return 0;
 	*reason = VTD_FR_CONTEXT_RSVD;
 	if (*lo & VTD_CTX_RSVD_LO || *hi & VTD_CTX_RSVD_HI)
-		return -1;
+		return -EINVAL;
 	/* With pass-through SLPTPTR is ignored. */
 	if (FIELD_GET(VTD_CTX_TT, *lo) == VTD_TT_UNTRANSLATED &&
 	    *lo & VTD_CTX_SLPTPTR & vtd_beyond_haw(vtd))
-		return -1;
+		return -EINVAL;
 	/* AW has to select a width of SAGAW, even with pass-through. */
 	*reason = VTD_FR_CONTEXT_INVALID;
 	levels = FIELD_GET(VTD_CTX_AW, *hi) + 2;
 	if (levels < 3 || levels > vtd->levels_max)
-		return -1;
+		return -EINVAL;
 	return 1;
 }
 
-/* Read the binding of a device. Return: the reason of a fault, or 0. */
-static u8 vtd_binding_read(struct vtd *vtd, const struct kviommu_work *work,
-			   u16 source_id, struct kviommu_binding *b)
+/*
+ * Read the binding of a device. Return: 0; the reason of a fault; -EAGAIN or -EINTR if it
+ * has to be read again.
+ */
+static int vtd_binding_read(struct vtd *vtd, const struct kviommu_work *work,
+			    u16 source_id, struct kviommu_binding *b)
 {
 	u64 lo = 0, hi = 0;
 	u8 reason;
@@ -88,8 +98,8 @@ static u8 vtd_binding_read(struct vtd *vtd, const struct kviommu_work *work,
 		return 0;
 	}
 	ret = vtd_context_read(vtd, work, source_id, &lo, &hi, &reason);
-	if (!ret)
-		return 0;
+	if (!ret || kviommu_unfinished(ret))
+		return ret;
 	if (ret < 0)
 		goto fault;
 
@@ -128,16 +138,23 @@ fault:
  * if its fault processing disable bit is set.
  *
  * Context: process context, may sleep if @work may wait; under unit->lock and map_lock.
+ * Return: 0; -EAGAIN or -EINTR if the tables have to be read again, with @b as it was.
  */
-void vtd_resolve(struct kviommu_model *model, const struct kviommu_work *work, u32 id,
-		 struct kviommu_binding *b)
+int vtd_resolve(struct kviommu_model *model, const struct kviommu_work *work, u32 id,
+		struct kviommu_binding *b)
 {
+	struct kviommu_binding new = { KVIOMMU_BIND_BLOCKED };
 	u8 before = b->quiet ? 0 : b->fault;
+	int ret;
 
-	*b = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
-	b->fault = vtd_binding_read(to_vtd(model), work, id, b);
+	ret = vtd_binding_read(to_vtd(model), work, id, &new);
+	if (ret < 0)
+		return ret;
+	new.fault = ret;
+	*b = new;
 	if (b->fault && b->fault != before && !b->quiet)
 		vtd_record_fault(to_vtd(model), id, 0, b->fault);
+	return 0;
 }
 
 /**

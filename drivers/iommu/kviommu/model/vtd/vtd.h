@@ -40,7 +40,9 @@
  * @iq_base: Guest physical address of the queue, latched when GCMD.QIE was set
  * @iq_size: Size of the queue, in descriptors
  * @iq_head: Index of the next descriptor to handle
- * @progress: State of an invalidation that the last step did not finish
+ * @progress: Progress of the invalidation that the last step did not finish
+ * @te_progress: Progress of the change of @te that the last step did not finish. It is not
+ *               @progress, as the change comes before an invalidation that was begun.
  * @next_frcd: Index of the fault recording register to use next
  * @haw: Host address width: bits of the guest's physical addresses
  * @mgaw: Maximum guest address width: bits of I/O virtual addresses
@@ -68,6 +70,7 @@ struct vtd {
 	unsigned int iq_size;
 	unsigned int iq_head;
 	struct kviommu_progress progress;
+	struct kviommu_progress te_progress;
 	unsigned int next_frcd;
 	unsigned int haw;
 	unsigned int mgaw;
@@ -125,8 +128,8 @@ bool vtd_inval_pending(const struct vtd *vtd);
 bool vtd_inval_run(struct vtd *vtd, const struct kviommu_work *work);
 
 /* tables.c */
-void vtd_resolve(struct kviommu_model *model, const struct kviommu_work *work, u32 id,
-		 struct kviommu_binding *b);
+int vtd_resolve(struct kviommu_model *model, const struct kviommu_work *work, u32 id,
+		struct kviommu_binding *b);
 void vtd_decode(const struct kviommu_source *source, u64 val, unsigned int level,
 		struct kviommu_entry *e);
 

@@ -42,7 +42,7 @@ int kviommu_merge_record(struct merge *m, u64 *slot, u64 want, u64 iova, bool ag
 		*slot |= SLOT_MAPPED;
 		return 0;
 	}
-	if (ret == -EINTR || ret == -EAGAIN) {
+	if (kviommu_unfinished(ret)) {
 		*slot = again ? want : 0;
 		m->next = iova;
 		return ret;

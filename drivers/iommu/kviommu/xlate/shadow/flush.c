@@ -3,25 +3,7 @@
  * The IOTLB flush that ends every change of shadows. Only kviommu_iotlb_sync() releases
  * the pins of mappings, to keep the order: unmap, flush, unpin.
  */
-#include <linux/iommu.h>
-
 #include "shadow.h"
-
-/**
- * kviommu_shadow_gather_init() - Record that nothing of a shadow waits for a flush
- * @shadow: The shadow
- *
- * Many unmaps share one flush, so the gather is queued: the driver must not flush by
- * itself.
- *
- * Context: under map_lock.
- */
-void kviommu_shadow_gather_init(struct kviommu_shadow *shadow)
-{
-	iommu_iotlb_gather_init(&shadow->gather);
-	shadow->gather.queued = true;
-	shadow->dirty = false;
-}
 
 /**
  * kviommu_iotlb_sync() - Flush everything that was unmapped, then release its pins
@@ -47,10 +29,9 @@ void kviommu_iotlb_sync(struct kviommu_unit *unit, const struct kviommu_work *wo
 		if (xlate->ops != &kviommu_shadow_ops)
 			continue;
 		shadow = to_shadow(xlate);
-		if (!shadow->dirty)
+		if (!shadow_is_dirty(shadow))
 			continue;
-		kviommu_hw_sync(shadow->hw, &shadow->gather);
-		kviommu_shadow_gather_init(shadow);
+		kviommu_hw_sync(shadow->hw, &shadow->unflushed);
 		kviommu_count(unit, syncs, 1);
 		/* The hardware may take its time. */
 		if (work->budget)

@@ -22,9 +22,8 @@
  */
 bool kviommu_unmap_range(struct kviommu_shadow *shadow, u64 iova, u64 size)
 {
-	u64 unmapped = kviommu_hw_unmap(shadow->hw, iova, size, &shadow->gather);
+	u64 unmapped = kviommu_hw_unmap(shadow->hw, iova, size, &shadow->unflushed);
 
-	shadow->dirty = true;
 	WRITE_ONCE(shadow->xlate.unit->shadows.dirty, true);
 	/* All of it was mapped, so this is a bug of the IOMMU's driver. */
 	return !WARN_ON_ONCE(unmapped != size);
@@ -63,7 +62,7 @@ void kviommu_unmap_leaf(struct kviommu_shadow *shadow, const struct kviommu_work
 /* The host can map the run with 2 MiB pages, apart from unaligned ends. */
 static bool run_fits_2m(const struct kviommu_shadow *shadow, const struct run *run)
 {
-	return shadow->hw->pgsize_bitmap & SZ_2M &&
+	return kviommu_hw_has_2m(shadow->hw) &&
 	       !((run->iova ^ PFN_PHYS(run->pfn)) & (SZ_2M - 1));
 }
 

@@ -251,7 +251,7 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 
 /*
  * The guest replaced a leaf by a table. Return 1 if the table maps the same pages as the
- * leaf; 0 if not; -EAGAIN as kviommu_merge().
+ * leaf; 0 if not; -EAGAIN or -EINTR as kviommu_merge().
  */
 static int table_equals_leaf(struct merge *m, u64 addr, u64 leaf, u64 iova,
 			     unsigned int level, unsigned int prot)
@@ -265,7 +265,7 @@ static int table_equals_leaf(struct merge *m, u64 addr, u64 leaf, u64 iova,
 
 	ret = kviommu_shadow_get_table(m->shadow, m->work, addr, &table);
 	if (ret)
-		return ret == -EAGAIN ? ret : 0;
+		return kviommu_unfinished(ret) ? ret : 0;
 	m->slice += ENTRIES;
 	for (i = 0; same && i < ENTRIES; i++) {
 		kviommu_source_entry(source, table, i,
@@ -320,7 +320,7 @@ static int merge_table(struct merge *m, u64 *slot, u64 addr, u64 iova,
 	}
 	again = !node->table && node->addr == addr;
 	ret = kviommu_node_set_table(m->shadow, m->work, node, addr);
-	if (ret == -EAGAIN) {
+	if (kviommu_unfinished(ret)) {
 		if (!slot_node(*slot))
 			kviommu_node_free(m->shadow, m->work, node);
 		goto later;
@@ -463,8 +463,8 @@ static int merge_node(struct merge *m, struct kviommu_node *node, u64 base,
  *
  * Context: process context, under unit->lock and map_lock; may sleep and drop map_lock in
  * between if @work may wait.
- * Return: 0; -EAGAIN when the time of this step is up, with the rest in @range; -EINTR if
- * a fatal signal is pending, with the shadow out of date in a part of the range.
+ * Return: 0; -EAGAIN when the time of this step is up, or -EINTR if a fatal signal is
+ * pending, with the rest in @range.
  */
 int kviommu_merge(struct kviommu_shadow *shadow, const struct kviommu_work *work,
 		  struct kviommu_range *range, bool refresh)
@@ -511,7 +511,7 @@ int kviommu_merge(struct kviommu_shadow *shadow, const struct kviommu_work *work
 	}
 	again = !shadow->root->table && shadow->root->addr != NO_ADDR;
 	ret = kviommu_node_set_table(shadow, work, shadow->root, b->root);
-	if (ret == -EAGAIN)
+	if (kviommu_unfinished(ret))
 		return ret;
 	if (ret)
 		kviommu_merge_error(&m, 0, ret, again ? KVIOMMU_FAULT_NONE :
@@ -519,7 +519,7 @@ int kviommu_merge(struct kviommu_shadow *shadow, const struct kviommu_work *work
 	ret = merge_node(&m, shadow->root, 0, b->levels, SLOT_PROT);
 out:
 	kviommu_merge_spend(&m);
-	if (ret == -EAGAIN)
+	if (kviommu_unfinished(ret))
 		*range = (struct kviommu_range){ m.next, m.end };
 	return ret;
 }

@@ -157,8 +157,8 @@ int kviommu_shadow_get_table(struct kviommu_shadow *shadow,
  * @addr: Name of the table for kviommu_source_ops.get_table
  *
  * Context: process context, under map_lock; may sleep.
- * Return: as kviommu_shadow_get_table(). After -EAGAIN the node is unchanged, after
- * another error it has no table.
+ * Return: as kviommu_shadow_get_table(). After -EAGAIN or -EINTR the node is unchanged,
+ * after another error it has no table.
  */
 int kviommu_node_set_table(struct kviommu_shadow *shadow,
 			   const struct kviommu_work *work,
@@ -170,7 +170,7 @@ int kviommu_node_set_table(struct kviommu_shadow *shadow,
 	if (node->table && node->addr == addr)
 		return 0;
 	ret = kviommu_shadow_get_table(shadow, work, addr, &table);
-	if (ret == -EAGAIN)
+	if (kviommu_unfinished(ret))
 		return ret;
 	kviommu_node_drop_table(shadow, work, node);
 	node->addr = addr;

@@ -31,7 +31,7 @@ static struct kviommu_xlate *shadow_create(struct kviommu_unit *unit,
 	shadow->coherent = kviommu_hwgroup_enforces_coherency(hw);
 	shadow->splits = kviommu_hw_splits(shadow->hw);
 	xa_init_flags(&shadow->hw_tables, XA_FLAGS_ACCOUNT);
-	kviommu_shadow_gather_init(shadow);
+	kviommu_hw_all_flushed(&shadow->unflushed);
 	mutex_lock(&unit->map_lock);
 	kviommu_count(unit, domains, 1);
 	mutex_unlock(&unit->map_lock);

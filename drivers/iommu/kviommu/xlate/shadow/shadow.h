@@ -22,7 +22,6 @@
 
 #include <linux/bits.h>
 #include <linux/container_of.h>
-#include <linux/iommu.h>
 #include <linux/mm.h>
 
 #include "api.h"
@@ -82,8 +81,7 @@ struct leaf_table_cache {
  * struct kviommu_shadow - The shadow of one guest domain
  * @xlate: The generic part
  * @hw: The host's domain, to which devices are attached
- * @gather: The ranges of @hw that were unmapped since the last flush
- * @dirty: Something was unmapped from @hw since the last flush
+ * @unflushed: What was unmapped from @hw since the last flush
  * @root: The root node of the shadow copy
  * @leaf_tables: Recently used tables of 4 KiB leaves, by the lowest bits of their number
  * @hw_tables: The tables that @hw may have, see kviommu_shadow_count_tables()
@@ -99,8 +97,7 @@ struct leaf_table_cache {
 struct kviommu_shadow {
 	struct kviommu_xlate xlate;
 	struct iommu_domain *hw;
-	struct iommu_iotlb_gather gather;
-	bool dirty;
+	struct kviommu_unflushed unflushed;
 	struct kviommu_node *root;
 	struct leaf_table_cache leaf_tables[NR_LEAF_TABLES];
 	struct xarray hw_tables;
@@ -114,6 +111,11 @@ struct kviommu_shadow {
 static inline struct kviommu_shadow *to_shadow(struct kviommu_xlate *xlate)
 {
 	return container_of(xlate, struct kviommu_shadow, xlate);
+}
+
+static inline bool shadow_is_dirty(const struct kviommu_shadow *shadow)
+{
+	return shadow->unflushed.first <= shadow->unflushed.last;
 }
 
 static inline struct kviommu_node *slot_node(u64 slot)
@@ -286,7 +288,6 @@ int kviommu_shadow_take_down(struct kviommu_shadow *shadow,
 			     const struct kviommu_work *work);
 
 /* flush.c */
-void kviommu_shadow_gather_init(struct kviommu_shadow *shadow);
 void kviommu_shadow_release(struct kviommu_shadow *shadow,
 			    const struct kviommu_work *work, u64 gfn, u64 nr);
 
@@ -344,7 +345,7 @@ static inline int shadow_check_limits(struct kviommu_shadow *shadow,
 {
 	struct kviommu_unit *unit = shadow->xlate.unit;
 
-	if (iova + (nr << PAGE_SHIFT) - 1 > shadow->hw->geometry.aperture_end)
+	if (iova + (nr << PAGE_SHIFT) - 1 > kviommu_hw_last(shadow->hw))
 		return -ERANGE;
 	nr += pending;
 	if (likely(unit->stats.mapped + nr <= unit->policy.max_mapped))
@@ -359,8 +360,7 @@ static inline int shadow_check_limits(struct kviommu_shadow *shadow,
 /* The physical IOTLB may still hold the previous translation of a newly mapped range. */
 static inline void shadow_note_mapped(struct kviommu_shadow *shadow, u64 iova, u64 size)
 {
-	if (shadow->dirty && iova <= shadow->gather.end &&
-	    iova + size - 1 >= shadow->gather.start)
+	if (iova <= shadow->unflushed.last && iova + size - 1 >= shadow->unflushed.first)
 		shadow->xlate.unit->shadows.stale.must_flush = true;
 }
 
