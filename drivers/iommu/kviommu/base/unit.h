@@ -419,7 +419,7 @@ struct kviommu_self {
  * @deferred: There is work for @worker
  * @model: The emulated IOMMU
  * @poll_busy_at: Time at which polling last found work, in ns of ktime_get_ns()
- * @poll_idle_ns: Time without work after which polling ends, in ns
+ * @poll_idle_ns: Time without work after which polling ends, in ns; changed under @lock
  * @abandoned: @worker was killed
  * @policy: The policy in force; changed under @lock and @map_lock
  * @poll_lock: Held while the unit switches between trapping and polling

@@ -33,20 +33,43 @@
 #define TRAP_TIME	(4 * NSEC_PER_MSEC)
 #define TRAP_DOUBLINGS	8
 
+/* Set the idle time after which polling ends, within the limits of the policy. */
+static void poll_set_timeout(struct kviommu_unit *unit, u64 ns)
+{
+	u64 min = unit->policy.poll_us_min * NSEC_PER_USEC;
+	u64 max = unit->policy.poll_us_max * NSEC_PER_USEC;
+
+	lockdep_assert_held(&unit->lock);
+
+	/* The thread that polls the unit reads it without a lock. */
+	WRITE_ONCE(unit->poll_idle_ns, clamp(ns, min, max));
+}
+
 /*
  * Adapt the idle time after which polling ends. If the guest has written again soon after
  * polling had ended, polling ended too early; otherwise it ended too late.
  */
 static void poll_adapt_timeout(struct kviommu_unit *unit, u64 now)
 {
-	u64 min = unit->policy.poll_us_min * NSEC_PER_USEC;
 	u64 max = unit->policy.poll_us_max * NSEC_PER_USEC;
 
 	if (now < unit->poll_busy_at + max)
-		unit->poll_idle_ns = umax(unit->poll_idle_ns, NSEC_PER_USEC) * 2;
+		poll_set_timeout(unit, umax(unit->poll_idle_ns, NSEC_PER_USEC) * 2);
 	else
-		unit->poll_idle_ns /= 2;
-	unit->poll_idle_ns = clamp(unit->poll_idle_ns, min, max);
+		poll_set_timeout(unit, unit->poll_idle_ns / 2);
+}
+
+/**
+ * kviommu_poll_clamp_timeout() - Bring the idle time of a unit within a new policy's limits
+ * @unit: The unit, whose policy in force has changed
+ *
+ * If the unit is polled, the new limits hold at once, and it stays polled.
+ *
+ * Context: process context, under unit->lock.
+ */
+void kviommu_poll_clamp_timeout(struct kviommu_unit *unit)
+{
+	poll_set_timeout(unit, unit->poll_idle_ns);
 }
 
 /**

@@ -119,8 +119,8 @@ static inline enum kviommu_poll_why kviommu_poll_ended(struct kviommu_unit *unit
  */
 static inline bool kviommu_poll_idle(struct kviommu_unit *unit, u64 now)
 {
-	return unit->policy.mode != KVIOMMU_MODE_SIDECORE &&
-	       now > unit->poll_busy_at + unit->poll_idle_ns;
+	return READ_ONCE(unit->policy.mode) != KVIOMMU_MODE_SIDECORE &&
+	       now > unit->poll_busy_at + READ_ONCE(unit->poll_idle_ns);
 }
 
 /*

@@ -110,6 +110,32 @@ TEST_F_TIMEOUT(selfpoll, no_shared_threads, 600)
 	unit_close(u);
 }
 
+/* New limits of the idle time hold while the unit is polled, and do not end that. */
+TEST_F_TIMEOUT(selfpoll, idle_time_changes, 600)
+{
+	struct unit *u = &self->u;
+	struct kviommu_policy p;
+	struct kviommu_stats a;
+
+	module_reload(VERY_LONG);
+	open_adaptive(u);
+	unit_poll(u);
+	a = unit_stats_now(u);
+	p = unit_policy(u);
+	p.poll_us_max /= 2;
+	p.poll_us_min = p.poll_us_max;
+	ASSERT_EQ(0, unit_set_policy(u, &p));
+	EXPECT_EQ(1, unit_stats_now(u).polled);
+	/* The guest does nothing, and this is much less than the 50 s of before. */
+	p.poll_us_min = 1000;
+	p.poll_us_max = 1000;
+	ASSERT_EQ(0, unit_set_policy(u, &p));
+	usleep(10 * 1000 * 1000);
+	EXPECT_EQ(0, unit_stats_now(u).polled);
+	EXPECT_EQ(a.polls, unit_stats_now(u).polls);
+	unit_close(u);
+}
+
 static __u64 g_wait_for_events(struct guest *g, __u64 n)
 {
 	for (; n; n--) {
