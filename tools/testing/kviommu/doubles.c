@@ -472,6 +472,22 @@ static void detach_device(u32 id)
 	never(kviommu_unit_settle(unit));
 }
 
+#define HOUR	3600000UL	/* in jiffies of the shim */
+
+/* Do one step; @more: whether it should leave work. */
+static void do_step(bool more)
+{
+	mutex_lock(&unit->lock);
+	expect(kviommu_step(unit) == more);
+	kviommu_unlock(unit);
+}
+
+/* How much work took longer than the latencies that are told apart */
+static u64 slow_work(void)
+{
+	return unit->stats.latency[KVIOMMU_LATENCY_BUCKETS - 1];
+}
+
 #if DOUBLES == MODEL
 
 /* The guest queues a request and kicks, and the worker handles it. */
@@ -641,6 +657,19 @@ static void test_reset(void)
 	expect(model_path(0) == PATH_BLOCKED && !model_mapped() && !model_pinned());
 }
 
+/* A reset drops what is left of the guest's work, and the time at which that began. */
+static void test_reset_while_busy(void)
+{
+	struct kick_model *kick = to_kick(unit->model);
+
+	kick->tail += 2;
+	do_step(true);
+	never(kviommu_unit_reset(unit));
+	jiffies += HOUR;
+	guest_map(0, IOVA, PAGE_SIZE, LARGE, RW);
+	expect(unit->stats.latency[0] == 1 && !slow_work());
+}
+
 static const struct test {
 	const char *name;
 	void (*run)(void);
@@ -652,6 +681,7 @@ static const struct test {
 	{ "model.revoked", test_revoked },
 	{ "model.fault", test_fault },
 	{ "model.reset", test_reset },
+	{ "model.reset_while_busy", test_reset_while_busy },
 };
 
 #else
@@ -778,6 +808,29 @@ static void test_again(void)
 	expect(flush_queue() && nr_calls(DROP) == 3);
 }
 
+/* The guest disables the queue with work left: what comes an hour later did not take it. */
+static void test_withdrawn(void)
+{
+	u32 tail;
+
+	enable_translation();
+	answer = (typeof(answer)){ INVALIDATE, -EAGAIN, 1 };
+	queue_add(IOTLB_PAGE(7), 0x123000);
+	tail = queue_tail * 16;
+	mutex_lock(&unit->lock);
+	unit->model->page_ops->write(unit->model, IQT, &tail, sizeof(tail));
+	kviommu_unlock(unit);
+	do_step(true);
+	expect(unit->busy_since);
+	reg_write(GCMD, 1U << 31, 4);
+	jiffies += HOUR;
+	reg_write(IQT, 0, 4);
+	reg_write(GCMD, 1U << 31 | 1U << 26, 4);
+	queue_tail = 0;
+	queue_add(IOTLB_PAGE(7), 0x123000);
+	expect(flush_queue() && !slow_work());
+}
+
 /* A second device of a domain shares its translation, if that fits and is not refused. */
 static void test_shared(void)
 {
@@ -864,6 +917,7 @@ static const struct test {
 	{ "xlate.enable", test_enable },
 	{ "xlate.invalidate", test_invalidate },
 	{ "xlate.again", test_again },
+	{ "xlate.withdrawn", test_withdrawn },
 	{ "xlate.shared", test_shared },
 	{ "xlate.refused", test_refused },
 	{ "xlate.does_not_fit", test_does_not_fit },

@@ -107,6 +107,7 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->model->ops->reset(unit->model);
+	unit->busy_since = 0;
 	kviommu_forget_interrupts(unit);
 	kviommu_work_begin(&work);
 	mutex_lock(&unit->map_lock);
