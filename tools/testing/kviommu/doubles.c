@@ -910,6 +910,29 @@ static void test_revoke(void)
 	mutex_unlock(&unit->map_lock);
 }
 
+/* KVIOMMU_CREATE fails twice: after root has written a file in sysfs, and then earlier. */
+static void test_create_again(void)
+{
+	struct kviommu_create_vtd vtd = { .aw_bits = 48 };
+	struct kviommu_create cmd = { .model = KVIOMMU_MODEL_VTD };
+
+	close_unit();
+	unit = kviommu_unit_alloc();
+	model_begin(unit);
+	model_sysfs_fails = true;
+	expect(kviommu_unit_create(unit, &cmd, &kviommu_vtd, &vtd) == -ENOMEM);
+	model_sysfs_fails = false;
+	/* It may also have been stopped before it did what it was woken for. */
+	unit->deferred = true;
+	cmd.kvm_fd = -1;
+	expect(kviommu_unit_create(unit, &cmd, &kviommu_vtd, &vtd) == -EBADF);
+	cmd.kvm_fd = 0;
+	never(kviommu_unit_create(unit, &cmd, &kviommu_vtd, &vtd));
+	drain_worker();
+	/* What root set did not survive the failure. */
+	expect(unit->policy.mode == KVIOMMU_MODE_ADAPTIVE);
+}
+
 static const struct test {
 	const char *name;
 	void (*run)(void);
@@ -923,6 +946,7 @@ static const struct test {
 	{ "xlate.does_not_fit", test_does_not_fit },
 	{ "xlate.error", test_error },
 	{ "xlate.revoke", test_revoke },
+	{ "xlate.create_again", test_create_again },
 };
 
 #endif

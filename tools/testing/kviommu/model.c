@@ -6,6 +6,7 @@
 #include <stdalign.h>
 #include <stdlib.h>
 
+#include "../../../drivers/iommu/kviommu/core/core.h"
 #include "../../../drivers/iommu/kviommu/run/run.h"
 #include "../../../drivers/iommu/kviommu/xlate/shadow/shadow.h"
 #include "model.h"
@@ -890,6 +891,8 @@ phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova)
 int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 {
 	k->gfn = KVIOMMU_NO_GFN;
+	if (fd < 0)
+		return -EBADF;
 	return shim_should_fail() ? -ENOMEM : 0;
 }
 
@@ -1013,10 +1016,21 @@ void kviommu_self_poll(struct kviommu_unit *u)
 	kviommu_unit_defer(u);
 }
 
+bool model_sysfs_fails;
+
 int kviommu_sysfs_add(struct kviommu_unit *u)
 {
+	struct kviommu_policy trap = {
+		.mask = KVIOMMU_POLICY_MODE,
+		.mode = KVIOMMU_MODE_TRAP,
+	};
+
 	never(u->lock.held);
-	return shim_should_fail() ? -ENOMEM : 0;
+	if (!model_sysfs_fails)
+		return shim_should_fail() ? -ENOMEM : 0;
+	/* Root has written one of the files, before they are removed again. */
+	never(kviommu_unit_set_admin(u, &trap, KVIOMMU_POLICY_MODE));
+	return -ENOMEM;
 }
 
 void kviommu_sysfs_remove(struct kviommu_unit *u)

@@ -414,13 +414,16 @@ struct kviommu_self {
  *        the model has none
  * @devices: Attached devices, by kviommu_device.entry; under @lock
  * @groups: IOMMU groups of the devices, by kviommu_group.entry; under @lock
- * @worker: A thread of the VMM that continues work which took a vCPU too long
+ * @worker: A thread of the VMM that polls the unit in adaptive mode, continues work that
+ *          other threads leave to it, releases idle pins, flushes stale mappings, and
+ *          renews the policy
  * @timer: Timer that wakes @worker
  * @deferred: There is work for @worker
  * @model: The emulated IOMMU
  * @poll_busy_at: Time at which polling last found work, in ns of ktime_get_ns()
  * @poll_idle_ns: Time without work after which polling ends, in ns; changed under @lock
- * @abandoned: @worker was killed
+ * @abandoned: No thread does deferred work: @worker was killed or stopped, or there is none
+ *             yet
  * @policy: The policy in force; changed under @lock and @map_lock
  * @poll_lock: Held while the unit switches between trapping and polling
  * @polled: Writes to the register page are polled and not trapped; under @poll_lock and

@@ -404,6 +404,7 @@ struct vhost_task {
 struct vhost_task *vhost_task_create(bool (*fn)(void *),
 				     void (*handle_sigkill)(void *), void *data,
 				     const char *name);
+void vhost_task_stop(struct vhost_task *task);
 
 #define need_resched()			false
 #define schedule()			((void)0)
@@ -411,7 +412,6 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 #define TASK_RUNNING			0
 #define vhost_task_start(task)		((void)(task))
 #define vhost_task_wake(task)		((void)(task))
-#define vhost_task_stop(task)		((void)(task))
 
 #define atomic_long_t			struct shim_atomic_long
 
