@@ -975,7 +975,7 @@ bool model_pool_has(void)
 void model_pool_let_go(void)
 {
 	pool_has = false;
-	unit->poll_why = KVIOMMU_POLL_IDLE;
+	WRITE_ONCE(unit->poll_why, KVIOMMU_POLL_IDLE);
 	kviommu_unit_defer(unit);
 }
 
@@ -1012,7 +1012,7 @@ void kviommu_self_poll(struct kviommu_unit *u)
 		kviommu_poll_step(u, &work, false);
 	kviommu_unlock(u);
 	u->self.on = false;
-	u->poll_why = KVIOMMU_POLL_IDLE;
+	WRITE_ONCE(u->poll_why, KVIOMMU_POLL_IDLE);
 	kviommu_unit_defer(u);
 }
 

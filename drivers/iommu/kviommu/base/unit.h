@@ -435,7 +435,8 @@ struct kviommu_self {
  *          the snapshot until it is committed; under @poll_lock
  * @poll_entry: Entry in the list of units of @poller
  * @poll_node: The worker's NUMA node when @poller was chosen
- * @poll_why: The reason why the last polling thread stopped
+ * @poll_why: The reason why the last polling thread stopped. Whoever ends polling sets it,
+ *            without a common lock: of two reasons at the same time either may be read.
  * @poll_since: Time at which @polled was set, in ns of ktime_get_ns(); under @lock
  * @poll_asked: The guest has written to a register, so polling may begin; under @lock
  * @trap_backoff: The delay before the unit is polled again, after its state required

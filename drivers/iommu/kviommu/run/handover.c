@@ -117,7 +117,7 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 	unit->model->page_ops->set_polled(unit->model, true);
 	unit->polled = true;
 	unit->poll_since = now;
-	unit->poll_why = KVIOMMU_POLL_STOPPED;
+	WRITE_ONCE(unit->poll_why, KVIOMMU_POLL_STOPPED);
 	kviommu_count(unit, polls, 1);
 	kviommu_unlock(unit);
 
@@ -156,7 +156,7 @@ static int poll_resume_trapping(struct kviommu_unit *unit)
 	if ((ret && ret != -ENODEV) || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	model->page_ops->snapshot(model);
-	why = unit->poll_why;
+	why = READ_ONCE(unit->poll_why);
 	/*
 	 * If polling did not end because of the guest, another thread continues it at once.
 	 * Otherwise it begins after a write, which may also be trapped during the wait.

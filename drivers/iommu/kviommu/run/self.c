@@ -149,7 +149,7 @@ void kviommu_self_poll(struct kviommu_unit *unit)
 		}
 		why = self_round(unit);
 		if (why != KVIOMMU_POLL_ASKED) {
-			unit->poll_why = why;
+			WRITE_ONCE(unit->poll_why, why);
 			WRITE_ONCE(self->on, false);
 			WRITE_ONCE(unit->deferred, true);
 			return;
