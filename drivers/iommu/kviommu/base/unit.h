@@ -406,7 +406,8 @@ struct kviommu_self {
  * @creating: KVIOMMU_CREATE is in progress or has succeeded
  * @created: KVIOMMU_CREATE has succeeded; never cleared
  * @mm: Address space of the VMM; the VM holds the reference
- * @id: Number of the unit, for names in debugfs and traces
+ * @id: Number of the unit, in the names of its worker and of its directories in sysfs and
+ *      debugfs, and in trace events
  * @kvm: The virtual machine, and the tracking of its writes
  * @access: The IOAS that maps guest physical addresses
  * @aw_bits: Width of the I/O virtual addresses, in bits

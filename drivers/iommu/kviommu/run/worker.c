@@ -9,6 +9,7 @@
 #include <linux/minmax.h>
 #include <linux/sched.h>
 #include <linux/sched/vhost_task.h>
+#include <linux/sprintf.h>
 #include <linux/timer.h>
 
 #include "run.h"
@@ -124,7 +125,7 @@ void kviommu_worker_init(struct kviommu_unit *unit)
 
 /**
  * kviommu_worker_start() - Create the worker of a unit as a thread of the calling process
- * @unit: The unit, which has a model
+ * @unit: The unit, which has a model, and its @id, after which the worker is named
  *
  * The worker inherits the CPU affinity, the scheduling policy and the nice value of the
  * calling thread.
@@ -136,8 +137,10 @@ void kviommu_worker_init(struct kviommu_unit *unit)
 int kviommu_worker_start(struct kviommu_unit *unit)
 {
 	struct vhost_task *worker;
+	char name[TASK_COMM_LEN];
 
-	worker = vhost_task_create(worker_run, worker_killed, unit, "kviommu");
+	snprintf(name, sizeof(name), "kviommu-%d", unit->id);
+	worker = vhost_task_create(worker_run, worker_killed, unit, name);
 	if (IS_ERR(worker))
 		return PTR_ERR(worker);
 	unit->worker = worker;

@@ -406,6 +406,7 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 				     const char *name);
 void vhost_task_stop(struct vhost_task *task);
 
+#define TASK_COMM_LEN			16
 #define need_resched()			false
 #define schedule()			((void)0)
 #define __set_current_state(state)	((void)(state))
@@ -641,6 +642,7 @@ struct kernel_param_ops {
 #define kstrtou64(...)			(-EINVAL)
 #define sysfs_emit_at(...)		0
 #define sysfs_emit			__builtin_sprintf
+#define snprintf			__builtin_snprintf
 
 #define TP_PROTO(...)			__VA_ARGS__
 #define TRACE_EVENT(name, proto, ...)					\
