@@ -20,8 +20,11 @@
  *
  * Each ioctl takes a pointer to a structure whose first member is its size in
  * bytes as userspace knows it, at most 4096; the structures may grow at their end.
- * Members whose names begin with ``out_``, and others that say so, are written by the kernel
- * when the call succeeds. A structure without such members is only read.
+ * Members whose names begin with ``out_``, and others that say so, are set by the kernel
+ * when the call succeeds. Of a structure that has such members, all from the first of
+ * them on may be written to, also if the call fails: then, and where there are inputs
+ * among them, with what was there before. What is before that, and a structure without
+ * such members, is only read.
  *
  * What depends on the model of the unit is in a structure of its own, a blob,
  * which the call's structure points to: data_uptr is its address, data_len its
@@ -54,9 +57,11 @@
  *  - A structure grows at its end only, by members for which 0 means what was done
  *    before there was the member. The kernel takes the structure as it was first
  *    (the smallest size) and as it will be (if what it does not know is zero).
- *  - Enumerations get new values and masks new bits, each of which shows in a mask
- *    of KVIOMMU_GET_INFO, or of its blob. The kernel refuses a value or a bit that
- *    it does not know with EOPNOTSUPP.
+ *  - Enumerations get new values and masks new bits. Those that userspace may pass to
+ *    the kernel show in a mask of KVIOMMU_GET_INFO, or of its blob; a new flag of a
+ *    call in kviommu_info.out_features. The kernel refuses a value or a bit that it
+ *    does not know with EOPNOTSUPP. Those that only the kernel writes (&enum
+ *    kviommu_dma, &enum kviommu_pin_scope) show in no mask.
  *  - A reserved member is refused unless it is 0, until it gets a meaning that 0
  *    does not change.
  *  - A number, a bit, a name of a statistic or a member is never used again for
@@ -100,8 +105,8 @@ enum kviommu_model_type {
  * @out_api_version: KVIOMMU_API_VERSION, which is 1 and stays so: do not compare
  *                   it, look at the masks
  * @out_models: Bit (1 << model) for each &enum kviommu_model_type supported
- * @out_features: Bits for what differs between modules and has no other mask;
- *                there are none yet
+ * @out_features: Bits for what differs between modules and has no other mask, as
+ *                flags of calls that the first module did not have; there are none yet
  * @out_max_devices: How many devices one unit takes
  * @out_page_size: Size in bytes of the register page, for mmap() at offset 0
  * @out_modes: Bit (1 << mode) for each &enum kviommu_mode that a VMM may ask for
@@ -229,6 +234,8 @@ struct kviommu_create_vtd {
  *  - EINVAL: @kvm_fd is no KVM virtual machine, @iommufd no iommufd, or the
  *    blob's aw_bits is none of the documented values.
  *  - EPERM: the virtual machine belongs to another process.
+ *  - EAGAIN: the unit needs a thread, and one more is not allowed: by RLIMIT_NPROC, by
+ *    the pids controller of a control group, or by the host (threads-max).
  *  - ENOENT: the iommufd has no IOAS of that ID.
  *  - EOPNOTSUPP: an unknown model, a flag or a capability that the model does not
  *    offer, or the virtual machine is of a type whose memory is encrypted or whose
@@ -633,7 +640,8 @@ enum kviommu_get_policy_flags {
  * @mask: Mask of &enum kviommu_policy_member. To set it: the members to set, all
  *        others are ignored. To get it: is replaced by all members that the kernel
  *        knows, or, with KVIOMMU_GET_POLICY_WANTED, by those that the VMM has set;
- *        others are 0 then.
+ *        others are 0 then. What it and the members after it were is ignored then,
+ *        and always will be.
  * @mode: One of &enum kviommu_mode
  * @strategy: One of &enum kviommu_strategy
  * @max_pins: How many guest pages of 4 KiB the unit may have pinned. Locked
@@ -672,6 +680,9 @@ enum kviommu_get_policy_flags {
  *    administrator allows (the parameter "modes"), and one that is possible now. If
  *    it is not, a sidecore unit is adaptive, and if that is not allowed trapped; an
  *    adaptive unit is trapped.
+ *
+ * Of @stale_us, @poll_us_min and @poll_us_max no more than an hour is ever in force,
+ * whoever sets more.
  *
  * So the VMM can want what is not allowed now; it comes into force when it is.
  * When something that the VMM wants comes into force, or no longer is,

@@ -461,19 +461,26 @@ static int read_at(int fd, void *to, size_t size, off_t offset)
 #define MAX_NAME	256
 #define MAX_STATS	4096
 
-/* Where the values of that name go, and how many these are; NULL if not known */
-static __u64 *stat_place(struct kviommu_stats *stats, const char *name, size_t *n)
+/* Where the value of that name goes; NULL if it is not known */
+static __u64 *stat_place(struct kviommu_stats *stats, const char *name)
 {
 	const struct kviommu_field *f;
 
-	*n = KVIOMMU_LATENCY_BUCKETS;
-	if (!strcmp(name, "latency"))
-		return stats->latency;
-	*n = 1;
 	for (f = kviommu_stats_fields; f->name; f++)
 		if (!strcmp(name, f->name))
 			return value_in(f, stats);
 	return NULL;
+}
+
+/*
+ * Take the i-th bucket of the module, which may have another number of them. Its last one,
+ * and those beyond ours, are for what took longest, and so is our last one.
+ */
+static void add_latency(struct kviommu_stats *stats, size_t i, bool last, __u64 value)
+{
+	if (last || i >= KVIOMMU_LATENCY_BUCKETS)
+		i = KVIOMMU_LATENCY_BUCKETS - 1;
+	stats->latency[i] += value;
 }
 
 /* From the values, as the descriptors say that they lie there */
@@ -481,6 +488,7 @@ static int take_stats(const struct kvm_stats_header *header, const char *desc,
 		      const __u64 *data, size_t size, struct kviommu_stats *stats)
 {
 	size_t i, n, step = sizeof(struct kvm_stats_desc) + header->name_size;
+	const __u64 *value;
 	__u64 *to;
 
 	for (i = 0; i < header->num_desc; i++, desc += step) {
@@ -490,12 +498,12 @@ static int take_stats(const struct kvm_stats_header *header, const char *desc,
 		if (!memchr(name, 0, header->name_size) || d->offset % sizeof(*data) ||
 		    d->offset + d->size * sizeof(*data) > size)
 			return -EBADMSG;
-		to = stat_place(stats, name, &n);
-		if (!to)
-			continue;
-		if (n > d->size)
-			n = d->size;
-		memcpy(to, (const char *)data + d->offset, n * sizeof(*data));
+		value = data + d->offset / sizeof(*data);
+		to = stat_place(stats, name);
+		if (to && d->size)
+			*to = *value;
+		for (n = 0; !strcmp(name, "latency") && n < d->size; n++)
+			add_latency(stats, n, n + 1 == d->size, value[n]);
 	}
 	return 0;
 }
@@ -703,24 +711,37 @@ static int read_text(int dir, const char *prefix, const char *name, char *text,
 	return 0;
 }
 
-/* As many numbers as there shall be, separated by blanks */
-static int read_numbers(int dir, const char *prefix, const char *name,
-			__u64 *numbers, unsigned int count)
+static int read_number(int dir, const char *prefix, const char *name, __u64 *number)
 {
-	char text[KVIOMMU_LATENCY_BUCKETS * 21 + 2], *next = text, *end;
-	unsigned int i;
+	char text[32], *end;
 	int err;
 
 	err = read_text(dir, prefix, name, text, sizeof(text));
 	if (err)
 		return err;
-	for (i = 0; i < count; i++) {
-		numbers[i] = strtoull(next, &end, 10);
-		if (end == next || *end != (i + 1 < count ? ' ' : '\0'))
+	*number = strtoull(text, &end, 10);
+	return end == text || *end ? -EBADMSG : 0;
+}
+
+/* Numbers, separated by blanks */
+static int read_latency(int dir, const char *prefix, struct kviommu_stats *stats)
+{
+	char text[4096], *next = text, *end;
+	__u64 value;
+	size_t i;
+	int err;
+
+	err = read_text(dir, prefix, "latency", text, sizeof(text));
+	if (err)
+		return err;
+	for (i = 0;; i++, next = end + 1) {
+		value = strtoull(next, &end, 10);
+		if (end == next || (*end && *end != ' '))
 			return -EBADMSG;
-		next = end + 1;
+		add_latency(stats, i, !*end, value);
+		if (!*end)
+			return 0;
 	}
-	return 0;
 }
 
 static int read_name(int dir, const char *name, int (*number)(const char *),
@@ -746,8 +767,7 @@ static int read_fields(int dir, const char *prefix,
 		       const struct kviommu_field *fields, void *to, __u64 *mask)
 {
 	for (; fields->name; fields++) {
-		int err = read_numbers(dir, prefix, fields->name,
-				       value_in(fields, to), 1);
+		int err = read_number(dir, prefix, fields->name, value_in(fields, to));
 
 		if (!err && mask)
 			*mask |= fields->member;
@@ -792,9 +812,7 @@ int kviommu_sysfs_read(int dir, struct kviommu_policy *policy,
 		err = read_fields(dir, STATISTICS, kviommu_stats_fields, stats,
 				  NULL);
 		if (!err)
-			err = read_numbers(dir, STATISTICS, "latency",
-					   stats->latency,
-					   KVIOMMU_LATENCY_BUCKETS);
+			err = read_latency(dir, STATISTICS, stats);
 	}
 	/*
 	 * Of a unit's files this one goes first: as long as it is there, what is
@@ -817,6 +835,6 @@ int kviommu_sysfs_pid(int dir)
 	__u64 pid;
 	int err;
 
-	err = read_numbers(dir, "", "pid", &pid, 1);
+	err = read_number(dir, "", "pid", &pid);
 	return err ?: (int)pid;
 }

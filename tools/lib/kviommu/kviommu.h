@@ -47,7 +47,9 @@ int kviommu_release_pins(int fd, __u64 gpa, __u64 length, __u64 *in_use);
  * The statistics of a unit that the library knows.
  *
  * Each member has the name that it has in sysfs, and is described in
- * Documentation/ABI/testing/sysfs-class-kviommu. What a module does not count is 0.
+ * Documentation/ABI/testing/sysfs-class-kviommu. What a module does not count is 0. If a
+ * module has another number of @latency, its last one and those beyond are added to the
+ * last one here.
  * New members come at the end, but before @latency: a program and the library that
  * it is linked with are of one version.
  */

@@ -720,6 +720,22 @@ static void enable_translation(void)
 	expect(reg_read(GSTS) & TE);
 }
 
+#define HOUR	3600000UL	/* in jiffies of the shim */
+
+/* Do one step; @more: whether it should leave work. */
+static void do_step(bool more)
+{
+	mutex_lock(&unit->lock);
+	expect(kviommu_step(unit) == more);
+	kviommu_unlock(unit);
+}
+
+/* How much work took longer than the latencies that are told apart */
+static u64 slow_work(void)
+{
+	return unit->stats.latency[KVIOMMU_LATENCY_BUCKETS - 1];
+}
+
 #if DOUBLES == MODEL
 
 /* The guest queues a request and kicks, and the worker handles it. */
@@ -972,6 +988,19 @@ static void test_killed_in_attach(void)
 	expect(model_path(0) == PATH_IOAS && !unit->stats.errors);
 }
 
+/* A reset drops what is left of the guest's work, and the time at which that began. */
+static void test_reset_while_busy(void)
+{
+	struct kick_model *kick = to_kick(unit->model);
+
+	kick->tail += 2;
+	do_step(true);
+	never(kviommu_unit_reset(unit));
+	jiffies += HOUR;
+	guest_map(0, IOVA, PAGE_SIZE, LARGE, RW);
+	expect(unit->stats.latency[0] == 1 && !slow_work());
+}
+
 static const struct test tests[] = {
 	{ "model.no_page", test_no_page },
 	{ "model.map_unmap", test_map_unmap },
@@ -980,6 +1009,7 @@ static const struct test tests[] = {
 	{ "model.revoked", test_revoked },
 	{ "model.fault", test_fault },
 	{ "model.reset", test_reset },
+	{ "model.reset_while_busy", test_reset_while_busy },
 	/* The VT-d model: its tables are in guest memory, which has to be pinned. */
 	{ "vtd.killed", test_killed, begin_vtd },
 	{ "vtd.killed_in_attach", test_killed_in_attach, begin_vtd },
@@ -1120,6 +1150,29 @@ static void test_disable_meanwhile(void)
 	expect(!nr_calls(ATTACH) && nr_calls(DROP) == 1 && !(reg_read(GSTS) & TE));
 }
 
+/* The guest disables the queue with work left: what comes an hour later did not take it. */
+static void test_withdrawn(void)
+{
+	u32 tail;
+
+	enable_translation();
+	answer = (typeof(answer)){ INVALIDATE, -EAGAIN, 1 };
+	queue_add(IOTLB_PAGE(7), 0x123000);
+	tail = queue_tail * 16;
+	mutex_lock(&unit->lock);
+	unit->model->page_ops->write(unit->model, IQT, &tail, sizeof(tail));
+	kviommu_unlock(unit);
+	do_step(true);
+	expect(unit->busy_since);
+	reg_write(GCMD, TE, 4);
+	jiffies += HOUR;
+	reg_write(IQT, 0, 4);
+	reg_write(GCMD, TE | QIE, 4);
+	queue_tail = 0;
+	queue_add(IOTLB_PAGE(7), 0x123000);
+	expect(flush_queue() && !slow_work());
+}
+
 /* A second device of a domain shares its translation, if that fits and is not refused. */
 static void test_shared(void)
 {
@@ -1199,6 +1252,29 @@ static void test_revoke(void)
 	mutex_unlock(&unit->map_lock);
 }
 
+/* KVIOMMU_CREATE fails twice: after root has written a file in sysfs, and then earlier. */
+static void test_create_again(void)
+{
+	struct kviommu_create_vtd vtd = { .aw_bits = 48 };
+	struct kviommu_create cmd = { .model = KVIOMMU_MODEL_VTD };
+
+	close_unit();
+	unit = kviommu_unit_alloc();
+	model_begin(unit);
+	model_sysfs_fails = true;
+	expect(kviommu_unit_create(unit, &cmd, &kviommu_vtd, &vtd) == -ENOMEM);
+	model_sysfs_fails = false;
+	/* It may also have been stopped before it did what it was woken for. */
+	unit->deferred = true;
+	cmd.kvm_fd = -1;
+	expect(kviommu_unit_create(unit, &cmd, &kviommu_vtd, &vtd) == -EBADF);
+	cmd.kvm_fd = 0;
+	never(kviommu_unit_create(unit, &cmd, &kviommu_vtd, &vtd));
+	drain_worker();
+	/* What root set did not survive the failure. */
+	expect(unit->policy.mode == KVIOMMU_MODE_ADAPTIVE);
+}
+
 static const struct test tests[] = {
 	{ "xlate.enable", test_enable },
 	{ "xlate.invalidate", test_invalidate },
@@ -1208,11 +1284,13 @@ static const struct test tests[] = {
 	{ "xlate.attach_fails", test_attach_fails },
 	{ "xlate.identity_fails", test_identity_fails },
 	{ "xlate.disable_meanwhile", test_disable_meanwhile },
+	{ "xlate.withdrawn", test_withdrawn },
 	{ "xlate.shared", test_shared },
 	{ "xlate.refused", test_refused },
 	{ "xlate.does_not_fit", test_does_not_fit },
 	{ "xlate.error", test_error },
 	{ "xlate.revoke", test_revoke },
+	{ "xlate.create_again", test_create_again },
 };
 
 #endif

@@ -1244,7 +1244,8 @@ static void check_invalidated(struct kviommu_shadow *shadow, u64 first,
 	struct check c = {};
 	unsigned int n;
 
-	if (t.unit->deferred || shim_task.killed || !t.armed ||
+	/* What is kept under optimistic is gone when the timer has expired: check_all(). */
+	if (t.unit->deferred || t.unit->shadows.stale.kept || shim_task.killed || !t.armed ||
 	    (t.qie && (reg64(REG_IQH) != reg64(REG_IQT) ||
 		       reg32(REG_FSTS) & IQE)))
 		return;

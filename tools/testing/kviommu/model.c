@@ -6,6 +6,7 @@
 #include <stdalign.h>
 #include <stdlib.h>
 
+#include "../../../drivers/iommu/kviommu/core/core.h"
 #include "../../../drivers/iommu/kviommu/run/run.h"
 #include "../../../drivers/iommu/kviommu/xlate/shadow/shadow.h"
 #include "model.h"
@@ -903,6 +904,8 @@ phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova)
 int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 {
 	k->gfn = KVIOMMU_NO_GFN;
+	if (fd < 0)
+		return -EBADF;
 	return shim_should_fail() ? -ENOMEM : 0;
 }
 
@@ -985,7 +988,7 @@ bool model_pool_has(void)
 void model_pool_let_go(void)
 {
 	pool_has = false;
-	unit->poll_why = KVIOMMU_POLL_IDLE;
+	WRITE_ONCE(unit->poll_why, KVIOMMU_POLL_IDLE);
 	kviommu_unit_defer(unit);
 }
 
@@ -1022,14 +1025,25 @@ void kviommu_self_poll(struct kviommu_unit *u)
 		kviommu_poll_step(u, &work, false);
 	kviommu_unlock(u);
 	u->self.on = false;
-	u->poll_why = KVIOMMU_POLL_IDLE;
+	WRITE_ONCE(u->poll_why, KVIOMMU_POLL_IDLE);
 	kviommu_unit_defer(u);
 }
 
+bool model_sysfs_fails;
+
 int kviommu_sysfs_add(struct kviommu_unit *u)
 {
+	struct kviommu_policy trap = {
+		.mask = KVIOMMU_POLICY_MODE,
+		.mode = KVIOMMU_MODE_TRAP,
+	};
+
 	never(u->lock.held);
-	return shim_should_fail() ? -ENOMEM : 0;
+	if (!model_sysfs_fails)
+		return shim_should_fail() ? -ENOMEM : 0;
+	/* Root has written one of the files, before they are removed again. */
+	never(kviommu_unit_set_admin(u, &trap, KVIOMMU_POLICY_MODE));
+	return -ENOMEM;
 }
 
 void kviommu_sysfs_remove(struct kviommu_unit *u)

@@ -142,4 +142,7 @@ extern bool model_pool_open, model_self_open;
 bool model_pool_has(void);
 void model_pool_let_go(void);
 
+/* The unit's directory in sysfs cannot be made, after root has written to a file in it. */
+extern bool model_sysfs_fails;
+
 #endif /* _KVIOMMU_TEST_MODEL_H */

@@ -378,7 +378,8 @@ struct kviommu_self {
  * @creating: KVIOMMU_CREATE is in progress or has succeeded
  * @created: KVIOMMU_CREATE has succeeded; never cleared
  * @mm: Address space of the VMM; the VM holds the reference
- * @id: Number of the unit, for names in debugfs and traces
+ * @id: Number of the unit, in the names of its worker and of its directories in sysfs and
+ *      debugfs, and in trace events
  * @kvm: The virtual machine, and the tracking of its writes
  * @access: The IOAS that maps guest physical addresses
  * @aw_bits: Width of the I/O virtual addresses, in bits
@@ -386,13 +387,16 @@ struct kviommu_self {
  *        the model has none
  * @devices: Attached devices, by kviommu_device.entry; under @lock
  * @groups: IOMMU groups of the devices, by kviommu_group.entry; under @lock
- * @worker: A thread of the VMM that continues work which took a vCPU too long
+ * @worker: A thread of the VMM that polls the unit in adaptive mode, continues work that
+ *          other threads leave to it, releases idle pins, flushes stale mappings, and
+ *          renews the policy
  * @timer: Timer that wakes @worker
  * @deferred: There is work for @worker
  * @model: The emulated IOMMU
  * @poll_busy_at: Time at which polling last found work, in ns of ktime_get_ns()
- * @poll_idle_ns: Time without work after which polling ends, in ns
- * @abandoned: @worker was killed
+ * @poll_idle_ns: Time without work after which polling ends, in ns; changed under @lock
+ * @abandoned: No thread does deferred work: @worker was killed or stopped, or there is none
+ *             yet
  * @policy: The policy in force; changed under @lock and @map_lock
  * @poll_lock: Held while the unit switches between trapping and polling
  * @polled: Writes to the register page are polled and not trapped; under @poll_lock and
@@ -404,7 +408,8 @@ struct kviommu_self {
  *          the snapshot until it is committed; under @poll_lock
  * @poll_entry: Entry in the list of units of @poller
  * @poll_node: The worker's NUMA node when @poller was chosen
- * @poll_why: The reason why the last polling thread stopped
+ * @poll_why: The reason why the last polling thread stopped. Whoever ends polling sets it,
+ *            without a common lock: of two reasons at the same time either may be read.
  * @poll_since: Time at which @polled was set, in ns of ktime_get_ns(); under @lock
  * @poll_asked: The guest has written to a register, so polling may begin; under @lock
  * @trap_backoff: The delay before the unit is polled again, after its state required

@@ -108,6 +108,7 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->model->ops->reset(unit->model);
+	unit->busy_since = 0;
 	kviommu_forget_interrupts(unit);
 	kviommu_work_begin(&work);
 	mutex_lock(&unit->map_lock);
@@ -149,6 +150,7 @@ static int unit_set_policy(struct kviommu_unit *unit, const struct kviommu_polic
 	kviommu_stale_end(unit, &kviommu_work_whole);
 	swap(unit->shadows.stale, stale);
 	unit->policy = policy;
+	kviommu_poll_clamp_timeout(unit);
 	kviommu_pin_trim(unit, policy.max_idle_pins);
 	/* The maximum age of idle pins may have changed: start a tick of the new length. */
 	unit->pins.ticking = false;
@@ -169,12 +171,15 @@ static void unit_announce_policy(struct kviommu_unit *unit, u64 changes)
 		kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
 }
 
-/* Trap the unit's writes first; the worker then begins to poll if the new mode wants it. */
-static int unit_restart_polling(struct kviommu_unit *unit)
+/*
+ * If the mode in force has changed, trap the unit's writes; the worker then begins to poll
+ * if the new mode wants it. No other change ends polling.
+ */
+static int unit_change_polling(struct kviommu_unit *unit, u64 changes)
 {
-	int ret = kviommu_poll_trap(unit);
-
-	if (ret || mutex_lock_killable(&unit->lock))
+	if (!(changes & KVIOMMU_POLICY_MODE))
+		return 0;
+	if (kviommu_poll_trap(unit) || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->poll_asked = true;
 	kviommu_unlock(unit);
@@ -211,7 +216,7 @@ int kviommu_unit_set_wanted(struct kviommu_unit *unit,
 	if (!ret)
 		unit_announce_policy(unit, changes & ~wanted->mask);
 	kviommu_unlock(unit);
-	return ret ?: unit_restart_polling(unit);
+	return ret ?: unit_change_polling(unit, changes);
 }
 
 /**
@@ -240,7 +245,7 @@ int kviommu_unit_set_admin(struct kviommu_unit *unit,
 	if (!ret)
 		unit_announce_policy(unit, changes);
 	kviommu_unlock(unit);
-	return ret ?: unit_restart_polling(unit);
+	return ret ?: unit_change_polling(unit, changes);
 }
 
 /**
@@ -271,8 +276,8 @@ void kviommu_unit_renew_policy(struct kviommu_unit *unit)
 	if (ret) {
 		WRITE_ONCE(unit->policy_outdated, true);
 		kviommu_unit_wake(unit, USEC_PER_SEC);
-	} else if (changes) {
-		unit_restart_polling(unit);
+	} else {
+		unit_change_polling(unit, changes);
 	}
 }
 

@@ -177,14 +177,13 @@ static int ioctl_set_policy(struct kviommu_unit *unit, void *arg)
 static int ioctl_get_policy(struct kviommu_unit *unit, void *arg)
 {
 	struct kviommu_policy *cmd = arg;
-	u32 size = cmd->size, flags = cmd->flags;
+	u64 within = kviommu_policy_within(cmd->size);
 
-	if (flags & ~KVIOMMU_GET_POLICY_WANTED)
+	if (cmd->flags & ~KVIOMMU_GET_POLICY_WANTED)
 		return -EOPNOTSUPP;
-	*cmd = flags & KVIOMMU_GET_POLICY_WANTED ? unit->policy_wanted : unit->policy;
-	cmd->size = size;
-	cmd->flags = flags;
-	cmd->mask &= kviommu_policy_within(size);
+	/* What is before the mask is not copied to the VMM. */
+	*cmd = cmd->flags & KVIOMMU_GET_POLICY_WANTED ? unit->policy_wanted : unit->policy;
+	cmd->mask &= within;
 	return 0;
 }
 
@@ -233,15 +232,15 @@ union cmd_buffer {
 #define OP_EARLY	BIT(0)
 #define OP_UNLOCKED	BIT(1)
 #define OP_SETTLE	BIT(2)
-#define OP_WRITES	BIT(3)
 
 /**
  * struct ioctl_op - An ioctl
  * @size: Size of the argument structure in this version of the module, in bytes
  * @min_size: Size of the first version of the argument structure, in bytes
  * @flags: OP_EARLY: needs no created unit; OP_UNLOCKED: takes its own locks;
- *         OP_SETTLE: has to be followed by kviommu_unit_settle(); OP_WRITES: the argument
- *         is copied back on success
+ *         OP_SETTLE: has to be followed by kviommu_unit_settle()
+ * @out: Offset of the first member that the ioctl sets, in bytes: what is before it is
+ *       never copied back. 0 if it sets none.
  * @execute: Execute the ioctl, under unit->lock unless OP_UNLOCKED is set. Return a
  *           negative errno, 0 or a file descriptor.
  */
@@ -249,10 +248,11 @@ struct ioctl_op {
 	unsigned int size;
 	unsigned int min_size;
 	unsigned int flags;
+	unsigned int out;
 	int (*execute)(struct kviommu_unit *unit, void *arg);
 };
 
-#define IOCTL_OP(_cmd, _fn, _struct, _last, _flags)			\
+#define IOCTL_OP(_cmd, _fn, _struct, _last, _flags, ...)		\
 	[_IOC_NR(_cmd) - KVIOMMU_CMD_BASE] = {				\
 		.size = sizeof(_struct) +				\
 			BUILD_BUG_ON_ZERO(sizeof(union cmd_buffer) <	\
@@ -260,11 +260,13 @@ struct ioctl_op {
 		.min_size = offsetofend(_struct, _last),		\
 		.flags = _flags,					\
 		.execute = _fn,						\
+		__VA_ARGS__						\
 	}
 
 static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_GET_INFO, ioctl_get_info, struct kviommu_info,
-		 data_uptr, OP_EARLY | OP_UNLOCKED | OP_WRITES),
+		 data_uptr, OP_EARLY | OP_UNLOCKED,
+		 .out = offsetof(struct kviommu_info, out_api_version)),
 	IOCTL_OP(KVIOMMU_CREATE, ioctl_create, struct kviommu_create,
 		 data_uptr, OP_EARLY | OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_ARM, ioctl_arm, struct kviommu_arm, gpa,
@@ -282,13 +284,14 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_SET_POLICY, ioctl_set_policy, struct kviommu_policy,
 		 poll_us_max, OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_GET_POLICY, ioctl_get_policy, struct kviommu_policy,
-		 poll_us_max, OP_WRITES),
+		 poll_us_max, 0, .out = offsetof(struct kviommu_policy, mask)),
 	IOCTL_OP(KVIOMMU_REFRESH, ioctl_refresh, struct kviommu_refresh, flags,
 		 OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_RELEASE_PINS, ioctl_release_pins,
-		 struct kviommu_release_pins, out_in_use, OP_UNLOCKED | OP_WRITES),
+		 struct kviommu_release_pins, out_in_use, OP_UNLOCKED,
+		 .out = offsetof(struct kviommu_release_pins, out_in_use)),
 	IOCTL_OP(KVIOMMU_GET_DEVICE, ioctl_get_device, struct kviommu_get_device,
-		 out_pinned, OP_WRITES),
+		 out_pinned, 0, .out = offsetof(struct kviommu_get_device, out_wanted)),
 };
 
 static int ioctl_execute(struct kviommu_unit *unit, const struct ioctl_op *op,
@@ -312,6 +315,16 @@ static int ioctl_execute(struct kviommu_unit *unit, const struct ioctl_op *op,
 	if (!ret && op->flags & OP_SETTLE)
 		ret = kviommu_unit_settle(unit);
 	return ret;
+}
+
+/* Copy what the ioctl sets to the VMM, as far as its structure has room for it. */
+static int ioctl_copy_out(const struct ioctl_op *op, void __user *uarg, u32 usize,
+			  const union cmd_buffer *buf)
+{
+	if (!op->out)
+		return 0;
+	return copy_to_user(uarg + op->out, (const void *)buf + op->out,
+			    min(usize, op->size) - op->out) ? -EFAULT : 0;
 }
 
 static long kviommu_ioctl(struct file *file, unsigned int cmd,
@@ -338,13 +351,11 @@ static long kviommu_ioctl(struct file *file, unsigned int cmd,
 	if (ret)
 		return ret;
 	/* If the result cannot be copied back, fail before the ioctl has any effect. */
-	if (op->flags & OP_WRITES && copy_to_user(uarg, &buf, min(usize, op->size)))
-		return -EFAULT;
+	ret = ioctl_copy_out(op, uarg, usize, &buf);
+	if (ret)
+		return ret;
 	ret = ioctl_execute(file->private_data, op, &buf);
-	if (ret >= 0 && op->flags & OP_WRITES &&
-	    copy_to_user(uarg, &buf, min(usize, op->size)))
-		return -EFAULT;
-	return ret;
+	return ret < 0 ? ret : ioctl_copy_out(op, uarg, usize, &buf) ?: ret;
 }
 
 static int kviommu_mmap(struct file *file, struct vm_area_struct *vma)

@@ -66,9 +66,17 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	return unit;
 }
 
+/* Stop the worker, after the shrinker, which wakes it. Does nothing the second time. */
+static void unit_stop_worker(struct kviommu_unit *unit)
+{
+	kviommu_pin_shrinker_unregister(unit);
+	kviommu_worker_stop(unit);
+}
+
 /* Undo unit_build(), also after it has failed halfway. */
 static void unit_free_resources(struct kviommu_unit *unit)
 {
+	unit_stop_worker(unit);
 	/* Ending the access unpins all pages. */
 	kviommu_access_put(&unit->access);
 	xa_destroy(&unit->pins.chunks);
@@ -81,8 +89,6 @@ static void unit_free_resources(struct kviommu_unit *unit)
 	if (unit->page)
 		put_page(unit->page);
 	unit->page = NULL;
-	kviommu_pin_shrinker_unregister(unit);
-	kviommu_worker_stop(unit);
 	ida_free(&unit_ids, unit->id);
 }
 
@@ -107,8 +113,7 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		kviommu_policy_remove(unit);
 		/* After this the timer cannot be started again. */
 		timer_shutdown_sync(&unit->timer);
-		kviommu_pin_shrinker_unregister(unit);
-		kviommu_worker_stop(unit);
+		unit_stop_worker(unit);
 		kviommu_kvm_put(&unit->kvm);
 		mutex_lock(&unit->lock);
 		list_for_each_entry_safe(dev, next, &unit->devices, entry)
@@ -126,7 +131,10 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 	kfree(unit);
 }
 
-/* Allocate and connect all that a unit needs, under unit->lock. */
+/*
+ * Allocate and connect all that a unit needs. No lock is needed: nothing but the worker and
+ * the shrinker can reach the unit, and they are started when there is a model.
+ */
 static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cmd,
 		      const struct kviommu_model_kind *kind, const void *args)
 {
@@ -139,18 +147,12 @@ static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cm
 	unit->id = ida_alloc(&unit_ids, GFP_KERNEL_ACCOUNT);
 	if (unit->id < 0)
 		return unit->id;
-	ret = kviommu_worker_start(unit);
-	if (ret)
-		goto release;
 	kviommu_policy_in_force(&unit->policy, &unit->policy_wanted,
 				&unit->policy_admin);
 	ret = kviommu_xlate_init(unit);
 	if (ret)
 		goto release;
 	ret = kviommu_stale_alloc(&unit->shadows.stale, &unit->policy);
-	if (ret)
-		goto release;
-	ret = kviommu_pin_shrinker_register(unit);
 	if (ret)
 		goto release;
 	if (kind->has_page) {
@@ -166,6 +168,12 @@ static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cm
 		goto release;
 	}
 	ret = kviommu_access_get(&unit->access, cmd->iommufd, cmd->ioas_id);
+	if (ret)
+		goto release;
+	ret = kviommu_worker_start(unit);
+	if (ret)
+		goto release;
+	ret = kviommu_pin_shrinker_register(unit);
 	if (ret)
 		goto release;
 	ret = kviommu_kvm_get(&unit->kvm, cmd->kvm_fd);
@@ -195,19 +203,17 @@ int kviommu_unit_create(struct kviommu_unit *unit, const struct kviommu_create *
 {
 	int ret;
 
-	if (mutex_lock_killable(&unit->lock))
-		return -EINTR;
 	ret = unit_build(unit, cmd, kind, args);
-	kviommu_unlock(unit);
 	if (ret)
 		return ret;
-	/* Not under unit->lock: on failure this waits for readers, which take that lock. */
 	ret = kviommu_sysfs_add(unit);
 	if (ret) {
 		kviommu_kvm_stop(&unit->kvm);
-		kviommu_worker_stop(unit);
+		unit_stop_worker(unit);
 		kviommu_kvm_put(&unit->kvm);
 		unit_free_resources(unit);
+		/* Files of the policy may have been there for a moment, and root quick. */
+		unit->policy_admin = (struct kviommu_policy){};
 		return ret;
 	}
 	kviommu_debugfs_add(unit);

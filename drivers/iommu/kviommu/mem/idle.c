@@ -236,9 +236,9 @@ int kviommu_pin_shrinker_register(struct kviommu_unit *unit)
 
 /**
  * kviommu_pin_shrinker_unregister() - Undo kviommu_pin_shrinker_register(), if it was called
- * @unit: The unit, which still has its worker
+ * @unit: The unit, which still has its worker if it has a shrinker
  *
- * Context: process context, may sleep; no locks.
+ * Context: process context, may sleep; no locks, as it waits for callers of the shrinker.
  */
 void kviommu_pin_shrinker_unregister(struct kviommu_unit *unit)
 {

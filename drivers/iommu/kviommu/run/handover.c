@@ -34,20 +34,43 @@
 #define TRAP_TIME	(4 * NSEC_PER_MSEC)
 #define TRAP_DOUBLINGS	8
 
+/* Set the idle time after which polling ends, within the limits of the policy. */
+static void poll_set_timeout(struct kviommu_unit *unit, u64 ns)
+{
+	u64 min = unit->policy.poll_us_min * NSEC_PER_USEC;
+	u64 max = unit->policy.poll_us_max * NSEC_PER_USEC;
+
+	lockdep_assert_held(&unit->lock);
+
+	/* The thread that polls the unit reads it without a lock. */
+	WRITE_ONCE(unit->poll_idle_ns, clamp(ns, min, max));
+}
+
 /*
  * Adapt the idle time after which polling ends. If the guest has written again soon after
  * polling had ended, polling ended too early; otherwise it ended too late.
  */
 static void poll_adapt_timeout(struct kviommu_unit *unit, u64 now)
 {
-	u64 min = unit->policy.poll_us_min * NSEC_PER_USEC;
 	u64 max = unit->policy.poll_us_max * NSEC_PER_USEC;
 
 	if (now < unit->poll_busy_at + max)
-		unit->poll_idle_ns = umax(unit->poll_idle_ns, NSEC_PER_USEC) * 2;
+		poll_set_timeout(unit, umax(unit->poll_idle_ns, NSEC_PER_USEC) * 2);
 	else
-		unit->poll_idle_ns /= 2;
-	unit->poll_idle_ns = clamp(unit->poll_idle_ns, min, max);
+		poll_set_timeout(unit, unit->poll_idle_ns / 2);
+}
+
+/**
+ * kviommu_poll_clamp_timeout() - Bring the idle time of a unit within a new policy's limits
+ * @unit: The unit, whose policy in force has changed
+ *
+ * If the unit is polled, the new limits hold at once, and it stays polled.
+ *
+ * Context: process context, under unit->lock.
+ */
+void kviommu_poll_clamp_timeout(struct kviommu_unit *unit)
+{
+	poll_set_timeout(unit, unit->poll_idle_ns);
 }
 
 /**
@@ -95,7 +118,7 @@ void kviommu_poll_begin(struct kviommu_unit *unit)
 	unit->model->page_ops->set_polled(unit->model, true);
 	unit->polled = true;
 	unit->poll_since = now;
-	unit->poll_why = KVIOMMU_POLL_STOPPED;
+	WRITE_ONCE(unit->poll_why, KVIOMMU_POLL_STOPPED);
 	kviommu_count(unit, polls, 1);
 	kviommu_unlock(unit);
 
@@ -134,7 +157,7 @@ static int poll_resume_trapping(struct kviommu_unit *unit)
 	if ((ret && ret != -ENODEV) || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	model->page_ops->snapshot(model);
-	why = unit->poll_why;
+	why = READ_ONCE(unit->poll_why);
 	/*
 	 * If polling did not end because of the guest, another thread continues it at once.
 	 * Otherwise it begins after a write, which may also be trapped during the wait.

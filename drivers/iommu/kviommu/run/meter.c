@@ -11,32 +11,12 @@
 
 #include "poll.h"
 
-static int param_set_wait(const char *value, const struct kernel_param *kp)
-{
-	return param_set_uint_minmax(value, kp, 1, 100);
-}
-
-static const struct kernel_param_ops wait_ops = {
-	.set = param_set_wait,
-	.get = param_get_uint,
-};
-
 static unsigned int wait_percent = 10;
-module_param_cb(poll_wait, &wait_ops, &wait_percent, 0644);
+KVIOMMU_POLL_PARAM(poll_wait, wait_percent, 1, 100);
 MODULE_PARM_DESC(poll_wait, "Share of its time that a polling thread may wait for its CPU, in percent; 100: no limit");
 
-static int param_set_rest(const char *value, const struct kernel_param *kp)
-{
-	return param_set_uint_minmax(value, kp, 1, 10000);
-}
-
-static const struct kernel_param_ops rest_ops = {
-	.set = param_set_rest,
-	.get = param_get_uint,
-};
-
 static unsigned int poll_rest_ms = 100;
-module_param_cb(poll_rest_ms, &rest_ops, &poll_rest_ms, 0644);
+KVIOMMU_POLL_PARAM(poll_rest_ms, poll_rest_ms, 1, 10000);
 MODULE_PARM_DESC(poll_rest_ms, "Pause before a thread that exceeded poll_wait polls again, and before a shared thread polls a unit again that exceeded poll_budget_us, in ms; up to 64 times that if it happens again");
 
 /* Window in which the share of waiting is limited, in ns of polling */

@@ -9,6 +9,7 @@
 #include <linux/irqflags.h>
 #include <linux/jiffies.h>
 #include <linux/list.h>
+#include <linux/moduleparam.h>
 #include <linux/processor.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -27,6 +28,18 @@
 
 /* Interval at which a thread checks whether to hand a unit to another one, in jiffies */
 #define KVIOMMU_BALANCE_TIME	msecs_to_jiffies(100)
+
+/* A parameter of the module: an unsigned int from @_min to @_max, which root may change */
+#define KVIOMMU_POLL_PARAM(_name, _variable, _min, _max)			\
+static int param_set_##_name(const char *value, const struct kernel_param *kp)	\
+{										\
+	return param_set_uint_minmax(value, kp, _min, _max);			\
+}										\
+static const struct kernel_param_ops param_ops_##_name = {			\
+	.set = param_set_##_name,						\
+	.get = param_get_uint,							\
+};										\
+module_param_cb(_name, &param_ops_##_name, &(_variable), 0644)
 
 /**
  * struct kviommu_poller - A shared polling thread and its CPU
@@ -119,8 +132,8 @@ static inline enum kviommu_poll_why kviommu_poll_ended(struct kviommu_unit *unit
  */
 static inline bool kviommu_poll_idle(struct kviommu_unit *unit, u64 now)
 {
-	return unit->policy.mode != KVIOMMU_MODE_SIDECORE &&
-	       now > unit->poll_busy_at + unit->poll_idle_ns;
+	return READ_ONCE(unit->policy.mode) != KVIOMMU_MODE_SIDECORE &&
+	       now > unit->poll_busy_at + READ_ONCE(unit->poll_idle_ns);
 }
 
 /*

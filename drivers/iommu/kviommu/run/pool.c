@@ -26,32 +26,12 @@ static bool poll_share;
 module_param(poll_share, bool, 0644);
 MODULE_PARM_DESC(poll_share, "Let the threads of poll_cpus poll adaptive units, too, as far as they have room");
 
-static int param_set_budget(const char *value, const struct kernel_param *kp)
-{
-	return param_set_uint_minmax(value, kp, 1, USEC_PER_SEC);
-}
-
-static const struct kernel_param_ops budget_ops = {
-	.set = param_set_budget,
-	.get = param_get_uint,
-};
-
 static unsigned int poll_budget_us = 100;
-module_param_cb(poll_budget_us, &budget_ops, &poll_budget_us, 0644);
+KVIOMMU_POLL_PARAM(poll_budget_us, poll_budget_us, 1, USEC_PER_SEC);
 MODULE_PARM_DESC(poll_budget_us, "Time that a shared thread spends on one unit at once, in us");
 
-static int param_set_units(const char *value, const struct kernel_param *kp)
-{
-	return param_set_uint_minmax(value, kp, 1, 65536);
-}
-
-static const struct kernel_param_ops units_ops = {
-	.set = param_set_units,
-	.get = param_get_uint,
-};
-
 static unsigned int poll_units = 64;
-module_param_cb(poll_units, &units_ops, &poll_units, 0644);
+KVIOMMU_POLL_PARAM(poll_units, poll_units, 1, 65536);
 MODULE_PARM_DESC(poll_units, "Maximum number of units that a shared thread polls");
 
 /*
@@ -109,7 +89,7 @@ static void poller_drop_unit(struct kviommu_poller *p, struct kviommu_unit *unit
 
 	list_del_init(&unit->poll_entry);
 	WRITE_ONCE(p->nr, p->nr - 1);
-	unit->poll_why = why;
+	WRITE_ONCE(unit->poll_why, why);
 	WRITE_ONCE(unit->poller, NULL);
 	kviommu_unit_defer(unit);
 }

@@ -117,7 +117,9 @@ static enum kviommu_poll_why self_round(struct kviommu_unit *unit)
 		return KVIOMMU_POLL_OVERCOMMITTED;
 	if (time_after_eq(jiffies, self->balance_at)) {
 		self->balance_at = jiffies + KVIOMMU_BALANCE_TIME;
-		if (kviommu_pool_usable(unit))
+		/* Whoever changed the mode may have been killed before polling ended. */
+		if (READ_ONCE(unit->policy.mode) != KVIOMMU_MODE_ADAPTIVE ||
+		    kviommu_pool_usable(unit))
 			return KVIOMMU_POLL_MOVED;
 	}
 	return self_look(unit, !(++self->round % KVIOMMU_ROUNDS_ALL));
@@ -147,7 +149,7 @@ void kviommu_self_poll(struct kviommu_unit *unit)
 		}
 		why = self_round(unit);
 		if (why != KVIOMMU_POLL_ASKED) {
-			unit->poll_why = why;
+			WRITE_ONCE(unit->poll_why, why);
 			WRITE_ONCE(self->on, false);
 			WRITE_ONCE(unit->deferred, true);
 			return;

@@ -46,9 +46,13 @@ static void step_count_latency(struct kviommu_unit *unit, u64 ns)
 	kviommu_count(unit, latency[i], 1);
 }
 
-static bool unit_idle(struct kviommu_unit *unit)
+/* Check whether there is work. If not, the guest may have withdrawn what was left of it. */
+static bool unit_has_work(struct kviommu_unit *unit)
 {
-	return READ_ONCE(unit->closing) || !unit->model->ops->pending(unit->model);
+	if (!READ_ONCE(unit->closing) && unit->model->ops->pending(unit->model))
+		return true;
+	unit->busy_since = 0;
+	return false;
 }
 
 /* Do a piece of work, under unit->lock and map_lock. Return true if there is more. */
@@ -82,7 +86,7 @@ bool kviommu_step(struct kviommu_unit *unit)
 	struct kviommu_work work;
 	bool more, flush;
 
-	if (unit_idle(unit))
+	if (!unit_has_work(unit))
 		return false;
 	kviommu_work_begin(&work);
 	mutex_lock(&unit->map_lock);
@@ -187,12 +191,12 @@ bool kviommu_poll_step(struct kviommu_unit *unit, const struct kviommu_work *wor
 		mutex_lock(&unit->map_lock);
 	} else if (!mutex_trylock(&unit->map_lock)) {
 		model->page_ops->sync(model, all);
-		if (!unit->busy_since && model->ops->pending(model))
+		if (unit_has_work(unit) && !unit->busy_since)
 			unit->busy_since = work->began;
 		return true;
 	}
 	model->page_ops->sync(model, all);
-	more = !unit_idle(unit) && unit_run(unit, work);
+	more = unit_has_work(unit) && unit_run(unit, work);
 	/*
 	 * An event is about to be signalled. Apply all registers before, so that the VMM
 	 * knows of a changed interrupt message by then.

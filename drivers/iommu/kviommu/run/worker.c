@@ -9,6 +9,7 @@
 #include <linux/minmax.h>
 #include <linux/sched.h>
 #include <linux/sched/vhost_task.h>
+#include <linux/sprintf.h>
 #include <linux/timer.h>
 
 #include "run.h"
@@ -19,7 +20,7 @@
  * kviommu_unit_defer() - Wake the worker to do the unit's pending work
  * @unit: The unit
  *
- * Does nothing once the worker was killed.
+ * Does nothing while there is no worker: see &kviommu_unit.abandoned.
  *
  * Context: any that may take a spinlock.
  */
@@ -109,32 +110,43 @@ static void worker_killed(void *data)
 }
 
 /**
- * kviommu_worker_init() - Initialize the timer that wakes a unit's worker
+ * kviommu_worker_init() - Prepare a unit for kviommu_worker_start()
  * @unit: The unit
+ *
+ * Until then nothing wakes the worker.
  *
  * Context: process context; nothing else uses the unit yet.
  */
 void kviommu_worker_init(struct kviommu_unit *unit)
 {
+	unit->abandoned = true;
 	timer_setup(&unit->timer, worker_timer, 0);
 }
 
 /**
  * kviommu_worker_start() - Create the worker of a unit as a thread of the calling process
- * @unit: The unit
+ * @unit: The unit, which has a model, and its @id, after which the worker is named
+ *
+ * The worker inherits the CPU affinity, the scheduling policy and the nice value of the
+ * calling thread.
  *
  * Context: process context of the VMM; may sleep.
- * Return: 0 or an error of vhost_task_create().
+ * Return: 0; -EAGAIN at a limit of the number of threads; another error of
+ * vhost_task_create().
  */
 int kviommu_worker_start(struct kviommu_unit *unit)
 {
 	struct vhost_task *worker;
+	char name[TASK_COMM_LEN];
 
-	worker = vhost_task_create(worker_run, worker_killed, unit, "kviommu");
+	snprintf(name, sizeof(name), "kviommu-%d", unit->id);
+	worker = vhost_task_create(worker_run, worker_killed, unit, name);
 	if (IS_ERR(worker))
 		return PTR_ERR(worker);
 	unit->worker = worker;
-	unit->abandoned = false;
+	/* A worker of a KVIOMMU_CREATE that failed may have left something undone. */
+	unit->deferred = false;
+	WRITE_ONCE(unit->abandoned, false);
 	vhost_task_start(worker);
 	return 0;
 }
@@ -143,7 +155,7 @@ int kviommu_worker_start(struct kviommu_unit *unit)
  * kviommu_worker_stop() - Stop the worker of a unit, if there is one, and wait for its end
  * @unit: The unit; nothing may wake its worker any more
  *
- * Context: process context, without any lock that the worker takes; may sleep.
+ * Context: process context, no locks, as the worker takes all of the unit's; may sleep.
  */
 void kviommu_worker_stop(struct kviommu_unit *unit)
 {

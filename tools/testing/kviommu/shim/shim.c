@@ -241,3 +241,10 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 	task = (struct vhost_task){ .fn = fn, .data = data };
 	return &task;
 }
+
+/* Waits for the worker, which may be doing its work just then. */
+void vhost_task_stop(struct vhost_task *task)
+{
+	while (!shim_task.killed && task->fn(task->data))
+		;
+}

@@ -404,14 +404,15 @@ struct vhost_task {
 struct vhost_task *vhost_task_create(bool (*fn)(void *),
 				     void (*handle_sigkill)(void *), void *data,
 				     const char *name);
+void vhost_task_stop(struct vhost_task *task);
 
+#define TASK_COMM_LEN			16
 #define need_resched()			false
 #define schedule()			((void)0)
 #define __set_current_state(state)	((void)(state))
 #define TASK_RUNNING			0
 #define vhost_task_start(task)		((void)(task))
 #define vhost_task_wake(task)		((void)(task))
-#define vhost_task_stop(task)		((void)(task))
 
 #define atomic_long_t			struct shim_atomic_long
 
@@ -631,6 +632,7 @@ struct kernel_param_ops {
 #define kstrtou64(...)			(-EINVAL)
 #define sysfs_emit_at(...)		0
 #define sysfs_emit			__builtin_sprintf
+#define snprintf			__builtin_snprintf
 
 #define TP_PROTO(...)			__VA_ARGS__
 #define TRACE_EVENT(name, proto, ...)					\

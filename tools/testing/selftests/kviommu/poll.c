@@ -189,6 +189,26 @@ TEST_F_TIMEOUT(poll, changes_while_busy, 600)
 	EXPECT_EQ(0, unit_stats(&self->u).errors);
 }
 
+/* A change of the policy that is not one of the mode leaves the unit polled. */
+TEST_F_TIMEOUT(poll, other_policy, 600)
+{
+	struct kviommu_policy p = unit_policy(&self->u);
+	struct kviommu_stats a, b;
+	int i;
+
+	wait_until_polled(&self->u);
+	a = unit_stats_now(&self->u);
+	for (i = 0; i < 10; i++) {
+		/* The first time nothing changes at all. */
+		ASSERT_EQ(0, unit_set_policy(&self->u, &p));
+		p.max_pins--;
+		b = unit_stats_now(&self->u);
+		EXPECT_EQ(a.polls, b.polls);
+		/* The guest of an adaptive one is idle. */
+		EXPECT_TRUE(b.polled || variant->config.mode == UNIT_MODE_ADAPTIVE);
+	}
+}
+
 /* A command of GCMD while polled; the same one twice */
 TEST_F_TIMEOUT(poll, commands, 600)
 {

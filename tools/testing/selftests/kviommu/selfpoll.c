@@ -17,11 +17,6 @@
 /* It does not come to an end because the guest does nothing. */
 #define VERY_LONG "poll_wait=100 poll_us_max=100000000"
 
-static pid_t worker(void)
-{
-	return find_thread("/proc/self/task", "kviommu");
-}
-
 FIXTURE(selfpoll) {
 	struct unit u;
 };
@@ -39,7 +34,7 @@ FIXTURE_TEARDOWN_PARENT(selfpoll)
 static void open_adaptive(struct unit *u)
 {
 	open_units(u, 1, UNIT_MODE_ADAPTIVE);
-	move_thread(worker(), 1);
+	move_thread(worker(0), 1);
 }
 
 static __u64 process_ns(void)
@@ -65,11 +60,11 @@ TEST_F_TIMEOUT(selfpoll, own_time, 600)
 	open_adaptive(u);
 	unit_poll(u);
 	REQUIRE(!file_put(TRACEFS "trace", ""));
-	snprintf(filter, sizeof(filter), "common_pid == %d", worker());
+	snprintf(filter, sizeof(filter), "common_pid == %d", worker(0));
 	REQUIRE(!file_put(TRACEFS "events/kviommu/kviommu_descriptor/filter", filter));
 	REQUIRE(!file_put(TRACEFS "events/kviommu/kviommu_descriptor/enable", "1"));
 	a = unit_stats_now(u);
-	ran = thread_time(worker());
+	ran = thread_time(worker(0));
 	ns = process_ns();
 	EXPECT_EQ(500, guest_run(&u->vm, g_churn, SPARE, PAGE(9), 500));
 	EXPECT_EQ(-1, polled_on(0));
@@ -78,7 +73,7 @@ TEST_F_TIMEOUT(selfpoll, own_time, 600)
 	/* To it a guest that has to wait for a CPU looks idle. */
 	EXPECT_GE(500, b.reg_writes - a.reg_writes);
 	EXPECT_EQ(2000, b.descriptors - a.descriptors);
-	ran = thread_time(worker()) - ran;
+	ran = thread_time(worker(0)) - ran;
 	ns = process_ns() - ns;
 	EXPECT_LT(0, ran);
 	EXPECT_LE(ran, ns);
@@ -107,6 +102,32 @@ TEST_F_TIMEOUT(selfpoll, no_shared_threads, 600)
 	EXPECT_FALSE(has_poller(0) || has_poller(1));
 	EXPECT_EQ(0, unit_stats_now(u).errors);
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	unit_close(u);
+}
+
+/* New limits of the idle time hold while the unit is polled, and do not end that. */
+TEST_F_TIMEOUT(selfpoll, idle_time_changes, 600)
+{
+	struct unit *u = &self->u;
+	struct kviommu_policy p;
+	struct kviommu_stats a;
+
+	module_reload(VERY_LONG);
+	open_adaptive(u);
+	unit_poll(u);
+	a = unit_stats_now(u);
+	p = unit_policy(u);
+	p.poll_us_max /= 2;
+	p.poll_us_min = p.poll_us_max;
+	ASSERT_EQ(0, unit_set_policy(u, &p));
+	EXPECT_EQ(1, unit_stats_now(u).polled);
+	/* The guest does nothing, and this is much less than the 50 s of before. */
+	p.poll_us_min = 1000;
+	p.poll_us_max = 1000;
+	ASSERT_EQ(0, unit_set_policy(u, &p));
+	usleep(10 * 1000 * 1000);
+	EXPECT_EQ(0, unit_stats_now(u).polled);
+	EXPECT_EQ(a.polls, unit_stats_now(u).polls);
 	unit_close(u);
 }
 
@@ -213,7 +234,7 @@ TEST_F_TIMEOUT(selfpoll, stopped, 600)
 	if (!pid) {
 		open_adaptive(u);
 		unit_poll(u);
-		tid = worker();
+		tid = worker(0);
 		REQUIRE(write(pipes[1], &tid, sizeof(tid)) == sizeof(tid));
 		for (;;)
 			pause();

@@ -110,6 +110,8 @@ TEST_F_TIMEOUT(sidecore, two_cpus, 600)
 
 	module_reload(SHARED "poll_cpus=0-1 poll_wait=100 " LONG);
 	open_units(u, 2, variant->mode);
+	/* Their workers, too, can be told apart. */
+	EXPECT_NE(worker(0), worker(1));
 	for (n = 0; n < 2; n++)
 		guest[n] = start_guest(&u[n]);
 	for (i = 0; i < 3; i++) {
@@ -266,7 +268,7 @@ TEST_F_TIMEOUT(sidecore, idle, 600)
 	module_reload(SHARED "poll_cpus=1");
 	open_units(u, 1, variant->mode);
 	pid[0] = poller(1);
-	pid[1] = find_thread("/proc/self/task", "kviommu");
+	pid[1] = worker(0);
 	for (i = 0; i < 3; i++) {
 		guest_run(&u->vm, g_churn, SPARE, PAGE(9), 10);
 		do {
@@ -468,7 +470,7 @@ TEST_F_TIMEOUT(sidecore, nodes, 600)
 		EXPECT_TRUE(on_node(wait_until_polled(u), n));
 		/* It moves, and is polled there the next time. */
 		run_on(cpu_of(!n));
-		move_thread(find_thread("/proc/self/task", "kviommu"), cpu_of(!n));
+		move_thread(worker(0), cpu_of(!n));
 		p = unit_policy(u);
 		p.mode = KVIOMMU_MODE_TRAP;
 		REQUIRE(!unit_set_policy(u, &p));

@@ -279,6 +279,41 @@ FIXTURE_TEARDOWN(tree)
 	ASSERT_EQ(0, system(command));
 }
 
+/* What a module counts in another number of buckets */
+TEST_F(tree, buckets)
+{
+	static const struct {
+		const char *text;
+		int ret;
+		__u64 first, second, last;
+	} cases[] = {
+		{ "7", 0, 0, 0, 7 },
+		{ "7 8", 0, 7, 0, 8 },
+		{ "7 8 9", 0, 7, 8, 9 },
+		{ "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20", 0, 1, 2, 20 },
+		{ "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21", 0, 1, 2, 41 },
+		{ .text = "", .ret = -EBADMSG },
+		{ .text = "1 ", .ret = -EBADMSG },
+		{ .text = "1,2", .ret = -EBADMSG },
+	};
+	int dir = kviommu_sysfs_open(self->dir, 3);
+	struct kviommu_stats s;
+	unsigned int i;
+
+	ASSERT_LE(0, dir);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		put(self->dir, "kviommu3", "statistics/latency", cases[i].text);
+		EXPECT_EQ(cases[i].ret, kviommu_sysfs_read(dir, NULL, &s))
+			TH_LOG("%s", cases[i].text);
+		if (cases[i].ret)
+			continue;
+		EXPECT_EQ(cases[i].first, s.latency[0]);
+		EXPECT_EQ(cases[i].second, s.latency[1]);
+		EXPECT_EQ(cases[i].last, s.latency[KVIOMMU_LATENCY_BUCKETS - 1]);
+	}
+	close(dir);
+}
+
 TEST_F(tree, totals)
 {
 	const struct kviommu_field *f;
@@ -482,7 +517,7 @@ TEST_F(tree, exit_status)
 	run = START(self->dir, "-1");
 	EXPECT_EQ(1, end(&run));
 	put(self->dir, "kviommu3", "mode", "trap");
-	put(self->dir, "kviommu3", "statistics/latency", "1 2 3");
+	put(self->dir, "kviommu3", "statistics/latency", "1 2 x");
 	run = START(self->dir, "-1");
 	EXPECT_EQ(1, end(&run));
 }

@@ -59,29 +59,32 @@ static const struct call {
 	/* Of the first version */
 	__u32 size;
 	bool needs_unit;
-	bool writes;
+	/* Offset of the first member that is written, or 0 */
+	__u32 out;
 } calls[] = {
-	{ "GET_INFO", KVIOMMU_GET_INFO, FIRST(kviommu_info, data_uptr), false, true },
-	{ "CREATE", KVIOMMU_CREATE, FIRST(kviommu_create, data_uptr), false, false },
-	{ "ARM", KVIOMMU_ARM, FIRST(kviommu_arm, gpa), true, false },
+	{ "GET_INFO", KVIOMMU_GET_INFO, FIRST(kviommu_info, data_uptr), false,
+	  offsetof(struct kviommu_info, out_api_version) },
+	{ "CREATE", KVIOMMU_CREATE, FIRST(kviommu_create, data_uptr), false, 0 },
+	{ "ARM", KVIOMMU_ARM, FIRST(kviommu_arm, gpa), true, 0 },
 	{ "ATTACH_DEVICE", KVIOMMU_ATTACH_DEVICE,
-	  FIRST(kviommu_attach_device, source_id), true, false },
+	  FIRST(kviommu_attach_device, source_id), true, 0 },
 	{ "GET_DEVICE", KVIOMMU_GET_DEVICE, FIRST(kviommu_get_device, out_pinned),
-	  true, true },
+	  true, offsetof(struct kviommu_get_device, out_wanted) },
 	{ "DETACH_DEVICE", KVIOMMU_DETACH_DEVICE,
-	  FIRST(kviommu_detach_device, __reserved), true, false },
+	  FIRST(kviommu_detach_device, __reserved), true, 0 },
 	{ "SET_EVENTFD", KVIOMMU_SET_EVENTFD, FIRST(kviommu_set_eventfd, fd), true,
-	  false },
-	{ "RESET", KVIOMMU_RESET, FIRST(kviommu_reset, flags), true, false },
+	  0 },
+	{ "RESET", KVIOMMU_RESET, FIRST(kviommu_reset, flags), true, 0 },
 	{ "GET_STATS_FD", KVIOMMU_GET_STATS_FD, FIRST(kviommu_get_stats_fd, flags),
-	  true, false },
+	  true, 0 },
 	{ "SET_POLICY", KVIOMMU_SET_POLICY, FIRST(kviommu_policy, poll_us_max), true,
-	  false },
+	  0 },
 	{ "GET_POLICY", KVIOMMU_GET_POLICY, FIRST(kviommu_policy, poll_us_max), true,
-	  true },
-	{ "REFRESH", KVIOMMU_REFRESH, FIRST(kviommu_refresh, flags), true, false },
+	  offsetof(struct kviommu_policy, mask) },
+	{ "REFRESH", KVIOMMU_REFRESH, FIRST(kviommu_refresh, flags), true, 0 },
 	{ "RELEASE_PINS", KVIOMMU_RELEASE_PINS,
-	  FIRST(kviommu_release_pins, out_in_use), true, true },
+	  FIRST(kviommu_release_pins, out_in_use), true,
+	  offsetof(struct kviommu_release_pins, out_in_use) },
 };
 
 /* What CREATE points to, if nothing else is said */
@@ -391,7 +394,7 @@ TEST_F(UAPI, fault)
 		EXPECT_EQ(EFAULT, unit_ioctl_of(c, fd, page + PAGE_SIZE - 4))
 			TH_LOG("%s", c->name);
 		/* Nothing can be written. */
-		if (!c->writes)
+		if (!c->out)
 			continue;
 		memcpy(page, &arg, c->size);
 		ASSERT_EQ(0, mprotect(page, PAGE_SIZE, PROT_READ));
@@ -416,11 +419,35 @@ TEST_F(UAPI, constant)
 	for (i = 0; i < ARRAY_SIZE(calls); i++) {
 		const struct call *c = &calls[i];
 
-		if (c->writes)
+		if (c->out)
 			continue;
 		good_arg(self, c, page);
 		ASSERT_EQ(0, mprotect(page, PAGE_SIZE, PROT_READ));
 		EXPECT_EQ(0, unit_ioctl_of(c, fd_for(self, c), page))
+			TH_LOG("%s", c->name);
+		ASSERT_EQ(0, mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE));
+	}
+}
+
+/* So may be what is before the first member that the kernel writes to. */
+TEST_F(UAPI, constant_inputs)
+{
+	void *page = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	union any_arg arg;
+	unsigned int i;
+
+	ASSERT_NE(MAP_FAILED, page);
+	ASSERT_EQ(0, unit_attach(self->u.fd, self->edu.fd, SID(0)));
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+		const struct call *c = &calls[i];
+
+		if (!c->out)
+			continue;
+		good_arg(self, c, &arg);
+		memcpy(page + PAGE_SIZE - c->out, &arg, c->size);
+		ASSERT_EQ(0, mprotect(page, PAGE_SIZE, PROT_READ));
+		EXPECT_EQ(0, unit_ioctl_of(c, self->u.fd, page + PAGE_SIZE - c->out))
 			TH_LOG("%s", c->name);
 		ASSERT_EQ(0, mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE));
 	}

@@ -136,6 +136,14 @@ pid_t find_thread(const char *dir, const char *name)
 	return pid;
 }
 
+pid_t worker(unsigned int n)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "kviommu-%u", n);
+	return find_thread("/proc/self/task", name);
+}
+
 static const char *poller_name(unsigned int cpu)
 {
 	static char name[32];

@@ -38,6 +38,8 @@ void run_on(unsigned int cpu);
 /* A thread by its name, below a directory of processes or threads; 0: there is none. */
 pid_t look_for_thread(const char *dir, const char *name);
 pid_t find_thread(const char *dir, const char *name);
+/* The worker of the n-th unit, if that is one of this process */
+pid_t worker(unsigned int n);
 /* The shared thread of a CPU */
 bool has_poller(unsigned int cpu);
 pid_t poller(unsigned int cpu);

@@ -111,9 +111,9 @@ void unit_poll(struct unit *u)
 
 unsigned int unit_workers(pid_t tid[], unsigned int max)
 {
-	char path[64], name[32];
+	char path[64], name[32], end;
+	unsigned int n = 0, id;
 	struct dirent *e;
-	unsigned int n = 0;
 	DIR *dir = opendir("/proc/self/task");
 	FILE *f;
 
@@ -123,7 +123,9 @@ unsigned int unit_workers(pid_t tid[], unsigned int max)
 		f = fopen(path, "r");
 		if (!f)
 			continue;
-		if (fgets(name, sizeof(name), f) && !strcmp(name, "kviommu\n")) {
+		/* Not kviommu-poll/CPU */
+		if (fgets(name, sizeof(name), f) &&
+		    sscanf(name, "kviommu-%u%c", &id, &end) == 2 && end == '\n') {
 			if (n < max)
 				tid[n] = atoi(e->d_name);
 			n++;
