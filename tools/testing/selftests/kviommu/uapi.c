@@ -1135,6 +1135,7 @@ TEST_F(UAPI, policy)
 		__u64 *member = (void *)&p + f->offset, value = kviommu_field_value(f, &host);
 
 		memset(&p, 0xff, FIRST(kviommu_policy, poll_us_max));
+		p.flags = 0;
 		p.mask = f->member;
 		*member = value / 2;
 		EXPECT_EQ(0, unit_set_policy(&self->u, &p)) TH_LOG("%s", f->name);
