@@ -1135,6 +1135,7 @@ TEST_F(UAPI, policy)
 		__u64 *member = (void *)&p + f->offset, value = kviommu_field_value(f, &host);
 
 		memset(&p, 0xff, FIRST(kviommu_policy, poll_us_max));
+		p.flags = 0;
 		p.mask = f->member;
 		*member = value / 2;
 		EXPECT_EQ(0, unit_set_policy(&self->u, &p)) TH_LOG("%s", f->name);
@@ -1179,6 +1180,12 @@ TEST_F(UAPI, policy)
 		EXPECT_EQ(left & ~f->member, p.mask) TH_LOG("%s", f->name);
 		EXPECT_EQ(0, *member) TH_LOG("%s", f->name);
 	}
+	p = (struct kviommu_policy){
+		.flags = KVIOMMU_SET_POLICY_UNSET,
+		.mask = KVIOMMU_POLICY_MODE | KVIOMMU_POLICY_STRATEGY,
+	};
+	EXPECT_EQ(0, unit_set_policy(&self->u, &p));
+	EXPECT_EQ(0, unit_wanted_policy(&self->u).mask);
 	/* What is in force is the host's then: the mode as well, which unit_open() wanted. */
 	now = unit_policy(&self->u);
 	host.mode = KVIOMMU_MODE_ADAPTIVE;
