@@ -1180,6 +1180,12 @@ TEST_F(UAPI, policy)
 		EXPECT_EQ(left & ~f->member, p.mask) TH_LOG("%s", f->name);
 		EXPECT_EQ(0, *member) TH_LOG("%s", f->name);
 	}
+	p = (struct kviommu_policy){
+		.flags = KVIOMMU_SET_POLICY_UNSET,
+		.mask = KVIOMMU_POLICY_MODE | KVIOMMU_POLICY_STRATEGY,
+	};
+	EXPECT_EQ(0, unit_set_policy(&self->u, &p));
+	EXPECT_EQ(0, unit_wanted_policy(&self->u).mask);
 	/* What is in force is the host's then: the mode as well, which unit_open() wanted. */
 	now = unit_policy(&self->u);
 	host.mode = KVIOMMU_MODE_ADAPTIVE;

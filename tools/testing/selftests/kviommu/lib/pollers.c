@@ -224,6 +224,7 @@ void open_units(struct unit *u, unsigned int nr, enum unit_mode mode)
 		 * wait for a CPU is not idle.
 		 */
 		p = unit_policy(u);
+		p.mask = KVIOMMU_POLICY_IDLE_PIN_MS | KVIOMMU_POLICY_POLL_US_MIN;
 		p.idle_pin_ms = 0;
 		p.poll_us_min = p.poll_us_max;
 		REQUIRE(!unit_set_policy(u, &p));
@@ -260,6 +261,21 @@ void wait_for_guest(struct unit *u, unsigned long pairs)
 
 	while (READ_ONCE(u->vm.g->count) < end)
 		sched_yield();
+}
+
+bool stays_trapped(struct unit *u)
+{
+	struct kviommu_stats a, b;
+
+	wait_for_guest(u, 3);
+	a = unit_stats_now(u);
+	wait_for_guest(u, 20);
+	b = unit_stats_now(u);
+	if (!a.polled && a.polls == b.polls && b.reg_writes - a.reg_writes >= 38)
+		return true;
+	printf("# polled %llu, then %llu times more, %llu writes trapped\n", a.polled,
+	       b.polls - a.polls, b.reg_writes - a.reg_writes);
+	return false;
 }
 
 void suspend_begin(void)

@@ -59,6 +59,8 @@ pthread_t start_guest(struct unit *u);
 void stop_guest(struct unit *u, pthread_t thread);
 /* It does so that many times more. */
 void wait_for_guest(struct unit *u, unsigned long pairs);
+/* Whether the unit of such a guest is trapped, and is not polled for a while */
+bool stays_trapped(struct unit *u);
 
 /* Processes that want all of a CPU */
 void start_hogs(pid_t *hogs, unsigned int cpu);
