@@ -107,13 +107,14 @@ void edu_wait(struct edu *edu)
 	}
 }
 
-void vfio_bind(int fd, int iommufd)
+__u32 vfio_bind(int fd, int iommufd)
 {
 	struct vfio_device_bind_iommufd bind = {
 		.argsz = sizeof(bind), .iommufd = iommufd,
 	};
 
 	REQUIRE(!ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	return bind.out_devid;
 }
 
 void vfio_command(int fd, __u16 bits)
@@ -146,7 +147,7 @@ void *vfio_map_bar(int fd, size_t *size)
 
 void edu_bind(struct edu *edu, int iommufd)
 {
-	vfio_bind(edu->fd, iommufd);
+	edu->devid = vfio_bind(edu->fd, iommufd);
 	edu->iommufd = iommufd;
 	vfio_command(edu->fd, PCI_COMMAND_MEMORY);
 	edu->bar = vfio_map_bar(edu->fd, &edu->bar_size);

@@ -14,6 +14,7 @@
  * @bdf: Its PCI address
  * @fd: Its VFIO character device
  * @iommufd: What it is bound to
+ * @devid: Its name there
  * @bar: Its registers
  * @pattern: What the first EDU_PATTERN_SIZE bytes of its buffer hold, never
  *           zeros, different for each device and each run. No test may have it
@@ -24,6 +25,7 @@ struct edu {
 	char bdf[32];
 	int fd;
 	int iommufd;
+	__u32 devid;
 	void *bar;
 	size_t bar_size;
 	__u8 pattern[EDU_PATTERN_SIZE];
@@ -32,8 +34,10 @@ struct edu {
 /* Fill with words that are not 0 and differ from those of any other call. */
 void fill_unique(void *buf, size_t size);
 
-/* Of any VFIO device: bind it; set bits of its command register; map BAR 0. */
-void vfio_bind(int fd, int iommufd);
+/* Of any VFIO device: bind it, and return its name there; set bits of its command
+ * register; map BAR 0.
+ */
+__u32 vfio_bind(int fd, int iommufd);
 void vfio_command(int fd, __u16 bits);
 void *vfio_map_bar(int fd, size_t *size);
 
