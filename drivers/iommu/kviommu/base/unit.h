@@ -378,8 +378,7 @@ struct kviommu_self {
  * @creating: KVIOMMU_CREATE is in progress or has succeeded
  * @created: KVIOMMU_CREATE has succeeded; never cleared
  * @mm: Address space of the VMM; the VM holds the reference
- * @id: Number of the unit, in the names of its worker and of its directories in sysfs and
- *      debugfs, and in trace events
+ * @id: Number of the unit, for the name of @worker, sysfs, debugfs and trace events
  * @kvm: The virtual machine, and the tracking of its writes
  * @access: The IOAS that maps guest physical addresses
  * @aw_bits: Width of the I/O virtual addresses, in bits
@@ -387,9 +386,8 @@ struct kviommu_self {
  *        the model has none
  * @devices: Attached devices, by kviommu_device.entry; under @lock
  * @groups: IOMMU groups of the devices, by kviommu_group.entry; under @lock
- * @worker: A thread of the VMM that polls the unit in adaptive mode, continues work that
- *          other threads leave to it, releases idle pins, flushes stale mappings, and
- *          renews the policy
+ * @worker: A thread of the VMM that polls in adaptive mode, does what others leave to it,
+ *          releases idle pins, flushes stale mappings, and renews the policy
  * @timer: Timer that wakes @worker
  * @deferred: There is work for @worker
  * @model: The emulated IOMMU
