@@ -16,6 +16,7 @@
 #include "model/vtd/page.c"
 #include "model/vtd/qi.c"
 #include "model/vtd/regs.c"
+#include "model/vtd/scalable.c"
 #include "model/vtd/tables.c"
 
 /* Guest memory, which ends at MEMORY_END */
@@ -142,6 +143,17 @@ void kviommu_invalidate_complete(struct kviommu_unit *unit,
 
 /* The model only stores the address. */
 const struct kviommu_source_ops kviommu_radix_ops = {};
+
+/* Whether the host can nest: then the unit offers scalable mode. */
+static bool host_nests;
+
+bool kviommu_nest_host(struct kviommu_nest *nest)
+{
+	*nest = (struct kviommu_nest){};
+	if (host_nests)
+		*nest = (struct kviommu_nest){ .wanted = true, .five_levels = true };
+	return host_nests;
+}
 
 /* Of the capabilities that a VMM may leave out, the unit gets those in @cap and @ecap. */
 static void recreate_vtd(struct kunit *test, struct ctx *ctx, unsigned int aw_bits,
@@ -1604,8 +1616,291 @@ static struct kunit_suite polled_suite = {
 	.test_cases = polled_cases,
 };
 
+/* Scalable mode. */
+
+#define SM_CONTEXT	0x2000
+#define SM_DIRECTORY	0x3000
+#define SM_TABLE	0x4000
+#define SM_FIRST_STAGE	(P | 1ULL << 6)
+#define SM_PASS_THROUGH	(P | 4ULL << 6)
+
+/* Words of 64 bits of the entries on the way; those of context and PASID entry by number */
+struct sm_case {
+	const char *name;
+	u64 root;
+	unsigned int context_word;
+	u64 context_bits;
+	u64 directory;
+	u64 pte[3];
+	unsigned int pte_word;
+	u64 pte_bits;
+	enum kviommu_binding_type type;
+	u8 fault;
+	u8 levels;
+	bool quiet;
+};
+
+#define SM_WAY		.root = SM_CONTEXT | P, .directory = SM_TABLE | P
+#define SM_PTE		.pte = { SM_FIRST_STAGE, 0xfedc, TABLE }
+#define SM_GOOD(_name, ...)						\
+	{ .name = (_name), SM_WAY, SM_PTE, .type = KVIOMMU_BIND_NESTED,	\
+	  .levels = 4, ##__VA_ARGS__ }
+#define SM_PTE_FAULT(_name, _word, _bits, _fault)			\
+	{ .name = (_name), SM_WAY, SM_PTE, .pte_word = (_word),		\
+	  .pte_bits = (_bits), .fault = (_fault) }
+#define SM_CONTEXT_FAULT(_name, _word, _bits)				\
+	{ .name = (_name), SM_WAY, SM_PTE, .context_word = (_word),	\
+	  .context_bits = (_bits), .fault = 0x42 }
+
+static const struct sm_case sm_cases[] = {
+	SM_GOOD("4 levels"),
+	SM_GOOD("fault processing disabled in the context entry",
+		.context_bits = FPD, .quiet = true),
+	SM_GOOD("fault processing disabled in the PASID entry",
+		.pte_bits = FPD, .quiet = true),
+	SM_GOOD("execute disable enabled", .pte_word = 2, .pte_bits = BIT_ULL(5)),
+	SM_GOOD("large directory", .context_bits = GENMASK_ULL(11, 9)),
+	SM_GOOD("second-stage fields mean nothing",
+		.pte_bits = GENMASK_ULL(63, 12) | GENMASK_ULL(5, 2) | BIT_ULL(9)),
+	{ "5 levels", SM_WAY, SM_PTE, .pte_word = 2, .pte_bits = BIT_ULL(2),
+	  .type = KVIOMMU_BIND_NESTED, .levels = 5 },
+	{ "pass-through", SM_WAY, .pte = { SM_PASS_THROUGH },
+	  .type = KVIOMMU_BIND_IDENTITY },
+	{ "root not present", .root = ~P },
+	{ "directory entry not present", .root = SM_CONTEXT | P, .directory = ~P,
+	  .quiet = true },
+	{ "PASID entry not present", SM_WAY, .pte = { ~P, ~0ULL, ~0ULL },
+	  .quiet = true },
+	{ "root: bit 1", .root = SM_CONTEXT | P | BIT_ULL(1), .fault = 0x3a },
+	{ "root: bit 11", .root = SM_CONTEXT | P | BIT_ULL(11), .fault = 0x3a },
+	{ "root: beyond the width", .root = SM_CONTEXT | P | BEYOND_HAW, .fault = 0x3a },
+	{ "root: table not in memory", .root = NO_MEMORY | P, .fault = 0x40 },
+	SM_CONTEXT_FAULT("context: device-TLB", 0, BIT_ULL(2)),
+	SM_CONTEXT_FAULT("context: PASIDs", 0, BIT_ULL(3)),
+	SM_CONTEXT_FAULT("context: page requests", 0, BIT_ULL(4)),
+	SM_CONTEXT_FAULT("context: bit 8", 0, BIT_ULL(8)),
+	SM_CONTEXT_FAULT("context: beyond the width", 0, BEYOND_HAW),
+	SM_CONTEXT_FAULT("context: RID_PASID", 1, BIT_ULL(0)),
+	SM_CONTEXT_FAULT("context: bit 127", 1, BIT_ULL(63)),
+	SM_CONTEXT_FAULT("context: bit 255", 3, BIT_ULL(63)),
+	{ "directory: bit 2", .root = SM_CONTEXT | P,
+	  .directory = SM_TABLE | P | BIT_ULL(2), .fault = 0x52 },
+	{ "directory: beyond the width", .root = SM_CONTEXT | P,
+	  .directory = SM_TABLE | P | BEYOND_HAW, .fault = 0x52 },
+	{ "directory: table not in memory", .root = SM_CONTEXT | P,
+	  .directory = NO_MEMORY | P, .fault = 0x58 },
+	SM_PTE_FAULT("PASID entry: bit 10", 0, BIT_ULL(10), 0x5a),
+	SM_PTE_FAULT("PASID entry: bit 80", 1, BIT_ULL(16), 0x5a),
+	SM_PTE_FAULT("PASID entry: page-walk snoop", 1, BIT_ULL(23), 0x5a),
+	SM_PTE_FAULT("PASID entry: page snoop", 1, BIT_ULL(24), 0x5a),
+	SM_PTE_FAULT("PASID entry: supervisor requests", 2, BIT_ULL(0), 0x5a),
+	SM_PTE_FAULT("PASID entry: write protection", 2, BIT_ULL(4), 0x5a),
+	SM_PTE_FAULT("PASID entry: extended accessed flag", 2, BIT_ULL(7), 0x5a),
+	SM_PTE_FAULT("PASID entry: bit 139", 2, BIT_ULL(11), 0x5a),
+	SM_PTE_FAULT("PASID entry: tables beyond the width", 2, BEYOND_HAW, 0x5a),
+	SM_PTE_FAULT("PASID entry: bit 192", 3, BIT_ULL(0), 0x5a),
+	SM_PTE_FAULT("PASID entry: bit 511", 7, BIT_ULL(63), 0x5a),
+	SM_PTE_FAULT("PASID entry: nested", 0, 2ULL << 6, 0x5b),
+	SM_PTE_FAULT("PASID entry: type 5", 0, 4ULL << 6, 0x5b),
+	SM_PTE_FAULT("PASID entry: paging mode 2", 2, BIT_ULL(3), 0x5b),
+};
+
+KUNIT_ARRAY_PARAM_DESC(sm, sm_cases, name);
+
+static int sm_init(struct kunit *test)
+{
+	int ret;
+
+	host_nests = true;
+	ret = vtd_kunit_init(test);
+	host_nests = false;
+	return ret;
+}
+
+static void put64(struct ctx *ctx, u64 gpa, u64 val)
+{
+	__le64 entry = cpu_to_le64(val);
+
+	memcpy(ctx->memory + gpa, &entry, sizeof(entry));
+}
+
+static void sm_resolve_test(struct kunit *test)
+{
+	const struct sm_case *c = test->param_value;
+	/* Device and function 0xcd are in the upper half, which has entries from 0x80 on. */
+	u64 context = SM_CONTEXT + 32 * 0x4d;
+	struct ctx *ctx = test->priv;
+	struct kviommu_binding b = {};
+	unsigned int i;
+
+	put64(ctx, ROOT + 16 * 0xab + 8, c->root);
+	for (i = 0; i < 4; i++)
+		put64(ctx, context + 8 * i, (i ? 0 : SM_DIRECTORY | P) |
+		      (i == c->context_word ? c->context_bits : 0));
+	put64(ctx, SM_DIRECTORY, c->directory);
+	for (i = 0; i < 8; i++)
+		put64(ctx, SM_TABLE + 8 * i, (i < 3 ? c->pte[i] : 0) |
+		      (i == c->pte_word ? c->pte_bits : 0));
+	ctx->vtd->root = ROOT | BIT_ULL(10);
+	ctx->vtd->te = true;
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
+
+	KUNIT_EXPECT_EQ(test, b.type, c->type);
+	KUNIT_EXPECT_EQ(test, b.fault, c->fault);
+	KUNIT_EXPECT_EQ(test, b.levels, c->levels);
+	KUNIT_EXPECT_EQ(test, b.quiet, c->quiet);
+	if (c->type == KVIOMMU_BIND_NESTED) {
+		KUNIT_EXPECT_EQ(test, b.did, 0xfedc);
+		KUNIT_EXPECT_EQ(test, b.root, TABLE);
+	}
+}
+
+static void sm_capabilities_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	KUNIT_EXPECT_TRUE(test, ctx->ecap & BIT_ULL(43));
+	KUNIT_EXPECT_TRUE(test, ctx->ecap & BIT_ULL(47));
+	/* What the host does not have: leaves of 1 GiB, snoop control, a coherent walk */
+	KUNIT_EXPECT_FALSE(test, ctx->cap & BIT_ULL(56));
+	KUNIT_EXPECT_TRUE(test, ctx->cap & BIT_ULL(60));
+	KUNIT_EXPECT_FALSE(test, ctx->ecap & (BIT_ULL(7) | BIT_ULL(48)));
+	/* Second-stage translation and PASIDs are not offered. */
+	KUNIT_EXPECT_FALSE(test, ctx->ecap & (BIT_ULL(40) | BIT_ULL(46)));
+	KUNIT_EXPECT_TRUE(test, ctx->unit.nest.wanted);
+}
+
+static void sm_queue_on(struct ctx *ctx, bool scalable)
+{
+	wr64(ctx, 0x20, ROOT | (scalable ? BIT_ULL(10) : 0));
+	wr32(ctx, 0x18, BIT(30));
+	wr64(ctx, 0x90, QUEUE | BIT_ULL(11));
+	wr32(ctx, 0x18, GCMD_QIE);
+	ctx->nr_calls = 0;
+}
+
+static void put256(struct ctx *ctx, unsigned int i, u64 lo, u64 hi)
+{
+	put128(ctx, QUEUE + 32 * i, lo, hi);
+	put128(ctx, QUEUE + 32 * i + 16, 0, 0);
+}
+
+/* Descriptors of 256 bits: head, tail and size of the queue */
+static void sm_queue_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	sm_queue_on(ctx, true);
+	KUNIT_EXPECT_EQ(test, ctx->vtd->iq_size, 128);
+	put256(ctx, 0, 6 | GRAN(2) | IOTLB_DID(7), 0);
+	put256(ctx, 1, 7 | GRAN(3), 0);
+	put256(ctx, 2, WAIT | BIT_ULL(5), STATUS);
+	wr32(ctx, 0x88, 3 << 5);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 3 << 5);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, 7), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, REBIND, 0), 1);
+	KUNIT_EXPECT_EQ(test, count_calls(ctx, STORE, STATUS), 1);
+	/* Into the middle of a descriptor */
+	wr32(ctx, 0x88, 4 << 5 | BIT(4));
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_IQE);
+}
+
+struct sm_desc_case {
+	const char *name;
+	u64 lo, hi, upper;
+	bool legacy;
+	struct call call;
+	bool bad;
+};
+
+static const struct sm_desc_case sm_desc_cases[] = {
+	{ "PASID-selective", 6 | GRAN(2) | IOTLB_DID(9),
+	  .call = { INVALIDATE, 9, 0, U64_MAX } },
+	{ "page", 6 | GRAN(3) | IOTLB_DID(9), 0x123456789000,
+	  .call = { INVALIDATE, 9, 0x123456789000, 0x123456789fff } },
+	{ "8 pages, leaves only", 6 | GRAN(3) | IOTLB_DID(9), 0x123456789043,
+	  .call = { INVALIDATE, 9, 0x123456788000, 0x12345678ffff } },
+	{ "all pages", 6 | GRAN(3) | IOTLB_DID(9), 52,
+	  .call = { INVALIDATE, 9, 0, U64_MAX } },
+	{ "of another PASID", 6 | GRAN(2) | IOTLB_DID(9) | 1ULL << 32 },
+	{ "PIOTLB: granularity 0", 6, .bad = true },
+	{ "PIOTLB: granularity 1", 6 | GRAN(1), .bad = true },
+	{ "PIOTLB: bit 6", 6 | GRAN(2) | BIT_ULL(6), .bad = true },
+	{ "PIOTLB: bit 52", 6 | GRAN(2) | BIT_ULL(52), .bad = true },
+	{ "PIOTLB: bit 71", 6 | GRAN(3), BIT_ULL(7), .bad = true },
+	{ "PIOTLB: upper half", 6 | GRAN(2), .upper = 1, .bad = true },
+	{ "PIOTLB in legacy mode", 6 | GRAN(2), .legacy = true, .bad = true },
+	{ "PASID cache of a domain", 7 | GRAN(0), .call = { REBIND, 0, U16_MAX } },
+	{ "PASID cache of a PASID", 7 | GRAN(1), .call = { REBIND, 0, U16_MAX } },
+	{ "PASID cache of another PASID", 7 | GRAN(1) | 1ULL << 32 },
+	{ "PASID cache, global", 7 | GRAN(3), .call = { REBIND, 0, U16_MAX } },
+	{ "PASID cache: granularity 2", 7 | GRAN(2), .bad = true },
+	{ "PASID cache: bit 64", 7 | GRAN(3), 1, .bad = true },
+	{ "PASID cache in legacy mode", 7 | GRAN(3), .legacy = true, .bad = true },
+	{ "context cache", 1 | GRAN(1), .call = { REBIND, 0, U16_MAX } },
+	{ "IOTLB of a domain", IOTLB | GRAN(2) | IOTLB_DID(9), .legacy = true,
+	  .call = { INVALIDATE, 9, 0, U64_MAX } },
+	{ "type 8", 8, .bad = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(sm_desc, sm_desc_cases, name);
+
+static void sm_desc_test(struct kunit *test)
+{
+	const struct sm_desc_case *c = test->param_value;
+	struct ctx *ctx = test->priv;
+	const struct call *call = &ctx->calls[0];
+
+	sm_queue_on(ctx, !c->legacy);
+	put256(ctx, 0, c->lo, c->hi);
+	put64(ctx, QUEUE + 24, c->upper);
+	wr32(ctx, 0x88, 1 << 5);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), c->bad ? FSTS_IQE : 0);
+	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), c->bad ? 0 : 1 << 5);
+	if (c->call.what) {
+		KUNIT_EXPECT_EQ(test, call->what, c->call.what);
+		KUNIT_EXPECT_EQ(test, call->a, c->call.a);
+		KUNIT_EXPECT_EQ(test, call->b, c->call.b);
+		KUNIT_EXPECT_EQ(test, call->c, c->call.c);
+	} else {
+		KUNIT_EXPECT_NE(test, call->what, INVALIDATE);
+		KUNIT_EXPECT_NE(test, call->what, REBIND);
+	}
+}
+
+/* In scalable mode descriptors have 256 bits. */
+static void sm_width_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+
+	wr64(ctx, 0x20, ROOT | BIT_ULL(10));
+	wr32(ctx, 0x18, BIT(30));
+	wr64(ctx, 0x90, QUEUE);
+	wr32(ctx, 0x18, GCMD_QIE);
+	put128(ctx, QUEUE, IOTLB | GRAN(1), 0);
+	wr32(ctx, 0x88, 1 << 4);
+	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_IQE);
+}
+
+static struct kunit_case sm_test_cases[] = {
+	KUNIT_CASE(sm_capabilities_test),
+	KUNIT_CASE_PARAM(sm_resolve_test, sm_gen_params),
+	KUNIT_CASE(sm_queue_test),
+	KUNIT_CASE_PARAM(sm_desc_test, sm_desc_gen_params),
+	KUNIT_CASE(sm_width_test),
+	{}
+};
+
+static struct kunit_suite sm_suite = {
+	.name = "kviommu_vtd_scalable",
+	.init = sm_init,
+	.exit = vtd_kunit_exit,
+	.test_cases = sm_test_cases,
+};
+
 kunit_test_suites(&tables_suite, &qi_suite, &regs_suite, &fault_suite,
-		  &polled_suite);
+		  &polled_suite, &sm_suite);
 
 MODULE_DESCRIPTION("KUnit tests of kviommu's VT-d model");
 MODULE_LICENSE("GPL");

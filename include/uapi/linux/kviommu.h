@@ -88,9 +88,9 @@ enum {
 
 /**
  * enum kviommu_model_type - What the guest sees
- * @KVIOMMU_MODEL_VTD: Intel VT-d remapping hardware, legacy mode, with caching
- *                     mode and queued invalidation, without interrupt
- *                     remapping. The register page is one page of 4 KiB. The
+ * @KVIOMMU_MODEL_VTD: Intel VT-d remapping hardware, legacy mode and, where the host
+ *                     can, scalable mode, with caching mode and queued invalidation,
+ *                     without interrupt remapping. The register page is one page of 4 KiB. The
  *                     blobs are &struct kviommu_create_vtd and &struct
  *                     kviommu_vtd_info.
  */
@@ -174,6 +174,12 @@ enum kviommu_vtd_flags {
  *            may have: PT (bit 6)
  *
  * Written by KVIOMMU_GET_INFO.
+ *
+ * Where a physical IOMMU of this host can walk tables of a guest (VT-d with nested
+ * translation), @out_ecap also has SMTS (bit 43) and FSTS (47), and @out_cap and
+ * @out_ecap have what any such IOMMU can of FS1GP (bit 56) and FS5LP (60) of CAP, SC (7)
+ * and SMPWCS (48) of ECAP. IOMMU_GET_HW_INFO of iommufd says the same of the IOMMU of one
+ * device.
  */
 struct kviommu_vtd_info {
 	__u32 out_aw_bits_min;
@@ -193,12 +199,23 @@ struct kviommu_vtd_info {
  *       page-selective invalidation is done as a domain-selective one; without a
  *       size of SLLPS the page-size bit is reserved at that level of the tables.
  * @ecap: Which of kviommu_vtd_info.out_ecap the guest is to see. Without PT the
- *        translation type of pass-through is a reserved one.
+ *        translation type of pass-through is a reserved one. SMTS and FSTS go together;
+ *        without them none of FS1GP, FS5LP, SC and SMPWCS may be set.
  *
  * The blob of KVIOMMU_CREATE. What the guest sees does not depend on anything else:
  * not on what a later module may offer, so a virtual machine finds the same again
  * when it is started anew. All that the guest sees stands in CAP and ECAP of the
  * register page.
+ *
+ * With SMTS and FSTS the guest may use scalable mode, with first-stage translation and
+ * pass-through, for requests without PASID. The physical IOMMU walks its first-stage tables
+ * itself, so the guest does not say what it maps, and all of its memory that the IOAS lets
+ * devices read and write is pinned as soon as a device is to go through such tables, until
+ * KVIOMMU_RESET or the end of the unit. Memory is looked for where the virtual machine has
+ * memory slots; after memory was added call KVIOMMU_REFRESH. Each device has to be behind a
+ * physical IOMMU that can what @cap and @ecap say, and whose SMPWCS is the same: others
+ * are refused by KVIOMMU_ATTACH_DEVICE. A strategy other than strict has no effect on
+ * first-stage tables. Faults of the walk are seen by the host, not by the guest.
  */
 struct kviommu_create_vtd {
 	__u32 flags;
@@ -231,8 +248,9 @@ struct kviommu_create_vtd {
  *
  *  - EBUSY: this file is a unit already, or another thread makes it one.
  *  - EBADF: @kvm_fd or @iommufd is not an open file.
- *  - EINVAL: @kvm_fd is no KVM virtual machine, @iommufd no iommufd, or the
- *    blob's aw_bits is none of the documented values.
+ *  - EINVAL: @kvm_fd is no KVM virtual machine, @iommufd no iommufd, the
+ *    blob's aw_bits is none of the documented values, or its capabilities do not go
+ *    together.
  *  - EPERM: the virtual machine belongs to another process.
  *  - EAGAIN: the unit needs a thread, and one more is not allowed: by RLIMIT_NPROC, by
  *    the pids controller of a control group, or by the host (threads-max).
@@ -331,7 +349,8 @@ struct kviommu_arm {
  *  - EEXIST: another device of this unit has @source_id.
  *  - ENOSPC: the unit has kviommu_info.out_max_devices devices.
  *  - EMEDIUMTYPE: the physical IOMMU cannot translate as the guest may ask
- *    for: its address width is below the unit's, it has no pages of 4 KiB, it
+ *    for: its address width is below the unit's, it has no pages of 4 KiB, it cannot walk
+ *    the guest's tables as kviommu_create_vtd.cap and .ecap promise, it
  *    reserves more than 16 ranges of addresses, or it says that it can force DMA
  *    to be coherent but does not. A unit of fewer kviommu_create_vtd.aw_bits may
  *    do.
@@ -760,8 +779,8 @@ struct kviommu_refresh {
  * are such: devices would go on with the memory of before, not with that which
  * the guest sees. It may ask for smaller ranges to find out which they are, but
  * for pages that it gave away a guest has no reason to have any. When a device
- * reaches the whole IOAS (the statistic "identity_devices" is not 0) all of the
- * range counts as in use, also what the IOAS does not have.
+ * reaches the whole IOAS (the statistics "identity_devices" and "nested_devices" are not
+ * both 0) all of the range counts as in use, also what the IOAS does not have.
  *
  * The answer holds as long as the guest maps no page of the range. The range may
  * be larger than what the IOAS has, or have been unmapped from it.

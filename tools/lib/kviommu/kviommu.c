@@ -391,6 +391,7 @@ const struct kviommu_field kviommu_stats_fields[] = {
 	LEVEL(domains),
 	LEVEL(devices),
 	LEVEL(identity_devices),
+	LEVEL(nested_devices),
 	LEVEL(table_bytes),
 	COUNTER(limits),
 	LEVEL(iommu_tables),

@@ -70,6 +70,7 @@ struct kviommu_stats {
 	__u64 domains;
 	__u64 devices;
 	__u64 identity_devices;
+	__u64 nested_devices;
 	__u64 table_bytes;
 	__u64 limits;
 	__u64 iommu_tables;

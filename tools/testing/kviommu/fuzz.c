@@ -811,6 +811,7 @@ static void check_bound(void)
 		case KVIOMMU_BIND_DOMAIN:
 			never(model_domain(d) != to_shadow(group->xlate)->hw);
 			break;
+		case KVIOMMU_BIND_NESTED:	/* this host cannot */
 		case KVIOMMU_NR_BINDINGS:
 			never(true);
 		}

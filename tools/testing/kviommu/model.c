@@ -899,7 +899,61 @@ phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova)
 	return 0;
 }
 
+/* host/nest.c: this host cannot, so no guest can make a nested translation. */
+
+bool kviommu_nest_host(struct kviommu_nest *nest)
+{
+	*nest = (struct kviommu_nest){};
+	return false;
+}
+
+bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
+{
+	return !nest->wanted;
+}
+
+struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
+{
+	never(true);
+	return NULL;
+}
+
+struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
+					struct iommu_domain *parent, u64 root,
+					unsigned int levels)
+{
+	never(true);
+	return NULL;
+}
+
+void kviommu_nest_flush(struct iommu_domain *parent)
+{
+	never(true);
+}
+
+void kviommu_hw_unmap_sync(struct iommu_domain *domain, u64 iova, u64 size)
+{
+	never(true);
+}
+
+int kviommu_access_pin_range(struct kviommu_access *a, u64 gfn, u64 nr,
+			     struct page **array)
+{
+	never(true);
+	return -ENOENT;
+}
+
+void kviommu_access_unpin_range(struct kviommu_access *a, u64 gfn, u64 nr)
+{
+	never(true);
+}
+
 /* host/kvm.c, core/sysfs.c and core/debugfs.c */
+
+bool kviommu_kvm_memory(struct kviommu_kvm *k, u64 gfn, struct kviommu_memory *m)
+{
+	return false;
+}
 
 int kviommu_kvm_get(struct kviommu_kvm *k, int fd)
 {

@@ -33,6 +33,7 @@
 	X(domains, INSTANT, NONE, 0)					\
 	X(devices, INSTANT, NONE, 0)					\
 	X(identity_devices, INSTANT, NONE, 0)				\
+	X(nested_devices, INSTANT, NONE, 0)				\
 	X(table_bytes, INSTANT, BYTES, 0)				\
 	X(limits, CUMULATIVE, NONE, 0)					\
 	X(iommu_tables, INSTANT, NONE, 0)				\

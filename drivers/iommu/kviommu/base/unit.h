@@ -167,13 +167,16 @@ struct kviommu_upcalls {
  * enum kviommu_binding_type - The kind of translation that the guest selects for a device
  * @KVIOMMU_BIND_BLOCKED: All DMA is blocked
  * @KVIOMMU_BIND_IDENTITY: DMA addresses are guest physical addresses, through the IOAS
- * @KVIOMMU_BIND_DOMAIN: DMA is translated by tables of the guest
+ * @KVIOMMU_BIND_DOMAIN: DMA is translated by tables of the guest, merged into a shadow
+ * @KVIOMMU_BIND_NESTED: DMA is translated by tables of the guest that the physical IOMMU
+ *                       walks
  * @KVIOMMU_NR_BINDINGS: Number of kinds
  */
 enum kviommu_binding_type {
 	KVIOMMU_BIND_BLOCKED,
 	KVIOMMU_BIND_IDENTITY,
 	KVIOMMU_BIND_DOMAIN,
+	KVIOMMU_BIND_NESTED,
 	KVIOMMU_NR_BINDINGS,
 };
 
@@ -286,6 +289,18 @@ struct kviommu_shadows {
 	unsigned long nr_nodes;
 	struct kviommu_node *spare[KVIOMMU_SPARE_NODES];
 	unsigned int nr_spare;
+};
+
+/**
+ * struct kviommu_nested_state - State that all nested translations of a unit share
+ * (xlate/nested/)
+ * @parents: The second stages, by kviommu_parent.entry; under map_lock, and changed under
+ *           unit->lock as well
+ * @pinned: Number of frames that they have pinned, in all; under map_lock
+ */
+struct kviommu_nested_state {
+	struct list_head parents;
+	u64 pinned;
 };
 
 /**
@@ -436,6 +451,8 @@ struct kviommu_self {
  *               guest has invalidated something since the last
  *               kviommu_invalidate_complete(); under @map_lock
  * @shadows: State that all shadows share
+ * @nested: State that all nested translations share
+ * @nest: What the guest was promised of nested translation; constant once created
  * @stats: The statistics; each counter is changed under @lock or @map_lock and read
  *         without
  * @stats_source: The connection to files of KVIOMMU_GET_STATS_FD, or NULL; under @lock
@@ -499,6 +516,8 @@ struct kviommu_unit {
 	u64 xlate_serial;
 	unsigned long invalidated;
 	struct kviommu_shadows shadows;
+	struct kviommu_nested_state nested;
+	struct kviommu_nest nest;
 	struct kviommu_stats stats;
 	struct kviommu_stats_source *stats_source;
 	struct device *dev;

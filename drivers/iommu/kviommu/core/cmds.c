@@ -12,6 +12,7 @@
 #include "../device/device.h"
 #include "../mem/mem.h"
 #include "../run/run.h"
+#include "../xlate/nested/api.h"
 #include "../xlate/shadow/api.h"
 
 /**
@@ -118,11 +119,15 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	kviommu_unlock(unit);
 
 	ret = kviommu_unit_settle(unit);
+	if (ret || mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	kviommu_nested_free(unit);
 	mutex_lock(&unit->map_lock);
 	kviommu_shadow_free_spare(unit);
 	kviommu_pin_trim(unit, 0);
 	mutex_unlock(&unit->map_lock);
-	return ret;
+	kviommu_unlock(unit);
+	return 0;
 }
 
 /*
@@ -314,8 +319,8 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 	return ret;
 }
 
-/* Check whether a device reaches all of the IOAS, which iommufd has pinned for it. */
-static bool unit_has_identity(struct kviommu_unit *unit)
+/* Check whether a device reaches all of the IOAS, which is pinned for it. */
+static bool unit_reaches_all(struct kviommu_unit *unit)
 {
 	struct kviommu_group *group;
 
@@ -338,7 +343,7 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 {
 	struct kviommu_range range;
 	struct kviommu_work work;
-	bool identity;
+	bool all;
 	u64 last;
 	int ret;
 
@@ -357,10 +362,10 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 		kviommu_stale_end(unit, &work);
 		ret = kviommu_pin_release(unit, &work, &range, &cmd->out_in_use);
 		mutex_unlock(&unit->map_lock);
-		identity = unit_has_identity(unit);
+		all = unit_reaches_all(unit);
 		kviommu_unlock(unit);
 	} while (ret == -EAGAIN);
-	if (identity)
+	if (all)
 		cmd->out_in_use = cmd->length >> PAGE_SHIFT;
 	return ret;
 }
@@ -401,20 +406,23 @@ int kviommu_unit_settle(struct kviommu_unit *unit)
 void kviommu_unit_get_stats(struct kviommu_unit *unit,
 			    struct kviommu_stats *stats)
 {
+	enum kviommu_binding_type type;
 	struct kviommu_device *dev;
 
 	lockdep_assert_held(&unit->lock);
 
 	mutex_lock(&unit->map_lock);
 	*stats = unit->stats;
-	stats->pinned = unit->pins.pinned;
+	stats->pinned = unit->pins.pinned + unit->nested.pinned;
 	stats->idle = unit->pins.idle;
 	stats->stale = kviommu_stale_pages(unit);
 	stats->polled = unit->polled;
 	stats->polled_ns = kviommu_poll_time(unit);
 	stats->table_bytes = kviommu_shadow_bytes(unit) + kviommu_pin_bytes(unit);
 	mutex_unlock(&unit->map_lock);
-	list_for_each_entry(dev, &unit->devices, entry)
-		if (dev->group->xlate->ops->pins == KVIOMMU_PINS_ALL)
-			stats->identity_devices++;
+	list_for_each_entry(dev, &unit->devices, entry) {
+		type = dev->group->xlate->binding.type;
+		stats->identity_devices += type == KVIOMMU_BIND_IDENTITY;
+		stats->nested_devices += type == KVIOMMU_BIND_NESTED;
+	}
 }

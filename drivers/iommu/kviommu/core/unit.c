@@ -13,6 +13,7 @@
 #include "../mem/mem.h"
 #include "../base/model.h"
 #include "../run/run.h"
+#include "../xlate/nested/api.h"
 #include "../xlate/shadow/api.h"
 
 static DEFINE_IDA(unit_ids);
@@ -59,6 +60,7 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	INIT_LIST_HEAD(&unit->devices);
 	INIT_LIST_HEAD(&unit->groups);
 	INIT_LIST_HEAD(&unit->xlates);
+	INIT_LIST_HEAD(&unit->nested.parents);
 	INIT_LIST_HEAD(&unit->poll_entry);
 	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
 	unit->up = &upcalls;
@@ -119,6 +121,7 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		list_for_each_entry_safe(dev, next, &unit->devices, entry)
 			kviommu_device_destroy(dev, &kviommu_work_whole);
 		kviommu_xlate_reap(unit, &kviommu_work_whole);
+		kviommu_nested_free(unit);
 		mutex_unlock(&unit->lock);
 		unit_free_resources(unit);
 	}

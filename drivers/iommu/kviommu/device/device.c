@@ -185,6 +185,9 @@ int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *
 	list_for_each_entry(other, &unit->devices, entry)
 		if (other->host.vdev == dev->host.vdev)
 			goto put;
+	ret = -EMEDIUMTYPE;
+	if (!kviommu_nest_fits(&dev->host, &unit->nest))
+		goto put;
 	ret = kviommu_group_join(dev);
 	if (ret)
 		goto put;
@@ -258,6 +261,7 @@ int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd
 		[KVIOMMU_BIND_BLOCKED] = KVIOMMU_DMA_BLOCKED,
 		[KVIOMMU_BIND_IDENTITY] = KVIOMMU_DMA_IDENTITY,
 		[KVIOMMU_BIND_DOMAIN] = KVIOMMU_DMA_TRANSLATED,
+		[KVIOMMU_BIND_NESTED] = KVIOMMU_DMA_TRANSLATED,
 	};
 	struct kviommu_device *dev = device_find(unit, cmd->source_id);
 	const struct kviommu_xlate *xlate;

@@ -43,6 +43,10 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 						 IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
 	if (!IS_ERR(domain))
 		return domain;
+	/* A second stage that cannot track what is dirty may still be a parent. */
+	domain = iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
+	if (!IS_ERR(domain))
+		return domain;
 #endif
 	return iommu_paging_domain_alloc(dev);
 }

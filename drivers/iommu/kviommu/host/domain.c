@@ -261,6 +261,22 @@ u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
 }
 
 /**
+ * kviommu_hw_unmap_sync() - Unmap a range of a domain and flush it from the IOTLBs
+ * @domain: The domain
+ * @iova: First I/O virtual address
+ * @size: Size of the range in bytes; all of it is mapped
+ *
+ * When this function returns, no device reaches memory through the range, nor through
+ * domains that are nested in @domain.
+ *
+ * Context: process context, under the unit's map_lock.
+ */
+void kviommu_hw_unmap_sync(struct iommu_domain *domain, u64 iova, u64 size)
+{
+	iommu_unmap(domain, iova, size);
+}
+
+/**
  * kviommu_hw_sync() - Flush unmapped ranges from the physical IOTLBs
  * @domain: The domain
  * @u: The ranges collected by kviommu_hw_unmap(); empty afterwards
@@ -276,7 +292,7 @@ void kviommu_hw_sync(struct iommu_domain *domain, struct kviommu_unflushed *u)
 }
 
 /**
- * kviommu_hw_phys() - Look up a translation, for debugging
+ * kviommu_hw_phys() - Look up a translation
  * @domain: The domain
  * @iova: I/O virtual address
  *

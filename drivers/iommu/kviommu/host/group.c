@@ -208,3 +208,32 @@ struct iommu_domain *kviommu_hwgroup_alloc(struct kviommu_hwgroup *g)
 {
 	return kviommu_hw_alloc(hwgroup_first_device(g));
 }
+
+/**
+ * kviommu_hwgroup_nest_parent_alloc() - Allocate an empty second stage for a group
+ * @g: The group
+ *
+ * Context: process context, may sleep; under unit->lock.
+ * Return: the domain, or an error of kviommu_nest_parent_alloc().
+ */
+struct iommu_domain *kviommu_hwgroup_nest_parent_alloc(struct kviommu_hwgroup *g)
+{
+	return kviommu_nest_parent_alloc(hwgroup_first_device(g));
+}
+
+/**
+ * kviommu_hwgroup_nest_alloc() - Allocate a nested domain for a group
+ * @g: The group
+ * @parent: Its second stage
+ * @root: Guest physical address of the guest's first-stage root table
+ * @levels: Number of levels of the first-stage tables
+ *
+ * Context: process context of the VMM, may sleep; under unit->lock, not under map_lock.
+ * Return: the domain, or an error of kviommu_nest_alloc().
+ */
+struct iommu_domain *kviommu_hwgroup_nest_alloc(struct kviommu_hwgroup *g,
+						struct iommu_domain *parent, u64 root,
+						unsigned int levels)
+{
+	return kviommu_nest_alloc(hwgroup_first_device(g), parent, root, levels);
+}

@@ -62,6 +62,17 @@ struct kviommu_kvm {
 
 #define KVIOMMU_NO_GFN	(~0ULL)
 
+/**
+ * struct kviommu_memory - A range of guest memory
+ * @gfn: First guest frame number
+ * @nr: Number of frames
+ */
+struct kviommu_memory {
+	u64 gfn;
+	u64 nr;
+};
+
+bool kviommu_kvm_memory(struct kviommu_kvm *k, u64 gfn, struct kviommu_memory *m);
 int kviommu_kvm_get(struct kviommu_kvm *k, int fd);
 int kviommu_kvm_arm(struct kviommu_kvm *k, u64 gfn);
 int kviommu_kvm_track(struct kviommu_kvm *k, bool on);
@@ -88,6 +99,9 @@ int kviommu_access_get(struct kviommu_access *a, int iommufd, u32 ioas_id);
 void kviommu_access_put(struct kviommu_access *a);
 int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 		       struct page **page);
+int kviommu_access_pin_range(struct kviommu_access *a, u64 gfn, u64 nr,
+			     struct page **pages);
+void kviommu_access_unpin_range(struct kviommu_access *a, u64 gfn, u64 nr);
 int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
 		      unsigned int len, bool write);
 void kviommu_access_unpin(struct kviommu_access *a, u64 gfn);
@@ -201,8 +215,35 @@ int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr, int p
 		   struct mm_struct *payer);
 u64 kviommu_hw_unmap(struct iommu_domain *domain, u64 iova, u64 size,
 		     struct kviommu_unflushed *u);
+void kviommu_hw_unmap_sync(struct iommu_domain *domain, u64 iova, u64 size);
 void kviommu_hw_sync(struct iommu_domain *domain, struct kviommu_unflushed *u);
 phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova);
+
+/**
+ * struct kviommu_nest - What a guest may put into first-stage tables that the physical
+ * IOMMU walks, and expects of the walk
+ * @wanted: The guest has such tables; the others have a meaning only then
+ * @huge: Leaves of 1 GiB
+ * @five_levels: Tables of 5 levels
+ * @coherent: The walk snoops caches, so the guest does not write its tables back to memory.
+ *            The guest does as it is told, so the physical IOMMU has to be just so.
+ * @snoop: The guest may ask for DMA that snoops caches whatever the device says
+ */
+struct kviommu_nest {
+	bool wanted;
+	bool huge;
+	bool five_levels;
+	bool coherent;
+	bool snoop;
+};
+
+bool kviommu_nest_host(struct kviommu_nest *nest);
+bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest);
+struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v);
+struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
+					struct iommu_domain *parent, u64 root,
+					unsigned int levels);
+void kviommu_nest_flush(struct iommu_domain *parent);
 
 /**
  * struct kviommu_hwgroup - An IOMMU group
@@ -240,5 +281,9 @@ int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id);
 const void *kviommu_hwgroup_iommu(struct kviommu_hwgroup *g);
 bool kviommu_hwgroup_enforces_coherency(struct kviommu_hwgroup *g);
 struct iommu_domain *kviommu_hwgroup_alloc(struct kviommu_hwgroup *g);
+struct iommu_domain *kviommu_hwgroup_nest_parent_alloc(struct kviommu_hwgroup *g);
+struct iommu_domain *kviommu_hwgroup_nest_alloc(struct kviommu_hwgroup *g,
+						struct iommu_domain *parent, u64 root,
+						unsigned int levels);
 
 #endif /* _KVIOMMU_HOST_H */

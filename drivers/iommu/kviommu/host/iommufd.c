@@ -133,6 +133,47 @@ int kviommu_access_pin(struct kviommu_access *a, u64 gfn, bool write,
 ALLOW_ERROR_INJECTION(kviommu_access_pin, ERRNO);
 
 /**
+ * kviommu_access_pin_range() - Pin pages of guest memory that devices may read and write
+ * @a: The access
+ * @gfn: First guest frame number
+ * @nr: Number of frames
+ * @pages: Array of @nr, filled with the pinned pages
+ *
+ * Each success must be balanced by kviommu_access_unpin_range() for the same range; if
+ * the IOAS unmaps a part of the range, by calls for the parts that its areas divide it
+ * into. iommufd keeps a record for each call, not for each page.
+ *
+ * Context: process context, may sleep; may take the VMM's mmap_lock and fault.
+ * Return: as kviommu_access_pin(), with nothing pinned on error.
+ */
+int kviommu_access_pin_range(struct kviommu_access *a, u64 gfn, u64 nr,
+			     struct page **pages)
+{
+	int ret;
+
+	if (gfn + nr - 1 > ULONG_MAX >> PAGE_SHIFT)
+		return -ENOENT;
+	ret = iommufd_access_pin_pages(a->access, gfn << PAGE_SHIFT, nr << PAGE_SHIFT, pages,
+				       IOMMUFD_ACCESS_RW_WRITE);
+	/* As for kviommu_access_pin() */
+	return ret == -EINVAL ? -ENOENT : ret;
+}
+ALLOW_ERROR_INJECTION(kviommu_access_pin_range, ERRNO);
+
+/**
+ * kviommu_access_unpin_range() - Undo one kviommu_access_pin_range()
+ * @a: The access
+ * @gfn: First guest frame number
+ * @nr: Number of frames
+ *
+ * Context: process context, may sleep.
+ */
+void kviommu_access_unpin_range(struct kviommu_access *a, u64 gfn, u64 nr)
+{
+	iommufd_access_unpin_pages(a->access, gfn << PAGE_SHIFT, nr << PAGE_SHIFT);
+}
+
+/**
  * kviommu_access_rw() - Copy from or to guest memory without a pin
  * @a: The access
  * @gpa: Guest physical address

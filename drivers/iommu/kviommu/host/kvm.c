@@ -63,6 +63,40 @@ static struct kvm_memory_slot *vm_live_slot(struct kvm *kvm, u64 gfn)
 	return slot && !(slot->flags & KVM_MEMSLOT_INVALID) ? slot : NULL;
 }
 
+/**
+ * kviommu_kvm_memory() - Find guest memory that the guest may write
+ * @k: The virtual machine
+ * @gfn: Guest frame number to begin at
+ * @m: Filled with the first range from @gfn on that one memory slot covers
+ *
+ * Memory slots may come and go meanwhile; they say where to look for memory in the IOAS,
+ * and no more.
+ *
+ * Context: process context, not under the VM's slots_lock.
+ * Return: false if there is no more memory.
+ */
+bool kviommu_kvm_memory(struct kviommu_kvm *k, u64 gfn, struct kviommu_memory *m)
+{
+	struct kvm_memslot_iter iter;
+	bool found = false;
+
+	guard(srcu)(&k->kvm->srcu);
+	kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(k->kvm, 0), gfn, U64_MAX) {
+		struct kvm_memory_slot *slot = iter.slot;
+
+		if (slot->flags & (KVM_MEM_READONLY | KVM_MEMSLOT_INVALID))
+			continue;
+		/* The iterator begins with the slot below @gfn, too. */
+		if (slot->base_gfn + slot->npages <= gfn)
+			continue;
+		m->gfn = max(gfn, slot->base_gfn);
+		m->nr = slot->base_gfn + slot->npages - m->gfn;
+		found = true;
+		break;
+	}
+	return found;
+}
+
 static void vm_set_armed(struct kviommu_kvm *k, u64 gfn)
 {
 	guard(mutex)(&armed_lock);

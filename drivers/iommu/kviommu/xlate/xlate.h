@@ -6,6 +6,7 @@
  *	backends.c	the table of back-ends
  *	fixed.c		blocked and identity, which are permanent
  *	shadow/		the guest's mappings, merged with guest memory
+ *	nested/		the guest's tables, walked by the physical IOMMU
  */
 #ifndef _KVIOMMU_XLATE_H
 #define _KVIOMMU_XLATE_H
@@ -21,12 +22,14 @@ struct kviommu_xlate_ops;
  * @type: One of &enum kviommu_binding_type
  * @did: Domain-id, by which the model identifies a domain
  * @levels: Number of levels of the guest's tables
- * @root: Name of the root table, for kviommu_source_ops.get_table
+ * @root: Name of the root table, for kviommu_source_ops.get_table; or its guest physical
+ *        address, for the physical IOMMU
  * @source: The source of the guest's mappings
  * @quiet: The guest wants no faults to be reported
  * @fault: 0, or the model's reason why the guest's request is invalid
  *
- * All members but @type and @fault are 0 unless @type is KVIOMMU_BIND_DOMAIN.
+ * All members but @type and @fault are 0 unless @type is KVIOMMU_BIND_DOMAIN or
+ * KVIOMMU_BIND_NESTED; @source is only used by the former.
  */
 struct kviommu_binding {
 	enum kviommu_binding_type type;
@@ -193,6 +196,9 @@ extern const struct kviommu_xlate_ops kviommu_identity_ops;
 
 /* shadow/ */
 extern const struct kviommu_xlate_ops kviommu_shadow_ops;
+
+/* nested/ */
+extern const struct kviommu_xlate_ops kviommu_nested_ops;
 
 /* xlate.c */
 int kviommu_xlate_init(struct kviommu_unit *unit);

@@ -218,6 +218,57 @@ void xa_destroy(struct xarray *xa)
 	xa_init(xa);
 }
 
+void mt_init(struct maple_tree *mt)
+{
+	*mt = (struct maple_tree){};
+}
+
+int mtree_store_range(struct maple_tree *mt, unsigned long first, unsigned long last,
+		      void *entry, gfp_t gfp)
+{
+	if (shim_should_fail())
+		return -ENOMEM;
+	mt->ranges = realloc(mt->ranges, (mt->nr + 1) * sizeof(*mt->ranges));
+	mt->ranges[mt->nr++] = (struct shim_range){ first, last, entry };
+	return 0;
+}
+
+void *mtree_erase(struct maple_tree *mt, unsigned long index)
+{
+	void *entry = NULL;
+	size_t i;
+
+	for (i = 0; i < mt->nr; i++) {
+		if (index < mt->ranges[i].first || index > mt->ranges[i].last)
+			continue;
+		entry = mt->ranges[i].entry;
+		mt->ranges[i] = mt->ranges[--mt->nr];
+		break;
+	}
+	if (!mt->nr) {
+		free(mt->ranges);
+		mt->ranges = NULL;
+	}
+	return entry;
+}
+
+void *mas_find(struct ma_state *mas, unsigned long max)
+{
+	struct maple_tree *mt = mas->tree;
+	struct shim_range *found = NULL;
+	size_t i;
+
+	for (i = 0; i < mt->nr; i++)
+		if (mt->ranges[i].last >= mas->index && mt->ranges[i].first <= max &&
+		    (!found || mt->ranges[i].first < found->first))
+			found = &mt->ranges[i];
+	if (!found)
+		return NULL;
+	mas->index = found->first;
+	mas->last = found->last;
+	return found->entry;
+}
+
 /* Let time pass until the timer expires. Return: false if it was not pending. */
 bool shim_timer_expire(struct timer_list *timer)
 {

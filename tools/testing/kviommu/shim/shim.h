@@ -144,6 +144,8 @@ bool shim_should_fail(void);
 		*_a = *_b;						\
 		*_b = _t;						\
 	} while (0)
+#define ALIGN(x, a)		(((x) + (a) - 1) / (a) * (a))
+#define fallthrough		__attribute__((__fallthrough__))
 #define likely(x)		__builtin_expect(!!(x), 1)
 #define unlikely(x)		__builtin_expect(!!(x), 0)
 #define xchg(p, v)		__atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
@@ -214,6 +216,11 @@ static inline bool IS_ERR(const void *ptr)
 static inline long PTR_ERR(const void *ptr)
 {
 	return (long)ptr;
+}
+
+static inline void *ERR_CAST(const void *ptr)
+{
+	return (void *)ptr;
 }
 
 /* lists */
@@ -484,6 +491,7 @@ struct page *alloc_page(gfp_t gfp);
 void put_page(struct page *page);
 unsigned long page_to_pfn(const struct page *page);
 struct page *pfn_to_page(unsigned long pfn);
+#define phys_to_page(phys)	pfn_to_page((phys) >> PAGE_SHIFT)
 void *page_address(const struct page *page);
 
 static inline struct mem_cgroup *get_mem_cgroup_from_mm(struct mm_struct *mm)
@@ -561,6 +569,36 @@ void xa_destroy(struct xarray *xa);
 	for ((index) = 0,						\
 	     (entry) = xa_find(xa, &(index), ULONG_MAX, filter); (entry); \
 	     (entry) = shim_xa_after(xa, &(index), ULONG_MAX, filter))
+
+/* A maple tree is an array of ranges here, in no order. */
+struct shim_range {
+	unsigned long first;
+	unsigned long last;
+	void *entry;
+};
+
+struct maple_tree {
+	struct shim_range *ranges;
+	size_t nr;
+};
+
+struct ma_state {
+	struct maple_tree *tree;
+	unsigned long index;
+	unsigned long last;
+};
+
+#define MA_STATE(name, mt, first, end)					\
+	struct ma_state name = { .tree = (mt), .index = (first), .last = (end) }
+#define mas_lock(mas)		((void)(mas))
+#define mas_unlock(mas)		((void)(mas))
+
+void mt_init(struct maple_tree *mt);
+int mtree_store_range(struct maple_tree *mt, unsigned long first, unsigned long last,
+		      void *entry, gfp_t gfp);
+void *mtree_erase(struct maple_tree *mt, unsigned long index);
+/* Only the first call on a state, which finds the first range from there on */
+void *mas_find(struct ma_state *mas, unsigned long max);
 
 /* IOMMU API: the types that the shared headers need */
 #define IOMMU_READ		1

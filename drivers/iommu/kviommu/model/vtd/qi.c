@@ -108,16 +108,71 @@ static int vtd_desc_wait(struct vtd *vtd, const struct kviommu_work *work, u64 l
 	return 0;
 }
 
-static int vtd_desc_handle(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
+/*
+ * Only requests without PASID are translated, so what is asked for another PASID than
+ * theirs is done.
+ */
+static int vtd_desc_piotlb(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
 			   u64 hi)
 {
+	unsigned int gran = FIELD_GET(VTD_DESC_GRAN, lo), am = FIELD_GET(VTD_IVA_AM, hi);
+	u64 first = 0, last = U64_MAX;
+
+	if (lo & VTD_PIOTLB_RSVD_LO || hi & VTD_PIOTLB_RSVD_HI ||
+	    (gran != VTD_PIOTLB_GRAN_PASID && gran != VTD_PIOTLB_GRAN_PAGE))
+		return -EINVAL;
+	if (FIELD_GET(VTD_PIOTLB_PASID, lo))
+		return 0;
+	/* An address mask of 52 bits or more is all addresses. */
+	if (gran == VTD_PIOTLB_GRAN_PAGE && am < 52) {
+		last = (1ULL << (12 + am)) - 1;
+		first = hi & VTD_IVA_ADDR & ~last;
+		last |= first;
+	}
+	return kviommu_invalidate(vtd->model.unit, work, FIELD_GET(VTD_PIOTLB_DID, lo),
+				  first, last, &vtd->progress);
+}
+
+static int vtd_desc_pasid_cache(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
+				u64 hi)
+{
+	if (lo & VTD_PC_RSVD_LO || hi)
+		return -EINVAL;
+	switch (FIELD_GET(VTD_DESC_GRAN, lo)) {
+	case VTD_PC_GRAN_PASID:
+		if (FIELD_GET(VTD_PC_PASID, lo))
+			return 0;
+		fallthrough;
+	case VTD_PC_GRAN_DOMAIN:
+	case VTD_PC_GRAN_GLOBAL:
+		/*
+		 * An entry that was not present, or has another domain-id now, is announced
+		 * as well: so all devices are looked at.
+		 */
+		return kviommu_rebind(vtd->model.unit, work, 0, U16_MAX, &vtd->progress);
+	}
+	return -EINVAL;
+}
+
+static int vtd_desc_handle(struct vtd *vtd, const struct kviommu_work *work,
+			   const __le64 *desc)
+{
+	u64 lo = le64_to_cpu(desc[0]), hi = le64_to_cpu(desc[1]);
+	bool scalable = vtd_scalable(vtd);
+
 	/*
-	 * While RTADDR selects another translation table mode than legacy no descriptor
-	 * is valid. Types of more than 4 bits belong to scalable mode.
+	 * While RTADDR selects a translation table mode that is not supported no descriptor
+	 * is valid, and in scalable mode only those of 256 bits. No type of more than 4 bits
+	 * is supported.
 	 */
-	if (vtd->root & VTD_RTADDR_TTM || FIELD_GET(VTD_DESC_TYPE_HI, lo))
+	if (!vtd_mode_valid(vtd) || (scalable && !vtd->iq_wide) ||
+	    FIELD_GET(VTD_DESC_TYPE_HI, lo) || (vtd->iq_wide && (desc[2] || desc[3])))
 		return -EINVAL;
 	switch (FIELD_GET(VTD_DESC_TYPE, lo)) {
+	case VTD_DESC_PIOTLB:
+		return scalable ? vtd_desc_piotlb(vtd, work, lo, hi) : -EINVAL;
+	case VTD_DESC_PASID_CACHE:
+		return scalable ? vtd_desc_pasid_cache(vtd, work, lo, hi) : -EINVAL;
 	case VTD_DESC_CONTEXT:
 		return vtd_desc_context(vtd, work, lo, hi);
 	case VTD_DESC_IOTLB:
@@ -128,20 +183,25 @@ static int vtd_desc_handle(struct vtd *vtd, const struct kviommu_work *work, u64
 	return -EINVAL;
 }
 
+static unsigned int vtd_desc_size(const struct vtd *vtd)
+{
+	return sizeof(struct vtd_entry) << vtd->iq_wide;
+}
+
 /*
  * Read descriptors up to the tail, the end of the queue or VTD_FETCH_MAX. Return: their
  * number; -EAGAIN or -EINTR if it has to be tried again; -EINVAL if they cannot be read.
  */
 static int vtd_queue_fetch(struct vtd *vtd, const struct kviommu_work *work,
-			   struct vtd_entry *desc, unsigned int tail)
+			   __le64 *desc, unsigned int tail)
 {
+	unsigned int size = vtd_desc_size(vtd);
 	unsigned int end = tail > vtd->iq_head ? tail : vtd->iq_size;
 	unsigned int n = min_t(unsigned int, end - vtd->iq_head, VTD_FETCH_MAX);
 	int ret;
 
-	ret = kviommu_guest_read(vtd->model.unit, work, vtd->iq_base +
-				 vtd->iq_head * sizeof(*desc), desc,
-				 n * sizeof(*desc));
+	ret = kviommu_guest_read(vtd->model.unit, work, vtd->iq_base + vtd->iq_head * size,
+				 desc, n * size);
 	if (!ret)
 		return n;
 	return kviommu_unfinished(ret) ? ret : -EINVAL;
@@ -153,18 +213,17 @@ static int vtd_queue_fetch(struct vtd *vtd, const struct kviommu_work *work,
  * -EAGAIN or -EINTR at the one that the next step has to finish.
  */
 static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
-			    const struct vtd_entry *desc, unsigned int n)
+			    const __le64 *desc, unsigned int n)
 {
-	unsigned int i;
+	unsigned int i, words = vtd_desc_size(vtd) / sizeof(*desc);
 	int ret = 0;
 
-	for (i = 0; i < n && !(i && kviommu_time_up(work)); i++) {
-		u64 lo = le64_to_cpu(desc[i].lo), hi = le64_to_cpu(desc[i].hi);
-
-		ret = vtd_desc_handle(vtd, work, lo, hi);
+	for (i = 0; i < n && !(i && kviommu_time_up(work)); i++, desc += words) {
+		ret = vtd_desc_handle(vtd, work, desc);
 		if (kviommu_unfinished(ret))
 			break;
-		trace_kviommu_descriptor(vtd->model.unit->id, lo, hi, ret);
+		trace_kviommu_descriptor(vtd->model.unit->id, le64_to_cpu(desc[0]),
+					 le64_to_cpu(desc[1]), ret);
 		if (ret)
 			break;
 		vtd->iq_head = (vtd->iq_head + 1) & (vtd->iq_size - 1);
@@ -176,9 +235,15 @@ static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
 	return ret;
 }
 
+/* Index of the descriptor that the tail points to; not below iq_size if it is invalid */
 static unsigned int vtd_queue_tail(const struct vtd *vtd)
 {
-	return FIELD_GET(VTD_IQT_QT, vtd_get64(vtd, VTD_IQT));
+	u64 iqt = vtd_get64(vtd, VTD_IQT);
+
+	/* Of a descriptor of 256 bits the tail can only point to the beginning. */
+	if (vtd->iq_wide && iqt & sizeof(struct vtd_entry))
+		return UINT_MAX;
+	return FIELD_GET(VTD_IQT_QT, iqt) >> vtd->iq_wide;
 }
 
 /**
@@ -207,7 +272,7 @@ bool vtd_queue_pending(const struct vtd *vtd)
  */
 void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 {
-	struct vtd_entry desc[VTD_FETCH_MAX];
+	__le64 desc[VTD_FETCH_MAX * 4];
 	unsigned int tail = vtd_queue_tail(vtd);
 	int ret = -EINVAL;
 
@@ -217,7 +282,7 @@ void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 		ret = vtd_queue_handle(vtd, work, desc, ret);
 	/* Not every batch ends with a wait descriptor, which would do this. */
 	kviommu_invalidate_complete(vtd->model.unit, work);
-	vtd_set32(vtd, VTD_IQH, vtd->iq_head * sizeof(struct vtd_entry));
+	vtd_set32(vtd, VTD_IQH, vtd->iq_head * vtd_desc_size(vtd));
 	/* After -EAGAIN or -EINTR the next step goes on. */
 	if (ret == -EINVAL) {
 		vtd->progress = (struct kviommu_progress){};
@@ -244,7 +309,8 @@ void vtd_queue_enable(struct vtd *vtd)
 	u64 iqa = vtd_get64(vtd, VTD_IQA);
 
 	vtd->iq_base = iqa & VTD_IQA_IQA;
-	vtd->iq_size = 1U << (FIELD_GET(VTD_IQA_QS, iqa) + 8);
+	vtd->iq_wide = iqa & VTD_IQA_DW;
+	vtd->iq_size = 1U << (FIELD_GET(VTD_IQA_QS, iqa) + (vtd->iq_wide ? 7 : 8));
 	vtd_queue_rewind(vtd);
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_QIES);
 }

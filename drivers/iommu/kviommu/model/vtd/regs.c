@@ -91,6 +91,13 @@ static void vtd_msg_written(struct vtd *vtd)
 	kviommu_signal(vtd->model.unit, KVIOMMU_EVENT_CONTROL);
 }
 
+/* Descriptors of 256 bits belong to scalable mode. */
+static void vtd_iqa_written(struct vtd *vtd)
+{
+	if (!vtd_has_scalable(vtd))
+		vtd_set32(vtd, VTD_IQA, vtd_get32(vtd, VTD_IQA) & ~(u32)VTD_IQA_DW);
+}
+
 #define REG(_offset, _rw, _w1c, _written)				\
 	[(_offset) / sizeof(u32)] = {					\
 		.rw = (_rw),						\
@@ -120,7 +127,8 @@ const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
 	RW(VTD_FEADDR, ~3U, vtd_msg_written),
 	RW(VTD_FEUADDR, ~0U, vtd_msg_written),
 	RW(VTD_IQT, VTD_IQT_QT, NULL),
-	RW(VTD_IQA, lower_32_bits(VTD_IQA_IQA | VTD_IQA_QS), NULL),
+	RW(VTD_IQA, lower_32_bits(VTD_IQA_IQA | VTD_IQA_DW | VTD_IQA_QS),
+	   vtd_iqa_written),
 	RW(VTD_IQA + 4, ~0U, NULL),
 	W1C(VTD_ICS, VTD_ICS_IWC, vtd_ics_written),
 	RW(VTD_IECTL, VTD_ECTL_IM, vtd_iectl_written),
@@ -164,6 +172,13 @@ static bool vtd_run(struct kviommu_model *model, const struct kviommu_work *work
 #define CAP_CHOICE	(VTD_CAP_PSI | VTD_CAP_SLLPS_2M | VTD_CAP_SLLPS_1G)
 #define ECAP_CHOICE	VTD_ECAP_PT
 
+/*
+ * Capabilities of scalable mode: they describe the physical IOMMU, which walks the guest's
+ * first-stage tables.
+ */
+#define CAP_NESTED	(VTD_CAP_FS1GP | VTD_CAP_FS5LP)
+#define ECAP_NESTED	(VTD_ECAP_SMTS | VTD_ECAP_FSTS | VTD_ECAP_SMPWCS | VTD_ECAP_SC)
+
 static u64 vtd_cap(const struct vtd *vtd, u64 choice)
 {
 	u64 sagaw = VTD_CAP_SAGAW_39;
@@ -197,6 +212,7 @@ static void vtd_reset(struct kviommu_model *model)
 	vtd->held_events = 0;
 	vtd->root = 0;
 	vtd->iq_head = 0;
+	vtd->iq_wide = false;
 	vtd->progress = (struct kviommu_progress){};
 	vtd->next_frcd = 0;
 	vtd_page_reset(vtd);
@@ -216,25 +232,70 @@ static const struct kviommu_model_ops vtd_ops = {
 	.destroy = vtd_destroy,
 };
 
+/* The capabilities of scalable mode that stand for what a physical IOMMU can nest */
+static void vtd_nest_caps(const struct kviommu_nest *nest, u64 *cap, u64 *ecap)
+{
+	*cap = (nest->huge ? VTD_CAP_FS1GP : 0) | (nest->five_levels ? VTD_CAP_FS5LP : 0);
+	*ecap = VTD_ECAP_SMTS | VTD_ECAP_FSTS | (nest->coherent ? VTD_ECAP_SMPWCS : 0) |
+		(nest->snoop ? VTD_ECAP_SC : 0);
+}
+
+/* What the capabilities that a VMM wants promise to the guest. Return: 0 or an error. */
+static int vtd_nest_wanted(const struct kviommu_create_vtd *args, struct kviommu_nest *nest)
+{
+	const u64 both = VTD_ECAP_SMTS | VTD_ECAP_FSTS;
+	u64 cap = args->cap & CAP_NESTED, ecap = args->ecap & ECAP_NESTED;
+	u64 host_cap, host_ecap;
+	struct kviommu_nest host;
+
+	*nest = (struct kviommu_nest){};
+	if (!cap && !ecap)
+		return 0;
+	if (!kviommu_nest_host(&host))
+		return -EOPNOTSUPP;
+	vtd_nest_caps(&host, &host_cap, &host_ecap);
+	if (cap & ~host_cap || ecap & ~host_ecap)
+		return -EOPNOTSUPP;
+	if ((ecap & both) != both)
+		return -EINVAL;
+	nest->wanted = true;
+	nest->huge = cap & VTD_CAP_FS1GP;
+	nest->five_levels = cap & VTD_CAP_FS5LP;
+	nest->coherent = ecap & VTD_ECAP_SMPWCS;
+	nest->snoop = ecap & VTD_ECAP_SC;
+	return 0;
+}
+
 static void vtd_get_info(void *data)
 {
 	struct kviommu_vtd_info *info = data;
+	u64 cap = 0, ecap = 0;
+	struct kviommu_nest nest;
+
+	if (kviommu_nest_host(&nest))
+		vtd_nest_caps(&nest, &cap, &ecap);
 
 	info->out_aw_bits_min = AW_BITS_MIN;
 	info->out_aw_bits_max = AW_BITS_MAX;
 	info->out_flags = KVIOMMU_VTD_BOOT_IDENTITY;
-	info->out_cap = CAP_CHOICE;
-	info->out_ecap = ECAP_CHOICE;
+	info->out_cap = CAP_CHOICE | cap;
+	info->out_ecap = ECAP_CHOICE | ecap;
 }
 
 static struct kviommu_model *vtd_create(struct kviommu_unit *unit, const void *data)
 {
 	const struct kviommu_create_vtd *args = data;
+	struct kviommu_nest nest;
 	struct vtd *vtd;
+	int ret;
 
-	if (args->flags & ~KVIOMMU_VTD_BOOT_IDENTITY || args->cap & ~CAP_CHOICE ||
-	    args->ecap & ~ECAP_CHOICE)
+	if (args->flags & ~KVIOMMU_VTD_BOOT_IDENTITY ||
+	    args->cap & ~(CAP_CHOICE | CAP_NESTED) ||
+	    args->ecap & ~(ECAP_CHOICE | ECAP_NESTED))
 		return ERR_PTR(-EOPNOTSUPP);
+	ret = vtd_nest_wanted(args, &nest);
+	if (ret)
+		return ERR_PTR(ret);
 	if (args->aw_bits < AW_BITS_MIN || args->aw_bits > AW_BITS_MAX)
 		return ERR_PTR(-EINVAL);
 	vtd = kzalloc_obj(*vtd, GFP_KERNEL_ACCOUNT);
@@ -248,11 +309,18 @@ static struct kviommu_model *vtd_create(struct kviommu_unit *unit, const void *d
 	vtd->page = page_address(unit->page);
 	vtd->haw = 48;
 	unit->aw_bits = args->aw_bits;
+	unit->nest = nest;
 	vtd->mgaw = args->aw_bits;
 	vtd->levels_max = args->aw_bits > 48 ? 5 : args->aw_bits > 39 ? 4 : 3;
 	/* At level 1 PS is ignored, not reserved. */
 	vtd->leaf_levels = BIT(1) | (args->cap & VTD_CAP_SLLPS_2M ? BIT(2) : 0) |
 		     (args->cap & VTD_CAP_SLLPS_1G ? BIT(3) : 0);
+	/*
+	 * Without device-TLBs TM is reserved, and SNP without snoop control. With it SNP asks
+	 * for what all DMA is, coherent.
+	 */
+	vtd->sl_rsvd = VTD_SL_TM | (args->ecap & VTD_ECAP_SC ? 0 : VTD_SL_SNP) |
+		       (VTD_SL_ADDR & vtd_beyond_haw(vtd));
 	vtd->boot_identity = args->flags & KVIOMMU_VTD_BOOT_IDENTITY;
 	vtd_set64(vtd, VTD_CAP, vtd_cap(vtd, args->cap));
 	vtd_set64(vtd, VTD_ECAP, VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_IRO(VTD_IVA) |

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Registers and structures of the Intel VT-d specification that legacy mode
- * uses, by their names there.
+ * Registers and structures of the Intel VT-d specification that legacy mode and, of
+ * scalable mode, first-stage translation and pass-through use, by their names there.
  */
 #ifndef _KVIOMMU_VTD_SPEC_H
 #define _KVIOMMU_VTD_SPEC_H
@@ -52,12 +52,20 @@
 #define VTD_CAP_MAMV(bits)	((u64)(bits) << 48)
 #define VTD_CAP_DWD		BIT_ULL(54)
 #define VTD_CAP_DRD		BIT_ULL(55)
+#define VTD_CAP_FS1GP		BIT_ULL(56)
+#define VTD_CAP_FS5LP		BIT_ULL(60)
 #define VTD_MAMV		18
 
 /* ECAP */
 #define VTD_ECAP_C		BIT_ULL(0)
 #define VTD_ECAP_QI		BIT_ULL(1)
 #define VTD_ECAP_PT		BIT_ULL(6)
+#define VTD_ECAP_SC		BIT_ULL(7)
+#define VTD_ECAP_NEST		BIT_ULL(26)
+#define VTD_ECAP_SMTS		BIT_ULL(43)
+#define VTD_ECAP_SSTS		BIT_ULL(46)
+#define VTD_ECAP_FSTS		BIT_ULL(47)
+#define VTD_ECAP_SMPWCS		BIT_ULL(48)
 #define VTD_ECAP_IRO(offset)	((u64)(offset) / 16 << 8)
 
 /* GCMD and GSTS */
@@ -71,6 +79,8 @@
 /* RTADDR */
 #define VTD_RTADDR_RTA		GENMASK_ULL(63, 12)
 #define VTD_RTADDR_TTM		GENMASK_ULL(11, 10)
+#define VTD_TTM_LEGACY		0
+#define VTD_TTM_SCALABLE	1
 
 /* CCMD */
 #define VTD_CCMD_ICC		BIT_ULL(63)
@@ -122,6 +132,7 @@
 /* IQT and IQA */
 #define VTD_IQT_QT		GENMASK_ULL(18, 4)
 #define VTD_IQA_IQA		GENMASK_ULL(63, 12)
+#define VTD_IQA_DW		BIT_ULL(11)
 #define VTD_IQA_QS		GENMASK_ULL(2, 0)
 
 /* Root entry, lower half; the upper half is reserved */
@@ -141,6 +152,41 @@
 #define VTD_CTX_AW		GENMASK_ULL(2, 0)
 #define VTD_CTX_DID		GENMASK_ULL(23, 8)
 #define VTD_CTX_RSVD_HI		(GENMASK_ULL(63, 24) | BIT_ULL(7))
+
+/* Scalable-mode root entry: both halves are like the lower one of legacy mode. */
+
+/* Scalable-mode context entry of 256 bits, bits 63:0; all others are reserved */
+#define VTD_SM_CTX_P		BIT_ULL(0)
+#define VTD_SM_CTX_FPD		BIT_ULL(1)
+#define VTD_SM_CTX_PDTS		GENMASK_ULL(11, 9)
+#define VTD_SM_CTX_PASIDDIRPTR	GENMASK_ULL(63, 12)
+/* DTE, PASIDE and PRE are reserved as the capabilities do not report what they are for. */
+#define VTD_SM_CTX_RSVD		GENMASK_ULL(8, 2)
+
+/* Scalable-mode PASID directory entry */
+#define VTD_PDE_P		BIT_ULL(0)
+#define VTD_PDE_FPD		BIT_ULL(1)
+#define VTD_PDE_SMPTBLPTR	GENMASK_ULL(63, 12)
+#define VTD_PDE_RSVD		GENMASK_ULL(11, 2)
+
+/* Scalable-mode PASID table entry of 512 bits, bits 63:0 */
+#define VTD_PTE_P		BIT_ULL(0)
+#define VTD_PTE_FPD		BIT_ULL(1)
+#define VTD_PTE_PGTT		GENMASK_ULL(8, 6)
+#define VTD_PTE_RSVD0		GENMASK_ULL(11, 10)
+#define VTD_PGTT_FIRST_STAGE	1
+#define VTD_PGTT_PASS_THROUGH	4
+/* Bits 127:64; PWSNP and PGSNP are reserved without SMPWCS and SC. */
+#define VTD_PTE_DID		GENMASK_ULL(15, 0)
+#define VTD_PTE_PWSNP		BIT_ULL(23)
+#define VTD_PTE_PGSNP		BIT_ULL(24)
+#define VTD_PTE_RSVD1		GENMASK_ULL(22, 16)
+/* Bits 191:128. Of the bits below FSPM, and of SMEP and EAFE, no capability is reported. */
+#define VTD_PTE_FSPM		GENMASK_ULL(3, 2)
+#define VTD_PTE_FSPTPTR		GENMASK_ULL(63, 12)
+#define VTD_PTE_RSVD2		(GENMASK_ULL(1, 0) | BIT_ULL(4) | GENMASK_ULL(11, 6))
+#define VTD_FSPM_4_LEVEL	0
+#define VTD_FSPM_5_LEVEL	1
 
 /* Second-level paging entries */
 #define VTD_SL_R		BIT_ULL(0)
@@ -163,12 +209,28 @@
 /* In any mode: RTADDR selects a translation table mode that is not supported */
 #define VTD_FR_ROOT_MODE		0x30
 
-/* Invalidation descriptors of 128 bits, lower half */
+/* Fault reasons of scalable mode */
+#define VTD_FR_SM_ROOT_ACCESS		0x38
+#define VTD_FR_SM_ROOT_RSVD		0x3a
+#define VTD_FR_SM_CONTEXT_ACCESS	0x40
+#define VTD_FR_SM_CONTEXT_RSVD		0x42
+#define VTD_FR_SM_DIRECTORY_ACCESS	0x50
+#define VTD_FR_SM_DIRECTORY_RSVD	0x52
+#define VTD_FR_SM_PASID_ACCESS		0x58
+#define VTD_FR_SM_PASID_RSVD		0x5a
+#define VTD_FR_SM_PASID_INVALID		0x5b
+
+/*
+ * Invalidation descriptors of 128 bits, lower half. Those of 256 bits are the same, with
+ * an upper half that is reserved.
+ */
 #define VTD_DESC_TYPE		GENMASK_ULL(3, 0)
 #define VTD_DESC_TYPE_HI	GENMASK_ULL(11, 9)
 #define VTD_DESC_CONTEXT	1
 #define VTD_DESC_IOTLB		2
 #define VTD_DESC_WAIT		5
+#define VTD_DESC_PIOTLB		6
+#define VTD_DESC_PASID_CACHE	7
 
 #define VTD_DESC_GRAN		GENMASK_ULL(5, 4)
 
@@ -183,6 +245,22 @@
 #define VTD_IOTLB_DESC_RSVD_LO	(GENMASK_ULL(63, 32) | GENMASK_ULL(15, 8))
 /* Upper half: as in IVA */
 #define VTD_IOTLB_DESC_RSVD_HI	GENMASK_ULL(11, 7)
+
+/* PASID-based IOTLB invalidation; the upper half is as in IVA */
+#define VTD_PIOTLB_DID		GENMASK_ULL(31, 16)
+#define VTD_PIOTLB_PASID	GENMASK_ULL(51, 32)
+#define VTD_PIOTLB_RSVD_LO	(GENMASK_ULL(63, 52) | GENMASK_ULL(15, 6))
+#define VTD_PIOTLB_RSVD_HI	GENMASK_ULL(11, 7)
+#define VTD_PIOTLB_GRAN_PASID	2
+#define VTD_PIOTLB_GRAN_PAGE	3
+
+/* PASID-cache invalidation */
+#define VTD_PC_DID		GENMASK_ULL(31, 16)
+#define VTD_PC_PASID		GENMASK_ULL(51, 32)
+#define VTD_PC_RSVD_LO		(GENMASK_ULL(63, 52) | GENMASK_ULL(15, 6))
+#define VTD_PC_GRAN_DOMAIN	0
+#define VTD_PC_GRAN_PASID	1
+#define VTD_PC_GRAN_GLOBAL	3
 
 #define VTD_WAIT_IF		BIT_ULL(4)
 #define VTD_WAIT_SW		BIT_ULL(5)

@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VT-d root, context and second-level paging entries of legacy mode.
+ * VT-d root, context and second-level paging entries of legacy mode, and the binding of a
+ * device in either mode.
  */
 #include <linux/bitfield.h>
 #include <linux/bits.h>
 #include <linux/errno.h>
 
 #include "vtd.h"
-
-/* Mask of address bits beyond the host address width, which are reserved */
-static u64 vtd_beyond_haw(const struct vtd *vtd)
-{
-	return ~(BIT_ULL(vtd->haw) - 1);
-}
 
 /*
  * Read a root entry. Return: 1 if present; 0 if not; -EINVAL for a fault, with its reason;
@@ -27,10 +22,6 @@ static int vtd_root_read(struct vtd *vtd, const struct kviommu_work *work, u16 s
 	u64 lo;
 	int ret;
 
-	/* The capabilities report no other mode than legacy. */
-	*reason = VTD_FR_ROOT_MODE;
-	if (vtd->root & VTD_RTADDR_TTM)
-		return -EINVAL;
 	*reason = VTD_FR_ROOT_TABLE_ACCESS;
 	ret = kviommu_guest_read(vtd->model.unit, work, addr, &root, sizeof(root));
 	if (ret)
@@ -97,6 +88,10 @@ static int vtd_binding_read(struct vtd *vtd, const struct kviommu_work *work,
 			b->type = KVIOMMU_BIND_IDENTITY;
 		return 0;
 	}
+	if (!vtd_mode_valid(vtd))
+		return VTD_FR_ROOT_MODE;
+	if (vtd_scalable(vtd))
+		return vtd_sm_binding_read(vtd, work, source_id, b);
 	ret = vtd_context_read(vtd, work, source_id, &lo, &hi, &reason);
 	if (!ret || kviommu_unfinished(ret))
 		return ret;
@@ -170,8 +165,7 @@ void vtd_decode(const struct kviommu_source *source, u64 val, unsigned int level
 		struct kviommu_entry *e)
 {
 	const struct vtd *vtd = container_of(source, struct vtd, source);
-	/* Without snoop control and device-TLBs SNP and TM are reserved. */
-	u64 rsvd = VTD_SL_SNP | VTD_SL_TM | (VTD_SL_ADDR & vtd_beyond_haw(vtd));
+	u64 rsvd = vtd->sl_rsvd;
 
 	*e = (struct kviommu_entry){};
 	if (!(val & (VTD_SL_R | VTD_SL_W)))

@@ -5,7 +5,8 @@
  *	regs.c		registers, and what a write to each does
  *	page.c		the register page that the guest reads and writes
  *	qi.c		invalidations, through the queue and through registers
- *	tables.c	root, context and paging entries
+ *	tables.c	root, context and paging entries of legacy mode
+ *	scalable.c	root, context and PASID entries of scalable mode
  *	fault.c		fault recording, the fault event and the completion event
  *
  * Everything runs under unit->lock, but for the two hints vtd_peek() and vtd_pollable().
@@ -13,6 +14,7 @@
 #ifndef _KVIOMMU_VTD_H
 #define _KVIOMMU_VTD_H
 
+#include <linux/bitfield.h>
 #include <linux/container_of.h>
 #include <linux/types.h>
 
@@ -39,6 +41,7 @@
  * @root: Value of RTADDR that the last SRTP command latched
  * @iq_base: Guest physical address of the queue, latched when GCMD.QIE was set
  * @iq_size: Size of the queue, in descriptors
+ * @iq_wide: Descriptors have 256 bits, not 128
  * @iq_head: Index of the next descriptor to handle
  * @progress: Progress of the invalidation that the last step did not finish
  * @te_progress: Progress of the change of @te that the last step did not finish. It is not
@@ -49,6 +52,7 @@
  * @levels_max: Most levels of second-level tables that are supported; the least is 3
  * @leaf_levels: Bit n is set if PS is not reserved at level n: an entry there may be a
  *               leaf; at level 1, where all are leaves, PS is ignored
+ * @sl_rsvd: Bits that are reserved in second-level entries of all levels
  * @boot_identity: While translation is off DMA reaches all memory, not none
  * @snapshot: Registers as in @page when vtd_snapshot() copied it, and writes since then
  *
@@ -68,6 +72,7 @@ struct vtd {
 	u64 root;
 	u64 iq_base;
 	unsigned int iq_size;
+	bool iq_wide;
 	unsigned int iq_head;
 	struct kviommu_progress progress;
 	struct kviommu_progress te_progress;
@@ -76,6 +81,7 @@ struct vtd {
 	unsigned int mgaw;
 	unsigned int levels_max;
 	u8 leaf_levels;
+	u64 sl_rsvd;
 	bool boot_identity;
 	u32 snapshot[VTD_REGS_SIZE / sizeof(u32)];
 };
@@ -113,6 +119,30 @@ static inline u64 vtd_get64(const struct vtd *vtd, unsigned int offset)
 
 void vtd_set64(struct vtd *vtd, unsigned int offset, u64 val);
 
+static inline bool vtd_has_scalable(const struct vtd *vtd)
+{
+	return vtd_get64(vtd, VTD_ECAP) & VTD_ECAP_SMTS;
+}
+
+/* The guest's tables are those of scalable mode. */
+static inline bool vtd_scalable(const struct vtd *vtd)
+{
+	return FIELD_GET(VTD_RTADDR_TTM, vtd->root) == VTD_TTM_SCALABLE;
+}
+
+/* The translation table mode that RTADDR selects is one that the capabilities report. */
+static inline bool vtd_mode_valid(const struct vtd *vtd)
+{
+	return !(vtd->root & VTD_RTADDR_TTM) ||
+	       (vtd_scalable(vtd) && vtd_has_scalable(vtd));
+}
+
+/* Mask of address bits beyond the host address width, which are reserved */
+static inline u64 vtd_beyond_haw(const struct vtd *vtd)
+{
+	return ~(BIT_ULL(vtd->haw) - 1);
+}
+
 /* page.c */
 extern const struct kviommu_regpage_ops vtd_page_ops;
 
@@ -132,6 +162,10 @@ int vtd_resolve(struct kviommu_model *model, const struct kviommu_work *work, u3
 		struct kviommu_binding *b);
 void vtd_decode(const struct kviommu_source *source, u64 val, unsigned int level,
 		struct kviommu_entry *e);
+
+/* scalable.c */
+int vtd_sm_binding_read(struct vtd *vtd, const struct kviommu_work *work, u16 source_id,
+			struct kviommu_binding *b);
 
 /* fault.c */
 void vtd_fault(struct kviommu_model *model, u32 id, u64 iova,

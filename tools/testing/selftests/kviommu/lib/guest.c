@@ -159,12 +159,21 @@ __u64 g_command(struct guest *g, __u64 bit, bool on)
 
 __u64 g_queue(struct guest *g, __u64 lo, __u64 hi)
 {
-	__u64 *desc = (__u64 *)(GPA_QUEUE + g->tail * 16UL);
+	__u64 *desc = (__u64 *)(GPA_QUEUE + (g->tail * 16UL << g->wide));
 
 	WRITE_ONCE(desc[0], lo);
 	WRITE_ONCE(desc[1], hi);
+	if (g->wide) {
+		WRITE_ONCE(desc[2], 0);
+		WRITE_ONCE(desc[3], 0);
+	}
 	g->tail = (g->tail + 1) % g->queue_slots;
 	return g->tail;
+}
+
+__u64 g_queue_tail(struct guest *g)
+{
+	return g_write32(g, VTD_IQT, g->tail * 16 << g->wide);
 }
 
 __u64 g_flush(struct guest *g)
@@ -174,7 +183,7 @@ __u64 g_flush(struct guest *g)
 	g->seq++;
 	g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(g->seq),
 		(__u64)&g->status);
-	g_write32(g, VTD_IQT, g->tail * 16);
+	g_queue_tail(g);
 	for (n = 0; READ_ONCE(g->status) != g->seq; n++) {
 		G_ASSERT_GOT(g, n < PATIENCE, g_read32(g, VTD_FSTS));
 		g_pause();
@@ -190,6 +199,11 @@ __u64 g_flush_global(struct guest *g)
 
 __u64 g_flush_domain(struct guest *g, __u64 d)
 {
+	if (g->scalable) {
+		g_queue(g, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID |
+			VTD_QI_DID(g->dom[d].did), 0);
+		return g_flush(g);
+	}
 	g_queue(g, VTD_QI_IOTLB | VTD_QI_DOMAIN | VTD_QI_DID(g->dom[d].did), 0);
 	return g_flush(g);
 }
@@ -198,8 +212,9 @@ __u64 g_flush_pages(struct guest *g, __u64 d, __u64 iova, __u64 am)
 {
 	/* The address is that of the whole naturally aligned range. */
 	iova &= ~((PAGE_SIZE << am) - 1);
-	g_queue(g, VTD_QI_IOTLB | VTD_QI_SELECTIVE | VTD_QI_DID(g->dom[d].did),
-		iova | VTD_QI_HI_AM(am));
+	g_queue(g, (g->scalable ? VTD_QI_PIOTLB | VTD_QI_PIOTLB_PAGES :
+				  VTD_QI_IOTLB | VTD_QI_SELECTIVE) |
+		VTD_QI_DID(g->dom[d].did), iova | VTD_QI_HI_AM(am));
 	return g_flush(g);
 }
 
@@ -218,19 +233,23 @@ __u64 g_flush_context_global(struct guest *g)
 
 __u64 g_queue_on(struct guest *g, __u64 qs)
 {
-	g->queue_slots = (PAGE_SIZE / 16) << qs;
+	/* Linux does so whenever the unit offers scalable mode. */
+	g->wide = !!(g_read64(g, VTD_ECAP) & VTD_ECAP_SMTS);
+	g->queue_slots = (PAGE_SIZE / 16 >> g->wide) << qs;
 	g->tail = 0;
 	g_write32(g, VTD_IQT, 0);
-	g_write64(g, VTD_IQA, GPA_QUEUE | qs);
+	g_write64(g, VTD_IQA, GPA_QUEUE | qs | (g->wide ? VTD_IQA_DW : 0));
 	return g_command(g, VTD_GCMD_QIE, true);
 }
 
 __u64 g_set_root(struct guest *g, __u64 root)
 {
 	g->root = root;
-	g_write64(g, VTD_RTADDR, root);
+	g_write64(g, VTD_RTADDR, root | (g->scalable ? VTD_RTADDR_SCALABLE : 0));
 	g_command(g, VTD_GCMD_SRTP, true);
 	g_flush_context_global(g);
+	if (g->scalable)
+		g_queue(g, VTD_QI_PASID_CACHE | VTD_QI_PC_GLOBAL, 0);
 	return g_flush_global(g);
 }
 
@@ -264,7 +283,8 @@ __u64 *g_entry(struct guest *g, __u64 d, __u64 iova, __u64 leaf)
 		if (level == leaf)
 			return e;
 		if (!(*e & MAP_RW) || *e & VTD_SL_PS)
-			WRITE_ONCE(*e, g_page(g) | MAP_RW);
+			WRITE_ONCE(*e, g_page(g) | MAP_RW |
+				   (g->scalable ? VTD_FS_US : 0));
 		table = (__u64 *)(*e & VTD_SL_ADDR);
 	}
 }
@@ -274,8 +294,47 @@ __u64 g_entry_gpa(struct guest *g, __u64 d, __u64 iova, __u64 leaf)
 	return (__u64)g_entry(g, d, iova, leaf);
 }
 
+/* The entry of a table of scalable mode that leads to another one, which is made if new */
+static __u64 g_next_table(struct guest *g, __u64 *entry)
+{
+	if (!(*entry & 1))
+		WRITE_ONCE(*entry, g_page(g) | 1);
+	return *entry & VTD_SL_ADDR;
+}
+
+__u64 *g_pasid_entry(struct guest *g, __u64 sid)
+{
+	__u64 directory = g_next_table(g, g_context(g, sid));
+
+	return (__u64 *)g_next_table(g, (__u64 *)directory);
+}
+
+__u64 g_pasid_entry_quiet(struct guest *g, __u64 sid, __u64 lo, __u64 did, __u64 root)
+{
+	__u64 *e = g_pasid_entry(g, sid);
+
+	WRITE_ONCE(e[0], 0);
+	WRITE_ONCE(e[1], VTD_SM_PTE_1_DID(did));
+	WRITE_ONCE(e[2], root);
+	WRITE_ONCE(e[0], lo);
+	return 0;
+}
+
+__u64 g_flush_pasid(struct guest *g, __u64 did)
+{
+	g_queue(g, VTD_QI_PASID_CACHE | VTD_QI_PC_PASID | VTD_QI_DID(did), 0);
+	g_queue(g, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(did), 0);
+	return g_flush(g);
+}
+
 __u64 *g_context(struct guest *g, __u64 sid)
 {
+	if (g->scalable) {
+		/* Half a root entry for each half of a bus */
+		__u64 *half = (__u64 *)(g->root + (sid >> 7) * 8);
+
+		return (__u64 *)(g_next_table(g, half) + (sid & 0x7f) * 32);
+	}
 	__u64 *re = (__u64 *)(g->root + (sid >> 8) * 16);
 
 	if (!(*re & VTD_RE_P))
@@ -293,6 +352,7 @@ __u64 g_map_quiet(struct guest *g, __u64 d, __u64 iova, __u64 gpa, __u64 n,
 		__u64 *e = g_entry(g, d, iova, leaf);
 
 		WRITE_ONCE(*e, gpa | MAP_RIGHTS(flags) |
+			   (g->scalable ? VTD_FS_US : 0) |
 			   (leaf > LEAF_4K ? VTD_SL_PS : 0));
 		iova += LEAF_SIZE(leaf);
 		gpa += LEAF_SIZE(leaf);
@@ -324,6 +384,9 @@ __u64 g_map(struct guest *g, __u64 d, __u64 iova, __u64 gpa, __u64 n,
 	    __u64 flags)
 {
 	g_map_quiet(g, d, iova, gpa, n, flags);
+	/* Caching mode is about second-level tables. */
+	if (g->scalable)
+		return 0;
 	return g_flush_pages(g, d, iova,
 			     am_of(iova, n * LEAF_SIZE(MAP_LEAF_OF(flags))));
 }
@@ -358,6 +421,13 @@ __u64 g_attach(struct guest *g, __u64 sid, __u64 d)
 {
 	struct guest_domain *dom = &g->dom[d];
 
+	if (g->scalable) {
+		g_pasid_entry_quiet(g, sid, VTD_SM_PTE_P |
+				    VTD_SM_PTE_PGTT(VTD_SM_PGTT_FIRST_STAGE), dom->did,
+				    dom->root | (dom->levels == 5 ?
+						 VTD_SM_PTE_2_5_LEVEL : 0));
+		return g_flush_pasid(g, dom->did);
+	}
 	g_context_quiet(g, sid, dom->root | VTD_CE_P,
 			VTD_CE_HI_AW(dom->levels) | VTD_CE_HI_DID(dom->did));
 	return flush_new_context(g, sid, dom->did);
@@ -369,6 +439,11 @@ __u64 g_attach_pt(struct guest *g, __u64 sid, __u64 did)
 	__u64 sagaw = VTD_CAP_SAGAW(g_read64(g, VTD_CAP));
 	__u64 levels = sagaw & 8 ? 5 : sagaw & 4 ? 4 : 3;
 
+	if (g->scalable) {
+		g_pasid_entry_quiet(g, sid, VTD_SM_PTE_P |
+				    VTD_SM_PTE_PGTT(VTD_SM_PGTT_PT), did, 0);
+		return g_flush_pasid(g, did);
+	}
 	g_context_quiet(g, sid, VTD_CE_P | VTD_CE_T_PT,
 			VTD_CE_HI_AW(levels) | VTD_CE_HI_DID(did));
 	return flush_new_context(g, sid, did);
@@ -376,6 +451,10 @@ __u64 g_attach_pt(struct guest *g, __u64 sid, __u64 did)
 
 __u64 g_detach(struct guest *g, __u64 sid, __u64 did)
 {
+	if (g->scalable) {
+		g_pasid_entry_quiet(g, sid, 0, 0, 0);
+		return g_flush_pasid(g, did);
+	}
 	g_context_quiet(g, sid, 0, 0);
 	g_queue(g, VTD_QI_CC | VTD_QI_SELECTIVE | VTD_QI_DID(did) |
 		VTD_QI_CC_SID(sid), 0);

@@ -98,6 +98,8 @@ struct guest_call {
  * @bar_end: How many of @bar there are
  * @polls: The unit may see a write late. In trap mode a register shows what came
  *         of the write when that is done, unless it takes long.
+ * @scalable: The guest uses scalable mode: its domains have first-stage tables
+ * @wide: Descriptors have 256 bits
  * @next_page: Where the next page of a table comes from
  * @root: The root table
  * @queue_slots: How many descriptors the queue holds
@@ -119,6 +121,8 @@ struct guest {
 	__u64 bar[GUEST_MAX_DEVICES];
 	__u32 bar_end;
 	__u32 polls;
+	__u32 scalable;
+	__u32 wide;
 	__u64 next_page;
 	__u64 root;
 	__u32 queue_slots;
@@ -205,6 +209,8 @@ __u64 g_command(struct guest *g, __u64 bit, bool on);
  */
 __u64 g_setup(struct guest *g, __u64 qs);
 __u64 g_queue_on(struct guest *g, __u64 qs);
+/* Tell the unit of the descriptors that are there. */
+__u64 g_queue_tail(struct guest *g);
 __u64 g_set_root(struct guest *g, __u64 root);
 __u64 g_enable(struct guest *g, bool on);
 
@@ -226,6 +232,11 @@ __u64 g_domain(struct guest *g, __u64 d, __u64 did, __u64 levels);
 __u64 *g_entry(struct guest *g, __u64 d, __u64 iova, __u64 leaf);
 __u64 g_entry_gpa(struct guest *g, __u64 d, __u64 iova, __u64 leaf);
 __u64 *g_context(struct guest *g, __u64 sid);
+/* In scalable mode: the PASID table entry for requests of a device without PASID */
+__u64 *g_pasid_entry(struct guest *g, __u64 sid);
+__u64 g_pasid_entry_quiet(struct guest *g, __u64 sid, __u64 lo, __u64 did, __u64 root);
+/* Tell the unit of a new or changed PASID table entry, as Linux does in caching mode. */
+__u64 g_flush_pasid(struct guest *g, __u64 did);
 /* These write entries and invalidate nothing. n: pages of the leaf's size */
 __u64 g_map_quiet(struct guest *g, __u64 d, __u64 iova, __u64 gpa, __u64 n,
 		  __u64 flags);

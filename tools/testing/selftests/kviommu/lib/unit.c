@@ -39,6 +39,10 @@ int unit_create(int fd, int kvm_fd, int iommufd, __u32 ioas,
 	REQUIRE(!kviommu_get_vtd_info(fd, &info));
 	vtd.cap = info.out_cap & ~config->cap_without;
 	vtd.ecap = info.out_ecap & ~config->ecap_without;
+	if (!config->nested) {
+		vtd.cap &= ~(VTD_CAP_FS1GP | VTD_CAP_FS5LP);
+		vtd.ecap &= ~VTD_ECAP_SCALABLE;
+	}
 	return -kviommu_create_vtd(fd, &create, &vtd);
 }
 
@@ -230,6 +234,7 @@ void unit_open(struct unit *u, const struct unit_config *config)
 	REQUIRE(!kviommu_map_regs(u->fd, &u->regs, NULL));
 	u->cap = READ_ONCE(*(__u64 *)(u->regs + VTD_CAP));
 	u->ecap = READ_ONCE(*(__u64 *)(u->regs + VTD_ECAP));
+	u->vm.g->scalable = config->nested;
 	u->vm.g->polls = policy.mode != KVIOMMU_MODE_TRAP;
 	if (!config->no_arm)
 		unit_map_regs(u);

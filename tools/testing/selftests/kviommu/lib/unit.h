@@ -32,6 +32,8 @@ enum unit_mode {
  * @flags: Of struct kviommu_create_vtd
  * @cap_without: What its guest is not to see of what CAP can have
  * @ecap_without: The same of ECAP
+ * @nested: Offer the guest scalable mode, which it uses, so that the physical IOMMU walks
+ *          its tables: needs a host with tools/lab/run -i nested
  * @no_ram: Leave it to the test to map RAM in the IOAS
  * @no_arm: Do not create the register page's slot, do not arm
  */
@@ -42,6 +44,7 @@ struct unit_config {
 	unsigned int flags;
 	__u64 cap_without;
 	__u64 ecap_without;
+	bool nested;
 	bool no_ram;
 	bool no_arm;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Registers and in-memory structures of Intel VT-d remapping hardware in
- * legacy mode, named as in the "Intel Virtualization Technology for Directed
+ * legacy mode and in scalable mode, named as in the "Intel Virtualization Technology for Directed
  * I/O" specification.
  */
 #ifndef SELFTEST_KVIOMMU_VTD_REGS_H
@@ -45,6 +45,8 @@
 #define VTD_CAP_PSI		BIT_ULL(39)
 #define VTD_CAP_NFR(c)		((((c) >> 40) & 0xff) + 1)
 #define VTD_CAP_MAMV(c)		(((c) >> 48) & 0x3f)
+#define VTD_CAP_FS1GP		BIT_ULL(56)
+#define VTD_CAP_FS5LP		BIT_ULL(60)
 
 /* ECAP */
 #define VTD_ECAP_C		BIT_ULL(0)
@@ -54,7 +56,12 @@
 #define VTD_ECAP_EIM		BIT_ULL(4)
 #define VTD_ECAP_PT		BIT_ULL(6)
 #define VTD_ECAP_IRO(e)		((((e) >> 8) & 0x3ff) * 16)
+#define VTD_ECAP_SC		BIT_ULL(7)
 #define VTD_ECAP_SMTS		BIT_ULL(43)
+#define VTD_ECAP_FSTS		BIT_ULL(47)
+#define VTD_ECAP_SMPWCS		BIT_ULL(48)
+/* What comes with scalable mode and belongs to no other */
+#define VTD_ECAP_SCALABLE	(VTD_ECAP_SC | VTD_ECAP_SMTS | VTD_ECAP_FSTS | VTD_ECAP_SMPWCS)
 
 /* GCMD, and the same bits in GSTS */
 #define VTD_GCMD_TE		BIT(31)
@@ -122,6 +129,39 @@
 #define VTD_CE_T_PT		(2ULL << 2)
 #define VTD_CE_HI_AW(levels)	((__u64)(levels) - 2)
 #define VTD_CE_HI_DID(did)	((__u64)(did) << 8)
+
+/* Scalable mode: the low 64 bits of each entry where not said */
+#define VTD_RTADDR_SCALABLE	BIT_ULL(10)
+#define VTD_IQA_DW		BIT_ULL(11)
+#define VTD_SM_CE_P		BIT_ULL(0)
+#define VTD_SM_CE_FPD		BIT_ULL(1)
+#define VTD_SM_PDE_P		BIT_ULL(0)
+#define VTD_SM_PTE_P		BIT_ULL(0)
+#define VTD_SM_PTE_FPD		BIT_ULL(1)
+#define VTD_SM_PTE_PGTT(t)	((__u64)(t) << 6)
+#define VTD_SM_PGTT_FIRST_STAGE	1
+#define VTD_SM_PGTT_SECOND_STAGE 2
+#define VTD_SM_PGTT_PT		4
+/* Bits 127:64 and 191:128 */
+#define VTD_SM_PTE_1_DID(did)	((__u64)(did))
+#define VTD_SM_PTE_2_5_LEVEL	BIT_ULL(2)
+
+/* Descriptors of scalable mode, of 256 bits */
+#define VTD_QI_PIOTLB		0x6ULL
+#define VTD_QI_PASID_CACHE	0x7ULL
+#define VTD_QI_PIOTLB_PASID	VTD_QI_G(2)
+#define VTD_QI_PIOTLB_PAGES	VTD_QI_G(3)
+#define VTD_QI_PC_DOMAIN	VTD_QI_G(0)
+#define VTD_QI_PC_PASID		VTD_QI_G(1)
+#define VTD_QI_PC_GLOBAL	VTD_QI_G(3)
+#define VTD_QI_PASID(p)		((__u64)(p) << 32)
+
+/* First-stage entries; present is where R of second-level ones is, writable where W is. */
+#define VTD_FS_P		BIT_ULL(0)
+#define VTD_FS_W		BIT_ULL(1)
+#define VTD_FS_US		BIT_ULL(2)
+#define VTD_FS_A		BIT_ULL(5)
+#define VTD_FS_D		BIT_ULL(6)
 
 /* Second-level entries */
 #define VTD_SL_R		BIT_ULL(0)

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Nested translations: the physical IOMMU walks the guest's first-stage tables itself.
+ *
+ *	parent.c	the second stages, which translate guest physical addresses
+ *	nested.c	the back-end: a nested domain for each guest domain
+ *
+ * A guest that maps a page says nothing, so there is nothing to merge and no page to pin
+ * then: all of the guest's memory is in the second stage, and pinned, from the moment that
+ * a device is to go through a nested translation.
+ */
+#ifndef _KVIOMMU_NESTED_H
+#define _KVIOMMU_NESTED_H
+
+#include <linux/maple_tree.h>
+
+#include "../xlate.h"
+
+/* Frames that are pinned by one call, and aligned so: as many as a leaf of 2 MiB has */
+#define PARENT_BLOCK	512
+
+/**
+ * struct kviommu_parent - A second stage, from guest physical to host addresses
+ * @entry: Link in kviommu_nested_state.parents
+ * @unit: The unit
+ * @domain: The host's domain
+ * @iommu: The physical IOMMU, as kviommu_hwgroup_iommu() names it
+ * @ranges: The frames that are pinned and mapped in @domain. Each entry is a range of
+ *          frames that one call has pinned, or a part of one that the IOAS has left.
+ * @pages: Room for the pages of a block
+ * @users: Number of nested translations that it is the second stage of; under unit->lock
+ * @dirty: The guest has changed its tables since the last flush
+ *
+ * @ranges, @pages and @dirty are under map_lock.
+ */
+struct kviommu_parent {
+	struct list_head entry;
+	struct kviommu_unit *unit;
+	struct iommu_domain *domain;
+	const void *iommu;
+	struct maple_tree ranges;
+	struct page *pages[PARENT_BLOCK];
+	unsigned int users;
+	bool dirty;
+};
+
+/**
+ * struct kviommu_nested - A nested translation
+ * @xlate: The translation as the rest of the module knows it
+ * @hw: The host's domain
+ * @parent: Its second stage, which the unit keeps
+ */
+struct kviommu_nested {
+	struct kviommu_xlate xlate;
+	struct iommu_domain *hw;
+	struct kviommu_parent *parent;
+};
+
+/* parent.c */
+struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
+					  struct kviommu_hwgroup *hw);
+int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work *work,
+			struct kviommu_range *range);
+void kviommu_parent_revoke(struct kviommu_parent *parent, u64 first, u64 last);
+
+#endif /* _KVIOMMU_NESTED_H */

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Units whose guests use scalable mode: the physical IOMMU walks the guest's first-stage
+ * tables, on a host that can.
+ */
+#include "kselftest_harness.h"
+#include "require.h"
+#include "unit.h"
+#include "variants.h"
+
+#define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
+#define DID 5
+#define IOVA 0x200000UL
+#define SPARE 0x40000000UL
+
+FIXTURE(scalable) {
+	struct unit u;
+};
+
+FIXTURE_VARIANT(scalable) {
+	struct unit_config config;
+};
+
+UNIT_MODES(scalable, .config.nested = true);
+
+FIXTURE_SETUP(scalable)
+{
+	unit_open_guest(&self->u, &variant->config, DID, IOVA);
+	guest_run(&self->u.vm, g_enable, true);
+}
+
+FIXTURE_TEARDOWN(scalable)
+{
+	unit_close(&self->u);
+}
+
+TEST_F(scalable, capabilities)
+{
+	struct unit *u = &self->u;
+	struct kviommu_get_device d;
+
+	EXPECT_TRUE(u->ecap & VTD_ECAP_SMTS);
+	EXPECT_TRUE(u->ecap & VTD_ECAP_FSTS);
+	EXPECT_TRUE(u->cap & VTD_CAP_CM);
+	ASSERT_EQ(0, unit_get_device(u, SID(0), &d));
+	EXPECT_EQ(KVIOMMU_DMA_TRANSLATED, d.out_wanted);
+	EXPECT_EQ(KVIOMMU_DMA_TRANSLATED, d.out_in_force);
+	EXPECT_EQ(0, d.out_error);
+	EXPECT_EQ(KVIOMMU_PINS_ALL, d.out_pins);
+	EXPECT_LE(GPA_RAM_END / PAGE_SIZE, unit_stats(u).pinned);
+}
+
+/* A map is a store of the guest, and nothing else. */
+TEST_F(scalable, map)
+{
+	struct unit *u = &self->u;
+	struct kviommu_stats a, b;
+	__u64 *e;
+
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	unit_poll(u);
+	a = unit_stats(u);
+	RUN(g_map_quiet, 0, SPARE, PAGE(7), 3, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE, PAGE(7)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE + PAGE_SIZE, PAGE(8)));
+	EXPECT_EQ(DMA_REACHED, dma_read(u, 0, SPARE + 2 * PAGE_SIZE, PAGE(9), IOVA, PAGE(0)));
+	b = unit_stats(u);
+	EXPECT_EQ(a.descriptors, b.descriptors);
+	EXPECT_EQ(a.reg_writes, b.reg_writes);
+	EXPECT_EQ(a.pinned, b.pinned);
+	e = vm_hva(&u->vm, RUN(g_entry_gpa, 0, SPARE, LEAF_4K));
+	EXPECT_EQ(VTD_FS_A | VTD_FS_D, *e & (VTD_FS_A | VTD_FS_D));
+}
+
+TEST_F(scalable, unmap)
+{
+	struct unit *u = &self->u;
+	struct kviommu_stats a, b;
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		RUN(g_map, 0, SPARE, PAGE(3), 4, MAP_RW);
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE, PAGE(3)));
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE + 3 * PAGE_SIZE, PAGE(6)));
+		RUN(g_unmap_quiet, 0, SPARE, 4, 0);
+		a = unit_stats(u);
+		switch (i) {
+		case 0:
+			RUN(g_flush_pages, 0, SPARE, 2);
+			break;
+		case 1:
+			RUN(g_flush_domain, 0);
+			break;
+		case 2:
+			RUN(g_flush_global);
+			break;
+		case 3:
+			RUN(g_flush_pages, 0, SPARE, 40);
+			break;
+		}
+		b = unit_stats(u);
+		EXPECT_EQ(1, b.syncs - a.syncs);
+		EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE, PAGE(3)));
+		EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE + 3 * PAGE_SIZE, PAGE(6)));
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+/* All that stands before one wait is one flush; of domains that nothing uses there is none. */
+TEST_F(scalable, merged)
+{
+	struct unit *u = &self->u;
+	struct kviommu_stats a, b;
+	unsigned int i;
+
+	a = unit_stats(u);
+	for (i = 0; i < 10; i++)
+		RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PAGES | VTD_QI_DID(DID),
+		    SPARE + 2 * i * PAGE_SIZE);
+	RUN(g_flush);
+	b = unit_stats(u);
+	EXPECT_EQ(11, b.descriptors - a.descriptors);
+	EXPECT_EQ(1, b.syncs - a.syncs);
+	RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(DID + 1), 0);
+	RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(DID) |
+	    VTD_QI_PASID(1), 0);
+	RUN(g_flush);
+	EXPECT_EQ(b.syncs, unit_stats(u).syncs);
+}
+
+TEST_F(scalable, rights)
+{
+	struct unit *u = &self->u;
+
+	RUN(g_map, 0, SPARE, PAGE(3), 1, MAP_R);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE, PAGE(3)));
+	EXPECT_EQ(DMA_REACHED, dma_read(u, 0, SPARE, PAGE(3), IOVA, PAGE(0)));
+}
+
+TEST_F(scalable, large_leaves)
+{
+	struct unit *u = &self->u;
+
+	RUN(g_map, 0, SPARE, HUGE(1), 2, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE + 5 * PAGE_SIZE,
+					 HUGE(1) + 5 * PAGE_SIZE));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE + SZ_2M, HUGE(2)));
+	RUN(g_unmap, 0, SPARE, 2, MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE + SZ_2M, HUGE(2)));
+}
+
+/* Another table, and none */
+TEST_F(scalable, bindings)
+{
+	struct unit *u = &self->u;
+
+	RUN(g_domain, 1, DID + 1, 4);
+	RUN(g_map, 1, IOVA, PAGE(20), 1, MAP_RW);
+	RUN(g_attach, SID(0), 1);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(20)));
+	EXPECT_EQ(1, unit_stats(u).domains);
+	RUN(g_detach, SID(0), DID + 1);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(20)));
+	EXPECT_EQ(0, unit_stats(u).domains);
+	RUN(g_attach_pt, SID(0), 0);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, PAGE(30), PAGE(30)));
+	RUN(g_attach, SID(0), 0);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, PAGE(30), PAGE(30)));
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
+TEST_F(scalable, two_devices)
+{
+	struct unit *u = &self->u;
+	unsigned int second = unit_add_device(u, 1, SID(1));
+
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, second, IOVA, PAGE(0)));
+	RUN(g_attach, SID(1), 0);
+	EXPECT_EQ(1, unit_stats(u).domains);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, second, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	RUN(g_detach, SID(0), DID);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, second, IOVA, PAGE(0)));
+	EXPECT_EQ(0, unit_detach(u->fd, SID(1)));
+	EXPECT_EQ(0, unit_stats(u).domains);
+}
+
+/* The IOAS loses memory, and gets it back. */
+TEST_F(scalable, memory)
+{
+	struct unit *u = &self->u;
+	__u64 at = PAGE(100), pinned;
+
+	RUN(g_map, 0, SPARE, at, 2, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE, at));
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, 0, GPA_RAM_END));
+	EXPECT_EQ(0, unit_stats(u).pinned);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE, at));
+	/* In three areas, the borders of which are within a block */
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, at, IOAS_RW));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, at, u->vm.ram + at, PAGE_SIZE, IOAS_RW));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, at + PAGE_SIZE,
+			      u->vm.ram + at + PAGE_SIZE, GPA_RAM_END - at - PAGE_SIZE,
+			      IOAS_RW));
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE, at));
+	pinned = unit_stats(u).pinned;
+	EXPECT_LE(GPA_RAM_END / PAGE_SIZE, pinned);
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, at, PAGE_SIZE));
+	EXPECT_EQ(pinned - 1, unit_stats(u).pinned);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE, at));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE + PAGE_SIZE, at + PAGE_SIZE));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	/* Read-only memory is none for devices. */
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, at, u->vm.ram + at, PAGE_SIZE,
+			      IOMMU_IOAS_MAP_READABLE));
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE, at));
+	EXPECT_EQ(pinned - 1, unit_stats(u).pinned);
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
+TEST_F(scalable, reset)
+{
+	struct unit *u = &self->u;
+
+	ASSERT_EQ(0, unit_reset(u->fd));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(0, unit_stats(u).pinned);
+	EXPECT_EQ(0, unit_stats(u).domains);
+	RUN(g_queue_on, 0);
+	RUN(g_set_root, u->vm.g->root);
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+}
+
+/* The same unit in legacy mode, with descriptors of 256 bits as a guest of "sm_off" has */
+TEST_F(scalable, legacy)
+{
+	struct unit *u = &self->u;
+
+	ASSERT_EQ(0, unit_reset(u->fd));
+	u->vm.g->scalable = 0;
+	RUN(g_setup, 0);
+	RUN(g_domain, 0, DID, 4);
+	RUN(g_map, 0, IOVA, PAGE(1), 1, MAP_RW);
+	RUN(g_attach, SID(0), 0);
+	RUN(g_enable, true);
+	EXPECT_TRUE(u->vm.g->wide);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(1)));
+	EXPECT_GT(100, unit_stats(u).pinned);
+	RUN(g_unmap, 0, IOVA, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(1)));
+}
+
+struct bad_entry {
+	unsigned int word;
+	__u64 bits;
+	__u8 reason;
+};
+
+/* Reserved bits of a PASID table entry, and types that are not offered */
+TEST_F(scalable, pasid_entry_faults)
+{
+	static const struct bad_entry bad[] = {
+		{ 0, BIT_ULL(10), 0x5a }, { 0, BIT_ULL(11), 0x5a },
+		{ 1, BIT_ULL(16), 0x5a }, { 1, BIT_ULL(22), 0x5a },
+		{ 2, BIT_ULL(0), 0x5a }, { 2, BIT_ULL(4), 0x5a }, { 2, BIT_ULL(11), 0x5a },
+		{ 2, BIT_ULL(60), 0x5a }, { 3, BIT_ULL(0), 0x5a }, { 7, BIT_ULL(63), 0x5a },
+		/* Nested, and with second-stage tables: 1 | 2, 1 ^ 3 */
+		{ 0, VTD_SM_PTE_PGTT(2), 0x5b },
+		/* Tables of 6 levels, or so */
+		{ 2, BIT_ULL(3), 0x5b },
+	};
+	struct unit *u = &self->u;
+	struct kviommu_get_device d;
+	unsigned int i;
+	__u64 *e, was;
+
+	e = vm_hva(&u->vm, (__u64)RUN(g_pasid_entry, SID(0)));
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		was = e[bad[i].word];
+		e[bad[i].word] |= bad[i].bits;
+		RUN(g_flush_pasid, DID);
+		ASSERT_EQ(0, unit_get_device(u, SID(0), &d));
+		EXPECT_EQ(bad[i].reason, d.out_fault) TH_LOG("%u", i);
+		EXPECT_EQ(KVIOMMU_DMA_BLOCKED, d.out_in_force);
+		e[bad[i].word] = was;
+		RUN(g_flush_pasid, DID);
+		ASSERT_EQ(0, unit_get_device(u, SID(0), &d));
+		EXPECT_EQ(0, d.out_fault);
+		EXPECT_EQ(KVIOMMU_DMA_TRANSLATED, d.out_in_force);
+	}
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	unit_show(u);
+	EXPECT_EQ(ARRAY_SIZE(bad), unit_stats(u).faults);
+}
+
+TEST_HARNESS_MAIN
