@@ -779,8 +779,9 @@ struct kviommu_refresh {
  * are such: devices would go on with the memory of before, not with that which
  * the guest sees. It may ask for smaller ranges to find out which they are, but
  * for pages that it gave away a guest has no reason to have any. When a device
- * reaches the whole IOAS (the statistics "identity_devices" and "nested_devices" are not
- * both 0) all of the range counts as in use, also what the IOAS does not have.
+ * reaches the whole IOAS (the statistic "identity_devices" is not 0), or one did by
+ * first-stage tables since KVIOMMU_RESET, all of the range counts as in use, also what the
+ * IOAS does not have.
  *
  * The answer holds as long as the guest maps no page of the range. The range may
  * be larger than what the IOAS has, or have been unmapped from it.

@@ -77,6 +77,19 @@ load_kviommu()
 	tracing_on $always_traced
 }
 
+# release_worker: let the unit's worker, which polls in adaptive mode, run on all processors.
+# Else it would share those of the guest, while the one that sidecore mode has for polling
+# does nothing.
+release_worker()
+{
+	for unit in "$sys"/kviommu*; do
+		for task in /proc/"$(cat "$unit/pid")"/task/*; do
+			[ "$(cat "$task/comm")" = "kviommu-${unit##*/kviommu}" ] || continue
+			taskset -p "$(printf %x $(((1 << $(nproc)) - 1)))" "${task##*/}" >/dev/null
+		done
+	done
+}
+
 unload_kviommu() { rmmod kviommu || fail "kviommu.ko cannot be unloaded"; }
 
 # await_disk: wait until the host's own driver has the NVMe disk

@@ -5,6 +5,7 @@
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/time64.h>
 
 #include "core.h"
@@ -302,7 +303,7 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 
 	do {
 		cond_resched();
-		if (mutex_lock_killable(&unit->lock))
+		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
 			return -EINTR;
 		kviommu_work_begin(&work);
 		mutex_lock(&unit->map_lock);
@@ -319,10 +320,13 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 	return ret;
 }
 
-/* Check whether a device reaches all of the IOAS, which is pinned for it. */
+/* Check whether all of the IOAS is pinned, for devices that reach it or did. */
 static bool unit_reaches_all(struct kviommu_unit *unit)
 {
 	struct kviommu_group *group;
+
+	if (!list_empty(&unit->nested.parents))
+		return true;
 
 	list_for_each_entry(group, &unit->groups, entry)
 		if (group->xlate->ops->pins == KVIOMMU_PINS_ALL)
@@ -355,7 +359,7 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 	cmd->out_in_use = 0;
 	do {
 		cond_resched();
-		if (mutex_lock_killable(&unit->lock))
+		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
 			return -EINTR;
 		kviommu_work_begin(&work);
 		mutex_lock(&unit->map_lock);
@@ -387,7 +391,7 @@ int kviommu_unit_settle(struct kviommu_unit *unit)
 
 	do {
 		cond_resched();
-		if (mutex_lock_killable(&unit->lock))
+		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
 			return -EINTR;
 		kviommu_work_begin(&work);
 		ret = kviommu_device_settle(unit, &work);

@@ -10,6 +10,7 @@
 #include <linux/kvm_host.h>
 #include <linux/list.h>
 #include <linux/magic.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/string.h>
 
@@ -63,6 +64,19 @@ static struct kvm_memory_slot *vm_live_slot(struct kvm *kvm, u64 gfn)
 	return slot && !(slot->flags & KVM_MEMSLOT_INVALID) ? slot : NULL;
 }
 
+/* Check whether a slot is registers of a device that the VMM has mapped, which are no RAM. */
+static bool slot_is_mmio(struct kvm *kvm, const struct kvm_memory_slot *slot)
+{
+	struct vm_area_struct *vma;
+	bool mmio;
+
+	mmap_read_lock(kvm->mm);
+	vma = vma_lookup(kvm->mm, slot->userspace_addr);
+	mmio = vma && vma->vm_flags & (VM_IO | VM_PFNMAP);
+	mmap_read_unlock(kvm->mm);
+	return mmio;
+}
+
 /**
  * kviommu_kvm_memory() - Find guest memory that the guest may write
  * @k: The virtual machine
@@ -70,9 +84,9 @@ static struct kvm_memory_slot *vm_live_slot(struct kvm *kvm, u64 gfn)
  * @m: Filled with the first range from @gfn on that one memory slot covers
  *
  * Memory slots may come and go meanwhile; they say where to look for memory in the IOAS,
- * and no more.
+ * and no more. Those of registers of assigned devices, which may be large, are left out.
  *
- * Context: process context, not under the VM's slots_lock.
+ * Context: process context, not under the VM's slots_lock; takes the VMM's mmap_lock.
  * Return: false if there is no more memory.
  */
 bool kviommu_kvm_memory(struct kviommu_kvm *k, u64 gfn, struct kviommu_memory *m)
@@ -84,10 +98,10 @@ bool kviommu_kvm_memory(struct kviommu_kvm *k, u64 gfn, struct kviommu_memory *m
 	kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(k->kvm, 0), gfn, U64_MAX) {
 		struct kvm_memory_slot *slot = iter.slot;
 
-		if (slot->flags & (KVM_MEM_READONLY | KVM_MEMSLOT_INVALID))
+		if (slot->flags & KVM_MEM_READONLY)
 			continue;
 		/* The iterator begins with the slot below @gfn, too. */
-		if (slot->base_gfn + slot->npages <= gfn)
+		if (slot->base_gfn + slot->npages <= gfn || slot_is_mmio(k->kvm, slot))
 			continue;
 		m->gfn = max(gfn, slot->base_gfn);
 		m->nr = slot->base_gfn + slot->npages - m->gfn;

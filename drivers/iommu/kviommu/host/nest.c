@@ -12,6 +12,7 @@
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
 #include <uapi/linux/iommufd.h>
@@ -35,6 +36,7 @@ static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 	const struct iommu_ops *ops;
 	enum iommu_hw_info_type type = IOMMU_HW_INFO_TYPE_DEFAULT;
 	struct iommu_hw_info_vtd *info;
+	struct iommu_domain *domain;
 	u32 length;
 
 	*nest = (struct kviommu_nest){};
@@ -55,22 +57,37 @@ static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 		nest->snoop = info->ecap_reg & HW_ECAP_SC;
 	}
 	kfree(info);
+	/* The hardware may be able to and the host not use it, as with intel_iommu=sm_off. */
+	if (nest->wanted) {
+		domain = iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
+		nest->wanted = !IS_ERR(domain);
+		if (nest->wanted)
+			iommu_domain_free(domain);
+	}
 	return nest->wanted;
 }
 
+/* What any IOMMU of this host was seen to nest: a device that is busy now is not looked at. */
+static DEFINE_MUTEX(nest_seen_lock);
+static struct kviommu_nest nest_seen;
+
 static int nest_host_device(struct device *dev, void *data)
 {
-	struct kviommu_nest hw, *nest = data;
+	const struct iommu_device **last = data;
+	struct kviommu_nest hw;
 
 	/* A device with a driver, whose lock is held, keeps its IOMMU. */
 	if (!device_trylock(dev))
 		return 0;
-	if (dev->driver && nest_hardware(dev, &hw)) {
-		nest->wanted = true;
-		nest->huge |= hw.huge;
-		nest->five_levels |= hw.five_levels;
-		nest->coherent |= hw.coherent;
-		nest->snoop |= hw.snoop;
+	if (dev->driver && dev->iommu && dev->iommu->iommu_dev != *last) {
+		*last = dev->iommu->iommu_dev;
+		if (nest_hardware(dev, &hw)) {
+			nest_seen.wanted = true;
+			nest_seen.huge |= hw.huge;
+			nest_seen.five_levels |= hw.five_levels;
+			nest_seen.coherent |= hw.coherent;
+			nest_seen.snoop |= hw.snoop;
+		}
 	}
 	device_unlock(dev);
 	return 0;
@@ -78,7 +95,8 @@ static int nest_host_device(struct device *dev, void *data)
 
 /**
  * kviommu_nest_host() - Say what the physical IOMMUs of this host can nest
- * @nest: Filled with what the IOMMU of any PCI device with a driver can
+ * @nest: Filled with what the IOMMU of any PCI device with a driver can; what was found
+ *        once stays
  *
  * Another device may be behind an IOMMU that cannot: see kviommu_nest_fits().
  *
@@ -87,8 +105,11 @@ static int nest_host_device(struct device *dev, void *data)
  */
 bool kviommu_nest_host(struct kviommu_nest *nest)
 {
-	*nest = (struct kviommu_nest){};
-	bus_for_each_dev(&pci_bus_type, NULL, nest, nest_host_device);
+	const struct iommu_device *last = NULL;
+
+	guard(mutex)(&nest_seen_lock);
+	bus_for_each_dev(&pci_bus_type, NULL, &last, nest_host_device);
+	*nest = nest_seen;
 	return nest->wanted;
 }
 
@@ -213,8 +234,9 @@ noinline struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
 	}
 	at = vm_mmap(file, 0, PAGE_SIZE, PROT_READ, MAP_SHARED, 0);
 	fput(file);
+	/* The error may be -EAGAIN, of a VMM at its limit of locked memory. */
 	if (IS_ERR_VALUE(at))
-		return ERR_PTR(at);
+		return ERR_PTR(-ENOMEM);
 	domain = nest_alloc_by(v, parent, at, sizeof(*args));
 	vm_munmap(at, PAGE_SIZE);
 	return domain;

@@ -37,6 +37,20 @@ static inline void kviommu_pin_put(struct kviommu_unit *unit,
 	kviommu_pin_put_range(unit, work, gfn, 1);
 }
 
+/**
+ * kviommu_pin_note_peak() - Update the statistic pinned_peak after pages were pinned
+ * @unit: The unit
+ *
+ * Context: under map_lock.
+ */
+static inline void kviommu_pin_note_peak(struct kviommu_unit *unit)
+{
+	u64 pinned = unit->pins.pinned + unit->nested.pinned;
+
+	if (pinned > unit->stats.pinned_peak)
+		WRITE_ONCE(unit->stats.pinned_peak, pinned);
+}
+
 /* idle.c */
 void kviommu_pin_trim(struct kviommu_unit *unit, unsigned long max_idle);
 void kviommu_pin_tidy(struct kviommu_unit *unit);

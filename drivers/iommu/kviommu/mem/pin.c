@@ -98,9 +98,7 @@ static int pin_add_right(struct kviommu_unit *unit, const struct kviommu_work *w
 		p->pinned = 1;
 		pin_set_idle(unit, p, gfn);
 		unit->pins.pinned++;
-		if (unit->pins.pinned > unit->stats.pinned_peak)
-			WRITE_ONCE(unit->stats.pinned_peak,
-				   unit->pins.pinned);
+		kviommu_pin_note_peak(unit);
 		kviommu_count(unit, pin_misses, 1);
 		trace_kviommu_pin(unit->id, gfn, p->pfn);
 	}

@@ -233,23 +233,20 @@ int mtree_store_range(struct maple_tree *mt, unsigned long first, unsigned long 
 	return 0;
 }
 
-void *mtree_erase(struct maple_tree *mt, unsigned long index)
+int mas_store_gfp(struct ma_state *mas, void *entry, gfp_t gfp)
 {
-	void *entry = NULL;
+	struct maple_tree *mt = mas->tree;
 	size_t i;
 
-	for (i = 0; i < mt->nr; i++) {
-		if (index < mt->ranges[i].first || index > mt->ranges[i].last)
-			continue;
-		entry = mt->ranges[i].entry;
+	for (i = 0; i < mt->nr && mt->ranges[i].first != mas->index; i++)
+		;
+	if (i < mt->nr)
 		mt->ranges[i] = mt->ranges[--mt->nr];
-		break;
-	}
 	if (!mt->nr) {
 		free(mt->ranges);
 		mt->ranges = NULL;
 	}
-	return entry;
+	return 0;
 }
 
 void *mas_find(struct ma_state *mas, unsigned long max)

@@ -472,6 +472,7 @@ struct shrinker {
 #define __GFP_ZERO		2
 #define __GFP_RETRY_MAYFAIL	4
 #define __GFP_NOWARN		8
+#define __GFP_NOFAIL		0
 #define __GFP_ACCOUNT		16
 #define GFP_NOWAIT		32
 
@@ -596,7 +597,8 @@ struct ma_state {
 void mt_init(struct maple_tree *mt);
 int mtree_store_range(struct maple_tree *mt, unsigned long first, unsigned long last,
 		      void *entry, gfp_t gfp);
-void *mtree_erase(struct maple_tree *mt, unsigned long index);
+/* Only to forget a range that was stored */
+int mas_store_gfp(struct ma_state *mas, void *entry, gfp_t gfp);
 /* Only the first call on a state, which finds the first range from there on */
 void *mas_find(struct ma_state *mas, unsigned long max);
 

@@ -222,6 +222,23 @@ TEST_F(scalable, memory)
 	EXPECT_EQ(0, unit_stats(u).errors);
 }
 
+/* All of the memory stays pinned, and counts as in use, though no device uses it just now. */
+TEST_F(scalable, release_pins)
+{
+	struct unit *u = &self->u;
+	__u64 in_use;
+
+	RUN(g_detach, SID(0), DID);
+	EXPECT_EQ(0, unit_stats(u).domains);
+	ASSERT_EQ(0, kviommu_release_pins(u->fd, PAGE(50), 4 * PAGE_SIZE, &in_use));
+	EXPECT_EQ(4, in_use);
+	EXPECT_LE(GPA_RAM_END / PAGE_SIZE, unit_stats(u).pinned);
+	EXPECT_LE(unit_stats(u).pinned, unit_stats(u).pinned_peak);
+	ASSERT_EQ(0, unit_reset(u->fd));
+	ASSERT_EQ(0, kviommu_release_pins(u->fd, PAGE(50), 4 * PAGE_SIZE, &in_use));
+	EXPECT_EQ(0, in_use);
+}
+
 TEST_F(scalable, reset)
 {
 	struct unit *u = &self->u;

@@ -9,6 +9,7 @@
 #include <linux/err.h>
 #include <linux/slab.h>
 
+#include "api.h"
 #include "nested.h"
 
 static struct kviommu_nested *to_nested(struct kviommu_xlate *xlate)
@@ -75,10 +76,17 @@ static int nested_invalidate(struct kviommu_xlate *xlate, const struct kviommu_w
 			     struct kviommu_range *range, bool refresh)
 {
 	struct kviommu_parent *parent = to_nested(xlate)->parent;
+	int ret;
 
-	if (refresh)
-		return kviommu_parent_fill(parent, work, range);
-	parent->dirty = true;
+	if (!refresh) {
+		parent->dirty = true;
+		return 0;
+	}
+	ret = kviommu_parent_fill(parent, work, range);
+	if (!ret || kviommu_unfinished(ret))
+		return ret;
+	/* What could not be had this time is no reason to leave out other translations. */
+	kviommu_error(xlate->unit, "second stage", range->first, ret);
 	return 0;
 }
 
@@ -115,6 +123,9 @@ static int nested_drop(struct kviommu_xlate *xlate, const struct kviommu_work *w
 	mutex_unlock(&unit->map_lock);
 	kviommu_hw_free(nested->hw);
 	nested->parent->users--;
+	/* It holds what it got before it failed, which others may need. */
+	if (!nested->parent->filled)
+		kviommu_nested_free(unit);
 	kfree(nested);
 	return 0;
 }

@@ -28,6 +28,7 @@
  * @ranges: The frames that are pinned and mapped in @domain. Each entry is a range of
  *          frames that one call has pinned, or a part of one that the IOAS has left.
  * @pages: Room for the pages of a block
+ * @filled: All memory that there was has been added once
  * @users: Number of nested translations that it is the second stage of; under unit->lock
  * @dirty: The guest has changed its tables since the last flush
  *
@@ -40,6 +41,7 @@ struct kviommu_parent {
 	const void *iommu;
 	struct maple_tree ranges;
 	struct page *pages[PARENT_BLOCK];
+	bool filled;
 	unsigned int users;
 	bool dirty;
 };

@@ -17,12 +17,25 @@
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
-#include "nested.h"
 #include "api.h"
+#include "nested.h"
+#include "../../base/trace.h"
+#include "../../mem/mem.h"
 
 static void parent_unpin(struct kviommu_parent *parent, u64 gfn, u64 nr)
 {
 	kviommu_access_unpin_range(&parent->unit->access, gfn, nr);
+}
+
+/* Forget an entry of kviommu_parent.ranges. */
+static void parent_forget(struct kviommu_parent *parent, u64 first, u64 last)
+{
+	MA_STATE(mas, &parent->ranges, first, last);
+
+	/* The tree may need memory to have an entry less. */
+	mas_lock(&mas);
+	mas_store_gfp(&mas, NULL, GFP_KERNEL | __GFP_NOFAIL);
+	mas_unlock(&mas);
 }
 
 /* Map pinned frames, which are in @pages. Return: 0, or -ENOMEM with nothing mapped. */
@@ -52,6 +65,7 @@ static int parent_map(struct kviommu_parent *parent, u64 gfn, u64 nr, struct pag
 static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
 			 struct page **pages)
 {
+	struct kviommu_unit *unit = parent->unit;
 	int ret;
 
 	ret = mtree_store_range(&parent->ranges, gfn, gfn + nr - 1, xa_mk_value(1),
@@ -59,11 +73,13 @@ static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
 	if (ret)
 		return ret;
 	ret = parent_map(parent, gfn, nr, pages);
-	if (ret)
-		mtree_erase(&parent->ranges, gfn);
-	else
-		parent->unit->nested.pinned += nr;
-	return ret;
+	if (ret) {
+		parent_forget(parent, gfn, gfn + nr - 1);
+		return ret;
+	}
+	unit->nested.pinned += nr;
+	kviommu_pin_note_peak(unit);
+	return 0;
 }
 
 /*
@@ -143,6 +159,7 @@ int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work
 		if (ret)
 			return ret;
 	}
+	parent->filled = true;
 	return 0;
 }
 
@@ -158,7 +175,8 @@ static void parent_restore(struct kviommu_parent *parent, u64 gfn, u64 nr,
 	if (!ret)
 		return;
 	parent_unpin(parent, gfn, nr);
-	kviommu_error(parent->unit, "second stage", PFN_PHYS(gfn), ret);
+	/* The counters of errors are under unit->lock, which may not be had here. */
+	trace_kviommu_error(parent->unit->id, "second stage", PFN_PHYS(gfn), ret);
 }
 
 /*
@@ -179,7 +197,7 @@ static void parent_shrink(struct kviommu_parent *parent, u64 begin, u64 end, u64
 				phys_to_page(kviommu_hw_phys(parent->domain,
 							     PFN_PHYS(begin + i)));
 	kviommu_hw_unmap_sync(parent->domain, PFN_PHYS(begin), PFN_PHYS(nr));
-	mtree_erase(&parent->ranges, begin);
+	parent_forget(parent, begin, end);
 	parent->unit->nested.pinned -= nr;
 	parent_unpin(parent, first, last - first + 1);
 	parent_restore(parent, begin, first - begin, parent->pages);
