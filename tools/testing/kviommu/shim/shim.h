@@ -468,6 +468,7 @@ struct shrinker {
 #define kvmalloc_array(n, size, gfp)	kzalloc((n) * (size), gfp)
 #define kvfree(p)			kfree(p)
 
+#define GFP_KERNEL		0
 #define GFP_KERNEL_ACCOUNT	1
 #define __GFP_ZERO		2
 #define __GFP_RETRY_MAYFAIL	4
