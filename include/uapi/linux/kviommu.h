@@ -567,7 +567,8 @@ struct kviommu_get_stats_fd {
  *                         once translation and queue are enabled. Until then,
  *                         and while there is a fault or an event that the guest
  *                         has to clear, they are trapped.
- * @KVIOMMU_MODE_ADAPTIVE: As KVIOMMU_MODE_SIDECORE while the guest is busy, and
+ * @KVIOMMU_MODE_ADAPTIVE: As KVIOMMU_MODE_SIDECORE while the guest is busy, by a thread
+ *                         of the VMM or, if the administrator allows it, of the host; and
  *                         trapped when it has not written for a while
  */
 enum kviommu_mode {
