@@ -93,8 +93,9 @@ bool kviommu_kvm_memory(struct kviommu_kvm *k, u64 gfn, struct kviommu_memory *m
 {
 	struct kvm_memslot_iter iter;
 	bool found = false;
+	int idx;
 
-	guard(srcu)(&k->kvm->srcu);
+	idx = srcu_read_lock(&k->kvm->srcu);
 	kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(k->kvm, 0), gfn, U64_MAX) {
 		struct kvm_memory_slot *slot = iter.slot;
 
@@ -108,6 +109,7 @@ bool kviommu_kvm_memory(struct kviommu_kvm *k, u64 gfn, struct kviommu_memory *m
 		found = true;
 		break;
 	}
+	srcu_read_unlock(&k->kvm->srcu, idx);
 	return found;
 }
 

@@ -493,7 +493,6 @@ struct page *alloc_page(gfp_t gfp);
 void put_page(struct page *page);
 unsigned long page_to_pfn(const struct page *page);
 struct page *pfn_to_page(unsigned long pfn);
-#define phys_to_page(phys)	pfn_to_page((phys) >> PAGE_SHIFT)
 void *page_address(const struct page *page);
 
 static inline struct mem_cgroup *get_mem_cgroup_from_mm(struct mm_struct *mm)

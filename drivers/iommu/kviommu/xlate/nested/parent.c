@@ -188,14 +188,14 @@ static void parent_shrink(struct kviommu_parent *parent, u64 begin, u64 end, u64
 			  u64 last)
 {
 	u64 i, nr = end - begin + 1;
+	phys_addr_t phys;
 
 	first = max(first, begin);
 	last = min(last, end);
-	if (first != begin || last != end)
-		for (i = 0; i < nr; i++)
-			parent->pages[i] =
-				phys_to_page(kviommu_hw_phys(parent->domain,
-							     PFN_PHYS(begin + i)));
+	for (i = 0; i < nr && (first != begin || last != end); i++) {
+		phys = kviommu_hw_phys(parent->domain, PFN_PHYS(begin + i));
+		parent->pages[i] = pfn_to_page(phys >> PAGE_SHIFT);
+	}
 	kviommu_hw_unmap_sync(parent->domain, PFN_PHYS(begin), PFN_PHYS(nr));
 	parent_forget(parent, begin, end);
 	parent->unit->nested.pinned -= nr;
