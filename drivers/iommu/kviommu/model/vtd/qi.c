@@ -9,7 +9,8 @@
 #include "vtd.h"
 #include "../../base/trace.h"
 
-#define VTD_FETCH_MAX	16	/* descriptors read at once */
+/* Descriptors of 128 bits that are read at once; of 256 bits it is half as many. */
+#define VTD_FETCH_MAX	16
 
 /* The bits of a requester ID that a function mask (FM) tells to ignore */
 static u16 vtd_fm_mask(unsigned int fm)
@@ -158,15 +159,16 @@ static int vtd_desc_handle(struct vtd *vtd, const struct kviommu_work *work,
 			   const __le64 *desc)
 {
 	u64 lo = le64_to_cpu(desc[0]), hi = le64_to_cpu(desc[1]);
-	bool scalable = vtd_scalable(vtd);
+	bool scalable = vtd->root & VTD_RTADDR_TTM;
 
 	/*
 	 * While RTADDR selects a translation table mode that is not supported no descriptor
 	 * is valid, and in scalable mode only those of 256 bits. No type of more than 4 bits
 	 * is supported.
 	 */
-	if (!vtd_mode_valid(vtd) || (scalable && !vtd->iq_wide) ||
-	    FIELD_GET(VTD_DESC_TYPE_HI, lo) || (vtd->iq_wide && (desc[2] || desc[3])))
+	if (unlikely(scalable) && !(vtd_mode_valid(vtd) && vtd->iq_wide))
+		return -EINVAL;
+	if (FIELD_GET(VTD_DESC_TYPE_HI, lo) || (vtd->iq_wide && (desc[2] || desc[3])))
 		return -EINVAL;
 	switch (FIELD_GET(VTD_DESC_TYPE, lo)) {
 	case VTD_DESC_PIOTLB:
@@ -183,11 +185,6 @@ static int vtd_desc_handle(struct vtd *vtd, const struct kviommu_work *work,
 	return -EINVAL;
 }
 
-static unsigned int vtd_desc_size(const struct vtd *vtd)
-{
-	return sizeof(struct vtd_entry) << vtd->iq_wide;
-}
-
 /*
  * Read descriptors up to the tail, the end of the queue or VTD_FETCH_MAX. Return: their
  * number; -EAGAIN or -EINTR if it has to be tried again; -EINVAL if they cannot be read.
@@ -195,13 +192,15 @@ static unsigned int vtd_desc_size(const struct vtd *vtd)
 static int vtd_queue_fetch(struct vtd *vtd, const struct kviommu_work *work,
 			   __le64 *desc, unsigned int tail)
 {
-	unsigned int size = vtd_desc_size(vtd);
+	unsigned int shift = vtd->iq_shift;
 	unsigned int end = tail > vtd->iq_head ? tail : vtd->iq_size;
-	unsigned int n = min_t(unsigned int, end - vtd->iq_head, VTD_FETCH_MAX);
+	unsigned int n = min_t(unsigned int, end - vtd->iq_head,
+			       VTD_FETCH_MAX >> vtd->iq_wide);
 	int ret;
 
-	ret = kviommu_guest_read(vtd->model.unit, work, vtd->iq_base + vtd->iq_head * size,
-				 desc, n * size);
+	ret = kviommu_guest_read(vtd->model.unit, work,
+				 vtd->iq_base + (vtd->iq_head << shift), desc,
+				 n << shift);
 	if (!ret)
 		return n;
 	return kviommu_unfinished(ret) ? ret : -EINVAL;
@@ -215,7 +214,7 @@ static int vtd_queue_fetch(struct vtd *vtd, const struct kviommu_work *work,
 static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
 			    const __le64 *desc, unsigned int n)
 {
-	unsigned int i, words = vtd_desc_size(vtd) / sizeof(*desc);
+	unsigned int i, words = (1U << vtd->iq_shift) / sizeof(*desc);
 	int ret = 0;
 
 	for (i = 0; i < n && !(i && kviommu_time_up(work)); i++, desc += words) {
@@ -238,12 +237,13 @@ static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
 /* Index of the descriptor that the tail points to; not below iq_size if it is invalid */
 static unsigned int vtd_queue_tail(const struct vtd *vtd)
 {
-	u64 iqt = vtd_get64(vtd, VTD_IQT);
+	u32 iqt = vtd_get32(vtd, VTD_IQT);
 
 	/* Of a descriptor of 256 bits the tail can only point to the beginning. */
-	if (vtd->iq_wide && iqt & sizeof(struct vtd_entry))
+	if (unlikely(vtd->iq_wide) && iqt & sizeof(struct vtd_entry))
 		return UINT_MAX;
-	return FIELD_GET(VTD_IQT_QT, iqt) >> vtd->iq_wide;
+	/* A write to IQT leaves all other bits than QT at 0. */
+	return iqt >> vtd->iq_shift;
 }
 
 /**
@@ -272,7 +272,7 @@ bool vtd_queue_pending(const struct vtd *vtd)
  */
 void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 {
-	__le64 desc[VTD_FETCH_MAX * 4];
+	__le64 desc[VTD_FETCH_MAX * 2];
 	unsigned int tail = vtd_queue_tail(vtd);
 	int ret = -EINVAL;
 
@@ -282,7 +282,7 @@ void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 		ret = vtd_queue_handle(vtd, work, desc, ret);
 	/* Not every batch ends with a wait descriptor, which would do this. */
 	kviommu_invalidate_complete(vtd->model.unit, work);
-	vtd_set32(vtd, VTD_IQH, vtd->iq_head * vtd_desc_size(vtd));
+	vtd_set32(vtd, VTD_IQH, vtd->iq_head << vtd->iq_shift);
 	/* After -EAGAIN or -EINTR the next step goes on. */
 	if (ret == -EINVAL) {
 		vtd->progress = (struct kviommu_progress){};
@@ -310,6 +310,7 @@ void vtd_queue_enable(struct vtd *vtd)
 
 	vtd->iq_base = iqa & VTD_IQA_IQA;
 	vtd->iq_wide = iqa & VTD_IQA_DW;
+	vtd->iq_shift = vtd->iq_wide ? 5 : 4;
 	vtd->iq_size = 1U << (FIELD_GET(VTD_IQA_QS, iqa) + (vtd->iq_wide ? 7 : 8));
 	vtd_queue_rewind(vtd);
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_QIES);

@@ -213,6 +213,7 @@ static void vtd_reset(struct kviommu_model *model)
 	vtd->root = 0;
 	vtd->iq_head = 0;
 	vtd->iq_wide = false;
+	vtd->iq_shift = 4;
 	vtd->progress = (struct kviommu_progress){};
 	vtd->next_frcd = 0;
 	vtd_page_reset(vtd);

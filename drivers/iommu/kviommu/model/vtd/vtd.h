@@ -42,6 +42,7 @@
  * @iq_base: Guest physical address of the queue, latched when GCMD.QIE was set
  * @iq_size: Size of the queue, in descriptors
  * @iq_wide: Descriptors have 256 bits, not 128
+ * @iq_shift: Binary logarithm of the size of a descriptor, in bytes
  * @iq_head: Index of the next descriptor to handle
  * @progress: Progress of the invalidation that the last step did not finish
  * @te_progress: Progress of the change of @te that the last step did not finish. It is not
@@ -73,6 +74,7 @@ struct vtd {
 	u64 iq_base;
 	unsigned int iq_size;
 	bool iq_wide;
+	unsigned int iq_shift;
 	unsigned int iq_head;
 	struct kviommu_progress progress;
 	struct kviommu_progress te_progress;
