@@ -19,17 +19,17 @@
 #include "host.h"
 
 /**
- * kviommu_hw_alloc() - Allocate an empty domain for a device
- * @v: The device
+ * kviommu_hw_make_coherent() - Enforce coherent DMA of a new domain where that is possible
+ * @v: A device that the domain is to be attached to
+ * @domain: The domain, or an error that is passed on
  *
  * Context: process context, may sleep.
- * Return: the domain; -EMEDIUMTYPE if the domain cannot enforce coherent DMA although
- * the device's IOMMU claims to; or an error of the IOMMU's driver.
+ * Return: @domain; -EMEDIUMTYPE if it cannot enforce coherent DMA although the device's
+ * IOMMU claims to: it was freed then.
  */
-struct iommu_domain *kviommu_hw_alloc(struct kviommu_vfio *v)
+struct iommu_domain *kviommu_hw_make_coherent(struct kviommu_vfio *v,
+					      struct iommu_domain *domain)
 {
-	struct iommu_domain *domain = kviommu_compat_domain_alloc(v->dev);
-
 	if (IS_ERR(domain))
 		return domain;
 	if (kviommu_vfio_enforces_coherency(v) &&
@@ -39,6 +39,18 @@ struct iommu_domain *kviommu_hw_alloc(struct kviommu_vfio *v)
 		return ERR_PTR(-EMEDIUMTYPE);
 	}
 	return domain;
+}
+
+/**
+ * kviommu_hw_alloc() - Allocate an empty domain for a device
+ * @v: The device
+ *
+ * Context: process context, may sleep.
+ * Return: the domain; an error of kviommu_hw_make_coherent() or of the IOMMU's driver.
+ */
+struct iommu_domain *kviommu_hw_alloc(struct kviommu_vfio *v)
+{
+	return kviommu_hw_make_coherent(v, kviommu_compat_domain_alloc(v->dev));
 }
 ALLOW_ERROR_INJECTION(kviommu_hw_alloc, ERRNO);
 

@@ -203,6 +203,8 @@ static inline bool kviommu_hw_has_2m(const struct iommu_domain *domain)
 	return domain->pgsize_bitmap & SZ_2M;
 }
 
+struct iommu_domain *kviommu_hw_make_coherent(struct kviommu_vfio *v,
+					      struct iommu_domain *domain);
 struct iommu_domain *kviommu_hw_alloc(struct kviommu_vfio *v);
 bool kviommu_hw_splits(struct iommu_domain *domain);
 int kviommu_hw_check(struct iommu_domain *domain, unsigned int aw_bits);

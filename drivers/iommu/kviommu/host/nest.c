@@ -137,22 +137,14 @@ bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
  * @v: A device that nested domains are to be attached to
  *
  * Context: process context, may sleep.
- * Return: the domain, or an error of the IOMMU's driver.
+ * Return: the domain; an error of kviommu_hw_make_coherent() or of the IOMMU's driver.
  */
 noinline struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
 {
 	struct iommu_domain *domain;
 
 	domain = iommu_paging_domain_alloc_flags(v->dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
-	if (IS_ERR(domain))
-		return domain;
-	if (kviommu_vfio_enforces_coherency(v) &&
-	    (!domain->ops->enforce_cache_coherency ||
-	     !domain->ops->enforce_cache_coherency(domain))) {
-		iommu_domain_free(domain);
-		return ERR_PTR(-EMEDIUMTYPE);
-	}
-	return domain;
+	return kviommu_hw_make_coherent(v, domain);
 }
 ALLOW_ERROR_INJECTION(kviommu_nest_parent_alloc, ERRNO);
 
