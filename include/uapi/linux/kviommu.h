@@ -210,9 +210,11 @@ struct kviommu_vtd_info {
  * With SMTS and FSTS the guest may use scalable mode, with first-stage translation and
  * pass-through, for requests without PASID. The physical IOMMU walks its first-stage tables
  * itself, so the guest does not say what it maps, and all of its memory that the IOAS lets
- * devices read and write is pinned as soon as a device is to go through such tables, until
- * KVIOMMU_RESET or the end of the unit. Memory is looked for where the virtual machine has
- * memory slots; after memory was added call KVIOMMU_REFRESH. Each device has to be behind a
+ * devices read and write is pinned by KVIOMMU_ATTACH_DEVICE, until the last device is
+ * detached, whatever the guest then uses. Memory is looked for where the virtual machine has
+ * memory slots; after memory was added call KVIOMMU_REFRESH. The unit maps a page of its own
+ * into the VMM's address space, by which arguments get to the IOMMU's driver: the VMM may
+ * see it but not write it. Each device has to be behind a
  * physical IOMMU that can what @cap and @ecap say, and whose SMPWCS is the same: others
  * are refused by KVIOMMU_ATTACH_DEVICE. A strategy other than strict has no effect on
  * first-stage tables. Faults of the walk are seen by the host, not by the guest.

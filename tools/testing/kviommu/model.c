@@ -918,7 +918,18 @@ struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
 	return NULL;
 }
 
-struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
+int kviommu_nest_args_map(struct kviommu_nest_args *a)
+{
+	never(true);
+	return 0;
+}
+
+void kviommu_nest_args_unmap(struct kviommu_nest_args *a)
+{
+}
+
+struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
+					struct kviommu_vfio *v,
 					struct iommu_domain *parent, u64 root,
 					unsigned int levels)
 {
@@ -926,7 +937,14 @@ struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
 	return NULL;
 }
 
-void kviommu_nest_flush(struct iommu_domain *parent)
+int kviommu_nest_flush(struct kviommu_nest_args *a, struct iommu_domain *domain,
+		       const struct kviommu_range *range, unsigned int nr)
+{
+	never(true);
+	return 0;
+}
+
+void kviommu_nest_flush_all(struct iommu_domain *parent)
 {
 	never(true);
 }

@@ -296,21 +296,16 @@ struct kviommu_shadows {
  * (xlate/nested/)
  * @parents: The second stages, by kviommu_parent.entry; under map_lock, and changed under
  *           unit->lock as well
- * @pinned: Number of frames that they have pinned, in all; under map_lock
+ * @unflushed: The translations whose tables the guest has changed since the last flush, by
+ *             kviommu_nested.unflushed_entry; under map_lock
+ * @pinned: Number of frames that the second stages have pinned, in all; under map_lock
+ * @args: A page by which arguments get to the IOMMU's driver
  */
 struct kviommu_nested_state {
 	struct list_head parents;
+	struct list_head unflushed;
 	u64 pinned;
-};
-
-/**
- * struct kviommu_range - An inclusive range of addresses or frame numbers
- * @first: First address or number
- * @last: Last address or number, inclusive
- */
-struct kviommu_range {
-	u64 first;
-	u64 last;
+	struct kviommu_nest_args args;
 };
 
 /**

@@ -97,6 +97,7 @@ bool shim_should_fail(void);
 #define SZ_1K			0x400
 #define SZ_4K			0x1000
 #define SZ_64K			0x10000
+#define SZ_256K		0x40000
 #define SZ_2M			0x200000
 #define SZ_1M			0x00100000
 #define SZ_256M			0x10000000
@@ -463,6 +464,7 @@ struct shrinker {
 #define PAGE_MASK		(~(PAGE_SIZE - 1))
 #define PAGE_ALIGNED(addr)	IS_ALIGNED(addr, PAGE_SIZE)
 #define PFN_PHYS(pfn)		((phys_addr_t)(pfn) << PAGE_SHIFT)
+#define PHYS_PFN(addr)		((unsigned long)((addr) >> PAGE_SHIFT))
 #define offset_in_page(p)	((unsigned long)(p) & ~PAGE_MASK)
 
 #define kvmalloc_array(n, size, gfp)	kzalloc((n) * (size), gfp)

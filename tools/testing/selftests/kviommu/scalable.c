@@ -3,6 +3,10 @@
  * Units whose guests use scalable mode: the physical IOMMU walks the guest's first-stage
  * tables, on a host that can.
  */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
 #include "kselftest_harness.h"
 #include "require.h"
 #include "unit.h"
@@ -107,8 +111,8 @@ TEST_F(scalable, unmap)
 }
 
 /*
- * All that stands before one wait, and is read at once with it, is one flush; of domains that
- * nothing uses there is none.
+ * All that stands before one wait, and is read at once with it, is forwarded at once; of domains
+ * that nothing uses there is nothing.
  */
 TEST_F(scalable, merged)
 {
@@ -129,6 +133,95 @@ TEST_F(scalable, merged)
 	    VTD_QI_PASID(1), 0);
 	RUN(g_flush);
 	EXPECT_EQ(b.syncs, unit_stats(u).syncs);
+}
+
+/*
+ * What is cached of other pages stays so: the hardware's copies of entries that the guest
+ * cleared without a word show it. A shared thread flushes all.
+ */
+TEST_F(scalable, by_page)
+{
+	struct unit *u = &self->u;
+	unsigned int kept = u->config.mode == UNIT_MODE_SIDECORE ? DMA_BLOCKED : DMA_REACHED;
+	unsigned int i, n = 10;
+
+	RUN(g_map, 0, SPARE, PAGE(3), n, MAP_RW);
+	for (i = 0; i < n; i++)
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE + i * PAGE_SIZE, PAGE(3 + i)));
+	RUN(g_unmap_quiet, 0, SPARE, n, 0);
+	/* Two ranges: two pages that adjoin each other, in the wrong order, and one */
+	for (i = 2; i > 0; i--)
+		RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PAGES | VTD_QI_DID(DID),
+		    SPARE + i * PAGE_SIZE);
+	RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PAGES | VTD_QI_DID(DID),
+	    SPARE + 5 * PAGE_SIZE);
+	RUN(g_flush);
+	for (i = 0; i < n; i++)
+		EXPECT_EQ(i == 1 || i == 2 || i == 5 ? DMA_BLOCKED : kept,
+			  dma_write(u, 0, SPARE + i * PAGE_SIZE, PAGE(3 + i))) TH_LOG("%u", i);
+	/* More than are flushed one by one: all */
+	for (i = 0; i < n; i += 2)
+		RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PAGES | VTD_QI_DID(DID),
+		    SPARE + i * PAGE_SIZE);
+	RUN(g_flush);
+	for (i = 0; i < n; i++)
+		EXPECT_EQ(DMA_BLOCKED,
+			  dma_write(u, 0, SPARE + i * PAGE_SIZE, PAGE(3 + i))) TH_LOG("%u", i);
+}
+
+/* The last page by which arguments get to the IOMMU's driver, in the VMM's address space */
+static void *args_page(void)
+{
+	unsigned long at = 0;
+	char line[256];
+	FILE *f;
+
+	f = fopen("/proc/self/maps", "r");
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, "[kviommu-nest]"))
+			REQUIRE(sscanf(line, "%lx-", &at) == 1);
+	fclose(f);
+	return (void *)at;
+}
+
+/* A VMM that takes it away loses nothing but time, and cannot change it. */
+TEST_F(scalable, arguments)
+{
+	struct unit *u = &self->u;
+	void *page = args_page();
+
+	ASSERT_NE(NULL, page);
+	EXPECT_NE(0, mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, munmap(page, PAGE_SIZE));
+	RUN(g_map, 0, SPARE, PAGE(3), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE, PAGE(3)));
+	RUN(g_unmap, 0, SPARE, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE, PAGE(3)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+}
+
+/* It goes with the unit; but not what the VMM has there instead. */
+TEST_F(scalable, arguments_go)
+{
+	struct unit *u = &self->u;
+	unsigned int i;
+	void *page;
+	int fd;
+
+	ASSERT_EQ(0, munmap(args_page(), PAGE_SIZE));
+	for (i = 0; i < 2; i++) {
+		fd = unit_open_file();
+		ASSERT_EQ(0, unit_create(fd, u->vm.fd, u->iommufd, u->ioas, &u->config));
+		page = args_page();
+		ASSERT_NE(NULL, page);
+		if (i)
+			ASSERT_EQ(page, mmap(page, PAGE_SIZE, PROT_READ, MAP_PRIVATE |
+					     MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+		close(fd);
+		EXPECT_EQ(NULL, args_page());
+		EXPECT_EQ(i ? 0 : -1, msync(page, PAGE_SIZE, MS_ASYNC));
+	}
 }
 
 TEST_F(scalable, rights)
@@ -225,7 +318,10 @@ TEST_F(scalable, memory)
 	EXPECT_EQ(0, unit_stats(u).errors);
 }
 
-/* All of the memory stays pinned, and counts as in use, though no device uses it just now. */
+/*
+ * All of the memory is pinned, and counts as in use, as long as there is a device that might
+ * use it.
+ */
 TEST_F(scalable, release_pins)
 {
 	struct unit *u = &self->u;
@@ -238,8 +334,24 @@ TEST_F(scalable, release_pins)
 	EXPECT_LE(GPA_RAM_END / PAGE_SIZE, unit_stats(u).pinned);
 	EXPECT_LE(unit_stats(u).pinned, unit_stats(u).pinned_peak);
 	ASSERT_EQ(0, unit_reset(u->fd));
+	EXPECT_LE(GPA_RAM_END / PAGE_SIZE, unit_stats(u).pinned);
+	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
+	EXPECT_EQ(0, unit_stats(u).pinned);
 	ASSERT_EQ(0, kviommu_release_pins(u->fd, PAGE(50), 4 * PAGE_SIZE, &in_use));
 	EXPECT_EQ(0, in_use);
+}
+
+/* A device is refused if not all of the guest's memory can be pinned, and leaves nothing. */
+TEST_F(scalable, memory_limit)
+{
+	struct unit *u = &self->u;
+
+	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
+	limit_locked_memory(GPA_RAM_END / 2);
+	EXPECT_EQ(ENOMEM, unit_attach(u->fd, u->dev[0].fd, SID(0)));
+	EXPECT_EQ(0, unit_stats(u).devices);
+	EXPECT_EQ(0, unit_stats(u).pinned);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
 }
 
 TEST_F(scalable, reset)
@@ -248,7 +360,6 @@ TEST_F(scalable, reset)
 
 	ASSERT_EQ(0, unit_reset(u->fd));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
-	EXPECT_EQ(0, unit_stats(u).pinned);
 	EXPECT_EQ(0, unit_stats(u).domains);
 	RUN(g_queue_on, 0);
 	RUN(g_set_root, u->vm.g->root);
@@ -270,7 +381,6 @@ TEST_F(scalable, legacy)
 	RUN(g_enable, true);
 	EXPECT_TRUE(u->vm.g->wide);
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(1)));
-	EXPECT_GT(100, unit_stats(u).pinned);
 	RUN(g_unmap, 0, IOVA, 1, 0);
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(1)));
 }

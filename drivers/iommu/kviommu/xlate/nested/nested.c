@@ -3,10 +3,13 @@
  * The back-end for first-stage tables of the guest: one nested domain for each guest domain
  * that devices use, and each physical IOMMU behind which they are. The guest's maps need
  * nothing here; its invalidations are passed on to the hardware, all that stand before one
- * wait descriptor as one flush, and always before the guest has the status of its wait:
+ * wait descriptor in one go, and always before the guest has the status of its wait:
  * the strategies of shadows do not apply.
  */
 #include <linux/err.h>
+#include <linux/limits.h>
+#include <linux/list.h>
+#include <linux/minmax.h>
 #include <linux/slab.h>
 
 #include "api.h"
@@ -21,26 +24,23 @@ static struct kviommu_xlate *nested_create(struct kviommu_unit *unit,
 					   struct kviommu_hwgroup *hw,
 					   const struct kviommu_binding *b)
 {
-	struct kviommu_parent *parent;
 	struct kviommu_nested *nested;
 	int ret;
 
 	if (unit->stats.domains >= unit->policy.max_domains)
 		return ERR_PTR(-EDQUOT);
-	parent = kviommu_parent_get(unit, hw);
-	if (IS_ERR(parent))
-		return ERR_CAST(parent);
 	nested = kzalloc_obj(*nested, KVIOMMU_GFP);
 	if (!nested)
 		return ERR_PTR(-ENOMEM);
-	nested->parent = parent;
-	nested->hw = kviommu_hwgroup_nest_alloc(hw, parent->domain, b->root, b->levels);
+	nested->parent = kviommu_parent_get(unit, hw);
+	nested->hw = kviommu_hwgroup_nest_alloc(hw, &unit->nested.args,
+						nested->parent->domain, b->root, b->levels);
 	if (IS_ERR(nested->hw)) {
 		ret = PTR_ERR(nested->hw);
+		nested->parent->users--;
 		kfree(nested);
 		return ERR_PTR(ret);
 	}
-	parent->users++;
 	mutex_lock(&unit->map_lock);
 	kviommu_count(unit, domains, 1);
 	mutex_unlock(&unit->map_lock);
@@ -57,12 +57,11 @@ static bool nested_fits(const struct kviommu_xlate *xlate, struct kviommu_hwgrou
 
 static int nested_build(struct kviommu_xlate *xlate, const struct kviommu_work *work)
 {
-	struct kviommu_parent *parent = to_nested(xlate)->parent;
 	int ret;
 
-	/* Of a second stage that is there only what the IOAS has got meanwhile is missing. */
+	/* Nothing is missing, unless memory was added that could not be had then. */
 	mutex_lock(&xlate->unit->map_lock);
-	ret = kviommu_parent_fill(parent, work, &xlate->unbuilt);
+	ret = kviommu_parent_fill(to_nested(xlate)->parent, work);
 	mutex_unlock(&xlate->unit->map_lock);
 	return ret;
 }
@@ -72,33 +71,78 @@ static int nested_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw
 	return kviommu_hwgroup_set_domain(hw, to_nested(xlate)->hw);
 }
 
+/* Note that the guest has changed its tables for a range. */
+static void nested_note(struct kviommu_nested *nested, const struct kviommu_range *range)
+{
+	struct kviommu_range *r = nested->unflushed;
+	unsigned int i;
+
+	for (i = 0; i < nested->nr_unflushed; i++, r++) {
+		/* Not beyond the last address there is, which is not followed by another one. */
+		if (range->first > r->last && range->first - r->last > 1)
+			continue;
+		if (r->first > range->last && r->first - range->last > 1)
+			continue;
+		r->first = min(r->first, range->first);
+		r->last = max(r->last, range->last);
+		return;
+	}
+	if (!nested->nr_unflushed)
+		list_add_tail(&nested->unflushed_entry,
+			      &nested->xlate.unit->nested.unflushed);
+	if (nested->nr_unflushed < KVIOMMU_NEST_RANGES) {
+		nested->unflushed[nested->nr_unflushed++] = *range;
+		return;
+	}
+	nested->unflushed[0] = (struct kviommu_range){ 0, U64_MAX };
+	nested->nr_unflushed = 1;
+}
+
 static int nested_invalidate(struct kviommu_xlate *xlate, const struct kviommu_work *work,
 			     struct kviommu_range *range, bool refresh)
 {
-	struct kviommu_parent *parent = to_nested(xlate)->parent;
-	int ret;
-
-	if (!refresh) {
-		parent->dirty = true;
-		return 0;
-	}
-	ret = kviommu_parent_fill(parent, work, range);
-	if (!ret || kviommu_unfinished(ret))
-		return ret;
-	/* What could not be had this time is no reason to leave out other translations. */
-	kviommu_error(xlate->unit, "second stage", range->first, ret);
+	/* A refresh is of the second stages, by kviommu_nested_refill(). */
+	if (!refresh)
+		nested_note(to_nested(xlate), range);
 	return 0;
 }
 
+/* Nothing is to be flushed any more. */
+static void nested_flushed(struct kviommu_nested *nested)
+{
+	if (nested->nr_unflushed)
+		list_del(&nested->unflushed_entry);
+	nested->nr_unflushed = 0;
+}
+
+/* Flush all nested domains of a second stage. */
+static void nested_flush_all(struct kviommu_unit *unit, struct kviommu_parent *parent)
+{
+	struct kviommu_nested *nested, *next;
+
+	kviommu_nest_flush_all(parent->domain);
+	list_for_each_entry_safe(nested, next, &unit->nested.unflushed, unflushed_entry)
+		if (nested->parent == parent)
+			nested_flushed(nested);
+}
+
+/*
+ * A shared thread has not the VMM's address space, where the driver wants its arguments. To
+ * take it for a flush would cost more instructions than to flush all, which needs no
+ * arguments: see Documentation/performance.rst.
+ */
 static bool nested_complete(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
-	struct kviommu_parent *parent;
+	struct kviommu_nested *nested;
 
-	list_for_each_entry(parent, &unit->nested.parents, entry) {
-		if (!parent->dirty)
-			continue;
-		kviommu_nest_flush(parent->domain);
-		parent->dirty = false;
+	while (!list_empty(&unit->nested.unflushed)) {
+		nested = list_first_entry(&unit->nested.unflushed, struct kviommu_nested,
+					  unflushed_entry);
+		if (kviommu_nest_flush(&unit->nested.args, nested->hw, nested->unflushed,
+				       nested->nr_unflushed))
+			nested_flush_all(unit, nested->parent);
+		else
+			nested_flushed(nested);
 		kviommu_count(unit, syncs, 1);
 	}
 	return false;
@@ -106,10 +150,11 @@ static bool nested_complete(struct kviommu_unit *unit, const struct kviommu_work
 
 static void nested_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 {
+	const struct kviommu_range range = { first, last };
 	struct kviommu_parent *parent;
 
 	list_for_each_entry(parent, &unit->nested.parents, entry)
-		kviommu_parent_revoke(parent, first, last);
+		kviommu_parent_revoke(parent, &range);
 }
 
 static int nested_drop(struct kviommu_xlate *xlate, const struct kviommu_work *work)
@@ -118,14 +163,12 @@ static int nested_drop(struct kviommu_xlate *xlate, const struct kviommu_work *w
 	struct kviommu_unit *unit = xlate->unit;
 
 	mutex_lock(&unit->map_lock);
+	nested_flushed(nested);
 	list_del(&xlate->entry);
 	kviommu_count(unit, domains, -1);
 	mutex_unlock(&unit->map_lock);
 	kviommu_hw_free(nested->hw);
 	nested->parent->users--;
-	/* It holds what it got before it failed, which others may need. */
-	if (!nested->parent->filled)
-		kviommu_nested_free(unit);
 	kfree(nested);
 	return 0;
 }

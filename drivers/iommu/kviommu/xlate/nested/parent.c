@@ -14,6 +14,7 @@
 #include <linux/err.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -21,6 +22,12 @@
 #include "nested.h"
 #include "../../base/trace.h"
 #include "../../mem/mem.h"
+
+/* Frames that are taken away in one go when a second stage is freed: 1 GiB */
+#define PARENT_REMOVED	SZ_256K
+
+static const struct kviommu_range parent_all = { 0, PHYS_PFN(U64_MAX) };
+static const struct kviommu_range parent_none = { 1, 0 };
 
 static void parent_unpin(struct kviommu_parent *parent, u64 gfn, u64 nr)
 {
@@ -129,37 +136,35 @@ static int parent_fill_block(struct kviommu_parent *parent, u64 gfn, u64 end)
 
 /**
  * kviommu_parent_fill() - Add all guest memory to a second stage that it does not have
- * @parent: The second stage
+ * @parent: The second stage; what is left to look at is in @parent->unfilled
  * @work: The piece of work that this is part of
- * @range: The guest physical addresses to look at; what is left of them if it returns
- *         -EAGAIN
  *
  * Context: process context of the VMM, may sleep; under unit->lock and map_lock.
  * Return: 0; -EAGAIN when the time of the work is up; -ENOMEM, also at the limit of
  * locked memory; -EINTR.
  */
-int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work *work,
-			struct kviommu_range *range)
+int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work *work)
 {
 	struct kviommu_unit *unit = parent->unit;
-	u64 gfn = range->first >> PAGE_SHIFT, end;
+	u64 *gfn = &parent->unfilled.first, end;
 	struct kviommu_memory m;
 	int ret;
 
 	lockdep_assert_held(&unit->map_lock);
 
-	while (kviommu_kvm_memory(&unit->kvm, gfn, &m)) {
+	if (*gfn > parent->unfilled.last)
+		return 0;
+	while (kviommu_kvm_memory(&unit->kvm, *gfn, &m)) {
 		end = min(m.gfn + m.nr, ALIGN(m.gfn + 1, PARENT_BLOCK));
 		ret = parent_fill_block(parent, m.gfn, end);
 		if (ret)
 			return ret;
-		gfn = end;
-		range->first = PFN_PHYS(gfn);
+		*gfn = end;
 		ret = kviommu_resched(unit, work);
 		if (ret)
 			return ret;
 	}
-	parent->filled = true;
+	parent->unfilled = parent_none;
 	return 0;
 }
 
@@ -204,92 +209,235 @@ static void parent_shrink(struct kviommu_parent *parent, u64 begin, u64 end, u64
 	parent_restore(parent, last + 1, end - last, parent->pages + (last + 1 - begin));
 }
 
-/**
- * kviommu_parent_revoke() - Unmap and unpin frames of a second stage
- * @parent: The second stage
- * @first: First guest frame number
- * @last: Last guest frame number, inclusive
- *
- * When it returns, no device reaches these frames through it.
- *
- * Context: process context, may sleep; under map_lock. Locks of the IOAS may be held.
- */
-void kviommu_parent_revoke(struct kviommu_parent *parent, u64 first, u64 last)
+/* Find the first entry of kviommu_parent.ranges that has a frame from @r. */
+static bool parent_find(struct kviommu_parent *parent, const struct kviommu_range *r,
+			struct kviommu_range *found)
 {
-	lockdep_assert_held(&parent->unit->map_lock);
+	MA_STATE(mas, &parent->ranges, r->first, r->first);
+	bool ret;
 
-	for (;;) {
-		MA_STATE(mas, &parent->ranges, first, first);
-		u64 begin, end;
-		bool found;
+	mas_lock(&mas);
+	ret = mas_find(&mas, r->last);
+	*found = (struct kviommu_range){ mas.index, mas.last };
+	mas_unlock(&mas);
+	return ret;
+}
 
-		mas_lock(&mas);
-		found = mas_find(&mas, last);
-		begin = mas.index;
-		end = mas.last;
-		mas_unlock(&mas);
-		if (!found)
-			return;
-		parent_shrink(parent, begin, end, first, last);
+/* Take away the entries from @r->first to @r->last, none of which goes beyond. */
+static void parent_remove(struct kviommu_parent *parent, const struct kviommu_range *r)
+{
+	struct kviommu_range rest = *r, e;
+	struct kviommu_unflushed u;
+
+	kviommu_hw_all_flushed(&u);
+	while (rest.first <= rest.last && parent_find(parent, &rest, &e)) {
+		kviommu_hw_unmap(parent->domain, PFN_PHYS(e.first),
+				 PFN_PHYS(e.last - e.first + 1), &u);
+		rest.first = e.last + 1;
+		cond_resched();
+	}
+	kviommu_hw_sync(parent->domain, &u);
+	while (parent_find(parent, r, &e)) {
+		parent_forget(parent, e.first, e.last);
+		parent->unit->nested.pinned -= e.last - e.first + 1;
+		parent_unpin(parent, e.first, e.last - e.first + 1);
 		cond_resched();
 	}
 }
 
 /**
- * kviommu_parent_get() - Get the second stage for a group, which may be empty
- * @unit: The unit
- * @hw: The group
+ * kviommu_parent_revoke() - Unmap and unpin frames of a second stage
+ * @parent: The second stage
+ * @r: Guest frame numbers
  *
- * Context: process context, may sleep; under unit->lock, not under map_lock.
- * Return: the second stage, which the unit keeps until kviommu_nested_free(); -ENOMEM; an
- * error of kviommu_nest_parent_alloc().
+ * When it returns, no device reaches these frames through it. There is one flush for those
+ * that were added together, and one for the others.
+ *
+ * Context: process context, may sleep; under map_lock. Locks of the IOAS may be held.
  */
-struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
-					  struct kviommu_hwgroup *hw)
+void kviommu_parent_revoke(struct kviommu_parent *parent, const struct kviommu_range *r)
+{
+	const struct kviommu_range last = { r->last, r->last };
+	struct kviommu_range e;
+
+	lockdep_assert_held(&parent->unit->map_lock);
+
+	if (parent_find(parent, r, &e) && e.first < r->first)
+		parent_shrink(parent, e.first, e.last, r->first, r->last);
+	if (parent_find(parent, &last, &e) && e.last > r->last)
+		parent_shrink(parent, e.first, e.last, r->first, r->last);
+	parent_remove(parent, r);
+}
+
+static struct kviommu_parent *parent_lookup(struct kviommu_unit *unit,
+					    struct kviommu_hwgroup *hw)
 {
 	const void *iommu = kviommu_hwgroup_iommu(hw);
 	struct kviommu_parent *parent;
-	int ret;
 
 	list_for_each_entry(parent, &unit->nested.parents, entry)
 		if (parent->iommu == iommu)
 			return parent;
+	return NULL;
+}
+
+/**
+ * kviommu_parent_get() - Get the second stage for a group
+ * @unit: The unit
+ * @hw: The group, of kviommu_nested_join()
+ *
+ * Context: process context, may sleep; under unit->lock.
+ * Return: the second stage, with one user more.
+ */
+struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
+					  struct kviommu_hwgroup *hw)
+{
+	struct kviommu_parent *parent = parent_lookup(unit, hw);
+
+	parent->users++;
+	return parent;
+}
+
+/**
+ * kviommu_nested_join() - Have a second stage for a group
+ * @unit: The unit
+ * @hw: The group, the guest's tables of which the physical IOMMU can walk
+ *
+ * To be followed by kviommu_nested_fill(), and at the end by kviommu_nested_leave().
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -ENOMEM; an error of kviommu_nest_parent_alloc().
+ */
+int kviommu_nested_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
+{
+	struct kviommu_parent *parent = parent_lookup(unit, hw);
+	int ret;
+
+	if (parent) {
+		parent->users++;
+		return 0;
+	}
 	parent = kzalloc_obj(*parent, KVIOMMU_GFP);
 	if (!parent)
-		return ERR_PTR(-ENOMEM);
+		return -ENOMEM;
 	parent->unit = unit;
-	parent->iommu = iommu;
+	parent->iommu = kviommu_hwgroup_iommu(hw);
+	parent->users = 1;
+	parent->unfilled = parent_all;
 	mt_init(&parent->ranges);
 	parent->domain = kviommu_hwgroup_nest_parent_alloc(hw);
 	if (IS_ERR(parent->domain)) {
 		ret = PTR_ERR(parent->domain);
 		kfree(parent);
-		return ERR_PTR(ret);
+		return ret;
 	}
 	mutex_lock(&unit->map_lock);
 	list_add(&parent->entry, &unit->nested.parents);
 	mutex_unlock(&unit->map_lock);
-	return parent;
+	return 0;
 }
 
 /**
- * kviommu_nested_free() - Free second stages that nothing uses, and unpin what they have
+ * kviommu_nested_leave() - Undo kviommu_nested_join()
+ * @unit: The unit
+ * @hw: The group
+ *
+ * To be followed by kviommu_nested_reap().
+ *
+ * Context: under unit->lock.
+ */
+void kviommu_nested_leave(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
+{
+	parent_lookup(unit, hw)->users--;
+}
+
+/**
+ * kviommu_nested_refill() - Look for memory that the IOAS has got
  * @unit: The unit
  *
- * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * To be followed by kviommu_nested_fill().
+ *
+ * Context: under unit->lock.
  */
-void kviommu_nested_free(struct kviommu_unit *unit)
+void kviommu_nested_refill(struct kviommu_unit *unit)
+{
+	struct kviommu_parent *parent;
+
+	list_for_each_entry(parent, &unit->nested.parents, entry)
+		parent->unfilled = parent_all;
+}
+
+/**
+ * kviommu_nested_fill() - Add what is missing to all second stages
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ *
+ * Context: as kviommu_parent_fill().
+ * Return: as kviommu_parent_fill().
+ */
+int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	struct kviommu_parent *parent;
+	int ret = 0;
+
+	list_for_each_entry(parent, &unit->nested.parents, entry) {
+		ret = kviommu_parent_fill(parent, work);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
+/**
+ * kviommu_nested_give_up() - Do without memory that kviommu_nested_fill() could not add
+ * @unit: The unit
+ * @error: The error that it returned
+ *
+ * Context: under unit->lock.
+ */
+void kviommu_nested_give_up(struct kviommu_unit *unit, int error)
+{
+	struct kviommu_parent *parent;
+
+	list_for_each_entry(parent, &unit->nested.parents, entry) {
+		if (parent->unfilled.first <= parent->unfilled.last)
+			kviommu_error(unit, "second stage",
+				      PFN_PHYS(parent->unfilled.first), error);
+		parent->unfilled = parent_none;
+	}
+}
+
+/**
+ * kviommu_nested_reap() - Free second stages that nothing uses, and unpin what they have
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -EAGAIN or -EINTR as kviommu_resched().
+ */
+int kviommu_nested_reap(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	struct kviommu_parent *parent, *next;
+	struct kviommu_range e;
+	int ret;
 
 	list_for_each_entry_safe(parent, next, &unit->nested.parents, entry) {
 		if (parent->users)
 			continue;
 		mutex_lock(&unit->map_lock);
-		kviommu_parent_revoke(parent, 0, U64_MAX);
-		list_del(&parent->entry);
+		ret = 0;
+		while (!ret && parent_find(parent, &parent_all, &e)) {
+			e.last = e.first + PARENT_REMOVED - 1;
+			kviommu_parent_revoke(parent, &e);
+			ret = kviommu_resched(unit, work);
+		}
+		if (!ret)
+			list_del(&parent->entry);
 		mutex_unlock(&unit->map_lock);
+		if (ret)
+			return ret;
 		kviommu_hw_free(parent->domain);
 		kfree(parent);
 	}
+	return 0;
 }
