@@ -350,6 +350,8 @@ struct kviommu_arm {
  *    another device of its IOMMU group is, but not to this unit.
  *  - EEXIST: another device of this unit has @source_id.
  *  - ENOSPC: the unit has kviommu_info.out_max_devices devices.
+ *  - ENOMEM: also if not all of the guest's memory can be pinned, which a unit with
+ *    kviommu_create_vtd.ecap does for its devices.
  *  - EMEDIUMTYPE: the physical IOMMU cannot translate as the guest may ask
  *    for: its address width is below the unit's, it has no pages of 4 KiB, it cannot walk
  *    the guest's tables as kviommu_create_vtd.cap and .ecap promise, it

@@ -126,11 +126,7 @@ static void nested_flush_all(struct kviommu_unit *unit, struct kviommu_parent *p
 			nested_flushed(nested);
 }
 
-/*
- * A shared thread has not the VMM's address space, where the driver wants its arguments. To
- * take it for a flush would cost more instructions than to flush all, which needs no
- * arguments: see Documentation/performance.rst.
- */
+/* A shared thread is none of the VMM's, and flushes all, which needs no arguments. */
 static bool nested_complete(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	struct kviommu_nested *nested;
