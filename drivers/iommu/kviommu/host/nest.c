@@ -6,6 +6,7 @@
  * tables in this form.
  */
 #include <linux/anon_inodes.h>
+#include <linux/device.h>
 #include <linux/error-injection.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -16,12 +17,9 @@
 #include <linux/pci.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <uapi/linux/iommufd.h>
 
 #include "compat.h"
 #include "host.h"
-
-#ifdef KVIOMMU_HAVE_DOMAIN_ALLOC_FLAGS
 
 /* Capability registers of VT-d hardware */
 #define HW_CAP_FS1GP	BIT_ULL(56)
@@ -35,7 +33,7 @@
 static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 {
 	const struct iommu_ops *ops;
-	enum iommu_hw_info_type type = IOMMU_HW_INFO_TYPE_DEFAULT;
+	enum iommu_hw_info_type type = IOMMU_HW_INFO_TYPE_NONE;
 	struct iommu_hw_info_vtd *info;
 	struct iommu_domain *domain;
 	u32 length;
@@ -43,8 +41,8 @@ static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 	*nest = (struct kviommu_nest){};
 	if (!dev->iommu || !dev->iommu->iommu_dev)
 		return false;
-	ops = dev->iommu->iommu_dev->ops;
-	if (!ops->hw_info || !ops->domain_alloc_nested)
+	ops = dev_iommu_ops(dev);
+	if (!ops->hw_info)
 		return false;
 	info = ops->hw_info(dev, &length, &type);
 	if (IS_ERR(info))
@@ -60,7 +58,7 @@ static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 	kfree(info);
 	/* The hardware may be able to and the host not use it, as with intel_iommu=sm_off. */
 	if (nest->wanted) {
-		domain = iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
+		domain = kviommu_compat_parent_alloc(dev);
 		nest->wanted = !IS_ERR(domain);
 		if (nest->wanted)
 			iommu_domain_free(domain);
@@ -114,10 +112,29 @@ bool kviommu_nest_host(struct kviommu_nest *nest)
 	return nest->wanted;
 }
 
+/* What an IOMMU lacks of what the guest was promised, or NULL */
+static const char *nest_missing(const struct kviommu_nest *hw,
+				const struct kviommu_nest *nest)
+{
+	if (!hw->wanted)
+		return "no nested translation";
+	if (hw->huge < nest->huge)
+		return "no FS1GP";
+	if (hw->five_levels < nest->five_levels)
+		return "no FS5LP";
+	if (hw->snoop < nest->snoop)
+		return "no SC";
+	if (hw->coherent != nest->coherent)
+		return hw->coherent ? "SMPWCS" : "no SMPWCS";
+	return NULL;
+}
+
 /**
  * kviommu_nest_fits() - Check whether a device's IOMMU can walk a guest's tables
  * @v: The device
  * @nest: What the guest was promised
+ *
+ * If not, the host's log says what is in the way.
  *
  * Context: process context, may sleep.
  * Return: true if it can, or if the guest has no such tables.
@@ -125,12 +142,16 @@ bool kviommu_nest_host(struct kviommu_nest *nest)
 bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 {
 	struct kviommu_nest hw;
+	const char *missing;
 
 	if (!nest->wanted)
 		return true;
-	return nest_hardware(v->dev, &hw) && hw.huge >= nest->huge &&
-	       hw.five_levels >= nest->five_levels && hw.snoop >= nest->snoop &&
-	       hw.coherent == nest->coherent;
+	nest_hardware(v->dev, &hw);
+	missing = nest_missing(&hw, nest);
+	if (missing)
+		dev_notice_ratelimited(v->dev, "kviommu: its IOMMU has %s: not for a guest that was promised something else\n",
+				       missing);
+	return !missing;
 }
 
 /**
@@ -142,10 +163,7 @@ bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
  */
 noinline struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
 {
-	struct iommu_domain *domain;
-
-	domain = iommu_paging_domain_alloc_flags(v->dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
-	return kviommu_hw_make_coherent(v, domain);
+	return kviommu_hw_make_coherent(v, kviommu_compat_parent_alloc(v->dev));
 }
 ALLOW_ERROR_INJECTION(kviommu_nest_parent_alloc, ERRNO);
 
@@ -255,7 +273,6 @@ noinline struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
 						 struct iommu_domain *parent, u64 root,
 						 unsigned int levels)
 {
-	const struct iommu_ops *ops = v->dev->iommu->iommu_dev->ops;
 	const struct iommu_user_data data = {
 		.type = IOMMU_HWPT_DATA_VTD_S1,
 		.uptr = (void __user *)(a->at + offsetof(struct nest_args, alloc)),
@@ -267,11 +284,8 @@ noinline struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
 	a->args->alloc.addr_width = levels == 5 ? 57 : 48;
 	/* What the VMM has put in place of the page must not make this wait. */
 	pagefault_disable();
-	domain = ops->domain_alloc_nested(v->dev, parent, 0, &data);
+	domain = kviommu_compat_nested_alloc(v->dev, parent, &data);
 	pagefault_enable();
-	/* iommufd does the same; without an owner it could not be attached. */
-	if (!IS_ERR(domain))
-		domain->owner = ops;
 	return domain;
 }
 ALLOW_ERROR_INJECTION(kviommu_nest_alloc, ERRNO);
@@ -328,51 +342,3 @@ void kviommu_nest_flush_all(struct iommu_domain *parent)
 {
 	iommu_flush_iotlb_all(parent);
 }
-
-#else
-
-/* The interface of older kernels to their drivers is another one. */
-bool kviommu_nest_host(struct kviommu_nest *nest)
-{
-	*nest = (struct kviommu_nest){};
-	return false;
-}
-
-bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
-{
-	return !nest->wanted;
-}
-
-struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
-{
-	return ERR_PTR(-EOPNOTSUPP);
-}
-
-int kviommu_nest_args_map(struct kviommu_nest_args *a)
-{
-	return -EOPNOTSUPP;
-}
-
-void kviommu_nest_args_unmap(struct kviommu_nest_args *a)
-{
-}
-
-struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
-					struct kviommu_vfio *v,
-					struct iommu_domain *parent, u64 root,
-					unsigned int levels)
-{
-	return ERR_PTR(-EOPNOTSUPP);
-}
-
-int kviommu_nest_flush(struct kviommu_nest_args *a, struct iommu_domain *domain,
-		       const struct kviommu_range *range, unsigned int nr)
-{
-	return -EOPNOTSUPP;
-}
-
-void kviommu_nest_flush_all(struct iommu_domain *parent)
-{
-}
-
-#endif

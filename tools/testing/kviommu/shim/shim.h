@@ -617,7 +617,10 @@ struct iommu_domain_geometry {
 	u64 aperture_end;
 };
 
+struct iommu_ops;
+
 struct iommu_domain {
+	const struct iommu_ops *owner;
 	struct iommu_domain_geometry geometry;
 	unsigned long pgsize_bitmap;
 };
@@ -634,6 +637,17 @@ static inline void iommu_iotlb_gather_init(struct iommu_iotlb_gather *gather)
 }
 
 /* for inline functions of host/compat.h that are not called here */
+#define IOMMU_HWPT_ALLOC_NEST_PARENT	1
+
+struct iommu_user_data;
+
+struct iommu_ops {
+	struct iommu_domain *(*domain_alloc_user)(struct device *dev, u32 flags,
+						  struct iommu_domain *parent,
+						  const struct iommu_user_data *data);
+};
+
+const struct iommu_ops *dev_iommu_ops(struct device *dev);
 struct iommu_domain *iommu_paging_domain_alloc(struct device *dev);
 size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova, size_t size,
 			struct iommu_iotlb_gather *gather);
