@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "kselftest_harness.h"
+#include "calls.h"
 #include "require.h"
 #include "unit.h"
 #include "variants.h"
@@ -315,6 +316,62 @@ TEST_F(scalable, memory)
 	ASSERT_EQ(0, unit_refresh(u));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE, at));
 	EXPECT_EQ(pinned - 1, unit_stats(u).pinned);
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
+/* Memory of 1 GiB in one piece: one leaf of the host's tables, which is split when need be. */
+TEST_F(scalable, huge_1g)
+{
+	const __u64 at[] = { 0, 5 * PAGE_SIZE, SZ_2M, SZ_1G / 2, SZ_1G - PAGE_SIZE };
+	struct unit *u = &self->u;
+	__u64 pinned, gone, back;
+	unsigned int i, j;
+	__u8 *mem;
+
+	mem = mmap(NULL, SZ_1G, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+		   MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), -1, 0);
+	ASSERT_NE(MAP_FAILED, mem) TH_LOG("no page of 1 GiB is set aside");
+	ASSERT_EQ(0, vm_set_slot(&u->vm, VM_SLOT_HIGH, GPA_HIGH, mem, SZ_1G, 0));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HIGH, mem, SZ_1G, IOAS_RW));
+	pinned = unit_stats(u).pinned;
+	calls_begin();
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(1, calls_map(GPA_HIGH));
+	EXPECT_EQ(0, calls_map(GPA_HIGH + SZ_2M));
+	EXPECT_EQ(0, calls_map(GPA_HIGH + SZ_1G / 2));
+	calls_end();
+	EXPECT_EQ(pinned + SZ_1G / PAGE_SIZE, unit_stats(u).pinned);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		RUN(g_map, 0, SPARE + i * PAGE_SIZE, GPA_HIGH + at[i], 1, MAP_RW);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		EXPECT_EQ(DMA_REACHED, dma_write_to(u, 0, SPARE + i * PAGE_SIZE, mem + at[i],
+						    DMA_LEN));
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_HIGH, SZ_1G));
+	EXPECT_EQ(pinned, unit_stats(u).pinned);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		EXPECT_EQ(DMA_BLOCKED, dma_write_to(u, 0, SPARE + i * PAGE_SIZE, mem + at[i],
+						    DMA_LEN));
+	/* In two areas: a page that goes, as each of those above, and the others */
+	for (j = 0; j < ARRAY_SIZE(at); j++) {
+		gone = at[j];
+		back = gone + PAGE_SIZE;
+		if (gone)
+			ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HIGH, mem, gone, IOAS_RW));
+		ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HIGH + gone, mem + gone, PAGE_SIZE,
+				      IOAS_RW));
+		if (back < SZ_1G)
+			ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HIGH + back, mem + back,
+					      SZ_1G - back, IOAS_RW));
+		ASSERT_EQ(0, unit_refresh(u));
+		ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_HIGH + gone, PAGE_SIZE));
+		EXPECT_EQ(pinned + SZ_1G / PAGE_SIZE - 1, unit_stats(u).pinned);
+		for (i = 0; i < ARRAY_SIZE(at); i++)
+			EXPECT_EQ(i == j ? DMA_BLOCKED : DMA_REACHED,
+				  dma_write_to(u, 0, SPARE + i * PAGE_SIZE, mem + at[i],
+					       DMA_LEN)) TH_LOG("%u of %u", i, j);
+		ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_HIGH, SZ_1G));
+		EXPECT_EQ(pinned, unit_stats(u).pinned);
+	}
 	EXPECT_EQ(0, unit_stats(u).errors);
 }
 

@@ -15,11 +15,26 @@
 #define _KVIOMMU_NESTED_H
 
 #include <linux/maple_tree.h>
+#include <linux/sizes.h>
 
 #include "../xlate.h"
 
 /* Frames that are pinned by one call, and aligned so: as many as a leaf of 2 MiB has */
 #define PARENT_BLOCK	512
+/* Frames that are mapped by one call, at most, and aligned so: a leaf of 1 GiB */
+#define PARENT_RUN	SZ_256K
+
+/**
+ * struct kviommu_parent_run - Blocks that are pinned and not mapped yet
+ * @gfn: First guest frame number
+ * @nr: Number of frames; 0 if there is no run
+ * @page: First page; the others are those after it in memory
+ */
+struct kviommu_parent_run {
+	u64 gfn;
+	u64 nr;
+	struct page *page;
+};
 
 /**
  * struct kviommu_parent - A second stage, from guest physical to host addresses
@@ -28,14 +43,16 @@
  * @domain: The host's domain
  * @iommu: The physical IOMMU, as kviommu_hwgroup_iommu() names it
  * @ranges: The frames that are pinned and mapped in @domain. Each entry is a range of
- *          frames that one call has pinned, or a part of one that the IOAS has left.
+ *          frames that one call has pinned, a part of one that the IOAS has left, or
+ *          a number of whole blocks that are contiguous in memory.
  * @pages: Room for the pages of a block
+ * @run: Contiguous blocks that kviommu_parent_fill() is collecting
  * @unfilled: The frames that are still to be looked at for memory that is to be added;
  *            under unit->lock
  * @users: Number of groups behind @iommu, and of nested translations that it is the second
  *         stage of; under unit->lock
  *
- * @ranges and @pages are under map_lock.
+ * @ranges, @pages and @run are under map_lock; without it there is no run.
  */
 struct kviommu_parent {
 	struct list_head entry;
@@ -44,6 +61,7 @@ struct kviommu_parent {
 	const void *iommu;
 	struct maple_tree ranges;
 	struct page *pages[PARENT_BLOCK];
+	struct kviommu_parent_run run;
 	struct kviommu_range unfilled;
 	unsigned int users;
 };

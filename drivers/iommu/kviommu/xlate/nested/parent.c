@@ -6,9 +6,9 @@
  * what is not in the IOAS is left out.
  *
  * Pages are pinned block by block, and iommufd unmaps areas of the IOAS, which may begin
- * and end within a block. As it keeps a record for each call and area, unpinning is exact
- * if each entry of kviommu_parent.ranges is unpinned area by area: see
- * kviommu_access_pin_range().
+ * and end within a block. Blocks that are contiguous in memory are mapped together, for
+ * leaves of 1 GiB. As iommufd keeps a record for each call and area, unpinning is exact
+ * if each block is unpinned area by area: see kviommu_access_pin_range().
  */
 #include <linux/align.h>
 #include <linux/err.h>
@@ -23,15 +23,24 @@
 #include "../../base/trace.h"
 #include "../../mem/mem.h"
 
-/* Frames that are taken away in one go when a second stage is freed: 1 GiB */
-#define PARENT_REMOVED	SZ_256K
-
 static const struct kviommu_range parent_all = { 0, PHYS_PFN(U64_MAX) };
 static const struct kviommu_range parent_none = { 1, 0 };
 
+/* The number of frames from @gfn to the end of its block, @nr at most */
+static u64 parent_block_rest(u64 gfn, u64 nr)
+{
+	return min(nr, ALIGN(gfn + 1, PARENT_BLOCK) - gfn);
+}
+
+/* Unpin frames, by the blocks that they were pinned in. */
 static void parent_unpin(struct kviommu_parent *parent, u64 gfn, u64 nr)
 {
-	kviommu_access_unpin_range(&parent->unit->access, gfn, nr);
+	u64 n;
+
+	for (; nr; gfn += n, nr -= n) {
+		n = parent_block_rest(gfn, nr);
+		kviommu_access_unpin_range(&parent->unit->access, gfn, n);
+	}
 }
 
 /* Forget an entry of kviommu_parent.ranges. */
@@ -45,19 +54,27 @@ static void parent_forget(struct kviommu_parent *parent, u64 first, u64 last)
 	mas_unlock(&mas);
 }
 
+/* How many of the pages, the first included, are contiguous in memory */
+static u64 parent_contiguous(struct page **pages, u64 nr)
+{
+	u64 n;
+
+	for (n = 1; n < nr; n++)
+		if (page_to_pfn(pages[n]) != page_to_pfn(pages[0]) + n)
+			break;
+	return n;
+}
+
 /* Map pinned frames, which are in @pages. Return: 0, or -ENOMEM with nothing mapped. */
 static int parent_map(struct kviommu_parent *parent, u64 gfn, u64 nr, struct page **pages)
 {
-	u64 i, n, pfn;
+	u64 i, n;
 	int ret;
 
 	for (i = 0; i < nr; i += n) {
-		pfn = page_to_pfn(pages[i]);
-		for (n = 1; i + n < nr; n++)
-			if (page_to_pfn(pages[i + n]) != pfn + n)
-				break;
-		ret = kviommu_hw_map(parent->domain, PFN_PHYS(gfn + i), pfn, n,
-				     KVIOMMU_READ | KVIOMMU_WRITE, NULL);
+		n = parent_contiguous(pages + i, nr - i);
+		ret = kviommu_hw_map(parent->domain, PFN_PHYS(gfn + i), page_to_pfn(pages[i]),
+				     n, KVIOMMU_READ | KVIOMMU_WRITE, NULL);
 		if (ret) {
 			if (i)
 				kviommu_hw_unmap_sync(parent->domain, PFN_PHYS(gfn),
@@ -68,7 +85,10 @@ static int parent_map(struct kviommu_parent *parent, u64 gfn, u64 nr, struct pag
 	return 0;
 }
 
-/* Map pinned frames and record them. Return: 0, or -ENOMEM with nothing done. */
+/*
+ * Map pinned frames and record them: frames of one block, which are in @pages, or blocks that
+ * begin with @pages and are contiguous. Return: 0, or -ENOMEM with nothing done.
+ */
 static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
 			 struct page **pages)
 {
@@ -79,7 +99,11 @@ static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
 				KVIOMMU_GFP);
 	if (ret)
 		return ret;
-	ret = parent_map(parent, gfn, nr, pages);
+	if (nr > PARENT_BLOCK)
+		ret = kviommu_hw_map(parent->domain, PFN_PHYS(gfn), page_to_pfn(*pages), nr,
+				     KVIOMMU_READ | KVIOMMU_WRITE, NULL);
+	else
+		ret = parent_map(parent, gfn, nr, pages);
 	if (ret) {
 		parent_forget(parent, gfn, gfn + nr - 1);
 		return ret;
@@ -87,6 +111,54 @@ static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
 	unit->nested.pinned += nr;
 	kviommu_pin_note_peak(unit);
 	return 0;
+}
+
+/* Insert the run. Return: 0, or -ENOMEM with the run unpinned. */
+static int parent_end_run(struct kviommu_parent *parent)
+{
+	struct kviommu_parent_run *run = &parent->run;
+	u64 nr = run->nr;
+	int ret;
+
+	if (!nr)
+		return 0;
+	run->nr = 0;
+	ret = parent_insert(parent, run->gfn, nr, &run->page);
+	if (!ret)
+		return 0;
+	parent_unpin(parent, run->gfn, nr);
+	/* To be looked at again */
+	parent->unfilled.first = run->gfn;
+	return ret;
+}
+
+/*
+ * Insert frames of a block that were just pinned, or make them part of the run if they are
+ * a whole block and contiguous. Return: 0, or -ENOMEM with nothing of them pinned.
+ */
+static int parent_take(struct kviommu_parent *parent, u64 gfn, u64 nr)
+{
+	struct kviommu_parent_run *run = &parent->run;
+	bool whole = parent_contiguous(parent->pages, nr) == PARENT_BLOCK;
+	u64 pfn = page_to_pfn(parent->pages[0]);
+	int ret = 0;
+
+	if (!whole || run->gfn + run->nr != gfn || page_to_pfn(run->page) + run->nr != pfn ||
+	    IS_ALIGNED(gfn, PARENT_RUN))
+		ret = parent_end_run(parent);
+	/* No leaf of 1 GiB begins or ends within another one. */
+	if (!ret && whole && (run->nr || (IS_ALIGNED(gfn, PARENT_RUN) &&
+					  IS_ALIGNED(pfn, PARENT_RUN)))) {
+		if (!run->nr)
+			*run = (struct kviommu_parent_run){ gfn, 0, parent->pages[0] };
+		run->nr += nr;
+		return 0;
+	}
+	if (!ret)
+		ret = parent_insert(parent, gfn, nr, parent->pages);
+	if (ret)
+		parent_unpin(parent, gfn, nr);
+	return ret;
 }
 
 /*
@@ -98,12 +170,8 @@ static int parent_add(struct kviommu_parent *parent, u64 gfn, u64 nr)
 	int ret;
 
 	ret = kviommu_access_pin_range(&parent->unit->access, gfn, nr, parent->pages);
-	if (!ret) {
-		ret = parent_insert(parent, gfn, nr, parent->pages);
-		if (ret)
-			parent_unpin(parent, gfn, nr);
-		return ret;
-	}
+	if (!ret)
+		return parent_take(parent, gfn, nr);
 	if (ret == -ENOMEM || kviommu_unfinished(ret))
 		return ret;
 	if (nr == 1)
@@ -148,40 +216,62 @@ int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work
 	struct kviommu_unit *unit = parent->unit;
 	u64 *gfn = &parent->unfilled.first, end;
 	struct kviommu_memory m;
-	int ret;
+	int ret = 0;
 
 	lockdep_assert_held(&unit->map_lock);
 
 	if (*gfn > parent->unfilled.last)
 		return 0;
 	while (kviommu_kvm_memory(&unit->kvm, *gfn, &m)) {
-		end = min(m.gfn + m.nr, ALIGN(m.gfn + 1, PARENT_BLOCK));
+		end = m.gfn + parent_block_rest(m.gfn, m.nr);
 		ret = parent_fill_block(parent, m.gfn, end);
 		if (ret)
-			return ret;
+			break;
 		*gfn = end;
-		ret = kviommu_resched(unit, work);
+		/* A run that were ended here would have smaller leaves. */
+		if (parent->run.nr && parent->run.nr < PARENT_RUN) {
+			cond_resched();
+			continue;
+		}
+		ret = parent_end_run(parent) ?: kviommu_resched(unit, work);
 		if (ret)
-			return ret;
+			break;
 	}
-	parent->unfilled = parent_none;
-	return 0;
+	ret = parent_end_run(parent) ?: ret;
+	if (!ret)
+		parent->unfilled = parent_none;
+	return ret;
 }
 
-/* Keep pinned frames that were unmapped only because others had to be. */
+/*
+ * Keep pinned frames that were unmapped only because others had to be: of one block, in
+ * @pages, or contiguous from *@pages on.
+ */
 static void parent_restore(struct kviommu_parent *parent, u64 gfn, u64 nr,
 			   struct page **pages)
 {
 	int ret;
 
-	if (!nr)
-		return;
 	ret = parent_insert(parent, gfn, nr, pages);
 	if (!ret)
 		return;
 	parent_unpin(parent, gfn, nr);
 	/* The counters of errors are under unit->lock, which may not be had here. */
 	trace_kviommu_error(parent->unit->id, "second stage", PFN_PHYS(gfn), ret);
+}
+
+/* The same for frames of several blocks: those that are whole stay one entry. */
+static void parent_restore_run(struct kviommu_parent *parent, u64 gfn, u64 nr, u64 pfn)
+{
+	u64 i, n;
+
+	for (; nr; gfn += n, pfn += n, nr -= n) {
+		n = IS_ALIGNED(gfn, PARENT_BLOCK) ? ALIGN_DOWN(nr, PARENT_BLOCK) : 0;
+		n = n ?: parent_block_rest(gfn, nr);
+		for (i = 0; i < n && i < PARENT_BLOCK; i++)
+			parent->pages[i] = pfn_to_page(pfn + i);
+		parent_restore(parent, gfn, n, parent->pages);
+	}
 }
 
 /*
@@ -192,21 +282,28 @@ static void parent_restore(struct kviommu_parent *parent, u64 gfn, u64 nr,
 static void parent_shrink(struct kviommu_parent *parent, u64 begin, u64 end, u64 first,
 			  u64 last)
 {
-	u64 i, nr = end - begin + 1;
-	phys_addr_t phys;
+	u64 i, pfn, nr = end - begin + 1;
 
 	first = max(first, begin);
 	last = min(last, end);
-	for (i = 0; i < nr && (first != begin || last != end); i++) {
-		phys = kviommu_hw_phys(parent->domain, PFN_PHYS(begin + i));
-		parent->pages[i] = pfn_to_page(phys >> PAGE_SHIFT);
-	}
+	pfn = PHYS_PFN(kviommu_hw_phys(parent->domain, PFN_PHYS(begin)));
+	for (i = 0; i < nr && nr <= PARENT_BLOCK; i++)
+		parent->pages[i] = pfn_to_page(PHYS_PFN(kviommu_hw_phys(parent->domain,
+									PFN_PHYS(begin + i))));
 	kviommu_hw_unmap_sync(parent->domain, PFN_PHYS(begin), PFN_PHYS(nr));
 	parent_forget(parent, begin, end);
 	parent->unit->nested.pinned -= nr;
 	parent_unpin(parent, first, last - first + 1);
-	parent_restore(parent, begin, first - begin, parent->pages);
-	parent_restore(parent, last + 1, end - last, parent->pages + (last + 1 - begin));
+	if (nr > PARENT_BLOCK) {
+		parent_restore_run(parent, begin, first - begin, pfn);
+		parent_restore_run(parent, last + 1, end - last, pfn + (last + 1 - begin));
+		return;
+	}
+	if (first != begin)
+		parent_restore(parent, begin, first - begin, parent->pages);
+	if (last != end)
+		parent_restore(parent, last + 1, end - last,
+			       parent->pages + (last + 1 - begin));
 }
 
 /* Find the first entry of kviommu_parent.ranges that has a frame from @r. */
@@ -427,7 +524,7 @@ int kviommu_nested_reap(struct kviommu_unit *unit, const struct kviommu_work *wo
 		mutex_lock(&unit->map_lock);
 		ret = 0;
 		while (!ret && parent_find(parent, &parent_all, &e)) {
-			e.last = e.first + PARENT_REMOVED - 1;
+			e.last = e.first + PARENT_RUN - 1;
 			kviommu_parent_revoke(parent, &e);
 			ret = kviommu_resched(unit, work);
 		}
