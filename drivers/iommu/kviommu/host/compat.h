@@ -28,6 +28,7 @@
 /**
  * kviommu_compat_parent_alloc() - Allocate a domain that others can be nested in
  * @dev: A device that nested domains are to be attached to
+ * @ops: The operations of its IOMMU's driver
  *
  * Before 6.13 a single operation of the drivers allocated all domains of iommufd, which was
  * the only one to call it.
@@ -35,12 +36,12 @@
  * Context: process context, may sleep.
  * Return: the domain; -EOPNOTSUPP if the IOMMU cannot nest; -ENOMEM.
  */
-static inline struct iommu_domain *kviommu_compat_parent_alloc(struct device *dev)
+static inline struct iommu_domain *
+kviommu_compat_parent_alloc(struct device *dev, const struct iommu_ops *ops)
 {
 #ifdef KVIOMMU_HAVE_DOMAIN_ALLOC_FLAGS
 	return iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
 #else
-	const struct iommu_ops *ops = dev_iommu_ops(dev);
 	struct iommu_domain *domain;
 
 	if (!ops->domain_alloc_user)
@@ -55,6 +56,7 @@ static inline struct iommu_domain *kviommu_compat_parent_alloc(struct device *de
 /**
  * kviommu_compat_nested_alloc() - Allocate a domain for tables of the guest
  * @dev: A device that the domain is to be attached to
+ * @ops: The operations of its IOMMU's driver
  * @parent: Its second stage, of kviommu_compat_parent_alloc()
  * @data: What the driver has to know of the tables, in user memory
  *
@@ -62,10 +64,10 @@ static inline struct iommu_domain *kviommu_compat_parent_alloc(struct device *de
  * Return: the domain; -EFAULT if @data cannot be read; an error of the driver.
  */
 static inline struct iommu_domain *
-kviommu_compat_nested_alloc(struct device *dev, struct iommu_domain *parent,
+kviommu_compat_nested_alloc(struct device *dev, const struct iommu_ops *ops,
+			    struct iommu_domain *parent,
 			    const struct iommu_user_data *data)
 {
-	const struct iommu_ops *ops = dev_iommu_ops(dev);
 	struct iommu_domain *domain;
 
 #ifdef KVIOMMU_HAVE_DOMAIN_ALLOC_FLAGS
@@ -102,7 +104,7 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 	if (!IS_ERR(domain))
 		return domain;
 	/* A second stage that cannot track what is dirty may still be a parent. */
-	domain = kviommu_compat_parent_alloc(dev);
+	domain = iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
 	if (!IS_ERR(domain))
 		return domain;
 #endif

@@ -29,6 +29,11 @@
 /* NEST, SMTS, SSTS and FSTS */
 #define HW_ECAP_NESTS	(BIT_ULL(26) | BIT_ULL(43) | BIT_ULL(46) | BIT_ULL(47))
 
+static const struct iommu_ops *nest_ops(struct device *dev)
+{
+	return dev->iommu->iommu_dev->ops;
+}
+
 /* Say what the physical IOMMU of a device, which has a driver, can nest. */
 static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 {
@@ -41,7 +46,7 @@ static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 	*nest = (struct kviommu_nest){};
 	if (!dev->iommu || !dev->iommu->iommu_dev)
 		return false;
-	ops = dev_iommu_ops(dev);
+	ops = nest_ops(dev);
 	if (!ops->hw_info)
 		return false;
 	info = ops->hw_info(dev, &length, &type);
@@ -58,7 +63,7 @@ static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 	kfree(info);
 	/* The hardware may be able to and the host not use it, as with intel_iommu=sm_off. */
 	if (nest->wanted) {
-		domain = kviommu_compat_parent_alloc(dev);
+		domain = kviommu_compat_parent_alloc(dev, ops);
 		nest->wanted = !IS_ERR(domain);
 		if (nest->wanted)
 			iommu_domain_free(domain);
@@ -163,7 +168,8 @@ bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
  */
 noinline struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
 {
-	return kviommu_hw_make_coherent(v, kviommu_compat_parent_alloc(v->dev));
+	return kviommu_hw_make_coherent(v, kviommu_compat_parent_alloc(v->dev,
+								       nest_ops(v->dev)));
 }
 ALLOW_ERROR_INJECTION(kviommu_nest_parent_alloc, ERRNO);
 
@@ -284,7 +290,7 @@ noinline struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
 	a->args->alloc.addr_width = levels == 5 ? 57 : 48;
 	/* What the VMM has put in place of the page must not make this wait. */
 	pagefault_disable();
-	domain = kviommu_compat_nested_alloc(v->dev, parent, &data);
+	domain = kviommu_compat_nested_alloc(v->dev, nest_ops(v->dev), parent, &data);
 	pagefault_enable();
 	return domain;
 }

@@ -647,7 +647,6 @@ struct iommu_ops {
 						  const struct iommu_user_data *data);
 };
 
-const struct iommu_ops *dev_iommu_ops(struct device *dev);
 struct iommu_domain *iommu_paging_domain_alloc(struct device *dev);
 size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova, size_t size,
 			struct iommu_iotlb_gather *gather);
