@@ -440,3 +440,6 @@ module_exit(kviommu_exit);
 
 MODULE_DESCRIPTION("Virtual IOMMU for KVM guests, emulated in the kernel");
 MODULE_LICENSE("GPL");
+#ifdef KVIOMMU_VERSION
+MODULE_VERSION(KVIOMMU_VERSION);
+#endif
