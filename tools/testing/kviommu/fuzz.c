@@ -1413,7 +1413,9 @@ static void do_set_up(void)
 	reg_write(REG_RTADDR, GFN_ROOT << PAGE_SHIFT, 8);
 	reg_write(REG_GCMD, SRTP, 4);
 	if (b & 4) {
-		reg_write(REG_IQA, GFN_QUEUE << PAGE_SHIFT | (b >> 4 & 3), 8);
+		/* Guests that have scalable mode turned off use long descriptors all the same. */
+		reg_write(REG_IQA, GFN_QUEUE << PAGE_SHIFT | (b >> 4 & 3) |
+			  (t.ref.scalable && b & 0x80 ? DW : 0), 8);
 		reg_write(REG_IQT, 0, 8);
 		reg_write(REG_GCMD, QIE, 4);
 	}
