@@ -10,17 +10,20 @@
 #include "../../../drivers/iommu/kviommu/device/device.h"
 #include "../../../drivers/iommu/kviommu/model/model.h"
 #include "../../../drivers/iommu/kviommu/run/run.h"
+#include "../../../drivers/iommu/kviommu/xlate/nested/nested.h"
 #include "../../../drivers/iommu/kviommu/xlate/shadow/shadow.h"
 #include "model.h"
 #include "reference.h"
 
 /* Frames that the guest of the test uses, all in AREA_TABLES */
 #define GFN_ROOT	0x20
-#define GFN_CONTEXT	0x21	/* of bus 0, then of bus 1 */
+#define GFN_CONTEXT	0x21	/* of bus 0, then of bus 1, of which scalable mode has two */
 #define GFN_QUEUE	0x28	/* up to 8 frames */
 #define GFN_STATUS	0x30
 #define GFN_CHECK_QUEUE	0x31
 #define GFN_CHECK_STATUS 0x32
+#define GFN_DIRECTORY	0x34	/* PASID directories, one for each device */
+#define GFN_PASID	0x38	/* PASID tables, one for each device */
 
 #define REG_VER		0x00
 #define REG_CAP		0x08
@@ -49,9 +52,26 @@
 #define SL_RW		3ULL
 #define SL_PS		BIT_ULL(7)
 
+/* First-stage entries: present, writable, for users; large */
+#define FS_PWU		7ULL
+#define FS_PS		BIT_ULL(7)
+
+/* RTADDR, scalable mode; IQA, descriptors of 256 bits */
+#define TTM_SCALABLE	BIT_ULL(10)
+#define DW		BIT_ULL(11)
+
+/* CAP and ECAP of units with scalable mode */
+#define CAP_FS1GP	BIT_ULL(56)
+#define CAP_FS5LP	BIT_ULL(60)
+#define ECAP_PT		BIT_ULL(6)
+#define ECAP_SC		BIT_ULL(7)
+#define ECAP_SMTS	BIT_ULL(43)
+#define ECAP_FSTS	BIT_ULL(47)
+#define ECAP_SMPWCS	BIT_ULL(48)
+
 #define MAX_TABLES	64
 
-static const u16 sids[MODEL_DEVICES] = { 0x0008, 0x0009, 0x0108, 0x0110 };
+static const u16 sids[MODEL_DEVICES] = { 0x0008, 0x0009, 0x0108, 0x0190 };
 
 static struct {
 	const u8 *next;
@@ -87,6 +107,14 @@ static struct {
 	unsigned int unlock_area;
 	/* Status data of the last check's wait descriptor */
 	u32 sequence;
+	/*
+	 * The descriptors of the queue up to @head are known to be done. Those behind it were
+	 * submitted when there had been @submitted requests of devices, or later.
+	 */
+	u64 head;
+	u64 submitted;
+	/* A status was written where tables may be. */
+	bool scribbled;
 } t;
 
 /* Input */
@@ -216,6 +244,116 @@ bool ref_read64(uint64_t gpa, uint64_t *val)
 	return true;
 }
 
+/* Registers */
+
+static u32 reg32(unsigned int offset)
+{
+	u32 val;
+
+	memcpy(&val, t.page + offset, sizeof(val));
+	return val;
+}
+
+static u64 reg64(unsigned int offset)
+{
+	return reg32(offset) | (u64)reg32(offset + 4) << 32;
+}
+
+/* What the hardware reads of first-stage tables: memory that devices may read and write */
+bool ref_walk64(uint64_t gpa, uint64_t *val)
+{
+	unsigned int prot;
+	u64 pfn;
+
+	return model_in_slot(gpa >> PAGE_SHIFT) &&
+	       model_ioas_lookup(gpa >> PAGE_SHIFT, &pfn, &prot) &&
+	       prot == (KVIOMMU_READ | KVIOMMU_WRITE) && ref_read64(gpa, val);
+}
+
+/* The queue, as it was when it was turned on */
+
+static u64 queue_base(void)
+{
+	return t.iqa & ~0xfffULL;
+}
+
+static u64 queue_size(void)
+{
+	return 4096ULL << (t.iqa & 7);
+}
+
+static unsigned int desc_size(void)
+{
+	return t.ref.wide ? 32 : 16;
+}
+
+static u64 desc_next(u64 at)
+{
+	return (at + desc_size()) & (queue_size() - 1);
+}
+
+static void desc_read(u64 at, struct ref_descriptor *d)
+{
+	memset(d, 0, sizeof(*d));
+	model_cpu_read(queue_base() + at, d->word, desc_size());
+}
+
+/* What the guest invalidates must be gone from the physical IOMMU when it has its status. */
+static void desc_done(const struct ref_descriptor *d)
+{
+	struct ref_inval inval = ref_inval(d);
+	struct kviommu_xlate *xlate;
+
+	list_for_each_entry(xlate, &t.unit->xlates, entry)
+		if (xlate->binding.type == KVIOMMU_BIND_NESTED &&
+		    (inval.all || xlate->binding.did == inval.did))
+			model_condemn(container_of(xlate, struct kviommu_nested, xlate)->hw,
+				      inval.first, inval.last, inval.leaves, t.submitted);
+}
+
+/* The unit has moved the head: take note of the descriptors before it. */
+static void queue_follow(void)
+{
+	u64 head = reg64(REG_IQH);
+	struct ref_descriptor d;
+	unsigned int n;
+
+	if (!t.armed || !t.ref.scalable)
+		return;
+	for (n = 0; t.head != head && n < queue_size() / desc_size(); n++) {
+		desc_read(t.head, &d);
+		desc_done(&d);
+		t.head = desc_next(t.head);
+	}
+	t.head = head;
+}
+
+/*
+ * The unit is about to write a status. All that the guest has invalidated before the wait
+ * descriptor must be gone; after it nothing of that is left to be looked for.
+ */
+static void queue_wait_done(u64 gpa, u32 data)
+{
+	u64 at = t.head, tail = reg64(REG_IQT);
+	struct ref_descriptor d;
+	unsigned int n;
+
+	/* While the page is not armed it shows what the guest likes. */
+	for (n = 0; t.armed && at != tail && n < queue_size() / desc_size(); n++) {
+		desc_read(at, &d);
+		at = desc_next(at);
+		desc_done(&d);
+		if ((d.word[0] & 0x2f) != 0x25)
+			continue;
+		/* It may have been overwritten by the status before. */
+		if ((d.word[1] & (BIT_ULL(48) - 1)) != gpa || d.word[0] >> 32 != data)
+			break;
+		model_check_condemned();
+		return;
+	}
+	model_pardon();
+}
+
 /* The unit writes nothing to guest memory but the status of a wait descriptor. */
 int __wrap_kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,
 			       u64 gpa, const void *buf, unsigned int len)
@@ -233,6 +371,10 @@ int __wrap_kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_w
 	/* Without stale translations no time is kept since when there are some. */
 	never(t.unit->shadows.stale.since && !t.unit->shadows.dirty &&
 	      !t.unit->shadows.nr_release && !t.unit->shadows.stale.kept);
+	if (t.ref.scalable)
+		queue_wait_done(gpa, *(const u32 *)buf);
+	t.scribbled |= gpa >> PAGE_SHIFT != GFN_STATUS &&
+		       gpa >> PAGE_SHIFT != GFN_CHECK_STATUS;
 	ret = __real_kviommu_guest_write(unit, work, gpa, buf, len);
 	model_new_batch();
 	return ret;
@@ -253,21 +395,6 @@ bool __wrap_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
 	return ret;
 }
 
-/* Registers */
-
-static u32 reg32(unsigned int offset)
-{
-	u32 val;
-
-	memcpy(&val, t.page + offset, sizeof(val));
-	return val;
-}
-
-static u64 reg64(unsigned int offset)
-{
-	return reg32(offset) | (u64)reg32(offset + 4) << 32;
-}
-
 static void ref_write32(unsigned int offset, u32 val)
 {
 	switch (offset) {
@@ -286,8 +413,12 @@ static void ref_gcmd(u32 val)
 		t.ref.rtaddr = t.rtaddr;
 		t.rtps = true;
 	}
-	if (val & QIE && !t.qie)
+	if (val & QIE && !t.qie) {
 		t.iqa = reg64(REG_IQA);
+		t.ref.wide = t.ref.scalable && t.iqa & DW;
+		t.head = 0;
+		t.submitted = model_requests();
+	}
 	t.qie = val & QIE;
 	t.ref.te = val & TE;
 }
@@ -344,8 +475,62 @@ static void check_registers(void)
 		never(ectl == 1U << 30);
 	}
 	never(reg64(REG_IQH) & ~0x7fff0ULL);
+	never(t.qie && t.ref.wide && reg64(REG_IQH) & 0x10);
 	never(reg64(REG_IQT) & ~0x7fff0ULL);
+	/* Bits of IQA that are reserved */
+	never(reg64(REG_IQA) & (t.ref.scalable ? 0x7f8 : 0xff8));
 	check_reserved();
+}
+
+/* The faults that a unit has recorded */
+
+/**
+ * struct records - The fault recording registers, and what may change them
+ * @hi: Their upper halves
+ * @failed: Number of calls that were made to fail
+ */
+struct records {
+	u64 hi[8];
+	unsigned int failed;
+};
+
+static struct records take_records(void)
+{
+	struct records r = { .failed = shim_fail.failed };
+	unsigned int i;
+
+	for (i = 0; i < 8; i++)
+		r.hi[i] = reg64(REG_FRCD + 16 * i + 8);
+	t.scribbled = false;
+	return r;
+}
+
+/*
+ * A new record about entries that lead to tables must be what the reference says of these
+ * entries now. Reason 3 may also be about a table.
+ */
+static void check_records(const struct records *before)
+{
+	struct ref_context ctx;
+	unsigned int i, d;
+	u64 hi;
+
+	if (t.scribbled || before->failed != shim_fail.failed || shim_task.killed || t.unlock_in)
+		return;
+	for (i = 0; i < 8; i++) {
+		hi = reg64(REG_FRCD + 16 * i + 8);
+		if (!(hi >> 63) || before->hi[i] >> 63 || (hi >> 32 & 0xff) < 8 ||
+		    (hi >> 32 & 0xff) == 0xc)
+			continue;
+		for (d = 0; d < MODEL_DEVICES && t.attached[d] != (hi & 0xffff); d++)
+			;
+		never(d == MODEL_DEVICES);
+		ctx = ref_context(&t.ref, hi);
+		never(ctx.fault != (hi >> 32 & 0xff));
+		never(ctx.quiet);
+		/* A read, of no address */
+		never(!(hi >> 62 & 1) || reg64(REG_FRCD + 16 * i));
+	}
 }
 
 static void drain_worker(void)
@@ -354,6 +539,8 @@ static void drain_worker(void)
 
 	while (!shim_task.killed && worker->fn(worker->data))
 		;
+	if (!shim_task.killed && !t.unit->polled)
+		queue_follow();
 }
 
 /* Let a shared thread poll the unit. Return: whether it does. */
@@ -417,11 +604,15 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 	bool frozen = t.qie && reg32(REG_FSTS) & IQE;
 	struct kviommu_unit *unit = t.unit;
 	u64 head = reg64(REG_IQH);
+	struct records records = take_records();
+	unsigned int unlock_in = t.unlock_in;
 	bool polled, self;
 	unsigned int i;
 
 	if (offset + len > PAGE_SIZE)
 		return;
+	if (t.head == (reg64(REG_IQT) & (queue_size() - 1)))
+		t.submitted = model_requests();
 	polled = t.armed && offset == REG_IQT && t.polled &&
 		 unit->model->page_ops->pollable(unit->model);
 	self = polled && val & 0x20;
@@ -444,7 +635,11 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 		poll_once(t.polled & 2 && val & 0x40);
 	else if (!self || !self_poll())
 		unit->kvm.write(&unit->kvm, offset, &val, len);
+	queue_follow();
 	check_registers();
+	/* An area that left the IOAS meanwhile may have been there for the unit. */
+	if (!unlock_in)
+		check_records(&records);
 	if (frozen && reg32(REG_FSTS) & IQE && offset > REG_GSTS)
 		never(reg64(REG_IQH) != head);
 }
@@ -499,33 +694,36 @@ static bool status_writable(u64 addr)
 	       (addr & (PAGE_SIZE - 1)) <= PAGE_SIZE - sizeof(u32);
 }
 
-/* Only legacy mode, 00b, is a supported translation table mode. */
-static bool ref_mode_wrong(void)
-{
-	return t.ref.rtaddr >> 10 & 3;
-}
-
 /* How far will the queue come if IQT becomes @tail? */
 static struct expect expect_queue(u64 tail)
 {
 	struct expect e = { .head = reg64(REG_IQH) };
-	u64 base = t.iqa & ~0xfffULL, size = 4096ULL << (t.iqa & 7);
-	uint64_t lo, hi;
+	u64 base = queue_base(), size = queue_size();
+	struct ref_descriptor d;
+	unsigned int i;
+	u64 hi;
 
 	tail &= 0x7fff0;
 	if (!t.armed || !t.qie || reg32(REG_FSTS) & IQE || tail >= size ||
 	    shim_fail.times || t.unlock_in || shim_jiffies_step ||
 	    t.unit->deferred || base != GFN_QUEUE << PAGE_SHIFT)
 		return e;
-	for (; e.head != tail; e.head = (e.head + 16) % size) {
-		if (!ref_read64(base + e.head, &lo) ||
-		    !ref_read64(base + e.head + 8, &hi))
-			return e;
-		e.error = ref_mode_wrong() || !ref_descriptor_valid(lo, hi);
+	/* The tail points into the middle of a descriptor. */
+	if (tail & (desc_size() - 1)) {
+		e.error = true;
+		e.known = true;
+		return e;
+	}
+	for (; e.head != tail; e.head = desc_next(e.head)) {
+		for (i = 0; i < desc_size(); i += 8)
+			if (!model_ioas_read64(base + e.head + i, &hi))
+				return e;
+		desc_read(e.head, &d);
+		e.error = !ref_descriptor_valid(&t.ref, &d);
 		/* A wait descriptor with a status */
-		if (!e.error && (lo & 0xf) == 5 && lo & BIT(5)) {
+		if (!e.error && (d.word[0] & 0x2f) == 0x25) {
 			/* Beyond the host address width bits are ignored. */
-			hi &= BIT_ULL(48) - 1;
+			hi = d.word[1] & (BIT_ULL(48) - 1);
 			if (hi - base < size)
 				return e;
 			e.error = !status_writable(hi);
@@ -550,13 +748,22 @@ static void write_tail(u64 tail)
 
 /* Invalidations: by the queue if it is on, else by registers */
 
+/* Write a descriptor to the queue as IQA says that it is. Return: the place of the next. */
+static u64 queue_put(u64 at, u64 lo, u64 hi)
+{
+	u64 iqa = reg64(REG_IQA), size = 4096ULL << (iqa & 7);
+
+	at &= size - 1;
+	cpu_write128((iqa & ~0xfffULL) + at, lo, hi);
+	if (!t.ref.wide)
+		return (at + 16) & (size - 1);
+	cpu_write128((iqa & ~0xfffULL) + at + 16, 0, 0);
+	return (at + 32) & (size - 1);
+}
+
 static void queue_add(u64 lo, u64 hi)
 {
-	u64 iqa = reg64(REG_IQA), iqt = reg64(REG_IQT);
-	u64 size = 4096ULL << (iqa & 7);
-
-	cpu_write128((iqa & ~0xfffULL) + (iqt & (size - 1)), lo, hi);
-	write_tail((iqt + 16) & (size - 1));
+	write_tail(queue_put(reg64(REG_IQT), lo, hi));
 }
 
 static void inval_context(unsigned int gran, u16 did, u16 sid, unsigned int fm)
@@ -594,13 +801,13 @@ static bool domain_context(struct iommu_domain *hw, struct ref_context *ctx)
 	struct kviommu_xlate *xlate;
 
 	list_for_each_entry(xlate, &t.unit->xlates, entry) {
-		if (to_shadow(xlate)->hw != hw)
+		if (xlate->binding.type != KVIOMMU_BIND_DOMAIN || to_shadow(xlate)->hw != hw)
 			continue;
 		*ctx = (struct ref_context){
 			.type = REF_TABLES,
 			.did = xlate->binding.did,
 			.levels = xlate->binding.levels,
-			.slptptr = xlate->binding.root,
+			.root = xlate->binding.root,
 		};
 		return true;
 	}
@@ -664,12 +871,14 @@ static bool leaf_became_table(struct iommu_domain *hw, u64 iova, u64 size)
  * @ctx: The guest's tables
  * @seen: Number of leaves of the guest that were compared
  * @complete: Nothing that the guest maps may be missing
+ * @nested: The hardware walks the tables, so the domain has none.
  */
 struct check {
 	struct iommu_domain *domain;
 	struct ref_context ctx;
 	unsigned int seen;
 	bool complete;
+	bool nested;
 };
 
 /* Does the device reach at @iova what the guest's tables say? */
@@ -704,13 +913,44 @@ static void check_iova(const struct check *c, u64 iova)
 				leaf_prot(&leaf) | KVIOMMU_READ));
 }
 
+/* As check_iova(), for a device whose requests the hardware translates by first-stage tables */
+static void check_walk(const struct check *c, u64 iova)
+{
+	struct model_piece piece;
+	bool there = model_walk(c->domain, iova, &piece), is;
+	struct ref_leaf leaf;
+	unsigned int prot;
+	u64 gfn = 0, pfn;
+
+	is = ref_walk(&t.ref, &c->ctx, iova, &leaf);
+	if (is) {
+		gfn = (leaf.gpa + iova - leaf.iova) >> PAGE_SHIFT;
+		is = model_in_slot(gfn) && model_ioas_lookup(gfn, &pfn, &prot) &&
+		     prot == (KVIOMMU_READ | KVIOMMU_WRITE);
+	}
+	never(there && !is);
+	never(is && !there && c->complete);
+	if (!there)
+		return;
+	never(piece.pfn != pfn);
+	never(piece.prot != leaf_prot(&leaf));
+}
+
+static void check_page(const struct check *c, u64 iova)
+{
+	if (c->nested)
+		check_walk(c, iova);
+	else
+		check_iova(c, iova);
+}
+
 static void check_range(const struct check *c, u64 iova, u64 size)
 {
-	check_iova(c, iova);
+	check_page(c, iova);
 	if (size == PAGE_SIZE)
 		return;
-	check_iova(c, iova + size / 2 + size / 64);
-	check_iova(c, iova + size - PAGE_SIZE);
+	check_page(c, iova + size / 2 + size / 64);
+	check_page(c, iova + size - PAGE_SIZE);
 }
 
 static bool check_leaf(const struct ref_leaf *leaf, void *data)
@@ -736,10 +976,26 @@ static void check_tables(struct check *c)
 		check_iova(c, pick_iova());
 }
 
+static void check_nested(struct check *c)
+{
+	unsigned int n, levels;
+	u64 root;
+
+	model_nested(c->domain, &root, &levels);
+	never(c->ctx.type != REF_FIRST_STAGE);
+	never(root != c->ctx.root || levels != c->ctx.levels);
+	ref_leaves(&t.ref, &c->ctx, check_leaf, c);
+	for (n = 0; n < 8; n++) {
+		root = pick_iova();
+		check_walk(c, root);
+		check_walk(c, ref_canonical(root, levels));
+	}
+}
+
 /* What a group is bound to: its devices have to agree, or they are blocked. */
 static struct ref_context group_context(unsigned int device)
 {
-	struct ref_context all = { REF_BLOCKED, 0, 0, 0 }, one;
+	struct ref_context all = { REF_BLOCKED }, one;
 	unsigned int d;
 
 	for (d = 0; d < MODEL_DEVICES; d++) {
@@ -750,8 +1006,8 @@ static struct ref_context group_context(unsigned int device)
 			continue;
 		if (all.type != REF_BLOCKED &&
 		    (one.type != all.type || one.did != all.did ||
-		     one.levels != all.levels || one.slptptr != all.slptptr))
-			return (struct ref_context){ REF_BLOCKED, 0, 0, 0 };
+		     one.levels != all.levels || one.root != all.root))
+			return (struct ref_context){ REF_BLOCKED };
 		all = one;
 	}
 	return all;
@@ -770,6 +1026,7 @@ static void check_devices(bool complete)
 		c.domain = model_domain(d);
 		c.ctx = group_context(d);
 		c.seen = 0;
+		c.nested = false;
 		switch (model_path(d)) {
 		case PATH_IOAS:
 			never(c.ctx.type != REF_IDENTITY);
@@ -779,8 +1036,15 @@ static void check_devices(bool complete)
 			never(!domain_context(c.domain, &bound));
 			never(bound.did != c.ctx.did);
 			break;
+		case PATH_NESTED:
+			c.nested = true;
+			if (c.domain != last)
+				check_nested(&c);
+			last = c.domain;
+			continue;
 		case PATH_BLOCKED:
-			never(complete && c.ctx.type == REF_IDENTITY);
+			never(complete && (c.ctx.type == REF_IDENTITY ||
+					   c.ctx.type == REF_FIRST_STAGE));
 			break;
 		}
 		/* Devices often share a domain: check it once. */
@@ -811,7 +1075,12 @@ static void check_bound(void)
 		case KVIOMMU_BIND_DOMAIN:
 			never(model_domain(d) != to_shadow(group->xlate)->hw);
 			break;
-		case KVIOMMU_BIND_NESTED:	/* this host cannot */
+		case KVIOMMU_BIND_NESTED:
+			never(model_path(d) != PATH_NESTED);
+			never(model_domain(d) != container_of(group->xlate,
+							      struct kviommu_nested,
+							      xlate)->hw);
+			break;
 		case KVIOMMU_NR_BINDINGS:
 			never(true);
 		}
@@ -828,6 +1097,7 @@ static void check_stats(void)
 	kviommu_unlock(t.unit);
 	never(stats.pinned != model_pinned());
 	never(stats.mapped != model_mapped());
+	never(!t.ref.scalable && stats.nested_devices);
 	never(stats.domains > model_domains());
 	never(stats.pinned_peak < stats.pinned);
 	for (d = 0; d < MODEL_DEVICES; d++)
@@ -868,6 +1138,62 @@ static void refresh_unit(void)
 	never(ret && !shim_task.killed);
 }
 
+/**
+ * struct faults - What was wrong with the entries of each device
+ * @fault: Reason, or 0
+ * @quiet: It was not to be reported.
+ */
+struct faults {
+	u8 fault[MODEL_DEVICES];
+	bool quiet[MODEL_DEVICES];
+};
+
+static struct faults take_faults(void)
+{
+	struct kviommu_device *dev;
+	struct faults f = {};
+	unsigned int d;
+
+	list_for_each_entry(dev, &t.unit->devices, entry)
+		for (d = 0; d < MODEL_DEVICES; d++)
+			if (t.attached[d] == dev->source_id) {
+				f.fault[d] = dev->wanted.fault;
+				f.quiet[d] = dev->wanted.quiet;
+			}
+	return f;
+}
+
+static bool has_record(u16 sid)
+{
+	unsigned int i;
+
+	for (i = 0; i < 8; i++)
+		if (reg64(REG_FRCD + 16 * i + 8) >> 63 &&
+		    (reg64(REG_FRCD + 16 * i + 8) & 0xffff) == sid)
+			return true;
+	return false;
+}
+
+/* The unit says of each device what is wrong, and has recorded it if it is something new. */
+static void check_faults(const struct faults *before)
+{
+	struct faults now = take_faults();
+	struct ref_context ctx;
+	unsigned int d;
+
+	for (d = 0; d < MODEL_DEVICES; d++) {
+		if (t.attached[d] < 0)
+			continue;
+		ctx = ref_context(&t.ref, t.attached[d]);
+		never(now.fault[d] != ctx.fault);
+		never(now.fault[d] && now.quiet[d] != ctx.quiet);
+		if (!ctx.fault || ctx.quiet ||
+		    (ctx.fault == before->fault[d] && !before->quiet[d]))
+			continue;
+		never(!has_record(t.attached[d]) && !(reg32(REG_FSTS) & 1));
+	}
+}
+
 /* The guest sees that register-based invalidations are done as requested: globally. */
 static void invalidate_by_registers(void)
 {
@@ -877,29 +1203,41 @@ static void invalidate_by_registers(void)
 	never((reg64(REG_IOTLB) >> 57 & 3) != 1 && !shim_task.killed);
 }
 
-static void invalidate_by_queue(u32 gsts)
+static void invalidate_by_queue(u32 gsts, bool wide)
 {
 	u64 queue = GFN_CHECK_QUEUE << PAGE_SHIFT;
 	u64 status_gpa = GFN_CHECK_STATUS << PAGE_SHIFT, status = 0;
 	u32 sequence = t.sequence + 1;
 	u64 desc[] = {
 		1 | 1 << 4, 0,
+		7 | 3 << 4, 0,
 		2 | 1 << 4, 0,
 		5 | 1 << 5 | (u64)sequence << 32, status_gpa,
 	};
+	bool scalable = t.ref.rtaddr & TTM_SCALABLE;
+	unsigned int size = wide ? 32 : 16, i;
+	u64 zeroes[2] = {}, at = 0;
 
 	reg_write(REG_FSTS, IQE, 4);
-	reg_write(REG_IQA, queue, 8);
+	reg_write(REG_IQA, queue | (wide ? DW : 0), 8);
 	reg_write(REG_IQT, 0, 8);
 	model_cpu_write(status_gpa, &status, sizeof(status));
-	model_cpu_write(queue, desc, sizeof(desc));
+	for (i = 0; i < ARRAY_SIZE(desc); i += 2) {
+		/* Only scalable mode has that. */
+		if ((desc[i] & 15) == 7 && !scalable)
+			continue;
+		model_cpu_write(queue + at, &desc[i], 16);
+		if (wide)
+			model_cpu_write(queue + at + 16, zeroes, 16);
+		at += size;
+	}
 	reg_write(REG_GCMD, gsts | QIE, 4);
-	reg_write(REG_IQT, 3 << 4, 8);
+	reg_write(REG_IQT, at, 8);
 	run_worker();
 	if (shim_task.killed)
 		return;
 	never(reg32(REG_FSTS) & IQE);
-	never(reg64(REG_IQH) != 3 << 4);
+	never(reg64(REG_IQH) != at);
 	model_cpu_read(status_gpa, &status, sizeof(status));
 	never(status != sequence);
 	t.sequence = sequence;
@@ -916,8 +1254,11 @@ static bool tables_mapped(void)
 
 static void check_all(void)
 {
-	bool by_queue = get8() & 1;
+	u8 b = get8();
+	bool by_queue = b & 1;
 	unsigned long step = shim_jiffies_step;
+	struct faults faults = take_faults();
+	bool scalable;
 	u64 limits;
 
 	shim_jiffies_step = 0;
@@ -930,13 +1271,20 @@ static void check_all(void)
 	run_worker();
 	limits = limits_hit();
 	/* In an unsupported translation table mode nothing can be invalidated. */
-	if (ref_mode_wrong()) {
+	if (!ref_mode_valid(&t.ref)) {
 		reg_write(REG_RTADDR, t.ref.rtaddr & ~0xfffULL, 8);
 		reg_write(REG_GCMD, SRTP | (t.ref.te ? TE : 0), 4);
 	}
 	reg_write(REG_GCMD, t.ref.te ? TE : 0, 4);
-	if (by_queue && tables_mapped())
-		invalidate_by_queue(t.ref.te ? TE : 0);
+	scalable = t.ref.rtaddr & TTM_SCALABLE;
+	if (scalable && !tables_mapped()) {
+		/* There is no other way in scalable mode. */
+		model_ioas_unmap(AREA_TABLES);
+		model_ioas_map(AREA_TABLES, 0, KVIOMMU_READ | KVIOMMU_WRITE);
+		t.stale = true;
+	}
+	if (scalable || (by_queue && tables_mapped()))
+		invalidate_by_queue(t.ref.te ? TE : 0, scalable || (t.ref.scalable && b & 2));
 	else
 		invalidate_by_registers();
 	if (t.stale && !shim_task.killed) {
@@ -946,7 +1294,9 @@ static void check_all(void)
 	if (shim_task.killed)
 		return;
 	model_check_quiet();
+	never(model_cached());
 	check_registers();
+	check_faults(&faults);
 	check_stats();
 	check_devices(limits_hit() == limits);
 	/* Large leaves that hit a limit are not tried again without a refresh. */
@@ -1063,7 +1413,9 @@ static void do_set_up(void)
 	reg_write(REG_RTADDR, GFN_ROOT << PAGE_SHIFT, 8);
 	reg_write(REG_GCMD, SRTP, 4);
 	if (b & 4) {
-		reg_write(REG_IQA, GFN_QUEUE << PAGE_SHIFT | (b >> 4 & 3), 8);
+		/* Guests that have scalable mode turned off use long descriptors all the same. */
+		reg_write(REG_IQA, GFN_QUEUE << PAGE_SHIFT | (b >> 4 & 3) |
+			  (t.ref.scalable && b & 0x80 ? DW : 0), 8);
 		reg_write(REG_IQT, 0, 8);
 		reg_write(REG_GCMD, QIE, 4);
 	}
@@ -1198,7 +1550,7 @@ static struct kviommu_shadow *find_shadow(unsigned int did)
 	struct kviommu_xlate *xlate;
 
 	list_for_each_entry(xlate, &t.unit->xlates, entry)
-		if (xlate->binding.did == did)
+		if (xlate->binding.type == KVIOMMU_BIND_DOMAIN && xlate->binding.did == did)
 			return to_shadow(xlate);
 	return NULL;
 }
@@ -1414,6 +1766,8 @@ static void release_pins(u64 gfn, u64 nr)
 
 	for (d = 0; d < MODEL_DEVICES; d++)
 		identity |= model_path(d) == PATH_IOAS;
+	/* As if by all devices, all memory is reached by second stages that are kept. */
+	identity |= !list_empty(&t.unit->nested.parents);
 	model_new_batch();
 	if (kviommu_unit_release_pins(t.unit, &cmd)) {
 		never(!shim_task.killed);
@@ -1428,7 +1782,8 @@ static void release_pins(u64 gfn, u64 nr)
 static void do_reset(void)
 {
 	model_new_batch();
-	kviommu_unit_reset(t.unit);
+	/* Nothing stays pinned but by iommufd, for devices that reach all of memory. */
+	never(!kviommu_unit_reset(t.unit) && model_pinned());
 	t.rtaddr = 0;
 	t.ref.rtaddr = 0;
 	t.ref.te = false;
@@ -1492,6 +1847,341 @@ static void do_kill_or_poll(void)
 		t.polled = b & 3;
 }
 
+/* Actions of guests that know scalable mode */
+
+static u64 pick_first_stage(void)
+{
+	u8 b = get8();
+
+	switch (b & 15) {
+	case 0 ... 1:
+		return 0;
+	case 2 ... 5:
+		return pick_table() << PAGE_SHIFT | FS_PWU;
+	case 6 ... 9:
+		return pick_frame() << PAGE_SHIFT | FS_PWU;
+	case 10:
+		return pick_frame() << PAGE_SHIFT | (b >> 4 & 7);
+	case 11:
+		return pick_huge() | FS_PS | FS_PWU;
+	case 12:
+		return 0x40000000ULL * (b >> 4 & 3) | FS_PS | FS_PWU;
+	case 13:
+		return get64();
+	default:
+		return ((b & 1 ? pick_table() : pick_frame()) << PAGE_SHIFT | FS_PWU) ^
+		       BIT_ULL(get8() & 63);
+	}
+}
+
+/* An address in the chain of tables that do_sm_set_up() makes, or any other */
+static u64 pick_near(void)
+{
+	u8 b = get8();
+
+	if (b < 0xe0)
+		return (u64)(b & 7) << PAGE_SHIFT | (u64)(b >> 6 & 1) << 21;
+	return ref_canonical(pick_iova(), b & 1 && t.ref.fs_5lp ? 5 : 4);
+}
+
+static u64 sm_context_table(u16 sid)
+{
+	return (u64)(GFN_CONTEXT + (sid >> 8) + (sid >> 7 & 1)) << PAGE_SHIFT;
+}
+
+static u64 sm_context(u16 sid)
+{
+	return sm_context_table(sid) + (sid & 0x7f) * 32;
+}
+
+/* The half of a root entry that is for the device */
+static u64 sm_root(u16 sid)
+{
+	return (GFN_ROOT << PAGE_SHIFT) + (sid >> 8) * 16 + (sid >> 7 & 1) * 8;
+}
+
+/* All entries that lead a device to tables with their root in frame @root */
+static void sm_device(unsigned int d, u64 root, unsigned int levels, u16 did)
+{
+	unsigned int i;
+
+	cpu_write64(sm_root(sids[d]), sm_context_table(sids[d]) | 1);
+	cpu_write128(sm_context(sids[d]), (u64)(GFN_DIRECTORY + d) << PAGE_SHIFT | 1, 0);
+	cpu_write128(sm_context(sids[d]) + 16, 0, 0);
+	cpu_write64((u64)(GFN_DIRECTORY + d) << PAGE_SHIFT, (u64)(GFN_PASID + d) << PAGE_SHIFT | 1);
+	for (i = 0; i < 64; i += 8)
+		cpu_write64(((u64)(GFN_PASID + d) << PAGE_SHIFT) + i, 0);
+	cpu_write64(((u64)(GFN_PASID + d) << PAGE_SHIFT) + 8, did);
+	cpu_write64(((u64)(GFN_PASID + d) << PAGE_SHIFT) + 16,
+		    root << PAGE_SHIFT | (levels == 5 ? 1 << 2 : 0));
+	cpu_write64((u64)(GFN_PASID + d) << PAGE_SHIFT, 1 | 1 << 6);
+}
+
+/* Set up the unit as a driver does: all devices, a chain of tables, the queue. */
+static void do_sm_set_up(void)
+{
+	u8 b = get8();
+	unsigned int d, levels = b & 1 && t.ref.fs_5lp ? 5 : 4;
+
+	for (d = 0; d < MODEL_DEVICES; d++)
+		sm_device(d, b & 2 ? d & 1 : 0, levels, 1 + (b & 4 ? d & 1 : 0));
+	for (d = 0; d < levels; d++)
+		cpu_write64(d << PAGE_SHIFT, (d + 1ULL) << PAGE_SHIFT | FS_PWU);
+	cpu_write64((levels - 2) << PAGE_SHIFT | 8, 8ULL << PAGE_SHIFT | FS_PWU);
+	for (d = 0; d < 8; d++) {
+		cpu_write64((levels - 1) << PAGE_SHIFT | d << 3,
+			    (0x40ULL + d) << PAGE_SHIFT | FS_PWU);
+		cpu_write64(8 << PAGE_SHIFT | d << 3, (0x3fcULL + d) << PAGE_SHIFT | FS_PWU);
+	}
+	reg_write(REG_RTADDR, GFN_ROOT << PAGE_SHIFT | TTM_SCALABLE, 8);
+	reg_write(REG_GCMD, SRTP, 4);
+	reg_write(REG_IQA, GFN_QUEUE << PAGE_SHIFT | DW | (b >> 4 & 1), 8);
+	reg_write(REG_IQT, 0, 8);
+	reg_write(REG_GCMD, QIE, 4);
+	reg_write(REG_GCMD, TE | QIE, 4);
+}
+
+/* A root, context, directory or PASID table entry of a device: right, absent or wrong */
+static void do_sm_entry(void)
+{
+	u8 b = get8();
+	unsigned int d = b & 3, words = 1;
+	u64 gpa;
+
+	switch (b >> 2 & 3) {
+	case 0:
+		gpa = sm_root(sids[d]);
+		break;
+	case 1:
+		gpa = sm_context(sids[d]);
+		words = 4;
+		break;
+	case 2:
+		gpa = (u64)(GFN_DIRECTORY + d) << PAGE_SHIFT;
+		break;
+	default:
+		gpa = (u64)(GFN_PASID + d) << PAGE_SHIFT;
+		words = 8;
+	}
+	if (b & 0x80) {
+		u64 at = gpa + get8() % words * 8, val;
+
+		model_cpu_read(at, &val, sizeof(val));
+		cpu_write64(at, b & 0x40 ? 0 : val ^ BIT_ULL(get8() & 63));
+		return;
+	}
+	sm_device(d, pick_table(), b & 0x10 && t.ref.fs_5lp ? 5 : 4, 1 + (b >> 5 & 3));
+}
+
+/* What a PASID table entry selects: pass-through, a type, tables, a domain */
+static void do_sm_pasid(void)
+{
+	u8 b = get8();
+	u64 pte = (u64)(GFN_PASID + (b & 3)) << PAGE_SHIFT;
+
+	if (b & 4)
+		cpu_write64(pte, 1 | (b & 8 ? 4 : get8() & 7) << 6);
+	else
+		cpu_write64(pte, 1 | 1 << 6);
+	if (b & 0x10)
+		cpu_write64(pte + 8, 1 + (b >> 5 & 3));
+	if (b & 0x80)
+		cpu_write64(pte + 16, pick_table() << PAGE_SHIFT | (get8() & 1 ? 4 : 0));
+}
+
+static void do_sm_root(void)
+{
+	u8 b = get8();
+	u64 mode = b & 0x40 ? (u64)(b >> 4 & 3) << 10 : TTM_SCALABLE;
+
+	reg_write(REG_RTADDR, GFN_ROOT << PAGE_SHIFT | mode, 8);
+	if (b & 0x80)
+		reg_write(REG_GCMD, SRTP | (t.ref.te ? TE : 0) | (t.qie ? QIE : 0), 4);
+}
+
+static void do_fs_entry(void)
+{
+	u64 gpa = pick_table() << PAGE_SHIFT | pick_index() << 3;
+
+	cpu_write64(gpa, pick_first_stage());
+}
+
+static void do_fs_fill(void)
+{
+	u64 gfn = pick_table();
+	u8 b = get8();
+
+	if (b & 1)
+		model_cpu_fill(gfn, 0x40000000 | FS_PS | FS_PWU, SZ_2M);
+	else
+		model_cpu_fill(gfn, pick_huge() | (b & 4 ? b >> 3 & 7 : FS_PWU), SZ_4K);
+	if (b & 2)
+		cpu_write64(gfn << PAGE_SHIFT | pick_index() << 3, pick_first_stage());
+}
+
+static void do_request(void)
+{
+	u8 b = get8();
+	unsigned int n;
+
+	for (n = 0; n <= (b >> 2 & 7); n++)
+		model_request(b & 3, pick_near());
+}
+
+static void sm_wait(u8 how)
+{
+	queue_wait(GFN_STATUS << PAGE_SHIFT, how, how & 1 ? 2 : how & 2 ? 3 : 6);
+}
+
+static void inval_first_stage(unsigned int did, u64 iova, unsigned int am, bool leaves)
+{
+	if (am > 63)
+		queue_add(6 | 2 << 4 | (u64)did << 16, 0);
+	else
+		queue_add(6 | 3 << 4 | (u64)did << 16, (iova & PAGE_MASK) | (leaves ? BIT(6) : 0) |
+			  am);
+}
+
+/*
+ * What a driver does to unmap pages that a device has used: change entries in the tables
+ * that do_sm_set_up() made, invalidate, wait.
+ */
+static void do_sm_unmap(void)
+{
+	u8 b = get8();
+	u64 table = b & 8 ? 8 : b & 0x10 ? 4 : 3, slot = b & 7;
+	u64 iova = slot << PAGE_SHIFT | (b & 8 ? SZ_2M : 0);
+	unsigned int d;
+
+	for (d = 0; d < MODEL_DEVICES; d++)
+		model_request(d, iova);
+	cpu_write64(table << PAGE_SHIFT | slot << 3, b & 0x20 ? pick_first_stage() : 0);
+	b = get8();
+	/* Both domains, one of them, or all at once, with requests meanwhile or without */
+	if (!t.qie || !t.ref.wide)
+		return;
+	switch (b & 3) {
+	case 0:
+		inval_first_stage(1, iova, 0, b & 4);
+		inval_first_stage(2, iova, b >> 6, b & 4);
+		break;
+	case 1:
+		inval_first_stage(1 + (b >> 2 & 1), iova, 64, false);
+		break;
+	case 2:
+		queue_add(2 | 1 << 4, 0);
+		break;
+	default:
+		inval_first_stage(1 + (b >> 2 & 1), iova, b >> 4, false);
+	}
+	if (b & 8)
+		for (d = 0; d < MODEL_DEVICES; d++)
+			model_request(d, iova);
+	sm_wait(b);
+}
+
+static void do_piotlb(void)
+{
+	u8 b = get8();
+	u64 lo = 6 | (b & 1 ? 3 : 2) << 4 | (u64)(1 + (b >> 1 & 1)) << 16, hi = 0;
+
+	if (b & 4)
+		lo |= (u64)(get8() & 3) << 32;
+	if (b & 1)
+		hi = (pick_near() & PAGE_MASK) | (get8() & 0x7f);
+	if (b & 8)
+		lo ^= BIT_ULL(get8() & 63);
+	if (b & 0x10)
+		hi ^= BIT_ULL(get8() & 63);
+	if (!t.qie)
+		return;
+	queue_add(lo, hi);
+	if (b & 0x20)
+		sm_wait(b >> 6);
+}
+
+static void do_pasid_cache(void)
+{
+	u8 b = get8();
+	u64 lo = 7 | (b & 3) << 4 | (u64)(b >> 2 & 3) << 16;
+
+	if (b & 0x10)
+		lo ^= BIT_ULL(get8() & 63);
+	if (!t.qie)
+		return;
+	queue_add(lo, b & 0x20 ? BIT_ULL(get8() & 63) : 0);
+	if (b & 0x40)
+		sm_wait(b);
+}
+
+/* Any descriptor, with any bits in its upper half */
+static void do_sm_descriptor(void)
+{
+	u64 base = reg64(REG_IQA) & ~0xfffULL, lo = get8(), at;
+	u8 b = get8();
+
+	if (b & 1)
+		lo |= (u64)(get8() & 7) << 16;
+	if (b & 2)
+		lo ^= BIT_ULL(get8() & 63);
+	at = queue_put(reg64(REG_IQT), lo, b & 4 ? get64() : pick_near());
+	if (b & 8 && t.ref.wide)
+		cpu_write64(base + ((at - 32) & (queue_size() - 1)) + (b & 0x10 ? 16 : 24),
+			    BIT_ULL(get8() & 63));
+	if (b & 0x20)
+		at ^= 16;
+	if (b & 0x40)
+		write_tail(at);
+}
+
+/* Many descriptors at once, as do_burst() */
+static void do_sm_burst(void)
+{
+	unsigned int n = get8() & 0x7f, kinds = get8(), d;
+	u64 at = reg64(REG_IQT), iova = pick_near();
+
+	for (d = 0; d < MODEL_DEVICES; d++)
+		model_request(d, iova);
+	for (; n; n--, iova += PAGE_SIZE) {
+		if (kinds >> (n & 7) & 1)
+			at = queue_put(at, 6 | 3 << 4 | (u64)(1 + (n & 1)) << 16,
+				       (iova & PAGE_MASK) | (n & 15));
+		else if (n % 5)
+			at = queue_put(at, 5 | 1 << 5 | (u64)n << 32, GFN_STATUS << PAGE_SHIFT);
+		else
+			at = queue_put(at, 7 | 1 << 4 | 1 << 16, 0);
+	}
+	write_tail(at);
+}
+
+static void do_sm_queue(void)
+{
+	u8 b = get8();
+
+	reg_write(REG_IQA, (GFN_QUEUE << PAGE_SHIFT) | (b & 1) | (b & 8 ? 0 : DW), 8);
+	reg_write(REG_IQT, (u64)(b >> 4) << 4, 8);
+	if (b & 2) {
+		reg_write(REG_GCMD, t.ref.te ? TE : 0, 4);
+		reg_write(REG_GCMD, QIE | (t.ref.te ? TE : 0), 4);
+	}
+}
+
+static void (* const sm_actions[])(void) = {
+	do_sm_set_up, do_sm_set_up, do_sm_entry, do_sm_entry, do_sm_entry, do_sm_entry,
+	do_sm_pasid, do_sm_pasid, do_sm_pasid, do_sm_root, do_fs_entry, do_fs_entry,
+	do_fs_entry, do_fs_entry, do_fs_fill, do_fs_fill, do_copy_table, do_clear_table,
+	do_request, do_request, do_request, do_sm_unmap, do_sm_unmap, do_sm_unmap,
+	do_sm_unmap, do_piotlb, do_piotlb, do_piotlb, do_pasid_cache, do_pasid_cache,
+	do_sm_descriptor, do_sm_descriptor, do_sm_burst, do_sm_burst, do_sm_queue, do_tail,
+	do_inval_context, do_iotlb, do_wait, do_wait, do_ioas, do_ioas, do_ioas, do_device,
+	do_device, do_policy, do_refresh, do_reset, do_fail, do_unlock, do_disarm, do_arm,
+	do_event, do_time, do_kill_or_poll, run_worker, check_all, check_all, check_all,
+	do_register, do_gcmd, do_mask, do_set_up, do_context,
+};
+
+/* As for actions[] below */
+static_assert(ARRAY_SIZE(sm_actions) == 64);
+
 static void (* const actions[])(void) = {
 	do_entry, do_entry, do_entry, do_entry, do_entry, do_entry, do_fill,
 	do_copy_table, do_clear_table, do_root, do_context, do_context,
@@ -1508,9 +2198,32 @@ static void (* const actions[])(void) = {
 /* A change of this number would change the meaning of all inputs of the corpus. */
 static_assert(ARRAY_SIZE(actions) == 64);
 
+/* What the host can nest, and what of it the guest is to see */
+static void choose_nested(struct kviommu_create_vtd *vtd)
+{
+	u8 b = get8();
+
+	vtd->aw_bits = b & 1 ? 57 : 48;
+	model_nest = (struct kviommu_nest){
+		.wanted = true,
+		.coherent = b & 2,
+		.snoop = b & 4,
+		.huge = b & 8,
+		.five_levels = b & 1,
+	};
+	model_lesser = b & 0x10;
+	vtd->cap = (b & 8 ? CAP_FS1GP : 0) | (b & 1 ? CAP_FS5LP : 0);
+	vtd->ecap = ECAP_SMTS | ECAP_FSTS | (b & 4 ? ECAP_SC : 0) | (b & 2 ? ECAP_SMPWCS : 0);
+	/* Less than the host has */
+	if (b & 0x20)
+		vtd->cap = 0;
+	if (b & 0x40)
+		vtd->ecap &= ~ECAP_SC;
+}
+
 static bool create_unit(void)
 {
-	static const u8 widths[] = { 39, 40, 48, 48, 57, 49, 48, 38 };
+	static const u8 widths[] = { 39, 40, 48, 48, 57, 49, 48, 48 };
 	u8 b = get8();
 	struct kviommu_create cmd = { .model = KVIOMMU_MODEL_VTD };
 	struct kviommu_vtd_info info = {};
@@ -1530,8 +2243,11 @@ static bool create_unit(void)
 	if (b & 0x10)
 		shim_fail = (struct shim_fail){ get8() & 7, 1, 0 };
 	kviommu_vtd.get_info(&info);
-	vtd.cap = info.out_cap;
-	vtd.ecap = info.out_ecap;
+	/* Seven of the eight are legacy units. */
+	if ((b & 7) == 7)
+		choose_nested(&vtd);
+	vtd.cap |= info.out_cap;
+	vtd.ecap |= info.out_ecap;
 	ret = kviommu_unit_create(t.unit, &cmd, &kviommu_vtd, &vtd);
 	shim_fail = (struct shim_fail){};
 	if (ret)
@@ -1542,6 +2258,14 @@ static bool create_unit(void)
 	t.ref.mgaw = vtd.aw_bits;
 	t.ref.max_levels = vtd.aw_bits > 48 ? 5 : vtd.aw_bits > 39 ? 4 : 3;
 	t.ref.boot_identity = vtd.flags;
+	t.ref.pt = vtd.ecap & ECAP_PT;
+	t.ref.sc = vtd.ecap & ECAP_SC;
+	t.ref.scalable = vtd.ecap & ECAP_SMTS;
+	t.ref.smpwc = vtd.ecap & ECAP_SMPWCS;
+	/* It is the hardware that reads leaves, whatever the guest was told of it. */
+	t.ref.fs_1g = model_nest.huge;
+	t.ref.fs_5lp = vtd.cap & CAP_FS5LP;
+	never(!(t.ecap & ECAP_SMTS) != !t.ref.scalable);
 	for (d = 0; d < MODEL_DEVICES; d++)
 		t.attached[d] = -1;
 	t.strategy = b & 0x80 ? get8() : 0;
@@ -1550,13 +2274,14 @@ static bool create_unit(void)
 	for (d = 0; b & 0x20 && d < MODEL_DEVICES; d++) {
 		mutex_lock(&t.unit->lock);
 		ret = kviommu_unit_attach(t.unit, d, sids[d]);
-		never(ret);
+		never(ret && !(model_lesser && ret == -EMEDIUMTYPE));
 		kviommu_unlock(t.unit);
 		settle_unit();
-		t.attached[d] = sids[d];
+		if (!ret)
+			t.attached[d] = sids[d];
 	}
 	if (b & 0x40)
-		do_set_up();
+		(t.ref.scalable ? do_sm_set_up : do_set_up)();
 	return true;
 }
 
@@ -1572,7 +2297,7 @@ int fuzz_one_input(const u8 *data, size_t size)
 		for (n = 0; n < 200 && in.next < in.end; n++) {
 			if (shim_task.killed)
 				break;
-			actions[get8() & 63]();
+			(t.ref.scalable ? sm_actions : actions)[get8() & 63]();
 			check_bound();
 		}
 		if (!shim_task.killed)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The model of the host: pins, mappings of domains, mappings that a device may still
- * have cached after an unmap, and what each device's DMA goes through.
+ * have cached after an unmap, what each device's DMA goes through, and what the physical
+ * IOMMU has cached of the guest's first-stage tables.
  */
 #include <stdalign.h>
 #include <stdlib.h>
@@ -43,16 +44,23 @@ const struct model_area model_areas[NR_AREAS] = {
 /**
  * struct page - A page of the host
  * @va: Value of page_address() while the page is pinned
- * @pins: Number of pins through the IOAS
- * @maps: Number of mappings to the page in all domains
+ * @pins: Number of pins of this page alone through the IOAS
+ * @block_pins: Number of pins of ranges with this page
+ * @maps: Number of mappings to the page in all domains but second stages
+ * @block_maps: Number of mappings to the page in second stages
  * @stale: Number of mappings that were unmapped and not flushed since
+ * @cached: Number of entries of the caches of first-stage tables that lead to it, or were
+ *          read from it
  * @prot: Rights that the IOAS gave when the page was pinned
  */
 struct page {
 	void *va;
 	u32 pins;
+	u32 block_pins;
 	u32 maps;
+	u32 block_maps;
 	u32 stale;
+	u32 cached;
 	u32 prot;
 };
 
@@ -76,12 +84,14 @@ static struct {
 static struct kviommu_unit *unit;
 static unsigned long budget;
 static u32 batch;
-static u64 mapped, stale_pages, pinned, nr_domains;
+static u64 mapped, block_mapped, stale_pages, pinned, nr_domains;
 
 bool (*model_excuse)(struct iommu_domain *domain, u64 iova, u64 size);
 void (*model_map_lock_free)(void);
 bool model_unchecked;
 bool model_ioas_full;
+struct kviommu_nest model_nest;
+bool model_lesser;
 
 void shim_unlocked(struct mutex *lock)
 {
@@ -290,6 +300,62 @@ void kviommu_access_put(struct kviommu_access *a)
 	a->access = NULL;
 }
 
+/*
+ * iommufd has a record for each call that pins a range and each area that the call was
+ * about, and takes back no part of one.
+ */
+struct pin_record {
+	u64 gfn;
+	u64 nr;
+	unsigned int users;
+};
+
+static struct pin_record *records;
+static size_t nr_records, max_records;
+
+static struct pin_record *record_find(u64 gfn, u64 nr)
+{
+	size_t i;
+
+	for (i = 0; i < nr_records; i++)
+		if (records[i].gfn == gfn && records[i].nr == nr)
+			return &records[i];
+	return NULL;
+}
+
+static void record_add(u64 gfn, u64 nr)
+{
+	struct pin_record *r = record_find(gfn, nr);
+
+	if (r) {
+		r->users++;
+		return;
+	}
+	if (nr_records == max_records) {
+		max_records = 2 * max_records + 64;
+		records = realloc(records, max_records * sizeof(*records));
+	}
+	records[nr_records++] = (struct pin_record){ gfn, nr, 1 };
+}
+
+static void record_del(u64 gfn, u64 nr)
+{
+	struct pin_record *r = record_find(gfn, nr);
+
+	never(!r);
+	if (!--r->users)
+		*r = records[--nr_records];
+}
+
+/* A page has lost a pin. It must be unmapped and flushed before it is unpinned. */
+static void page_unpinned(struct page *p)
+{
+	never(!p->pins && p->maps);
+	never(p->block_maps > p->block_pins);
+	never(!p->block_pins && p->cached);
+	never(!p->pins && !p->block_pins && p->stale);
+}
+
 static int ioas_check(u64 gfn, bool write, u64 *pfn)
 {
 	unsigned int prot;
@@ -340,15 +406,80 @@ void kviommu_access_unpin(struct kviommu_access *a, u64 gfn)
 	p = &pages[pfn_of(area, gfn)];
 	never(!p->pins);
 	areas[area].pins--;
-	if (--p->pins)
+	p->pins--;
+	page_unpinned(p);
+	if (p->pins)
 		return;
-	/* A page must be unmapped and flushed before it is unpinned. */
-	never(p->maps);
-	never(p->stale);
 	pinned--;
 	if (frame_index(gfn) < LOW_FRAMES)
 		forbid(p->va, PAGE_SIZE);
 	p->va = NULL;
+}
+
+/* The part of a range of frames that is in the area of the first of them */
+static u64 range_in_area(u64 gfn, u64 nr)
+{
+	unsigned int a = area_of(gfn);
+
+	return a == NR_AREAS ? 0 :
+	       min_t(u64, nr, model_areas[a].gfn + model_areas[a].nr - gfn);
+}
+
+int kviommu_access_pin_range(struct kviommu_access *a, u64 gfn, u64 nr,
+			     struct page **array)
+{
+	u64 i, n, pfn;
+
+	never(shim_atomic || !unit->map_lock.held);
+	model_spend(1 + nr / 16);
+	if (shim_task.killed)
+		return -EINTR;
+	if (shim_should_fail())
+		return -ENOMEM;
+	for (i = 0; i < nr; i++) {
+		unsigned int prot;
+
+		if (!model_ioas_lookup(gfn + i, &pfn, &prot))
+			return -ENOENT;
+		if (prot != (KVIOMMU_READ | KVIOMMU_WRITE))
+			return -EPERM;
+		array[i] = &pages[pfn];
+	}
+	for (i = 0; i < nr; i++) {
+		array[i]->block_pins++;
+		array[i]->prot = KVIOMMU_READ | KVIOMMU_WRITE;
+		areas[area_of(gfn + i)].pins++;
+	}
+	pinned += nr;
+	for (; nr; gfn += n, nr -= n) {
+		n = range_in_area(gfn, nr);
+		record_add(gfn, n);
+	}
+	return 0;
+}
+
+void kviommu_access_unpin_range(struct kviommu_access *a, u64 gfn, u64 nr)
+{
+	u64 n;
+
+	never(!unit->map_lock.held);
+	pinned -= nr;
+	for (; nr; gfn += n, nr -= n) {
+		unsigned int area = area_of(gfn);
+		u64 i;
+
+		n = range_in_area(gfn, nr);
+		never(!n || !areas[area].mapped);
+		record_del(gfn, n);
+		areas[area].pins -= n;
+		for (i = gfn; i < gfn + n; i++) {
+			struct page *p = &pages[pfn_of(area, i)];
+
+			never(!p->block_pins);
+			p->block_pins--;
+			page_unpinned(p);
+		}
+	}
 }
 
 int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
@@ -442,6 +573,11 @@ struct hw_stale {
  * @stale: Array of pages that were unmapped and not flushed since
  * @nr_stale: Number of entries used in @stale
  * @max_stale: Number of entries allocated in @stale
+ * @second: It may be the second stage of nested domains.
+ * @children: Number of domains that are nested in it
+ * @parent: The second stage of a nested domain; else NULL
+ * @gpa: Guest physical address of the first-stage root table of a nested domain
+ * @levels: Number of levels of its first-stage tables
  */
 struct hw_domain {
 	struct iommu_domain domain;
@@ -451,6 +587,11 @@ struct hw_domain {
 	struct hw_stale *stale;
 	size_t nr_stale;
 	size_t max_stale;
+	bool second;
+	unsigned int children;
+	struct hw_domain *parent;
+	u64 gpa;
+	unsigned int levels;
 };
 
 struct iommu_group {
@@ -516,6 +657,9 @@ static void hw_check_back(struct hw_domain *d, struct hw_table *t, u64 iova,
 {
 	unsigned int i = hw_index(iova, level), n;
 
+	/* What is left of a block of a second stage comes back. */
+	if (d->second)
+		return;
 	if (t->when[i] == batch && (t->was[i] & ~HW_CALL) == entry)
 		never(!model_excuse ||
 		      !model_excuse(&d->domain, iova, PAGE_SIZE <<
@@ -533,7 +677,7 @@ static void hw_check_part(struct hw_domain *d, struct hw_table *t, u64 iova,
 	unsigned int i = hw_index(iova, level);
 	u64 offset = iova & ((1ULL << hw_shift(level)) - 1);
 
-	if (t->when[i] == batch && t->was[i] &&
+	if (!d->second && t->when[i] == batch && t->was[i] &&
 	    (t->was[i] & ~HW_CALL) + offset == entry)
 		never(!model_excuse ||
 		      !model_excuse(&d->domain, iova, PAGE_SIZE <<
@@ -570,11 +714,16 @@ static void hw_map(struct hw_domain *d, u64 iova, u64 pfn, unsigned int level,
 	t->live++;
 	for (i = pfn; i < pfn + nr; i++) {
 		/* Only pinned pages may be mapped, with rights that the IOAS gives. */
-		never(!pages[i].pins);
 		never(prot & ~pages[i].prot);
-		pages[i].maps++;
+		if (d->second) {
+			never(pages[i].block_maps == pages[i].block_pins);
+			pages[i].block_maps++;
+		} else {
+			never(!pages[i].pins);
+			pages[i].maps++;
+		}
 	}
-	mapped += nr;
+	*(d->second ? &block_mapped : &mapped) += nr;
 }
 
 static void hw_add_stale(struct hw_domain *d, u64 iova, u64 pfn, u64 nr)
@@ -633,10 +782,12 @@ static u64 hw_unmap(struct hw_domain *d, u64 iova, u64 size, u64 call, u32 *last
 	for (; l <= HW_LEVELS; l++)
 		path[l]->live--;
 	for (i = pfn; i < pfn + nr; i++) {
-		never(!pages[i].maps);
-		pages[i].maps--;
+		u32 *maps = d->second ? &pages[i].block_maps : &pages[i].maps;
+
+		never(!*maps);
+		--*maps;
 	}
-	mapped -= nr;
+	*(d->second ? &block_mapped : &mapped) -= nr;
 	hw_add_stale(d, iova, pfn, nr);
 	return PFN_PHYS(nr);
 }
@@ -655,6 +806,9 @@ int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr, int p
 	never(!size || (iova | paddr | size) & (PAGE_SIZE - 1));
 	never(iova + size - 1 > domain->geometry.aperture_end);
 	never(!(prot & HW_PROT));
+	never(d->parent);
+	/* Some hardware must not have read-only entries in a second stage. */
+	never(d->second && prot != HW_PROT);
 	/* A polling thread, which may not wait, names the mm that is charged. */
 	never(shim_atomic != !!payer);
 	if (shim_should_fail())
@@ -712,6 +866,230 @@ static void hw_flush(struct hw_domain *d, u64 first, u64 last)
 	d->nr_stale = left;
 }
 
+/* What the physical IOMMU has cached of first-stage tables */
+
+/**
+ * struct cached - What the physical IOMMU has cached of a nested domain, for one group
+ * @d: The domain
+ * @group: The group
+ * @iova: First address that the entry is for
+ * @size: Size in bytes: a page, or for @table what one table of leaves is for
+ * @table: The entry leads to a table of leaves at @gpa, else to the page there
+ * @gpa: Guest physical address
+ * @pfn: The frame of the host that @gpa is in
+ * @write: It gives the right to write
+ * @born: Number of requests before the one that cached it
+ * @condemned: The guest has invalidated it
+ */
+struct cached {
+	struct hw_domain *d;
+	struct iommu_group *group;
+	u64 iova;
+	u64 size;
+	bool table;
+	u64 gpa;
+	u64 pfn;
+	bool write;
+	u64 born;
+	bool condemned;
+};
+
+#define MAX_CACHED	64
+
+static struct cached cached[MAX_CACHED];
+static unsigned int nr_cached;
+static u64 requests;
+
+static void cache_drop(struct hw_domain *d, struct hw_domain *parent, struct iommu_group *group)
+{
+	unsigned int i, left = 0;
+
+	for (i = 0; i < nr_cached; i++) {
+		struct cached *c = &cached[i];
+
+		if ((d && c->d != d) || (parent && c->d->parent != parent) ||
+		    (group && c->group != group))
+			cached[left++] = *c;
+		else
+			pages[c->pfn].cached--;
+	}
+	nr_cached = left;
+}
+
+static void cache_add(struct cached c)
+{
+	if (nr_cached == MAX_CACHED)
+		return;
+	c.born = requests;
+	pages[c.pfn].cached++;
+	cached[nr_cached++] = c;
+}
+
+static struct cached *cache_find(struct hw_domain *d, struct iommu_group *group, u64 iova,
+				 bool table)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_cached; i++)
+		if (cached[i].d == d && cached[i].group == group &&
+		    cached[i].table == table && iova - cached[i].iova < cached[i].size)
+			return &cached[i];
+	return NULL;
+}
+
+/* Translate a guest physical address by the second stage. */
+static bool hw_second_stage(struct hw_domain *d, u64 gpa, u64 *pfn)
+{
+	u64 gfn = gpa >> PAGE_SHIFT, is;
+	struct model_piece piece;
+	unsigned int prot;
+
+	if (!model_translate(&d->parent->domain, gpa, &piece))
+		return false;
+	*pfn = piece.pfn + ((gpa - piece.iova) >> PAGE_SHIFT);
+	/* It leads to memory of the IOAS, and to nothing else. */
+	never(!model_ioas_lookup(gfn, &is, &prot) || is != *pfn ||
+	      prot != (KVIOMMU_READ | KVIOMMU_WRITE));
+	return true;
+}
+
+#define FS_P		BIT_ULL(0)
+#define FS_RW		BIT_ULL(1)
+#define FS_US		BIT_ULL(2)
+#define FS_PS		BIT_ULL(7)
+#define FS_ADDR		GENMASK_ULL(51, 12)
+
+/*
+ * Walk first-stage tables from @table at @level down. @c has the rights so far, and gets
+ * those of all, and the page. Return: whether there is one.
+ */
+static bool hw_first_stage(struct cached *c, u64 table, unsigned int level, u64 iova,
+			   struct cached *above)
+{
+	struct hw_domain *d = c->d;
+	u64 e, pfn, size;
+
+	for (;; level--) {
+		size = 1ULL << hw_shift(level);
+		if (!hw_second_stage(d, table, &pfn))
+			return false;
+		if (level == 1 && above)
+			*above = (struct cached){
+				d, c->group, iova & ~(512 * size - 1), 512 * size, true,
+				table, pfn, c->write,
+			};
+		model_cpu_read(table + hw_index(iova, level) * 8, &e, sizeof(e));
+		if ((e & (FS_P | FS_US)) != (FS_P | FS_US) || e & GENMASK_ULL(51, 48))
+			return false;
+		c->write = c->write && e & FS_RW;
+		if (level == 1 || e & FS_PS)
+			break;
+		table = e & FS_ADDR;
+	}
+	/* Which leaves are too large is the same for all of its IOMMUs. */
+	if (level > (model_nest.huge ? 3 : 2) ||
+	    (level > 1 && e & (size - 1) & GENMASK_ULL(51, 13)))
+		return false;
+	c->iova = iova & PAGE_MASK;
+	c->size = PAGE_SIZE;
+	c->table = false;
+	c->gpa = ((e & FS_ADDR & ~(size - 1)) | (iova & (size - 1))) & PAGE_MASK;
+	return hw_second_stage(d, c->gpa, &c->pfn);
+}
+
+/* Addresses are sign-extended, and interrupts are not translated. */
+static bool hw_first_stage_has(const struct hw_domain *d, u64 iova)
+{
+	u64 upper = iova >> (hw_shift(d->levels + 1) - 1);
+
+	return (!upper || upper == U64_MAX >> (hw_shift(d->levels + 1) - 1)) &&
+	       iova >> 20 != 0xfee;
+}
+
+bool model_walk(struct iommu_domain *domain, u64 iova, struct model_piece *piece)
+{
+	struct cached c = { .d = to_hw(domain), .write = true };
+
+	if (!hw_first_stage_has(c.d, iova) ||
+	    !hw_first_stage(&c, c.d->gpa, c.d->levels, iova, NULL))
+		return false;
+	*piece = (struct model_piece){
+		.iova = c.iova, .size = PAGE_SIZE, .pfn = c.pfn,
+		.prot = IOMMU_READ | (c.write ? IOMMU_WRITE : 0),
+	};
+	return true;
+}
+
+void model_request(unsigned int device, u64 iova)
+{
+	struct iommu_group *group = &groups[group_of[device]];
+	struct hw_domain *d = group->domain;
+	struct cached c = { .d = d, .group = group, .write = true }, above = {};
+	struct cached *hit;
+
+	requests++;
+	if (!d || !d->parent || !hw_first_stage_has(d, iova) ||
+	    cache_find(d, group, iova, false))
+		return;
+	hit = cache_find(d, group, iova, true);
+	if (hit) {
+		c.write = hit->write;
+		if (hw_first_stage(&c, hit->gpa, 1, iova, NULL))
+			cache_add(c);
+		return;
+	}
+	if (!hw_first_stage(&c, d->gpa, d->levels, iova, &above))
+		return;
+	cache_add(c);
+	if (above.d)
+		cache_add(above);
+}
+
+u64 model_requests(void)
+{
+	return requests;
+}
+
+void model_condemn(struct iommu_domain *domain, u64 first, u64 last, bool leaves, u64 before)
+{
+	struct cached *c;
+
+	for (c = cached; c < cached + nr_cached; c++)
+		if (&c->d->domain == domain && c->born <= before && !(leaves && c->table) &&
+		    c->iova <= last && c->iova + c->size - 1 >= first)
+			c->condemned = true;
+}
+
+void model_pardon(void)
+{
+	struct cached *c;
+
+	for (c = cached; c < cached + nr_cached; c++)
+		c->condemned = false;
+}
+
+void model_check_condemned(void)
+{
+	struct cached *c;
+
+	for (c = cached; c < cached + nr_cached; c++)
+		never(c->condemned);
+}
+
+unsigned int model_cached(void)
+{
+	return nr_cached;
+}
+
+void kviommu_hw_unmap_sync(struct iommu_domain *domain, u64 iova, u64 size)
+{
+	struct kviommu_unflushed u = { .first = U64_MAX };
+
+	never(kviommu_hw_unmap(domain, iova, size, &u) != size);
+	hw_flush(to_hw(domain), u.first, u.last);
+	cache_drop(NULL, to_hw(domain), NULL);
+}
+
 void kviommu_hw_sync(struct iommu_domain *domain, struct kviommu_unflushed *u)
 {
 	never(!unit->map_lock.held);
@@ -756,6 +1134,11 @@ void kviommu_hw_free(struct iommu_domain *domain)
 	struct hw_domain *d = to_hw(domain);
 
 	never(d->attached);
+	never(d->children);
+	never(d->second && d->root->live);
+	if (d->parent)
+		d->parent->children--;
+	cache_drop(d, NULL, NULL);
 	hw_flush(d, 0, U64_MAX);
 	hw_drop_leaves(d->root, HW_LEVELS);
 	hw_free_table(d->root);
@@ -855,6 +1238,7 @@ void kviommu_hw_detach(struct iommu_domain *domain, struct iommu_group *group,
 	never(!unit->map_lock.held);
 	never(group->in_ioas || v->group != group);
 	never(group->domain != to_hw(domain));
+	cache_drop(NULL, NULL, group);
 	group->domain->attached--;
 	group->domain = NULL;
 }
@@ -896,26 +1280,41 @@ int kviommu_hw_reserved(struct iommu_group *group, struct kviommu_reserved *r)
 
 phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova)
 {
-	return 0;
+	struct model_piece piece;
+
+	return model_translate(domain, iova, &piece) ?
+	       PFN_PHYS(piece.pfn) + iova - piece.iova : 0;
 }
 
-/* host/nest.c: this host cannot, so no guest can make a nested translation. */
+/* host/nest.c */
 
 bool kviommu_nest_host(struct kviommu_nest *nest)
 {
-	*nest = (struct kviommu_nest){};
-	return false;
+	*nest = model_nest;
+	return nest->wanted;
 }
 
+/* The second physical IOMMU may be one that cannot. */
 bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 {
-	return !nest->wanted;
+	if (!nest->wanted)
+		return true;
+	return !(model_lesser && v->group->iommu == 1) && model_nest.huge >= nest->huge &&
+	       model_nest.five_levels >= nest->five_levels &&
+	       model_nest.snoop >= nest->snoop && model_nest.coherent == nest->coherent;
 }
 
 struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
 {
-	never(true);
-	return NULL;
+	struct hw_domain *d;
+
+	never(!unit->lock.held || unit->map_lock.held || shim_atomic);
+	never(!model_nest.wanted || (model_lesser && v->group->iommu == 1));
+	d = hw_alloc(v->group->iommu);
+	if (IS_ERR(d))
+		return (void *)d;
+	d->second = true;
+	return &d->domain;
 }
 
 int kviommu_nest_args_map(struct kviommu_nest_args *a)
@@ -933,8 +1332,24 @@ struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
 					struct iommu_domain *parent, u64 root,
 					unsigned int levels)
 {
-	never(true);
-	return NULL;
+	struct hw_domain *d;
+
+	never(!unit->lock.held || unit->map_lock.held || shim_atomic);
+	never(!to_hw(parent)->second || to_hw(parent)->iommu != v->group->iommu);
+	never(levels != 4 && !(levels == 5 && model_nest.five_levels));
+	never(root & ~FS_ADDR);
+	model_spend(1);
+	/* The arguments need the address space of the VMM. */
+	if (shim_task.killed)
+		return ERR_PTR(-EINTR);
+	d = hw_alloc(v->group->iommu);
+	if (IS_ERR(d))
+		return (void *)d;
+	d->parent = to_hw(parent);
+	d->parent->children++;
+	d->gpa = root;
+	d->levels = levels;
+	return &d->domain;
 }
 
 int kviommu_nest_flush(struct kviommu_nest_args *a, struct iommu_domain *domain,
@@ -946,30 +1361,41 @@ int kviommu_nest_flush(struct kviommu_nest_args *a, struct iommu_domain *domain,
 
 void kviommu_nest_flush_all(struct iommu_domain *parent)
 {
-	never(true);
+	never(!unit->map_lock.held || !to_hw(parent)->second);
+	cache_drop(NULL, to_hw(parent), NULL);
 }
 
-void kviommu_hw_unmap_sync(struct iommu_domain *domain, u64 iova, u64 size)
+/*
+ * host/kvm.c, core/sysfs.c and core/debugfs.c. The VM has memory slots for all of its
+ * memory but for most of the large area; the borders of areas are not those of slots.
+ */
+
+static const struct kviommu_memory slots[] = {
+	{ 0, LOW_FRAMES }, { 0x40000, 0x433 }, { 0xfffffffffULL, 1 },
+};
+
+bool model_in_slot(u64 gfn)
 {
-	never(true);
-}
+	unsigned int i;
 
-int kviommu_access_pin_range(struct kviommu_access *a, u64 gfn, u64 nr,
-			     struct page **array)
-{
-	never(true);
-	return -ENOENT;
+	for (i = 0; i < ARRAY_SIZE(slots); i++)
+		if (gfn - slots[i].gfn < slots[i].nr)
+			return true;
+	return false;
 }
-
-void kviommu_access_unpin_range(struct kviommu_access *a, u64 gfn, u64 nr)
-{
-	never(true);
-}
-
-/* host/kvm.c, core/sysfs.c and core/debugfs.c */
 
 bool kviommu_kvm_memory(struct kviommu_kvm *k, u64 gfn, struct kviommu_memory *m)
 {
+	unsigned int i;
+
+	never(shim_atomic);
+	for (i = 0; i < ARRAY_SIZE(slots); i++) {
+		if (slots[i].gfn + slots[i].nr <= gfn)
+			continue;
+		m->gfn = max(gfn, slots[i].gfn);
+		m->nr = slots[i].gfn + slots[i].nr - m->gfn;
+		return true;
+	}
 	return false;
 }
 
@@ -1139,6 +1565,8 @@ enum model_path model_path(unsigned int device)
 
 	if (g->in_ioas)
 		return PATH_IOAS;
+	if (g->domain && g->domain->parent)
+		return PATH_NESTED;
 	return g->domain && g->domain->root->live ? PATH_DOMAIN : PATH_BLOCKED;
 }
 
@@ -1178,6 +1606,12 @@ struct iommu_domain *model_domain(unsigned int device)
 	return g->domain ? &g->domain->domain : NULL;
 }
 
+void model_nested(struct iommu_domain *domain, u64 *root, unsigned int *levels)
+{
+	*root = to_hw(domain)->gpa;
+	*levels = to_hw(domain)->levels;
+}
+
 /* The first leaf that contains @iova or lies behind it */
 bool model_next(struct iommu_domain *domain, u64 iova,
 		struct model_piece *piece)
@@ -1208,8 +1642,11 @@ void model_check_hidden(void)
 
 	list_for_each_entry(xlate, &unit->xlates, entry) {
 		struct kviommu_shadow *shadow = to_shadow(xlate);
-		struct hw_domain *d = to_hw(shadow->hw);
+		struct hw_domain *d;
 
+		if (xlate->binding.type != KVIOMMU_BIND_DOMAIN)
+			continue;
+		d = to_hw(shadow->hw);
 		for (i = 0; i < d->nr_stale; i++)
 			for (n = 0; n < d->stale[i].nr; n++)
 				never(model_translate(shadow->hw,
@@ -1247,6 +1684,9 @@ void model_begin(struct kviommu_unit *u)
 	unit = u;
 	budget = MODEL_BUDGET;
 	nr_hw_calls = 0;
+	requests = 0;
+	model_nest = (struct kviommu_nest){};
+	model_lesser = false;
 	batch = 1;
 	jiffies = 0;
 	shim_jiffies_step = 0;
@@ -1265,7 +1705,8 @@ void model_end(void)
 {
 	unsigned int i;
 
-	never(pinned || mapped || stale_pages || nr_domains);
+	never(pinned || mapped || block_mapped || stale_pages || nr_domains);
+	never(nr_records || nr_cached);
 	never(shim_allocations());
 	for (i = 0; i < NR_AREAS; i++)
 		never(areas[i].pins);

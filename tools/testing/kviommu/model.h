@@ -64,6 +64,7 @@ enum model_path {
 	PATH_BLOCKED,
 	PATH_IOAS,
 	PATH_DOMAIN,
+	PATH_NESTED,
 };
 
 /**
@@ -88,6 +89,39 @@ bool model_next(struct iommu_domain *domain, u64 iova,
 		struct model_piece *piece);
 bool model_reserved(struct iommu_domain *domain, u64 iova);
 bool model_same_group(unsigned int a, unsigned int b);
+
+/*
+ * What the physical IOMMUs of the host can nest; the second one cannot if model_lesser. Both
+ * are reset by model_begin().
+ */
+extern struct kviommu_nest model_nest;
+extern bool model_lesser;
+
+/* The VM has a memory slot for the frame. */
+bool model_in_slot(u64 gfn);
+
+/* The first-stage tables of a nested domain */
+void model_nested(struct iommu_domain *domain, u64 *root, unsigned int *levels);
+
+/* What the walk of the physical IOMMU finds in a nested domain, with nothing cached */
+bool model_walk(struct iommu_domain *domain, u64 iova, struct model_piece *piece);
+
+/*
+ * A device makes a request, and the IOMMU caches what it finds of first-stage tables.
+ * model_requests(): how many there were.
+ */
+void model_request(unsigned int device, u64 iova);
+u64 model_requests(void);
+unsigned int model_cached(void);
+
+/*
+ * The guest has invalidated what is cached of a nested domain in a range, by the request
+ * number @before or earlier; with @leaves, of leaves alone. When it sees that done nothing
+ * of it may be there any more. model_pardon(): it is not known what the guest invalidated.
+ */
+void model_condemn(struct iommu_domain *domain, u64 first, u64 last, bool leaves, u64 before);
+void model_pardon(void);
+void model_check_condemned(void);
 
 /* Begin a new batch: within a batch nothing changes guest memory but the test. */
 void model_new_batch(void);

@@ -149,12 +149,22 @@ ALLOW_ERROR_INJECTION(kviommu_access_pin, ERRNO);
 int kviommu_access_pin_range(struct kviommu_access *a, u64 gfn, u64 nr,
 			     struct page **pages)
 {
+	unsigned long iova = gfn << PAGE_SHIFT, length = nr << PAGE_SHIFT;
 	int ret;
 
 	if (gfn + nr - 1 > ULONG_MAX >> PAGE_SHIFT)
 		return -ENOENT;
-	ret = iommufd_access_pin_pages(a->access, gfn << PAGE_SHIFT, nr << PAGE_SHIFT, pages,
+	ret = iommufd_access_pin_pages(a->access, iova, length, pages,
 				       IOMMUFD_ACCESS_RW_WRITE);
+	if (!ret) {
+		/*
+		 * What may be written need not be readable. To ask for that, too, is to count
+		 * in the records that are there now.
+		 */
+		ret = iommufd_access_pin_pages(a->access, iova, length, pages,
+					       IOMMUFD_ACCESS_RW_READ);
+		iommufd_access_unpin_pages(a->access, iova, length);
+	}
 	/* As for kviommu_access_pin() */
 	return ret == -EINVAL ? -ENOENT : ret;
 }

@@ -340,55 +340,68 @@ FIXTURE_VARIANT_ADD(failnth, calls_eio) {
 	.what = { .err = EIO, .times = ALWAYS },
 };
 
-FIXTURE_SETUP(failnth)
+/* A unit with a guest and one device. Returns: its policy. */
+static struct kviommu_policy open_fails(struct fails *f, struct unit *u,
+					const struct unit_config *config,
+					const struct failure *what)
 {
-	struct fails *f = &self->f;
-	struct unit *u = &self->u;
+	struct kviommu_policy policy;
 	char path[64];
 
-	self->host_pins = host_pins();
-	unit_open(u, &variant->config);
+	unit_open(u, config);
 	unit_add_device(u, 0, SID(0));
 	/* Kernels that can do this are slow: work may be left to a worker. */
 	u->vm.g->polls = true;
 	start_guest(u);
-	self->pages = u->vm.g->next_page;
 	/* So that every use of a page is a call that can fail */
-	self->policy = unit_policy(u);
-	self->policy.max_idle_pins = 0;
-	ASSERT_EQ(0, unit_set_policy(u, &self->policy));
+	policy = unit_policy(u);
+	policy.max_idle_pins = 0;
+	REQUIRE(!unit_set_policy(u, &policy));
 
 	f->u = u;
-	f->what = variant->what;
+	f->what = *what;
 	f->limit = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	f->control = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_LIMIT, f->limit));
-	ASSERT_EQ(0, unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, f->control));
+	REQUIRE(!unit_set_eventfd(u->fd, KVIOMMU_EVENT_LIMIT, f->limit));
+	REQUIRE(!unit_set_eventfd(u->fd, KVIOMMU_EVENT_CONTROL, f->control));
 	snprintf(path, sizeof(path), "/proc/self/task/%ld/fail-nth",
 		 syscall(SYS_gettid));
 	f->fd = open(path, O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, f->fd);
+	REQUIRE(f->fd >= 0);
 	inject_setup(&f->what);
+	return policy;
 }
 
 /* Nothing stays, and the device is good for another process. */
-FIXTURE_TEARDOWN(failnth)
+static void close_fails(struct fails *f, long pins)
 {
 	int status;
 	pid_t pid;
 
 	write_file("fail_function/inject", "\n");
-	unit_close(&self->u);
-	close(self->f.limit);
-	close(self->f.control);
-	close(self->f.fd);
-	EXPECT_EQ(0, pinned_kib());
-	EXPECT_EQ(self->host_pins, host_pins());
+	unit_close(f->u);
+	close(f->limit);
+	close(f->control);
+	close(f->fd);
+	REQUIRE(!pinned_kib());
+	REQUIRE(pins == host_pins());
 	pid = fork();
 	if (!pid)
 		_exit(!device_is_free(0));
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
+	REQUIRE(waitpid(pid, &status, 0) == pid);
+	REQUIRE(!status);
+}
+
+FIXTURE_SETUP(failnth)
+{
+	self->host_pins = host_pins();
+	self->policy = open_fails(&self->f, &self->u, &variant->config, &variant->what);
+	self->pages = self->u.vm.g->next_page;
+}
+
+FIXTURE_TEARDOWN(failnth)
+{
+	close_fails(&self->f, self->host_pins);
 }
 
 /* The ioctls */
@@ -657,7 +670,7 @@ static __u64 g_tell(struct guest *g)
 	g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(g->seq),
 		(__u64)&g->status);
 	g_sync(g, 0);
-	g_write32(g, VTD_IQT, g->tail * 16);
+	g_queue_tail(g);
 	return g_await(g);
 }
 
@@ -1020,6 +1033,307 @@ TEST_F_TIMEOUT(failnth, disable, 2400)
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
 		ASSERT_EQ(0, unit_stats(u).domains);
 		RUN(g_enable, true);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+/* What fails for a guest whose tables the physical IOMMU walks: of hosts that nest */
+FIXTURE(nested) {
+	struct unit u;
+	struct fails f;
+	long host_pins;
+};
+
+FIXTURE_VARIANT(nested) {
+	struct unit_config config;
+	struct failure what;
+};
+
+FIXTURE_VARIANT_ADD(nested, allocation) {
+	.config = { .mode = UNIT_MODE_TRAP, .nested = true },
+	.what = { .err = ENOMEM },
+};
+
+FIXTURE_VARIANT_ADD(nested, call_enomem) {
+	.config = { .mode = UNIT_MODE_TRAP, .nested = true },
+	.what = { .err = ENOMEM, .times = 1 },
+};
+
+FIXTURE_VARIANT_ADD(nested, call_eio) {
+	.config = { .mode = UNIT_MODE_TRAP, .nested = true },
+	.what = { .err = EIO, .times = 1 },
+};
+
+FIXTURE_VARIANT_ADD(nested, calls_eio) {
+	.config = { .mode = UNIT_MODE_TRAP, .nested = true },
+	.what = { .err = EIO, .times = ALWAYS },
+};
+
+FIXTURE_SETUP(nested)
+{
+	self->host_pins = host_pins();
+	open_fails(&self->f, &self->u, &variant->config, &variant->what);
+}
+
+FIXTURE_TEARDOWN(nested)
+{
+	close_fails(&self->f, self->host_pins);
+}
+
+/* All of the guest's memory is in the second stage. */
+static bool all_there(struct unit *u)
+{
+	return unit_stats(u).pinned >= GPA_RAM_END / PAGE_SIZE;
+}
+
+/* Nothing is pinned, and there is no second stage; the guest is about to begin anew. */
+static void begin_anew(struct unit *u)
+{
+	REQUIRE(!unit_reset(u->fd));
+	u->vm.g->next_page = GPA_TABLES;
+	RUN(g_setup, 0);
+	RUN(g_domain, 0, DID, 4);
+	RUN(g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+	RUN(g_attach, SID(0), 0);
+	REQUIRE(!all_there(u));
+}
+
+TEST_F_TIMEOUT(nested, create, 600)
+{
+	const struct unit_config *config = &variant->config;
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+	int fd;
+
+	EACH_FAILURE {
+		fd = unit_open_file();
+		if (FAILING(unit_create(fd, u->vm.fd, u->iommufd, u->ioas, config)))
+			ASSERT_EQ(0, unit_create(fd, u->vm.fd, u->iommufd, u->ioas, config));
+		close(fd);
+	}
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+}
+
+/* With all of the guest's memory, page by page and from the beginning */
+TEST_F_TIMEOUT(nested, attach, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+	struct edu *edu = &u->dev[0];
+
+	MOST_FAILURES {
+		ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
+		begin_anew(u);
+		RUN(g_enable, true);
+		if (FAILING(unit_attach(u->fd, edu->fd, SID(0)))) {
+			ASSERT_EQ(0, unit_stats(u).devices);
+			ASSERT_EQ(0, unit_stats(u).domains);
+			ASSERT_EQ(0, unit_attach(u->fd, edu->fd, SID(0)));
+			ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+		} else {
+			reaches(f, IOVA, PAGE(0), true);
+		}
+		if (!all_there(u))
+			ASSERT_EQ(0, unit_refresh(u));
+		ASSERT_TRUE(all_there(u));
+	}
+	ASSERT_LT(0, f->seen);
+}
+
+TEST_F_TIMEOUT(nested, detach, 1200)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		ASSERT_EQ(0, FAILING(unit_detach(u->fd, SID(0))));
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		ASSERT_EQ(0, unit_stats(u).domains);
+		ASSERT_EQ(0, unit_attach(u->fd, u->dev[0].fd, SID(0)));
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+TEST_F_TIMEOUT(nested, reset, 1200)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		ASSERT_EQ(0, FAILING(unit_reset(u->fd)));
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		ASSERT_EQ(0, unit_stats(u).pinned);
+		ASSERT_EQ(0, unit_stats(u).domains);
+		start_guest(u);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+/* The IOAS has lost all memory, and got it back. */
+TEST_F_TIMEOUT(nested, refresh, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	MOST_FAILURES {
+		ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, 0, GPA_RAM_END));
+		ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_RAM_END, IOAS_RW));
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		ASSERT_EQ(0, FAILING(unit_refresh(u)));
+		if (!all_there(u)) {
+			ASSERT_LT(f->before.errors, unit_stats(u).errors);
+			ASSERT_EQ(0, unit_refresh(u));
+		}
+		ASSERT_TRUE(all_there(u));
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+/* The IOAS loses a page in the middle of a block: what is left of that may get lost. */
+TEST_F_TIMEOUT(nested, ioas_unmap, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+	__u64 at = PAGE(100);
+	int err;
+
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, 0, GPA_RAM_END));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, at, IOAS_RW));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, at + PAGE_SIZE, u->vm.ram + at + PAGE_SIZE,
+			      GPA_RAM_END - at - PAGE_SIZE, IOAS_RW));
+	RUN(g_map, 0, IOVA + PAGE_SIZE, at, 2, MAP_RW);
+	EACH_FAILURE {
+		ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, at, u->vm.ram + at, PAGE_SIZE,
+				      IOAS_RW));
+		ASSERT_EQ(0, unit_refresh(u));
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA + PAGE_SIZE, at));
+		err = FAILING(ioas_unmap(u->iommufd, u->ioas, at, PAGE_SIZE));
+		if (err)
+			ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, at, PAGE_SIZE));
+		ASSERT_TRUE(blocked(f, IOVA + PAGE_SIZE, at));
+		ASSERT_EQ(0, unit_refresh(u));
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA + 2 * PAGE_SIZE, at + PAGE_SIZE));
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+static __u64 tell_piotlb(struct guest *g, __u64 d, __u64 iova)
+{
+	g_queue(g, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PAGES | VTD_QI_DID(g->dom[d].did), iova);
+	return g_tell(g);
+}
+
+static __u64 tell_pasid(struct guest *g, __u64 did)
+{
+	g_queue(g, VTD_QI_PASID_CACHE | VTD_QI_PC_PASID | VTD_QI_DID(did), 0);
+	g_queue(g, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(did), 0);
+	return g_tell(g);
+}
+
+static __u64 set_pasid(struct guest *g, __u64 d)
+{
+	return g_pasid_entry_quiet(g, SID(0), VTD_SM_PTE_P |
+				   VTD_SM_PTE_PGTT(VTD_SM_PGTT_FIRST_STAGE),
+				   g->dom[d].did, g->dom[d].root);
+}
+
+TEST_F_TIMEOUT(nested, pasid_new, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		RUN(g_detach, SID(0), DID);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		RUN(set_pasid, 0);
+		ACT(tell_pasid, DID);
+		reaches(f, IOVA, PAGE(0), false);
+		ASSERT_EQ(1, unit_stats(u).domains);
+	}
+	ASSERT_LT(0, f->seen);
+}
+
+/* From one domain to another */
+TEST_F_TIMEOUT(nested, pasid_change, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	RUN(g_domain, 1, DID + 1, 4);
+	RUN(g_map, 1, IOVA, PAGE(1), 1, MAP_RW);
+	EACH_FAILURE {
+		RUN(set_pasid, 1);
+		ACT(tell_pasid, DID + 1);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		reaches(f, IOVA, PAGE(1), false);
+		ASSERT_EQ(1, unit_stats(u).domains);
+		RUN(g_attach, SID(0), 0);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+TEST_F_TIMEOUT(nested, pasid_cleared, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		RUN(g_pasid_entry_quiet, SID(0), 0, 0, 0);
+		ACT(tell_pasid, DID);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		ASSERT_EQ(0, unit_stats(u).domains);
+		RUN(g_attach, SID(0), 0);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+TEST_F_TIMEOUT(nested, pass_through, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		RUN(g_pasid_entry_quiet, SID(0), VTD_SM_PTE_P | VTD_SM_PTE_PGTT(VTD_SM_PGTT_PT),
+		    DID, 0);
+		ACT(tell_pasid, DID);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		reaches(f, PAGE(3), PAGE(3), false);
+		ASSERT_EQ(1, unit_stats(u).identity_devices);
+		RUN(g_attach, SID(0), 0);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+}
+
+/* The guest's own write has all of its memory pinned. */
+TEST_F_TIMEOUT(nested, enable, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	MOST_FAILURES {
+		begin_anew(u);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		ACT(tell_enable, true);
+		reaches(f, IOVA, PAGE(0), true);
+		if (!all_there(u))
+			ASSERT_EQ(0, unit_refresh(u));
+		ASSERT_TRUE(all_there(u));
+	}
+	ASSERT_LT(0, f->seen);
+}
+
+/* What the guest unmaps is gone whatever fails. */
+TEST_F_TIMEOUT(nested, invalidate, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	EACH_FAILURE {
+		RUN(g_map, 0, NEW(1), PAGE(10), 1, MAP_RW);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, NEW(1), PAGE(10)));
+		RUN(g_unmap_quiet, 0, NEW(1), 1, 0);
+		ACT(tell_piotlb, 0, NEW(1));
+		ASSERT_TRUE(blocked(f, NEW(1), PAGE(10)));
 		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 	}
 }

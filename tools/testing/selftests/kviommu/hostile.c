@@ -75,9 +75,10 @@ static __u64 hostile_gpa(__u64 *s)
 	}
 }
 
-static __u64 hostile_entry(__u64 *s)
+/* Of a first-stage entry if the guest is in scalable mode: bit 2 is U/S there. */
+static __u64 hostile_entry(struct guest *g, __u64 *s)
 {
-	__u64 e = hostile_gpa(s) | pick(s, 4);
+	__u64 e = hostile_gpa(s) | pick(s, 4) | (g->scalable && pick(s, 8) ? BIT_ULL(2) : 0);
 
 	if (!pick(s, 4))
 		return 0;
@@ -91,12 +92,12 @@ static __u64 hostile_entry(__u64 *s)
 	return e;
 }
 
-static void hostile_store(__u64 *s)
+static void hostile_store(struct guest *g, __u64 *s)
 {
 	__u64 page = POOL + pick(s, POOL_PAGES) * PAGE_SIZE;
 	__u64 i = pick(s, 2) ? pick(s, 4) : pick(s, 512);
 
-	WRITE_ONCE(((__u64 *)page)[i], hostile_entry(s));
+	WRITE_ONCE(((__u64 *)page)[i], hostile_entry(g, s));
 }
 
 static __u64 hostile_desc_lo(__u64 *s)
@@ -120,22 +121,43 @@ static __u64 hostile_desc_lo(__u64 *s)
 	}
 }
 
+/* Descriptors of scalable mode, or of any mode */
+static __u64 hostile_sm_desc_lo(__u64 *s)
+{
+	__u64 did = pick(s, 4) << 16, pasid = pick(s, 8) ? 0 : pick(s, 4) << 32;
+
+	switch (pick(s, 8)) {
+	case 0 ... 3:
+		return 6 | (pick(s, 16) ? 2 + pick(s, 2) : 0) << 4 | did | pasid;
+	case 4:
+		return 7 | pick(s, 4) << 4 | did | pasid;
+	default:
+		return hostile_desc_lo(s);
+	}
+}
+
 static void hostile_queue(struct guest *g, __u64 *s)
 {
-	__u64 base = g_read64(g, VTD_IQA) & ~(PAGE_SIZE - 1);
-	__u64 n = 1 + pick(s, 20), tail = g_read32(g, VTD_IQT) / 16;
+	__u64 iqa = g_read64(g, VTD_IQA), base = iqa & ~(PAGE_SIZE - 1);
+	/* What the guest's driver wants it to have; the unit may have latched another width. */
+	__u64 size = iqa & VTD_IQA_DW ? 32 : 16, slots = PAGE_SIZE / size;
+	__u64 n = 1 + pick(s, 20), tail = g_read32(g, VTD_IQT) / size;
 	__u64 *desc, i;
 
 	/* Where it says the queue is, if the guest can reach that. */
 	if (base < POOL || base >= POOL + POOL_PAGES * PAGE_SIZE)
 		base = POOL;
 	for (i = 0; i < n; i++) {
-		desc = (__u64 *)(base + (tail + i) % 256 * 16);
-		WRITE_ONCE(desc[0], hostile_desc_lo(s));
+		desc = (__u64 *)(base + (tail + i) % slots * size);
+		WRITE_ONCE(desc[0], g->scalable ? hostile_sm_desc_lo(s) : hostile_desc_lo(s));
 		WRITE_ONCE(desc[1], pick(s, 8) ? PAGE(pick(s, 512)) +
 			   (pick(s, 4) ? pick(s, 24) : 0) : next(s));
+		if (size == 16)
+			continue;
+		WRITE_ONCE(desc[2], pick(s, 32) ? 0 : next(s));
+		WRITE_ONCE(desc[3], pick(s, 32) ? 0 : next(s));
 	}
-	g_write32(g, VTD_IQT, pick(s, 16) ? (tail + n) % 256 * 16 : next(s));
+	g_write32(g, VTD_IQT, pick(s, 16) ? (tail + n) % slots * size : next(s));
 }
 
 static void hostile_register(struct guest *g, __u64 *s)
@@ -148,7 +170,8 @@ static void hostile_register(struct guest *g, __u64 *s)
 		g_write32(g, VTD_GCMD, pick(s, 4) ? gcmd : next(s));
 		break;
 	case 1:
-		g_write64(g, VTD_RTADDR, hostile_gpa(s));
+		g_write64(g, VTD_RTADDR, hostile_gpa(s) |
+			  (g->scalable && pick(s, 4) ? VTD_RTADDR_SCALABLE : 0));
 		g_write32(g, VTD_GCMD, gcmd | VTD_GCMD_SRTP);
 		break;
 	case 2:
@@ -174,6 +197,33 @@ static void hostile_register(struct guest *g, __u64 *s)
 	}
 }
 
+#define POOL_PAGE(n)	(POOL + (n) * PAGE_SIZE)
+
+/* A word of an entry that is 0, but now and then wrong */
+static __u64 hostile_word(__u64 *s)
+{
+	return pick(s, 64) ? 0 : BIT_ULL(pick(s, 64));
+}
+
+/* What leads device n to tables of the pool in scalable mode; pages 2 and 3 are queues. */
+static void hostile_sm_device(__u64 *s, __u64 n)
+{
+	__u64 *root = (__u64 *)POOL_PAGE(0);
+	__u64 *ctx = (__u64 *)POOL_PAGE(1) + SID(n) * 4;
+	__u64 *directory = (__u64 *)POOL_PAGE(4 + n), *pte = (__u64 *)POOL_PAGE(6 + n), i;
+
+	WRITE_ONCE(root[0], POOL_PAGE(1) | 1);
+	WRITE_ONCE(ctx[0], (__u64)directory | 1);
+	for (i = 1; i < 4; i++)
+		WRITE_ONCE(ctx[i], hostile_word(s));
+	WRITE_ONCE(directory[0], (__u64)pte | 1);
+	WRITE_ONCE(pte[1], pick(s, 4) | hostile_word(s));
+	WRITE_ONCE(pte[2], POOL_PAGE(pick(s, POOL_PAGES)) | hostile_word(s));
+	for (i = 3; i < 8; i++)
+		WRITE_ONCE(pte[i], hostile_word(s));
+	WRITE_ONCE(pte[0], 1 | (pick(s, 8) ? 1 : pick(s, 8)) << 6);
+}
+
 /* As a driver would, but with tables of the pool: so that there is something. */
 static void hostile_driver(struct guest *g, __u64 *s)
 {
@@ -182,14 +232,19 @@ static void hostile_driver(struct guest *g, __u64 *s)
 	WRITE_ONCE(root[0], (__u64)ctx | 1);
 	WRITE_ONCE(root[1], 0);
 	for (n = 0; n < 2; n++) {
+		if (g->scalable) {
+			hostile_sm_device(s, n);
+			continue;
+		}
 		WRITE_ONCE(ctx[SID(n) * 2], (POOL + pick(s, POOL_PAGES) * PAGE_SIZE) |
 			   (pick(s, 8) ? 1 : 9));
 		WRITE_ONCE(ctx[SID(n) * 2 + 1], pick(s, 4) << 8 | (1 + pick(s, 2)));
 	}
 	g_write32(g, VTD_GCMD, 0);
 	g_write32(g, VTD_FSTS, ~0U);
-	g_write64(g, VTD_RTADDR, (__u64)root);
-	g_write64(g, VTD_IQA, POOL + (2 + pick(s, 2)) * PAGE_SIZE);
+	g_write64(g, VTD_RTADDR, (__u64)root | (g->scalable ? VTD_RTADDR_SCALABLE : 0));
+	g_write64(g, VTD_IQA, POOL + (2 + pick(s, 2)) * PAGE_SIZE +
+		  (g->scalable ? VTD_IQA_DW : 0));
 	g_write32(g, VTD_IQT, 0);
 	g_write32(g, VTD_GCMD, VTD_GCMD_SRTP);
 	g_write32(g, VTD_GCMD, VTD_GCMD_QIE);
@@ -206,7 +261,7 @@ static __u64 hostile(struct guest *g, __u64 cpu, __u64 s)
 			hostile_driver(g, &s);
 		switch (pick(&s, 16)) {
 		case 0 ... 7:
-			hostile_store(&s);
+			hostile_store(g, &s);
 			break;
 		case 8 ... 12:
 			hostile_queue(g, &s);
@@ -301,35 +356,56 @@ FIXTURE_TEARDOWN(hostile)
 {
 }
 
+/* Guests in scalable mode, on hosts that nest */
+FIXTURE(scalable) {
+	struct unit u;
+	long pins;
+};
+
+FIXTURE_VARIANT(scalable) {
+	struct unit_config config;
+};
+
+UNIT_MODES(scalable, .config.nested = true);
+
+FIXTURE_SETUP(scalable)
+{
+	self->pins = host_pins();
+}
+
+FIXTURE_TEARDOWN(scalable)
+{
+}
+
 /* It was no mere noise: a guest that is polled runs ahead of the unit. */
 static bool worked(struct unit *u, __u64 steps)
 {
 	struct kviommu_stats stats = unit_stats_now(u);
 
-	return stats.descriptors > steps / 500 && stats.maps > steps / 500;
+	/* What a guest maps in first-stage tables nobody sees. */
+	return stats.descriptors > steps / 500 &&
+	       (u->config.nested ? stats.syncs > steps / 3000 : stats.maps > steps / 500);
 }
 
 /* Two vCPUs against the unit, while the VMM changes what is below it. */
-TEST_F_TIMEOUT(hostile, guest, 1200)
+static void against_guest(struct unit *u, const struct unit_config *config)
 {
 	__u64 s = seed(), steps = env("KVIOMMU_STEPS", 30000);
 	struct hostile_vcpu h[GUEST_VCPUS];
 	pthread_t thread[GUEST_VCPUS];
 	struct kviommu_policy policy;
 	struct kviommu_stats stats;
-	struct unit *u = &self->u;
 	unsigned int i, round = 0;
 	__u64 seen = 0;
 
-	open_vmm(u, &variant->config);
+	open_vmm(u, config);
 	start_guest(u);
 	policy = unit_policy(u);
 	policy.max_tables = 100;
-	ASSERT_EQ(0, unit_set_policy(u, &policy));
+	REQUIRE(!unit_set_policy(u, &policy));
 	for (i = 0; i < GUEST_VCPUS; i++) {
 		h[i] = (struct hostile_vcpu){ u, i, next(&s) };
-		ASSERT_EQ(0, pthread_create(&thread[i], NULL, run_hostile,
-					    &h[i]));
+		REQUIRE(!pthread_create(&thread[i], NULL, run_hostile, &h[i]));
 	}
 	while (READ_ONCE(u->vm.g->count) < steps || !worked(u, steps)) {
 		/* Something every so many steps of the guest */
@@ -340,26 +416,25 @@ TEST_F_TIMEOUT(hostile, guest, 1200)
 		seen = READ_ONCE(u->vm.g->count);
 		switch (round++ % 4) {
 		case 0:
-			ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, 0,
-						GPA_RAM_END));
+			REQUIRE(!ioas_unmap(u->iommufd, u->ioas, 0, GPA_RAM_END));
 			map_ram(u);
 			break;
 		case 1:
-			ASSERT_EQ(0, unit_refresh(u));
+			REQUIRE(!unit_refresh(u));
 			break;
 		case 2:
-			ASSERT_EQ(0, unit_detach(u->fd, SID(1)));
-			ASSERT_EQ(0, unit_attach(u->fd, u->dev[1].fd, SID(1)));
+			REQUIRE(!unit_detach(u->fd, SID(1)));
+			REQUIRE(!unit_attach(u->fd, u->dev[1].fd, SID(1)));
 			break;
 		default:
 			unit_stats(u);
 			policy.max_pins = pick(&s, 2) ? 8 + pick(&s, 64) : 100000;
-			ASSERT_EQ(0, unit_set_policy(u, &policy));
+			REQUIRE(!unit_set_policy(u, &policy));
 		}
 	}
 	WRITE_ONCE(u->vm.g->stop, 1);
 	for (i = 0; i < GUEST_VCPUS; i++)
-		ASSERT_EQ(0, pthread_join(thread[i], NULL));
+		REQUIRE(!pthread_join(thread[i], NULL));
 	/* A device at work would not take another order. */
 	for (i = 0; i < u->ndev; i++)
 		while (guest_run(&u->vm, g_dma_busy, i))
@@ -371,14 +446,24 @@ TEST_F_TIMEOUT(hostile, guest, 1200)
 		       stats.maps, stats.unmaps, stats.descriptors,
 		       stats.faults);
 	policy.max_pins = 100000;
-	ASSERT_EQ(0, unit_set_policy(u, &policy));
-	ASSERT_EQ(0, unit_reset(u->fd));
-	EXPECT_EQ(0, unit_stats(u).pinned);
-	EXPECT_EQ(0, unit_stats(u).mapped);
-	EXPECT_EQ(0, unit_stats(u).domains);
+	REQUIRE(!unit_set_policy(u, &policy));
+	REQUIRE(!unit_reset(u->fd));
+	stats = unit_stats(u);
+	REQUIRE(!stats.pinned && !stats.mapped && !stats.domains);
 	start_guest(u);
-	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	REQUIRE(dma_write(u, 0, IOVA, PAGE(0)) == DMA_REACHED);
 	unit_close(u);
+}
+
+TEST_F_TIMEOUT(hostile, guest, 1200)
+{
+	against_guest(&self->u, &variant->config);
+	EXPECT_EQ(self->pins, host_pins());
+}
+
+TEST_F_TIMEOUT(scalable, guest, 2400)
+{
+	against_guest(&self->u, &variant->config);
 	EXPECT_EQ(self->pins, host_pins());
 }
 
@@ -411,10 +496,10 @@ static void hostile_vmm(const void *arg)
 	pthread_join(thread[0], NULL);
 }
 
-TEST_F_TIMEOUT(hostile, vmm_killed, 1200)
+static void kill_vmms(struct unit *u, const struct unit_config *config)
 {
 	unsigned long kills = env("KVIOMMU_KILLS", 50), i;
-	struct hostile_vmm vmm = { .config = &variant->config };
+	struct hostile_vmm vmm = { .config = config };
 	__u64 s = seed();
 
 	for (i = 0; i < kills; i++) {
@@ -422,10 +507,21 @@ TEST_F_TIMEOUT(hostile, vmm_killed, 1200)
 		unit_kill(hostile_vmm, &vmm);
 	}
 	/* And the devices work for the next one. */
-	open_vmm(&self->u, &variant->config);
-	start_guest(&self->u);
-	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
-	unit_close(&self->u);
+	open_vmm(u, config);
+	start_guest(u);
+	REQUIRE(dma_write(u, 0, IOVA, PAGE(0)) == DMA_REACHED);
+	unit_close(u);
+}
+
+TEST_F_TIMEOUT(hostile, vmm_killed, 1200)
+{
+	kill_vmms(&self->u, &variant->config);
+	EXPECT_EQ(self->pins, host_pins());
+}
+
+TEST_F_TIMEOUT(scalable, vmm_killed, 2400)
+{
+	kill_vmms(&self->u, &variant->config);
 	EXPECT_EQ(self->pins, host_pins());
 }
 

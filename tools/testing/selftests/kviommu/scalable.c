@@ -316,6 +316,13 @@ TEST_F(scalable, memory)
 	ASSERT_EQ(0, unit_refresh(u));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE, at));
 	EXPECT_EQ(pinned - 1, unit_stats(u).pinned);
+	/* Nor is what devices may write and not read. */
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, at, PAGE_SIZE));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, at, u->vm.ram + at, PAGE_SIZE,
+			      IOMMU_IOAS_MAP_WRITEABLE));
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, SPARE, at));
+	EXPECT_EQ(pinned - 1, unit_stats(u).pinned);
 	EXPECT_EQ(0, unit_stats(u).errors);
 }
 
