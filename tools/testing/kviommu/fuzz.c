@@ -1712,31 +1712,51 @@ static void do_ioas(void)
 		       model_areas[area].prot);
 }
 
-static void settle_unit(void)
+static bool unit_has(u32 sid)
 {
-	never(kviommu_unit_settle(t.unit) && !shim_task.killed);
+	struct kviommu_device *dev;
+
+	list_for_each_entry(dev, &t.unit->devices, entry)
+		if (dev->source_id == sid)
+			return true;
+	return false;
+}
+
+static int attach_device(int fd, unsigned int d, u32 sid)
+{
+	bool before = unit_has(sid);
+	int ret = kviommu_unit_attach(t.unit, fd, sid);
+
+	never(ret == -EINTR && !shim_task.killed);
+	/* A VMM that is killed does not learn what became of it. */
+	if (!ret || (ret == -EINTR && !before && unit_has(sid)))
+		t.attached[d] = sid;
+	return ret;
+}
+
+static void detach_device(u32 sid)
+{
+	bool before = unit_has(sid);
+	unsigned int d;
+	int ret = kviommu_unit_detach(t.unit, sid);
+
+	never(ret == -EINTR && !shim_task.killed);
+	never(!ret && (!before || unit_has(sid)));
+	for (d = 0; d < MODEL_DEVICES && before && !unit_has(sid); d++)
+		if (t.attached[d] == sid)
+			t.attached[d] = -1;
 }
 
 static void do_device(void)
 {
 	u8 b = get8();
 	unsigned int d = b & 3, s = b >> 2 & 3;
-	int ret;
 
 	model_new_batch();
-	mutex_lock(&t.unit->lock);
-	if (b & 0x80) {
-		ret = kviommu_unit_attach(t.unit, b & 0x40 ? 99 : d, sids[s]);
-		if (!ret)
-			t.attached[d] = sids[s];
-	} else {
-		ret = kviommu_unit_detach(t.unit, sids[s]);
-		for (d = 0; d < MODEL_DEVICES && !ret; d++)
-			if (t.attached[d] == sids[s])
-				t.attached[d] = -1;
-	}
-	kviommu_unlock(t.unit);
-	settle_unit();
+	if (b & 0x80)
+		attach_device(b & 0x40 ? 99 : d, d, sids[s]);
+	else
+		detach_device(sids[s]);
 }
 
 static void do_policy(void)
@@ -2272,13 +2292,8 @@ static bool create_unit(void)
 	set_policy(SZ_256M, 1024, MAX_TABLES, 64, t.strategy);
 	arm_unit();
 	for (d = 0; b & 0x20 && d < MODEL_DEVICES; d++) {
-		mutex_lock(&t.unit->lock);
-		ret = kviommu_unit_attach(t.unit, d, sids[d]);
+		ret = attach_device(d, d, sids[d]);
 		never(ret && !(model_lesser && ret == -EMEDIUMTYPE));
-		kviommu_unlock(t.unit);
-		settle_unit();
-		if (!ret)
-			t.attached[d] = sids[d];
 	}
 	if (b & 0x40)
 		(t.ref.scalable ? do_sm_set_up : do_set_up)();

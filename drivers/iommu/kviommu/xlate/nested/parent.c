@@ -143,8 +143,8 @@ static int parent_take(struct kviommu_parent *parent, u64 gfn, u64 nr)
 	u64 pfn = page_to_pfn(parent->pages[0]);
 	int ret = 0;
 
-	if (!whole || run->gfn + run->nr != gfn || page_to_pfn(run->page) + run->nr != pfn ||
-	    IS_ALIGNED(gfn, PARENT_RUN))
+	if (run->nr && (!whole || run->gfn + run->nr != gfn || IS_ALIGNED(gfn, PARENT_RUN) ||
+			page_to_pfn(run->page) + run->nr != pfn))
 		ret = parent_end_run(parent);
 	/* No leaf of 1 GiB begins or ends within another one. */
 	if (!ret && whole && (run->nr || (IS_ALIGNED(gfn, PARENT_RUN) &&
