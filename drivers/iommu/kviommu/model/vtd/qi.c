@@ -243,8 +243,21 @@ static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
 	return ret;
 }
 
+/* Read and handle descriptors from @head on, of VTD_FETCH_MAX bytes at most. */
+static int vtd_queue_batch(struct vtd *vtd, const struct kviommu_work *work,
+			   unsigned int *head)
+{
+	__le64 desc[VTD_FETCH_MAX / sizeof(__le64)];
+	int ret;
+
+	ret = vtd_queue_fetch(vtd, work, desc, *head);
+	if (ret > 0)
+		ret = vtd_queue_handle(vtd, work, desc, ret, head);
+	return ret;
+}
+
 /**
- * vtd_queue_run() - Handle descriptors of the queue, of VTD_FETCH_MAX bytes at most
+ * vtd_queue_run() - Handle the descriptors of the queue, as many as time allows
  * @vtd: The unit
  * @work: The piece of work that this is part of
  *
@@ -255,14 +268,13 @@ static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
  */
 void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 {
-	__le64 desc[VTD_FETCH_MAX / sizeof(__le64)];
 	unsigned int head = vtd_get32(vtd, VTD_IQH);
 	int ret;
 
-	ret = vtd_queue_fetch(vtd, work, desc, head);
-	if (ret > 0)
-		ret = vtd_queue_handle(vtd, work, desc, ret, &head);
-	/* Not every batch ends with a wait descriptor, which would do this. */
+	do
+		ret = vtd_queue_batch(vtd, work, &head);
+	while (!ret && head != vtd_get32(vtd, VTD_IQT) && !kviommu_time_up(work));
+	/* Not every queue ends with a wait descriptor, which would do this. */
 	kviommu_invalidate_complete(vtd->model.unit, work);
 	vtd_set32(vtd, VTD_IQH, head);
 	/* After -EAGAIN or -EINTR the next step goes on. */
