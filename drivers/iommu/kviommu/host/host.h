@@ -240,7 +240,7 @@ struct kviommu_nest {
 };
 
 bool kviommu_nest_host(struct kviommu_nest *nest);
-bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest);
+int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest);
 struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v);
 struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
 					struct iommu_domain *parent, u64 root,

@@ -30,8 +30,11 @@
 /* NEST, SMTS, SSTS and FSTS */
 #define HW_ECAP_NESTS	(BIT_ULL(26) | BIT_ULL(43) | BIT_ULL(46) | BIT_ULL(47))
 
-/* Say what the physical IOMMU of a device, which has a driver, can nest. */
-static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
+/*
+ * Say what the physical IOMMU of a device, which has a driver, can nest. Return: 0;
+ * -EMEDIUMTYPE if it cannot; -ENOMEM.
+ */
+static int nest_hardware(struct device *dev, struct kviommu_nest *nest)
 {
 	const struct iommu_ops *ops;
 	enum iommu_hw_info_type type = IOMMU_HW_INFO_TYPE_DEFAULT;
@@ -41,13 +44,13 @@ static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 
 	*nest = (struct kviommu_nest){};
 	if (!dev->iommu || !dev->iommu->iommu_dev)
-		return false;
+		return -EMEDIUMTYPE;
 	ops = dev->iommu->iommu_dev->ops;
 	if (!ops->hw_info || !ops->domain_alloc_nested)
-		return false;
+		return -EMEDIUMTYPE;
 	info = ops->hw_info(dev, &length, &type);
 	if (IS_ERR(info))
-		return false;
+		return PTR_ERR(info) == -ENOMEM ? -ENOMEM : -EMEDIUMTYPE;
 	if (type == IOMMU_HW_INFO_TYPE_INTEL_VTD && length >= sizeof(*info) &&
 	    (info->ecap_reg & HW_ECAP_NESTS) == HW_ECAP_NESTS) {
 		nest->wanted = true;
@@ -58,13 +61,13 @@ static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 	}
 	kfree(info);
 	/* The hardware may be able to and the host not use it, as with intel_iommu=sm_off. */
-	if (nest->wanted) {
-		domain = iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
-		nest->wanted = !IS_ERR(domain);
-		if (nest->wanted)
-			iommu_domain_free(domain);
-	}
-	return nest->wanted;
+	if (!nest->wanted)
+		return -EMEDIUMTYPE;
+	domain = iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain) == -ENOMEM ? -ENOMEM : -EMEDIUMTYPE;
+	iommu_domain_free(domain);
+	return 0;
 }
 
 /* What any IOMMU of this host was seen to nest: a device that is busy now is not looked at. */
@@ -81,7 +84,7 @@ static int nest_host_device(struct device *dev, void *data)
 		return 0;
 	if (dev->driver && dev->iommu && dev->iommu->iommu_dev != *last) {
 		*last = dev->iommu->iommu_dev;
-		if (nest_hardware(dev, &hw)) {
+		if (!nest_hardware(dev, &hw)) {
 			nest_seen.wanted = true;
 			nest_seen.huge |= hw.huge;
 			nest_seen.five_levels |= hw.five_levels;
@@ -98,7 +101,7 @@ static int nest_host_device(struct device *dev, void *data)
  * @nest: Filled with what the IOMMU of any PCI device with a driver can; what was found
  *        once stays
  *
- * Another device may be behind an IOMMU that cannot: see kviommu_nest_fits().
+ * Another device may be behind an IOMMU that cannot: see kviommu_nest_check().
  *
  * Context: process context, may sleep.
  * Return: true if any can nest.
@@ -114,22 +117,26 @@ bool kviommu_nest_host(struct kviommu_nest *nest)
 }
 
 /**
- * kviommu_nest_fits() - Check whether a device's IOMMU can walk a guest's tables
+ * kviommu_nest_check() - Check whether a device's IOMMU can walk a guest's tables
  * @v: The device
  * @nest: What the guest was promised
  *
  * Context: process context, may sleep.
- * Return: true if it can, or if the guest has no such tables.
+ * Return: 0 if it can, or if the guest has no such tables; -EMEDIUMTYPE if it cannot;
+ * -ENOMEM.
  */
-bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
+int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 {
 	struct kviommu_nest hw;
+	int ret;
 
 	if (!nest->wanted)
-		return true;
-	return nest_hardware(v->dev, &hw) && hw.huge >= nest->huge &&
-	       hw.five_levels >= nest->five_levels && hw.snoop >= nest->snoop &&
-	       hw.coherent == nest->coherent;
+		return 0;
+	ret = nest_hardware(v->dev, &hw);
+	if (ret)
+		return ret;
+	return hw.huge >= nest->huge && hw.five_levels >= nest->five_levels &&
+	       hw.snoop >= nest->snoop && hw.coherent == nest->coherent ? 0 : -EMEDIUMTYPE;
 }
 
 /**
@@ -194,7 +201,8 @@ static struct iommu_domain *nest_alloc_by(struct kviommu_vfio *v,
 
 /**
  * kviommu_nest_alloc() - Allocate a domain for first-stage tables of the guest
- * @v: A device that the domain is to be attached to, for which kviommu_nest_fits()
+ * @v: A device that the domain is to be attached to, for which kviommu_nest_check()
+ *     returned 0
  * @parent: The second stage, of kviommu_nest_parent_alloc()
  * @root: Guest physical address of the root table
  * @levels: Number of levels of the tables, 4 or 5
@@ -258,9 +266,9 @@ bool kviommu_nest_host(struct kviommu_nest *nest)
 	return false;
 }
 
-bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
+int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 {
-	return !nest->wanted;
+	return nest->wanted ? -EMEDIUMTYPE : 0;
 }
 
 struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
