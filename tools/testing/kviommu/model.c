@@ -435,7 +435,7 @@ int kviommu_access_pin_range(struct kviommu_access *a, u64 gfn, u64 nr,
 	if (shim_task.killed)
 		return -EINTR;
 	if (shim_should_fail())
-		return -ENOMEM;
+		return shim_fail.failed % 3 ? -ENOMEM : -EFAULT;
 	for (i = 0; i < nr; i++) {
 		unsigned int prot;
 
