@@ -208,7 +208,8 @@ static struct iommu_domain *nest_alloc_by(struct kviommu_vfio *v,
  * @levels: Number of levels of the tables, 4 or 5
  *
  * Context: process context of the VMM, may sleep; takes the VMM's mmap_lock for writing.
- * Return: the domain, to be freed before @parent; -EFAULT if the VMM interferes; -ENOMEM;
+ * Return: the domain, to be freed before @parent; -EFAULT if the VMM interferes; -EINTR if
+ * a fatal signal is pending; -ENOMEM;
  * an error of the IOMMU's driver.
  */
 noinline struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
@@ -236,7 +237,7 @@ noinline struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
 	fput(file);
 	/* The error may be -EAGAIN, of a VMM at its limit of locked memory. */
 	if (IS_ERR_VALUE(at))
-		return ERR_PTR(-ENOMEM);
+		return ERR_PTR((long)at == -EINTR ? -EINTR : -ENOMEM);
 	domain = nest_alloc_by(v, parent, at, sizeof(*args));
 	vm_munmap(at, PAGE_SIZE);
 	return domain;
