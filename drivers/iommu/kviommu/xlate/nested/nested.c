@@ -21,9 +21,9 @@ static struct kviommu_xlate *nested_create(struct kviommu_unit *unit,
 					   struct kviommu_hwgroup *hw,
 					   const struct kviommu_binding *b)
 {
+	struct kviommu_nested *nested = NULL;
 	struct kviommu_parent *parent;
-	struct kviommu_nested *nested;
-	int ret;
+	int ret = -ENOMEM;
 
 	if (unit->stats.domains >= unit->policy.max_domains)
 		return ERR_PTR(-EDQUOT);
@@ -32,19 +32,25 @@ static struct kviommu_xlate *nested_create(struct kviommu_unit *unit,
 		return ERR_CAST(parent);
 	nested = kzalloc_obj(*nested, KVIOMMU_GFP);
 	if (!nested)
-		return ERR_PTR(-ENOMEM);
+		goto fail;
 	nested->parent = parent;
 	nested->hw = kviommu_hwgroup_nest_alloc(hw, parent->domain, b->root, b->levels);
 	if (IS_ERR(nested->hw)) {
 		ret = PTR_ERR(nested->hw);
-		kfree(nested);
-		return ERR_PTR(ret);
+		goto fail;
 	}
 	parent->users++;
 	mutex_lock(&unit->map_lock);
 	kviommu_count(unit, domains, 1);
 	mutex_unlock(&unit->map_lock);
 	return &nested->xlate;
+
+fail:
+	kfree(nested);
+	/* One that is new has nothing that is worth keeping. */
+	if (!parent->filled)
+		kviommu_nested_free(unit);
+	return ERR_PTR(ret);
 }
 
 static bool nested_fits(const struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
