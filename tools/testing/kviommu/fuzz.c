@@ -1057,8 +1057,13 @@ static void check_devices(bool complete)
 /* A device's DMA goes through the translation that the unit has recorded for it. */
 static void check_bound(void)
 {
+	struct kviommu_parent *parent;
 	struct kviommu_device *dev;
 	unsigned int d;
+
+	/* A second stage is kept for later only if it has all memory. */
+	list_for_each_entry(parent, &t.unit->nested.parents, entry)
+		never(!parent->users && !parent->filled);
 
 	list_for_each_entry(dev, &t.unit->devices, entry) {
 		const struct kviommu_group *group = dev->group;

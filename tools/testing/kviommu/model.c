@@ -435,7 +435,7 @@ int kviommu_access_pin_range(struct kviommu_access *a, u64 gfn, u64 nr,
 	if (shim_task.killed)
 		return -EINTR;
 	if (shim_should_fail())
-		return -ENOMEM;
+		return shim_fail.failed % 3 ? -ENOMEM : -EFAULT;
 	for (i = 0; i < nr; i++) {
 		unsigned int prot;
 
@@ -1297,13 +1297,16 @@ bool kviommu_nest_host(struct kviommu_nest *nest)
 }
 
 /* The second physical IOMMU may be one that cannot. */
-bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
+int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 {
 	if (!nest->wanted)
-		return true;
+		return 0;
+	if (shim_should_fail())
+		return -ENOMEM;
 	return !(model_lesser && v->group->iommu == 1) && model_nest.huge >= nest->huge &&
 	       model_nest.five_levels >= nest->five_levels &&
-	       model_nest.snoop >= nest->snoop && model_nest.coherent == nest->coherent;
+	       model_nest.snoop >= nest->snoop &&
+	       model_nest.coherent == nest->coherent ? 0 : -EMEDIUMTYPE;
 }
 
 struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)

@@ -158,7 +158,7 @@ static struct kviommu_device *device_find(struct kviommu_unit *unit,
  * Return: 0; -EINVAL if @source_id has more than 16 bits; -EEXIST if another device
  * has it; -EBUSY if the unit has the device already; -ENOSPC if it has
  * KVIOMMU_MAX_DEVICES; -ENOMEM; -EINTR if a fatal signal is pending; an error of
- * kviommu_vfio_get() or kviommu_group_join().
+ * kviommu_vfio_get(), kviommu_nest_check() or kviommu_group_join().
  */
 int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *work,
 			  int fd, u32 source_id)
@@ -185,8 +185,8 @@ int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *
 	list_for_each_entry(other, &unit->devices, entry)
 		if (other->host.vdev == dev->host.vdev)
 			goto put;
-	ret = -EMEDIUMTYPE;
-	if (!kviommu_nest_fits(&dev->host, &unit->nest))
+	ret = kviommu_nest_check(&dev->host, &unit->nest);
+	if (ret)
 		goto put;
 	ret = kviommu_group_join(dev);
 	if (ret)

@@ -267,7 +267,7 @@ struct kviommu_nest_args {
 };
 
 bool kviommu_nest_host(struct kviommu_nest *nest);
-bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest);
+int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest);
 struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v);
 int kviommu_nest_args_map(struct kviommu_nest_args *a);
 void kviommu_nest_args_unmap(struct kviommu_nest_args *a);

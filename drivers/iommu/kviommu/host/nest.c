@@ -34,8 +34,11 @@ static const struct iommu_ops *nest_ops(struct device *dev)
 	return dev->iommu->iommu_dev->ops;
 }
 
-/* Say what the physical IOMMU of a device, which has a driver, can nest. */
-static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
+/*
+ * Say what the physical IOMMU of a device, which has a driver, can nest. Return: 0, also
+ * with nothing in @nest if it cannot; -ENOMEM.
+ */
+static int nest_hardware(struct device *dev, struct kviommu_nest *nest)
 {
 	const struct iommu_ops *ops;
 	enum iommu_hw_info_type type = IOMMU_HW_INFO_TYPE_NONE;
@@ -45,13 +48,13 @@ static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 
 	*nest = (struct kviommu_nest){};
 	if (!dev->iommu || !dev->iommu->iommu_dev)
-		return false;
+		return 0;
 	ops = nest_ops(dev);
 	if (!ops->hw_info)
-		return false;
+		return 0;
 	info = ops->hw_info(dev, &length, &type);
 	if (IS_ERR(info))
-		return false;
+		return PTR_ERR(info) == -ENOMEM ? -ENOMEM : 0;
 	if (type == IOMMU_HW_INFO_TYPE_INTEL_VTD && length >= sizeof(*info) &&
 	    (info->ecap_reg & HW_ECAP_NESTS) == HW_ECAP_NESTS) {
 		nest->wanted = true;
@@ -61,14 +64,16 @@ static bool nest_hardware(struct device *dev, struct kviommu_nest *nest)
 		nest->snoop = info->ecap_reg & HW_ECAP_SC;
 	}
 	kfree(info);
+	if (!nest->wanted)
+		return 0;
 	/* The hardware may be able to and the host not use it, as with intel_iommu=sm_off. */
-	if (nest->wanted) {
-		domain = kviommu_compat_parent_alloc(dev, ops);
-		nest->wanted = !IS_ERR(domain);
-		if (nest->wanted)
-			iommu_domain_free(domain);
-	}
-	return nest->wanted;
+	domain = kviommu_compat_parent_alloc(dev, ops);
+	if (PTR_ERR_OR_ZERO(domain) == -ENOMEM)
+		return -ENOMEM;
+	nest->wanted = !IS_ERR(domain);
+	if (nest->wanted)
+		iommu_domain_free(domain);
+	return 0;
 }
 
 /* What any IOMMU of this host was seen to nest: a device that is busy now is not looked at. */
@@ -85,7 +90,7 @@ static int nest_host_device(struct device *dev, void *data)
 		return 0;
 	if (dev->driver && dev->iommu && dev->iommu->iommu_dev != *last) {
 		*last = dev->iommu->iommu_dev;
-		if (nest_hardware(dev, &hw)) {
+		if (!nest_hardware(dev, &hw) && hw.wanted) {
 			nest_seen.wanted = true;
 			nest_seen.huge |= hw.huge;
 			nest_seen.five_levels |= hw.five_levels;
@@ -102,7 +107,7 @@ static int nest_host_device(struct device *dev, void *data)
  * @nest: Filled with what the IOMMU of any PCI device with a driver can; what was found
  *        once stays
  *
- * Another device may be behind an IOMMU that cannot: see kviommu_nest_fits().
+ * Another device may be behind an IOMMU that cannot: see kviommu_nest_check().
  *
  * Context: process context, may sleep.
  * Return: true if any can nest.
@@ -135,28 +140,33 @@ static const char *nest_missing(const struct kviommu_nest *hw,
 }
 
 /**
- * kviommu_nest_fits() - Check whether a device's IOMMU can walk a guest's tables
+ * kviommu_nest_check() - Check whether a device's IOMMU can walk a guest's tables
  * @v: The device
  * @nest: What the guest was promised
  *
  * If not, the host's log says what is in the way.
  *
  * Context: process context, may sleep.
- * Return: true if it can, or if the guest has no such tables.
+ * Return: 0 if it can, or if the guest has no such tables; -EMEDIUMTYPE if it cannot;
+ * -ENOMEM.
  */
-bool kviommu_nest_fits(struct kviommu_vfio *v, const struct kviommu_nest *nest)
+int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 {
 	struct kviommu_nest hw;
 	const char *missing;
+	int ret;
 
 	if (!nest->wanted)
-		return true;
-	nest_hardware(v->dev, &hw);
+		return 0;
+	ret = nest_hardware(v->dev, &hw);
+	if (ret)
+		return ret;
 	missing = nest_missing(&hw, nest);
-	if (missing)
-		dev_notice_ratelimited(v->dev, "kviommu: its IOMMU has %s: not for a guest that was promised something else\n",
-				       missing);
-	return !missing;
+	if (!missing)
+		return 0;
+	dev_notice_ratelimited(v->dev, "kviommu: its IOMMU has %s: not for a guest that was promised something else\n",
+			       missing);
+	return -EMEDIUMTYPE;
 }
 
 /**
@@ -208,7 +218,7 @@ static const struct file_operations nest_args_fops = {
  * @a: Filled with what the other functions need
  *
  * Context: process context of the VMM, may sleep; takes its mmap_lock for writing.
- * Return: 0 or -ENOMEM, also if the VMM is at a limit of its address space.
+ * Return: 0; -ENOMEM, also if the VMM is at a limit of its address space; -EINTR.
  */
 int kviommu_nest_args_map(struct kviommu_nest_args *a)
 {
@@ -230,7 +240,8 @@ int kviommu_nest_args_map(struct kviommu_nest_args *a)
 		return 0;
 	fput(a->file);
 	a->file = NULL;
-	return -ENOMEM;
+	/* The error may be -EAGAIN, of a VMM at its limit of locked memory. */
+	return (long)a->at == -EINTR ? -EINTR : -ENOMEM;
 }
 
 /**
@@ -264,7 +275,7 @@ void kviommu_nest_args_unmap(struct kviommu_nest_args *a)
 /**
  * kviommu_nest_alloc() - Allocate a domain for first-stage tables of the guest
  * @a: The page of arguments
- * @v: A device that the domain is to be attached to, for which kviommu_nest_fits()
+ * @v: A device that the domain is to be attached to, for which kviommu_nest_check()
  * @parent: The second stage, of kviommu_nest_parent_alloc()
  * @root: Guest physical address of the root table
  * @levels: Number of levels of the tables, 4 or 5

@@ -174,8 +174,12 @@ static int parent_add(struct kviommu_parent *parent, u64 gfn, u64 nr)
 		return parent_take(parent, gfn, nr);
 	if (ret == -ENOMEM || kviommu_unfinished(ret))
 		return ret;
-	if (nr == 1)
+	if (nr == 1) {
+		/* That the IOAS does not have it, or denies access, is no error. */
+		if (ret != -ENOENT && ret != -EPERM)
+			kviommu_error(parent->unit, "second stage", PFN_PHYS(gfn), ret);
 		return 0;
+	}
 	ret = parent_add(parent, gfn, nr / 2);
 	return ret ?: parent_add(parent, gfn + nr / 2, nr - nr / 2);
 }
