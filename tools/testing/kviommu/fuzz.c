@@ -1061,9 +1061,9 @@ static void check_bound(void)
 	struct kviommu_device *dev;
 	unsigned int d;
 
-	/* A second stage is kept for later only if it has all memory. */
+	/* A second stage goes with the last device. */
 	list_for_each_entry(parent, &t.unit->nested.parents, entry)
-		never(!parent->users && !parent->filled);
+		never(!parent->users && !shim_task.killed);
 
 	list_for_each_entry(dev, &t.unit->devices, entry) {
 		const struct kviommu_group *group = dev->group;

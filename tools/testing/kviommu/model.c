@@ -1348,9 +1348,6 @@ struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
 	never(levels != 4 && !(levels == 5 && model_nest.five_levels));
 	never(root & ~FS_ADDR);
 	model_spend(1);
-	/* The arguments need the address space of the VMM. */
-	if (shim_task.killed)
-		return ERR_PTR(-EINTR);
 	d = hw_alloc(v->group->iommu);
 	if (IS_ERR(d))
 		return (void *)d;
