@@ -528,7 +528,8 @@ int kviommu_nested_reap(struct kviommu_unit *unit, const struct kviommu_work *wo
 		mutex_lock(&unit->map_lock);
 		ret = 0;
 		while (!ret && parent_find(parent, &parent_all, &e)) {
-			e.last = e.first + PARENT_RUN - 1;
+			/* No entry goes beyond that. */
+			e.last = ALIGN(e.first + 1, PARENT_RUN) - 1;
 			kviommu_parent_revoke(parent, &e);
 			ret = kviommu_resched(unit, work);
 		}
