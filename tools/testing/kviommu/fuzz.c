@@ -451,7 +451,8 @@ static void check_registers(void)
 
 	never(reg32(REG_VER) != 0x10);
 	never(reg64(REG_CAP) != t.cap || reg64(REG_ECAP) != t.ecap);
-	never(reg32(REG_GCMD));
+	/* It is marked while the unit is polled, which a worker that is killed does not end. */
+	never(reg32(REG_GCMD) && !shim_task.killed);
 	never((gsts & ~TE) != ((t.rtps ? SRTP : 0) | (t.qie ? QIE : 0)));
 	never(!busy && !(gsts & TE) == t.ref.te);
 	never(reg64(REG_RTADDR) != t.rtaddr);
@@ -1999,12 +2000,69 @@ static void do_sm_entry(void)
 	sm_device(d, pick_table(), b & 0x10 && t.ref.fs_5lp ? 5 : 4, 1 + (b >> 5 & 3));
 }
 
-/* What a PASID table entry selects: pass-through, a type, tables, a domain */
+/* The unit has read the entries of a device as they are now. */
+static bool device_agrees(unsigned int d)
+{
+	static const enum kviommu_binding_type types[] = {
+		[REF_BLOCKED] = KVIOMMU_BIND_BLOCKED,
+		[REF_IDENTITY] = KVIOMMU_BIND_IDENTITY,
+		[REF_TABLES] = KVIOMMU_BIND_DOMAIN,
+		[REF_FIRST_STAGE] = KVIOMMU_BIND_NESTED,
+	};
+	struct kviommu_device *dev;
+	struct ref_context ctx;
+
+	list_for_each_entry(dev, &t.unit->devices, entry) {
+		if (t.attached[d] != dev->source_id)
+			continue;
+		ctx = ref_context(&t.ref, dev->source_id);
+		return dev->wanted.type == types[ctx.type] && dev->wanted.fault == ctx.fault &&
+		       (ctx.type == REF_IDENTITY ||
+			(dev->wanted.did == ctx.did && dev->wanted.root == ctx.root &&
+			 dev->wanted.levels == ctx.levels));
+	}
+	return false;
+}
+
+/* The queue is on, with nothing in it, and nothing is in the way of what comes. */
+static bool queue_idle(void)
+{
+	return t.armed && t.qie && t.ref.wide && t.ref.te && !shim_task.killed &&
+	       t.ref.rtaddr & TTM_SCALABLE && ref_mode_valid(&t.ref) &&
+	       !(reg32(REG_FSTS) & IQE) && reg64(REG_IQH) == reg64(REG_IQT) &&
+	       !shim_fail.times && !shim_jiffies_step && !t.unlock_in && !t.unit->deferred &&
+	       queue_base() == GFN_QUEUE << PAGE_SHIFT &&
+	       (reg64(REG_IQA) & ~0xfffULL) == queue_base();
+}
+
+/*
+ * The device follows its new PASID table entry when the guest has told of it, by its old
+ * and its new domain-id, or for all.
+ */
+static void sm_pasid_changed(unsigned int d, u16 before, u16 now, bool all)
+{
+	if (all) {
+		queue_add(7 | 3 << 4, 0);
+	} else {
+		queue_add(7 | 1 << 4 | (u64)before << 16, 0);
+		queue_add(7 | 1 << 4 | (u64)now << 16, 0);
+	}
+	queue_wait(GFN_STATUS << PAGE_SHIFT, 1, 2);
+	never(queue_idle() && !device_agrees(d));
+}
+
+/*
+ * What a PASID table entry selects: pass-through, a type, tables, a domain; and maybe the
+ * unit is told.
+ */
 static void do_sm_pasid(void)
 {
-	u8 b = get8();
-	u64 pte = (u64)(GFN_PASID + (b & 3)) << PAGE_SHIFT;
+	u8 b = get8(), how = get8();
+	unsigned int d = b & 3;
+	u64 pte = (u64)(GFN_PASID + d) << PAGE_SHIFT, before, now;
+	bool agrees = device_agrees(d) && queue_idle();
 
+	model_cpu_read(pte + 8, &before, sizeof(before));
 	if (b & 4)
 		cpu_write64(pte, 1 | (b & 8 ? 4 : get8() & 7) << 6);
 	else
@@ -2013,6 +2071,9 @@ static void do_sm_pasid(void)
 		cpu_write64(pte + 8, 1 + (b >> 5 & 3));
 	if (b & 0x80)
 		cpu_write64(pte + 16, pick_table() << PAGE_SHIFT | (get8() & 1 ? 4 : 0));
+	model_cpu_read(pte + 8, &now, sizeof(now));
+	if (how & 1 && agrees)
+		sm_pasid_changed(d, before, now, how & 2);
 }
 
 static void do_sm_root(void)
@@ -2224,8 +2285,8 @@ static void (* const actions[])(void) = {
 /* A change of this number would change the meaning of all inputs of the corpus. */
 static_assert(ARRAY_SIZE(actions) == 64);
 
-/* What the host can nest, and what of it the guest is to see */
-static void choose_nested(struct kviommu_create_vtd *vtd)
+/* What the host can nest, and what of it the guest is to see. Return: what else it is not. */
+static u64 choose_nested(struct kviommu_create_vtd *vtd)
 {
 	u8 b = get8();
 
@@ -2245,6 +2306,7 @@ static void choose_nested(struct kviommu_create_vtd *vtd)
 		vtd->cap = 0;
 	if (b & 0x40)
 		vtd->ecap &= ~ECAP_SC;
+	return b & 0x80 ? ECAP_PT : 0;
 }
 
 static bool create_unit(void)
@@ -2257,6 +2319,7 @@ static bool create_unit(void)
 		.aw_bits = widths[b & 7],
 		.flags = b & 8 ? KVIOMMU_VTD_BOOT_IDENTITY : 0,
 	};
+	u64 without = 0;
 	unsigned int d;
 	int ret;
 
@@ -2271,9 +2334,9 @@ static bool create_unit(void)
 	kviommu_vtd.get_info(&info);
 	/* Seven of the eight are legacy units. */
 	if ((b & 7) == 7)
-		choose_nested(&vtd);
+		without = choose_nested(&vtd);
 	vtd.cap |= info.out_cap;
-	vtd.ecap |= info.out_ecap;
+	vtd.ecap |= info.out_ecap & ~without;
 	ret = kviommu_unit_create(t.unit, &cmd, &kviommu_vtd, &vtd);
 	shim_fail = (struct shim_fail){};
 	if (ret)
