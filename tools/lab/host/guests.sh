@@ -5,11 +5,13 @@
 #   none                  no virtual IOMMU
 #   qemu-intel            QEMU's intel-iommu
 #   qemu-virtio-strict, -lazy  QEMU's virtio-iommu, with iommu.strict=1 or 0 in the guest
+#   qemu-nested-strict, -lazy  intel-iommu of Debian's newer QEMU, with nested translation
 #   kviommu               kviommu with QEMU's defaults
 #   kviommu-MODE-STRATEGY kviommu with this mode and strategy
 #   kviommu-nested-KIND-HOW  kviommu in scalable mode, for the guest's kernel KIND, which is
 #                         strict, lazy, in legacy mode (smoff) or in pass-through (pt);
 #                         or (lesser) it is not, as one of its devices cannot
+#   nested-strict, -lazy  kviommu in scalable mode, with iommu.strict=1 or 0 in the guest
 # shellcheck shell=busybox
 
 # Settings of the scripts that source this: the guest's kernel, its tasks (the last one is
@@ -113,7 +115,9 @@ virtual_iommu()
 	none) iommu='' ;;
 	qemu-intel) iommu=intel-iommu,aw-bits=48,caching-mode=on,intremap=off ;;
 	qemu-virtio-*) iommu=virtio-iommu-pci,aw-bits=48 ;;
-	kviommu) iommu=$kviommu ;;
+	qemu-nested-*) iommu=intel-iommu,x-scalable-mode=on,x-flts=on,intremap=off ;;
+	kviommu) iommu=$kviommu,kviommu-nested=off ;;
+	nested-*) iommu=$kviommu,kviommu-nested=on ;;
 	kviommu-nested-*-lesser) iommu=$kviommu ;;
 	kviommu-nested-*) iommu=$kviommu,kviommu-nested=on ;;
 	kviommu-*-*)
@@ -132,10 +136,19 @@ virtual_iommu()
 append_of()
 {
 	case $1 in
-	qemu-*-strict | kviommu-nested-*-strict) echo iommu.strict=1 ;;
-	qemu-*-lazy | kviommu-nested-*-lazy) echo iommu.strict=0 ;;
+	qemu-*-strict | *nested-*strict) echo iommu.strict=1 ;;
+	qemu-*-lazy | *nested-*lazy) echo iommu.strict=0 ;;
 	kviommu-nested-*-smoff) echo intel_iommu=on,sm_off ;;
 	kviommu-nested-*-pt) echo iommu=pt ;;
+	esac
+}
+
+# qemu_of CONFIG: the QEMU for it
+qemu_of()
+{
+	case $1 in
+	qemu-nested-*) echo /usr/bin/qemu-system-x86_64 ;;
+	*) echo qemu-system-x86_64 ;;
 	esac
 }
 
@@ -228,7 +241,8 @@ run_guest()
 		: >/tmp/under-way
 		status=0
 		# shellcheck disable=SC2046,SC2086
-		guest -k "$guest_kind" -n "$name" -m "$memory" -t 900 -c "$0 step" \
+		guest -q "$(qemu_of "$config")" -k "$guest_kind" -n "$name" -m "$memory" -t 900 \
+			-c "$0 step" \
 			-a "tasks=$guest_tasks earlycon=uart8250,io,0x3f8 $(append_of "$config")" -- \
 			-smp "$vcpus" $(virtual_iommu "$config" "$@") $guest_qemu || status=$?
 		tracing_on $always_traced
