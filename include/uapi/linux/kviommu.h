@@ -210,8 +210,8 @@ struct kviommu_vtd_info {
  * With SMTS and FSTS the guest may use scalable mode, with first-stage translation and
  * pass-through, for requests without PASID. The physical IOMMU walks its first-stage tables
  * itself, so the guest does not say what it maps, and all of its memory that the IOAS lets
- * devices read and write is pinned by KVIOMMU_ATTACH_DEVICE, until the last device is
- * detached, whatever the guest then uses. Memory is looked for where the virtual machine has
+ * devices read and write is pinned by KVIOMMU_ATTACH_DEVICE, whatever the guest then uses.
+ * After the last device was detached KVIOMMU_RELEASE_PINS or KVIOMMU_RESET unpins it. Memory is looked for where the virtual machine has
  * memory slots; after memory was added call KVIOMMU_REFRESH. The unit maps a page of its own
  * into the VMM's address space, by which arguments get to the IOMMU's driver: the VMM may
  * see it but not write it. Each device has to be behind a
@@ -523,7 +523,7 @@ struct kviommu_set_eventfd {
  * @flags: Must be 0
  *
  * Put the registers back to their state after creation, drop all translations
- * and pins. Devices stay attached, their DMA is as before the guest enabled
+ * and pins, but for those that kviommu_create_vtd.ecap asks for. Devices stay attached, their DMA is as before the guest enabled
  * translation. Eventfds, the armed address, the policy and the statistics stay. For
  * the reset of the virtual machine, while its vCPUs do not run.
  */
@@ -784,9 +784,9 @@ struct kviommu_refresh {
  * are such: devices would go on with the memory of before, not with that which
  * the guest sees. It may ask for smaller ranges to find out which they are, but
  * for pages that it gave away a guest has no reason to have any. When a device
- * reaches the whole IOAS (the statistic "identity_devices" is not 0), or one did by
- * first-stage tables since KVIOMMU_RESET, all of the range counts as in use, also what the
- * IOAS does not have.
+ * reaches the whole IOAS (the statistic "identity_devices" is not 0), or might by first-stage
+ * tables (of a unit that has scalable mode, and a device), all of the range counts as in use,
+ * also what the IOAS does not have.
  *
  * The answer holds as long as the guest maps no page of the range. The range may
  * be larger than what the IOAS has, or have been unmapped from it.

@@ -1058,13 +1058,8 @@ static void check_devices(bool complete)
 /* A device's DMA goes through the translation that the unit has recorded for it. */
 static void check_bound(void)
 {
-	struct kviommu_parent *parent;
 	struct kviommu_device *dev;
 	unsigned int d;
-
-	/* A second stage goes with the last device. */
-	list_for_each_entry(parent, &t.unit->nested.parents, entry)
-		never(!parent->users && !shim_task.killed);
 
 	list_for_each_entry(dev, &t.unit->devices, entry) {
 		const struct kviommu_group *group = dev->group;
@@ -1788,12 +1783,14 @@ static void release_pins(u64 gfn, u64 nr)
 		.gpa = gfn << PAGE_SHIFT, .length = nr << PAGE_SHIFT,
 	};
 	bool whole = !gfn, identity = false, changes = t.unlock_in;
+	struct kviommu_parent *parent;
 	unsigned int d;
 
 	for (d = 0; d < MODEL_DEVICES; d++)
 		identity |= model_path(d) == PATH_IOAS;
-	/* As if by all devices, all memory is reached by second stages that are kept. */
-	identity |= !list_empty(&t.unit->nested.parents);
+	/* All memory is reached by second stages, but for those that no device needs. */
+	list_for_each_entry(parent, &t.unit->nested.parents, entry)
+		identity |= parent->users;
 	model_new_batch();
 	if (kviommu_unit_release_pins(t.unit, &cmd)) {
 		never(!shim_task.killed);

@@ -521,6 +521,14 @@ struct page *pfn_to_page(unsigned long pfn)
 	return &pages[pfn];
 }
 
+/* The huge area is one folio. */
+unsigned long folio_nr_pages(const struct folio *folio)
+{
+	unsigned long pfn = page_to_pfn((const struct page *)folio);
+
+	return pfn >= SZ_256K && pfn < 2 * SZ_256K ? SZ_256K : 1;
+}
+
 void *page_address(const struct page *page)
 {
 	never(!page->va);

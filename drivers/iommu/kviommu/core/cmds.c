@@ -34,8 +34,11 @@ static int unit_detach(struct kviommu_unit *unit, u32 source_id)
 	return ret;
 }
 
-/* Pin all of the guest's memory for devices that may need it, in pieces. */
-static int unit_fill(struct kviommu_unit *unit)
+/*
+ * Pin all of the guest's memory for devices that may need it, in pieces; without @all, as
+ * much of it as can be had.
+ */
+static int unit_fill(struct kviommu_unit *unit, bool all)
 {
 	struct kviommu_work work;
 	int ret;
@@ -46,8 +49,25 @@ static int unit_fill(struct kviommu_unit *unit)
 			return -EINTR;
 		kviommu_work_begin(&work);
 		mutex_lock(&unit->map_lock);
-		ret = kviommu_nested_fill(unit, &work);
+		ret = kviommu_nested_fill(unit, &work, all);
 		mutex_unlock(&unit->map_lock);
+		kviommu_unlock(unit);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
+/* Free second stages without a device, and what they have pinned, in pieces. */
+static int unit_reap(struct kviommu_unit *unit)
+{
+	struct kviommu_work work;
+	int ret;
+
+	do {
+		cond_resched();
+		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
+			return -EINTR;
+		kviommu_work_begin(&work);
+		ret = kviommu_nested_reap(unit, &work);
 		kviommu_unlock(unit);
 	} while (ret == -EAGAIN);
 	return ret;
@@ -74,10 +94,13 @@ int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 	kviommu_unlock(unit);
 	if (ret)
 		return ret;
-	error = unit_fill(unit);
+	error = unit_fill(unit, true);
+	/* If the VMM has put another device in its place meanwhile, that goes. */
 	if (error && error != -EINTR)
 		unit_detach(unit, source_id);
 	ret = kviommu_unit_settle(unit);
+	if (error && !ret)
+		unit_reap(unit);
 	return error ?: ret;
 }
 
@@ -153,7 +176,7 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	mutex_unlock(&unit->map_lock);
 	kviommu_unlock(unit);
 
-	ret = kviommu_unit_settle(unit);
+	ret = kviommu_unit_settle(unit) ?: unit_reap(unit);
 	if (ret || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	mutex_lock(&unit->map_lock);
@@ -338,13 +361,8 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 		return -EINTR;
 	kviommu_nested_refill(unit);
 	kviommu_unlock(unit);
-	ret = unit_fill(unit);
-	if (ret == -EINTR || mutex_lock_killable(&unit->lock))
+	if (unit_fill(unit, false))
 		return -EINTR;
-	/* What is there can be used. */
-	if (ret)
-		kviommu_nested_give_up(unit, ret);
-	kviommu_unlock(unit);
 	do {
 		cond_resched();
 		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
@@ -401,6 +419,9 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 	range = (struct kviommu_range){ cmd->gpa >> PAGE_SHIFT,
 					last >> PAGE_SHIFT };
 	cmd->out_in_use = 0;
+	ret = unit_reap(unit);
+	if (ret)
+		return ret;
 	do {
 		cond_resched();
 		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
@@ -438,8 +459,7 @@ int kviommu_unit_settle(struct kviommu_unit *unit)
 		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
 			return -EINTR;
 		kviommu_work_begin(&work);
-		ret = kviommu_device_settle(unit, &work) ?:
-		      kviommu_nested_reap(unit, &work);
+		ret = kviommu_device_settle(unit, &work);
 		kviommu_unlock(unit);
 	} while (ret == -EAGAIN);
 	return ret;

@@ -83,6 +83,16 @@ kviommu_compat_nested_alloc(struct device *dev, const struct iommu_ops *ops,
 	return domain;
 }
 
+/*
+ * Before the kernel's generic page tables Intel's driver computed the address mask of a flush of all addresses of a
+ * nested domain by a shift by 64 bits.
+ */
+#ifdef KVIOMMU_HAVE_GENERIC_PT
+#define kviommu_compat_flushes_all()	true
+#else
+#define kviommu_compat_flushes_all()	false
+#endif
+
 /**
  * kviommu_compat_domain_alloc() - Allocate a domain, with second-stage tables if possible
  * @dev: A device that the domain is to be attached to

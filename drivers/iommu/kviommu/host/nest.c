@@ -318,8 +318,9 @@ ALLOW_ERROR_INJECTION(kviommu_nest_alloc, ERRNO);
  * IOMMU, and of the devices' own caches.
  *
  * Context: any; under the unit's map_lock, which protects the arguments; does not sleep.
- * Return: 0; an error if nobody or not all was flushed, for the thread is none of the VMM's,
- * or the VMM has unmapped the page: kviommu_nest_flush_all() is left.
+ * Return: 0; an error if not all was flushed, as the thread is none of the VMM's, the VMM
+ * has unmapped the page, or the driver cannot: the caller has to use
+ * kviommu_nest_flush_all().
  */
 int kviommu_nest_flush(struct kviommu_nest_args *a, struct iommu_domain *domain,
 		       const struct kviommu_range *range, unsigned int nr)
@@ -336,9 +337,13 @@ int kviommu_nest_flush(struct kviommu_nest_args *a, struct iommu_domain *domain,
 	if (current->mm != a->mm)
 		return -ESRCH;
 	for (i = 0; i < nr; i++) {
+		bool all = !range[i].first && range[i].last == U64_MAX;
+
+		if (all && !kviommu_compat_flushes_all())
+			return -EOPNOTSUPP;
 		a->args->flush[i].addr = range[i].first;
-		a->args->flush[i].npages = range[i].first || range[i].last != U64_MAX ?
-			((range[i].last - range[i].first) >> PAGE_SHIFT) + 1 : U64_MAX;
+		a->args->flush[i].npages = all ? U64_MAX :
+			((range[i].last - range[i].first) >> PAGE_SHIFT) + 1;
 	}
 	pagefault_disable();
 	ret = domain->ops->cache_invalidate_user(domain, &array);

@@ -702,7 +702,7 @@ static bool kviommu_choose_nested(KVIOMMUState *k, Error **errp)
         error_setg(errp, "kviommu-nested=on: no IOMMU of this host can walk "
                    "the tables of a guest");
         error_append_hint(errp, "It takes a VT-d unit with nested translation, "
-                          "kernel 7.2 or later on the host that uses it "
+                          "which the host's kernel uses "
                           "(intel_iommu=on,sm_on), and a device behind it that "
                           "has a driver.\n");
         return false;
@@ -943,13 +943,20 @@ static int kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d,
               ": the host's IOMMU translates fewer bits than aw-bits, or "
               "cannot keep the device's DMA coherent with the CPU's caches";
         break;
+    case ENOMEM:
+        if (k->nested) {
+            why = ": for kviommu-nested all of the guest's memory has to be "
+                  "pinned, which RLIMIT_MEMLOCK or the host's memory does not "
+                  "allow";
+        }
+        break;
     case EINVAL:
         why = ": it is no VFIO device that is bound to an iommufd";
         break;
     }
     error_setg_errno(errp, -ret, "kviommu cannot take device %s%s",
                      d->vdev->name, why);
-    if (ret == -EMEDIUMTYPE && k->nested) {
+    if ((ret == -EMEDIUMTYPE || ret == -ENOMEM) && k->nested) {
         error_append_hint(errp, "kviommu-nested=off gives the guest a unit "
                           "in legacy mode.\n");
     }
@@ -972,6 +979,20 @@ static void kviommu_ioctl_detach(KVIOMMUState *k, KVIOMMUDevice *d)
                      strerror(errno));
     }
     d->source_id = KVIOMMU_NO_SOURCE;
+}
+
+/* Unpin the guest's memory: no device is left that might need all of it. */
+static void kviommu_release_pins(KVIOMMUState *k)
+{
+    struct kviommu_release_pins release = {
+        .size = sizeof(release),
+        .length = 1ULL << 52,
+    };
+
+    if (ioctl(k->fd, KVIOMMU_RELEASE_PINS, &release)) {
+        error_report("kviommu cannot release the guest's memory: %s",
+                     strerror(errno));
+    }
 }
 
 /*
@@ -1044,16 +1065,24 @@ static bool kviommu_attach_first(KVIOMMUState *k, KVIOMMUDevice *d,
     Error *err = NULL;
     int ret = kviommu_ioctl_attach(k, d, source_id, &err);
 
-    if (ret == -EMEDIUMTYPE && k->nested && !phase_check(PHASE_MACHINE_READY) &&
+    if ((ret == -EMEDIUMTYPE || ret == -ENOMEM) && k->nested &&
+        !phase_check(PHASE_MACHINE_READY) &&
         k->iommu->kviommu_nested == ON_OFF_AUTO_AUTO) {
         error_free(err);
         if (!kviommu_fall_back(k, errp) ||
             kviommu_ioctl_attach(k, d, source_id, errp)) {
             return false;
         }
-        info_report("kviommu-nested=auto: the guest gets a unit in legacy "
-                    "mode, as the host's IOMMU of device %s cannot walk the "
-                    "guest's tables as those of others can", d->vdev->name);
+        if (ret == -ENOMEM) {
+            info_report("kviommu-nested=auto: the guest gets a unit in legacy "
+                        "mode, as not all of its memory can be pinned for "
+                        "device %s", d->vdev->name);
+        } else {
+            info_report("kviommu-nested=auto: the guest gets a unit in legacy "
+                        "mode, as the host's IOMMU of device %s cannot walk "
+                        "the guest's tables as those of others can",
+                        d->vdev->name);
+        }
         return true;
     }
     error_propagate(errp, err);
@@ -1134,6 +1163,9 @@ void kviommu_detach_device(KVIOMMUState *k, PCIBus *bus, int devfn)
     kviommu_ioctl_detach(k, d);
     QLIST_REMOVE(d, next);
     g_free(d);
+    if (k->nested && QLIST_EMPTY(&k->devices)) {
+        kviommu_release_pins(k);
+    }
     /* Its requester ID may be what another one waits for */
     kviommu_update_source_ids(k);
 }

@@ -481,6 +481,7 @@ struct shrinker {
 
 #define ALLOW_ERROR_INJECTION(fn, type)
 
+struct folio;
 struct page;
 struct mem_cgroup;
 
@@ -495,6 +496,9 @@ struct page *alloc_page(gfp_t gfp);
 void put_page(struct page *page);
 unsigned long page_to_pfn(const struct page *page);
 struct page *pfn_to_page(unsigned long pfn);
+/* A folio is named by any of its pages. */
+#define page_folio(page)	((struct folio *)(page))
+unsigned long folio_nr_pages(const struct folio *folio);
 void *page_address(const struct page *page);
 
 static inline struct mem_cgroup *get_mem_cgroup_from_mm(struct mm_struct *mm)

@@ -326,6 +326,27 @@ TEST_F(scalable, memory)
 	EXPECT_EQ(0, unit_stats(u).errors);
 }
 
+/* Only the first 2 MiB of such memory are the guest's. */
+TEST_F(scalable, huge_1g_begin)
+{
+	struct unit *u = &self->u;
+	__u64 pinned;
+	__u8 *mem;
+
+	mem = mmap(NULL, SZ_1G, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+		   MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), -1, 0);
+	ASSERT_NE(MAP_FAILED, mem) TH_LOG("no page of 1 GiB is set aside");
+	ASSERT_EQ(0, vm_set_slot(&u->vm, VM_SLOT_HIGH, GPA_HIGH, mem, SZ_2M, 0));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, GPA_HIGH, mem, SZ_2M, IOAS_RW));
+	pinned = unit_stats(u).pinned;
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(pinned + SZ_2M / PAGE_SIZE, unit_stats(u).pinned);
+	RUN(g_map, 0, SPARE, GPA_HIGH + SZ_2M - PAGE_SIZE, 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, dma_write_to(u, 0, SPARE, mem + SZ_2M - PAGE_SIZE, DMA_LEN));
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, GPA_HIGH, SZ_2M));
+	EXPECT_EQ(pinned, unit_stats(u).pinned);
+}
+
 /* Memory of 1 GiB in one piece: one leaf of the host's tables, which is split when need be. */
 TEST_F(scalable, huge_1g)
 {
@@ -384,7 +405,7 @@ TEST_F(scalable, huge_1g)
 
 /*
  * All of the memory is pinned, and counts as in use, as long as there is a device that might
- * use it.
+ * use it; and then until somebody asks.
  */
 TEST_F(scalable, release_pins)
 {
@@ -400,9 +421,15 @@ TEST_F(scalable, release_pins)
 	ASSERT_EQ(0, unit_reset(u->fd));
 	EXPECT_LE(GPA_RAM_END / PAGE_SIZE, unit_stats(u).pinned);
 	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
-	EXPECT_EQ(0, unit_stats(u).pinned);
+	EXPECT_LE(GPA_RAM_END / PAGE_SIZE, unit_stats(u).pinned);
 	ASSERT_EQ(0, kviommu_release_pins(u->fd, PAGE(50), 4 * PAGE_SIZE, &in_use));
 	EXPECT_EQ(0, in_use);
+	EXPECT_EQ(0, unit_stats(u).pinned);
+	ASSERT_EQ(0, unit_attach(u->fd, u->dev[0].fd, SID(0)));
+	EXPECT_LE(GPA_RAM_END / PAGE_SIZE, unit_stats(u).pinned);
+	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
+	ASSERT_EQ(0, unit_reset(u->fd));
+	EXPECT_EQ(0, unit_stats(u).pinned);
 }
 
 /* A device is refused if not all of the guest's memory can be pinned, and leaves nothing. */
@@ -411,6 +438,7 @@ TEST_F(scalable, memory_limit)
 	struct unit *u = &self->u;
 
 	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
+	ASSERT_EQ(0, unit_reset(u->fd));
 	limit_locked_memory(GPA_RAM_END / 2);
 	EXPECT_EQ(ENOMEM, unit_attach(u->fd, u->dev[0].fd, SID(0)));
 	EXPECT_EQ(0, unit_stats(u).devices);

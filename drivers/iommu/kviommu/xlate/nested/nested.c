@@ -6,6 +6,7 @@
  * wait descriptor in one go, and always before the guest has the status of its wait:
  * the strategies of shadows do not apply.
  */
+#include <linux/bitops.h>
 #include <linux/err.h>
 #include <linux/limits.h>
 #include <linux/list.h>
@@ -14,6 +15,9 @@
 
 #include "api.h"
 #include "nested.h"
+
+/* Address bits of the largest block that is flushed by itself: 2 MiB */
+#define NESTED_BLOCK_BITS	21
 
 static struct kviommu_nested *to_nested(struct kviommu_xlate *xlate)
 {
@@ -59,7 +63,7 @@ static int nested_build(struct kviommu_xlate *xlate, const struct kviommu_work *
 {
 	int ret;
 
-	/* Nothing is missing, unless memory was added that could not be had then. */
+	/* Nothing is missing, unless KVIOMMU_ATTACH_DEVICE or KVIOMMU_REFRESH is at it. */
 	mutex_lock(&xlate->unit->map_lock);
 	ret = kviommu_parent_fill(to_nested(xlate)->parent, work);
 	mutex_unlock(&xlate->unit->map_lock);
@@ -71,29 +75,51 @@ static int nested_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw
 	return kviommu_hwgroup_set_domain(hw, to_nested(xlate)->hw);
 }
 
-/* Note that the guest has changed its tables for a range. */
+/*
+ * The hardware flushes blocks of addresses that are powers of two and aligned so. Get the
+ * number of address bits of the block around a range.
+ */
+static unsigned int nested_block_bits(u64 first, u64 last)
+{
+	return fls64(first ^ last);
+}
+
+/* Make @r include @range, if the block around both is no larger than twice the larger one. */
+static bool nested_unite(struct kviommu_range *r, const struct kviommu_range *range)
+{
+	u64 first = min(r->first, range->first), last = max(r->last, range->last);
+	unsigned int bits = max(nested_block_bits(r->first, r->last),
+				nested_block_bits(range->first, range->last));
+
+	if (nested_block_bits(first, last) > bits + 1)
+		return false;
+	*r = (struct kviommu_range){ first, last };
+	return true;
+}
+
+/*
+ * Note that the guest has changed its tables for a range. More than KVIOMMU_NEST_RANGES, and
+ * a large one (for which hardware need not have a flush of its own), are all addresses.
+ */
 static void nested_note(struct kviommu_nested *nested, const struct kviommu_range *range)
 {
-	struct kviommu_range *r = nested->unflushed;
 	unsigned int i;
 
-	for (i = 0; i < nested->nr_unflushed; i++, r++) {
-		/* Not beyond the last address there is, which is not followed by another one. */
-		if (range->first > r->last && range->first - r->last > 1)
-			continue;
-		if (r->first > range->last && r->first - range->last > 1)
-			continue;
-		r->first = min(r->first, range->first);
-		r->last = max(r->last, range->last);
-		return;
-	}
+	for (i = 0; i < nested->nr_unflushed; i++)
+		if (nested_unite(&nested->unflushed[i], range))
+			goto noted;
 	if (!nested->nr_unflushed)
 		list_add_tail(&nested->unflushed_entry,
 			      &nested->xlate.unit->nested.unflushed);
-	if (nested->nr_unflushed < KVIOMMU_NEST_RANGES) {
-		nested->unflushed[nested->nr_unflushed++] = *range;
+	i = min_t(unsigned int, nested->nr_unflushed, KVIOMMU_NEST_RANGES - 1);
+	nested->unflushed[i] = *range;
+	if (nested->nr_unflushed++ == KVIOMMU_NEST_RANGES)
+		goto all;
+noted:
+	if (nested_block_bits(nested->unflushed[i].first, nested->unflushed[i].last) <=
+	    NESTED_BLOCK_BITS)
 		return;
-	}
+all:
 	nested->unflushed[0] = (struct kviommu_range){ 0, U64_MAX };
 	nested->nr_unflushed = 1;
 }

@@ -21,19 +21,19 @@
 
 /* Frames that are pinned by one call, and aligned so: as many as a leaf of 2 MiB has */
 #define PARENT_BLOCK	512
-/* Frames that are mapped by one call, at most, and aligned so: a leaf of 1 GiB */
+/* Frames of a leaf of 1 GiB */
 #define PARENT_RUN	SZ_256K
 
 /**
- * struct kviommu_parent_run - Blocks that are pinned and not mapped yet
- * @gfn: First guest frame number
+ * struct kviommu_parent_run - Blocks of a folio that are pinned and not mapped yet
+ * @gfn: First guest frame number, a multiple of PARENT_RUN
  * @nr: Number of frames; 0 if there is no run
- * @page: First page; the others are those after it in memory
+ * @pfn: First frame of the host, a multiple of PARENT_RUN
  */
 struct kviommu_parent_run {
 	u64 gfn;
 	u64 nr;
-	struct page *page;
+	u64 pfn;
 };
 
 /**
@@ -44,9 +44,9 @@ struct kviommu_parent_run {
  * @iommu: The physical IOMMU, as kviommu_hwgroup_iommu() names it
  * @ranges: The frames that are pinned and mapped in @domain. Each entry is a range of
  *          frames that one call has pinned, a part of one that the IOAS has left, or
- *          a number of whole blocks that are contiguous in memory.
+ *          PARENT_RUN frames of one folio.
  * @pages: Room for the pages of a block
- * @run: Contiguous blocks that kviommu_parent_fill() is collecting
+ * @run: What kviommu_parent_fill() is collecting for a leaf of 1 GiB
  * @unfilled: The frames that are still to be looked at for memory that is to be added;
  *            under unit->lock
  * @users: Number of groups behind @iommu, and of nested translations that it is the second
@@ -72,8 +72,8 @@ struct kviommu_parent {
  * @hw: The host's domain
  * @parent: Its second stage, which the unit keeps
  * @unflushed_entry: Entry in kviommu_nested_state.unflushed, if @nr_unflushed is not 0
- * @unflushed: The addresses that the guest has invalidated since the last flush: ranges
- *             that do not adjoin each other
+ * @unflushed: The addresses that the guest has invalidated since the last flush, see
+ *             nested_note()
  * @nr_unflushed: Number of used entries in @unflushed
  *
  * The last three are under map_lock.

@@ -14,6 +14,7 @@
 #include <linux/err.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
@@ -65,7 +66,7 @@ static u64 parent_contiguous(struct page **pages, u64 nr)
 	return n;
 }
 
-/* Map pinned frames, which are in @pages. Return: 0, or -ENOMEM with nothing mapped. */
+/* Map pinned frames, which are in @pages. Return: 0, or an error with nothing mapped. */
 static int parent_map(struct kviommu_parent *parent, u64 gfn, u64 nr, struct page **pages)
 {
 	u64 i, n;
@@ -86,11 +87,12 @@ static int parent_map(struct kviommu_parent *parent, u64 gfn, u64 nr, struct pag
 }
 
 /*
- * Map pinned frames and record them: frames of one block, which are in @pages, or blocks that
- * begin with @pages and are contiguous. Return: 0, or -ENOMEM with nothing done.
+ * Map pinned frames and record them: those in @pages, of one block, or if that is NULL those
+ * that begin with @pfn and are contiguous. Return: 0; -ENOMEM, or another error of the IOMMU's
+ * driver, with nothing done.
  */
 static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
-			 struct page **pages)
+			 struct page **pages, u64 pfn)
 {
 	struct kviommu_unit *unit = parent->unit;
 	int ret;
@@ -99,11 +101,11 @@ static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
 				KVIOMMU_GFP);
 	if (ret)
 		return ret;
-	if (nr > PARENT_BLOCK)
-		ret = kviommu_hw_map(parent->domain, PFN_PHYS(gfn), page_to_pfn(*pages), nr,
-				     KVIOMMU_READ | KVIOMMU_WRITE, NULL);
-	else
+	if (pages)
 		ret = parent_map(parent, gfn, nr, pages);
+	else
+		ret = kviommu_hw_map(parent->domain, PFN_PHYS(gfn), pfn, nr,
+				     KVIOMMU_READ | KVIOMMU_WRITE, NULL);
 	if (ret) {
 		parent_forget(parent, gfn, gfn + nr - 1);
 		return ret;
@@ -113,49 +115,60 @@ static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
 	return 0;
 }
 
-/* Insert the run. Return: 0, or -ENOMEM with the run unpinned. */
+/*
+ * Insert the run: as one entry if it is complete, else block by block, so that a part of it can
+ * be taken away without the rest. Return: as parent_insert(), with the rest unpinned.
+ */
 static int parent_end_run(struct kviommu_parent *parent)
 {
 	struct kviommu_parent_run *run = &parent->run;
-	u64 nr = run->nr;
+	u64 n = run->nr == PARENT_RUN ? PARENT_RUN : PARENT_BLOCK;
 	int ret;
 
-	if (!nr)
-		return 0;
+	for (; run->nr; run->gfn += n, run->pfn += n, run->nr -= n) {
+		ret = parent_insert(parent, run->gfn, n, NULL, run->pfn);
+		if (ret)
+			goto unpin;
+	}
+	return 0;
+
+unpin:
+	parent_unpin(parent, run->gfn, run->nr);
 	run->nr = 0;
-	ret = parent_insert(parent, run->gfn, nr, &run->page);
-	if (!ret)
-		return 0;
-	parent_unpin(parent, run->gfn, nr);
 	/* To be looked at again */
 	parent->unfilled.first = run->gfn;
 	return ret;
 }
 
+/* Say whether the frames of a block are to begin a run: a folio that one leaf can map. */
+static bool parent_begins_run(u64 gfn, struct page *page)
+{
+	return IS_ALIGNED(gfn, PARENT_RUN) && IS_ALIGNED(page_to_pfn(page), PARENT_RUN) &&
+	       folio_nr_pages(page_folio(page)) >= PARENT_RUN;
+}
+
 /*
  * Insert frames of a block that were just pinned, or make them part of the run if they are
- * a whole block and contiguous. Return: 0, or -ENOMEM with nothing of them pinned.
+ * a whole block of a large folio. Return: as parent_insert(), with nothing of them pinned.
  */
 static int parent_take(struct kviommu_parent *parent, u64 gfn, u64 nr)
 {
-	struct kviommu_parent_run *run = &parent->run;
 	bool whole = parent_contiguous(parent->pages, nr) == PARENT_BLOCK;
 	u64 pfn = page_to_pfn(parent->pages[0]);
+	struct kviommu_parent_run *run = &parent->run;
 	int ret = 0;
 
-	if (run->nr && (!whole || run->gfn + run->nr != gfn || IS_ALIGNED(gfn, PARENT_RUN) ||
-			page_to_pfn(run->page) + run->nr != pfn))
-		ret = parent_end_run(parent);
-	/* No leaf of 1 GiB begins or ends within another one. */
-	if (!ret && whole && (run->nr || (IS_ALIGNED(gfn, PARENT_RUN) &&
-					  IS_ALIGNED(pfn, PARENT_RUN)))) {
-		if (!run->nr)
-			*run = (struct kviommu_parent_run){ gfn, 0, parent->pages[0] };
+	if (whole && run->nr && gfn == run->gfn + run->nr && pfn == run->pfn + run->nr) {
 		run->nr += nr;
 		return 0;
 	}
+	ret = parent_end_run(parent);
+	if (!ret && whole && parent_begins_run(gfn, parent->pages[0])) {
+		*run = (struct kviommu_parent_run){ gfn, nr, pfn };
+		return 0;
+	}
 	if (!ret)
-		ret = parent_insert(parent, gfn, nr, parent->pages);
+		ret = parent_insert(parent, gfn, nr, parent->pages, 0);
 	if (ret)
 		parent_unpin(parent, gfn, nr);
 	return ret;
@@ -163,7 +176,8 @@ static int parent_take(struct kviommu_parent *parent, u64 gfn, u64 nr)
 
 /*
  * Add the frames of a range within a block that the IOAS has. If it does not have all of
- * them, look at each half. Return: 0; -ENOMEM, also at the limit of locked memory; -EINTR.
+ * them, look at each half. Return: 0; -ENOMEM, also at the limit of locked memory; -EINTR;
+ * another error of the IOMMU's driver.
  */
 static int parent_add(struct kviommu_parent *parent, u64 gfn, u64 nr)
 {
@@ -206,6 +220,30 @@ static int parent_fill_block(struct kviommu_parent *parent, u64 gfn, u64 end)
 	return ret;
 }
 
+/* Find the first entry of kviommu_parent.ranges that has a frame from @r. */
+static bool parent_find(struct kviommu_parent *parent, const struct kviommu_range *r,
+			struct kviommu_range *found)
+{
+	MA_STATE(mas, &parent->ranges, r->first, r->first);
+	bool ret;
+
+	mas_lock(&mas);
+	ret = mas_find(&mas, r->last);
+	*found = (struct kviommu_range){ mas.index, mas.last };
+	mas_unlock(&mas);
+	return ret;
+}
+
+/* Leave out of kviommu_parent.unfilled what is there. Return false if nothing is left. */
+static bool parent_skip(struct kviommu_parent *parent)
+{
+	struct kviommu_range *r = &parent->unfilled, e;
+
+	while (r->first <= r->last && parent_find(parent, r, &e) && e.first <= r->first)
+		r->first = e.last + 1;
+	return r->first <= r->last;
+}
+
 /**
  * kviommu_parent_fill() - Add all guest memory to a second stage that it does not have
  * @parent: The second stage; what is left to look at is in @parent->unfilled
@@ -213,7 +251,7 @@ static int parent_fill_block(struct kviommu_parent *parent, u64 gfn, u64 end)
  *
  * Context: process context of the VMM, may sleep; under unit->lock and map_lock.
  * Return: 0; -EAGAIN when the time of the work is up; -ENOMEM, also at the limit of
- * locked memory; -EINTR.
+ * locked memory; -EINTR; another error of the IOMMU's driver.
  */
 int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work *work)
 {
@@ -224,16 +262,15 @@ int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work
 
 	lockdep_assert_held(&unit->map_lock);
 
-	if (*gfn > parent->unfilled.last)
-		return 0;
-	while (kviommu_kvm_memory(&unit->kvm, *gfn, &m)) {
+	while (parent_skip(parent) && kviommu_kvm_memory(&unit->kvm, *gfn, &m)) {
 		end = m.gfn + parent_block_rest(m.gfn, m.nr);
 		ret = parent_fill_block(parent, m.gfn, end);
 		if (ret)
 			break;
 		*gfn = end;
-		/* A run that were ended here would have smaller leaves. */
-		if (parent->run.nr && parent->run.nr < PARENT_RUN) {
+		/* To stop in the middle of a folio would give it smaller leaves for good. */
+		if (parent->run.nr && parent->run.nr < PARENT_RUN &&
+		    !fatal_signal_pending(current)) {
 			cond_resched();
 			continue;
 		}
@@ -248,33 +285,27 @@ int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work
 }
 
 /*
- * Keep pinned frames that were unmapped only because others had to be: of one block, in
- * @pages, or contiguous from *@pages on.
+ * Keep pinned frames that were unmapped only because others had to be: those in @pages, of one
+ * block, or contiguous ones. Blocks of the latter can be taken away one by one from now on.
  */
 static void parent_restore(struct kviommu_parent *parent, u64 gfn, u64 nr,
-			   struct page **pages)
+			   struct page **pages, u64 pfn)
 {
+	u64 n;
 	int ret;
 
-	ret = parent_insert(parent, gfn, nr, pages);
-	if (!ret)
-		return;
-	parent_unpin(parent, gfn, nr);
-	/* The counters of errors are under unit->lock, which may not be had here. */
-	trace_kviommu_error(parent->unit->id, "second stage", PFN_PHYS(gfn), ret);
-}
-
-/* The same for frames of several blocks: those that are whole stay one entry. */
-static void parent_restore_run(struct kviommu_parent *parent, u64 gfn, u64 nr, u64 pfn)
-{
-	u64 i, n;
-
 	for (; nr; gfn += n, pfn += n, nr -= n) {
-		n = IS_ALIGNED(gfn, PARENT_BLOCK) ? ALIGN_DOWN(nr, PARENT_BLOCK) : 0;
-		n = n ?: parent_block_rest(gfn, nr);
-		for (i = 0; i < n && i < PARENT_BLOCK; i++)
-			parent->pages[i] = pfn_to_page(pfn + i);
-		parent_restore(parent, gfn, n, parent->pages);
+		n = parent_block_rest(gfn, nr);
+		ret = parent_insert(parent, gfn, n, pages, pfn);
+		if (!ret)
+			continue;
+		parent_unpin(parent, gfn, n);
+		/*
+		 * The counters of errors are under unit->lock, which may not be had here. The
+		 * VMM can try again by KVIOMMU_REFRESH.
+		 */
+		trace_kviommu_error(parent->unit->id, "second stage", PFN_PHYS(gfn), ret);
+		kviommu_signal(parent->unit, KVIOMMU_EVENT_LIMIT);
 	}
 }
 
@@ -286,42 +317,25 @@ static void parent_restore_run(struct kviommu_parent *parent, u64 gfn, u64 nr, u
 static void parent_shrink(struct kviommu_parent *parent, u64 begin, u64 end, u64 first,
 			  u64 last)
 {
+	struct page **left = NULL, **right = NULL;
 	u64 i, pfn, nr = end - begin + 1;
 
 	first = max(first, begin);
 	last = min(last, end);
 	pfn = PHYS_PFN(kviommu_hw_phys(parent->domain, PFN_PHYS(begin)));
-	for (i = 0; i < nr && nr <= PARENT_BLOCK; i++)
-		parent->pages[i] = pfn_to_page(PHYS_PFN(kviommu_hw_phys(parent->domain,
-									PFN_PHYS(begin + i))));
+	if (nr <= PARENT_BLOCK) {
+		left = parent->pages;
+		right = parent->pages + (last + 1 - begin);
+		for (i = 0; i < nr; i++)
+			left[i] = pfn_to_page(PHYS_PFN(kviommu_hw_phys(parent->domain,
+								       PFN_PHYS(begin + i))));
+	}
 	kviommu_hw_unmap_sync(parent->domain, PFN_PHYS(begin), PFN_PHYS(nr));
 	parent_forget(parent, begin, end);
 	parent->unit->nested.pinned -= nr;
 	parent_unpin(parent, first, last - first + 1);
-	if (nr > PARENT_BLOCK) {
-		parent_restore_run(parent, begin, first - begin, pfn);
-		parent_restore_run(parent, last + 1, end - last, pfn + (last + 1 - begin));
-		return;
-	}
-	if (first != begin)
-		parent_restore(parent, begin, first - begin, parent->pages);
-	if (last != end)
-		parent_restore(parent, last + 1, end - last,
-			       parent->pages + (last + 1 - begin));
-}
-
-/* Find the first entry of kviommu_parent.ranges that has a frame from @r. */
-static bool parent_find(struct kviommu_parent *parent, const struct kviommu_range *r,
-			struct kviommu_range *found)
-{
-	MA_STATE(mas, &parent->ranges, r->first, r->first);
-	bool ret;
-
-	mas_lock(&mas);
-	ret = mas_find(&mas, r->last);
-	*found = (struct kviommu_range){ mas.index, mas.last };
-	mas_unlock(&mas);
-	return ret;
+	parent_restore(parent, begin, first - begin, left, pfn);
+	parent_restore(parent, last + 1, end - last, right, pfn + (last + 1 - begin));
 }
 
 /* Take away the entries from @r->first to @r->last, none of which goes beyond. */
@@ -443,7 +457,8 @@ int kviommu_nested_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
  * @unit: The unit
  * @hw: The group
  *
- * To be followed by kviommu_nested_reap().
+ * The second stage stays until kviommu_nested_reap(): a VMM may move a device to another
+ * requester ID, and to pin all memory again would take long.
  *
  * Context: under unit->lock.
  */
@@ -469,43 +484,31 @@ void kviommu_nested_refill(struct kviommu_unit *unit)
 }
 
 /**
- * kviommu_nested_fill() - Add what is missing to all second stages
+ * kviommu_nested_fill() - Add what is missing to all second stages that have a user
  * @unit: The unit
  * @work: The piece of work that this is part of
+ * @all: Stop at the first that cannot get all; else report an error for it, and do without
  *
  * Context: as kviommu_parent_fill().
  * Return: as kviommu_parent_fill().
  */
-int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work)
+int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work, bool all)
 {
 	struct kviommu_parent *parent;
-	int ret = 0;
+	int ret;
 
 	list_for_each_entry(parent, &unit->nested.parents, entry) {
+		if (!parent->users)
+			continue;
 		ret = kviommu_parent_fill(parent, work);
+		if (ret && (all || kviommu_unfinished(ret)))
+			return ret;
 		if (ret)
-			break;
-	}
-	return ret;
-}
-
-/**
- * kviommu_nested_give_up() - Do without memory that kviommu_nested_fill() could not add
- * @unit: The unit
- * @error: The error that it returned
- *
- * Context: under unit->lock.
- */
-void kviommu_nested_give_up(struct kviommu_unit *unit, int error)
-{
-	struct kviommu_parent *parent;
-
-	list_for_each_entry(parent, &unit->nested.parents, entry) {
-		if (parent->unfilled.first <= parent->unfilled.last)
 			kviommu_error(unit, "second stage",
-				      PFN_PHYS(parent->unfilled.first), error);
+				      PFN_PHYS(parent->unfilled.first), ret);
 		parent->unfilled = parent_none;
 	}
+	return 0;
 }
 
 /**
@@ -526,6 +529,8 @@ int kviommu_nested_reap(struct kviommu_unit *unit, const struct kviommu_work *wo
 		if (parent->users)
 			continue;
 		mutex_lock(&unit->map_lock);
+		/* A device may be attached while this is half done. */
+		parent->unfilled = parent_all;
 		ret = 0;
 		while (!ret && parent_find(parent, &parent_all, &e)) {
 			/* No entry goes beyond that. */
