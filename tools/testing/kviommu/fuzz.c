@@ -486,18 +486,67 @@ static void check_registers(void)
 /* The faults that a unit has recorded */
 
 /**
+ * struct faults - What was wrong with the entries of each device
+ * @fault: Reason, or 0
+ * @quiet: It was not to be reported.
+ */
+struct faults {
+	u8 fault[MODEL_DEVICES];
+	bool quiet[MODEL_DEVICES];
+};
+
+static struct faults take_faults(void)
+{
+	struct kviommu_device *dev;
+	struct faults f = {};
+	unsigned int d;
+
+	list_for_each_entry(dev, &t.unit->devices, entry)
+		for (d = 0; d < MODEL_DEVICES; d++)
+			if (t.attached[d] == dev->source_id) {
+				f.fault[d] = dev->wanted.fault;
+				f.quiet[d] = dev->wanted.quiet;
+			}
+	return f;
+}
+
+static bool has_record(u16 sid)
+{
+	unsigned int i;
+
+	for (i = 0; i < 8; i++)
+		if (reg64(REG_FRCD + 16 * i + 8) >> 63 &&
+		    (reg64(REG_FRCD + 16 * i + 8) & 0xffff) == sid)
+			return true;
+	return false;
+}
+
+/* What was found to be wrong with a device's entries is recorded, if it is something new. */
+static void check_recorded(const struct faults *before, const struct faults *now)
+{
+	unsigned int d;
+
+	for (d = 0; d < MODEL_DEVICES; d++)
+		if (now->fault[d] && !now->quiet[d] &&
+		    (now->fault[d] != before->fault[d] || before->quiet[d]))
+			never(!has_record(t.attached[d]) && !(reg32(REG_FSTS) & 1));
+}
+
+/**
  * struct records - The fault recording registers, and what may change them
  * @hi: Their upper halves
+ * @faults: What is wrong with each device
  * @failed: Number of calls that were made to fail
  */
 struct records {
 	u64 hi[8];
+	struct faults faults;
 	unsigned int failed;
 };
 
 static struct records take_records(void)
 {
-	struct records r = { .failed = shim_fail.failed };
+	struct records r = { .faults = take_faults(), .failed = shim_fail.failed };
 	unsigned int i;
 
 	for (i = 0; i < 8; i++)
@@ -512,11 +561,16 @@ static struct records take_records(void)
  */
 static void check_records(const struct records *before)
 {
+	struct faults now = take_faults();
 	struct ref_context ctx;
 	unsigned int i, d;
 	u64 hi;
 
-	if (t.scribbled || before->failed != shim_fail.failed || shim_task.killed || t.unlock_in)
+	/* While the unit is polled records are not shown. */
+	if (shim_task.killed)
+		return;
+	check_recorded(&before->faults, &now);
+	if (t.scribbled || before->failed != shim_fail.failed || t.unlock_in)
 		return;
 	for (i = 0; i < 8; i++) {
 		hi = reg64(REG_FRCD + 16 * i + 8);
@@ -1144,44 +1198,8 @@ static void refresh_unit(void)
 	never(ret && !shim_task.killed);
 }
 
-/**
- * struct faults - What was wrong with the entries of each device
- * @fault: Reason, or 0
- * @quiet: It was not to be reported.
- */
-struct faults {
-	u8 fault[MODEL_DEVICES];
-	bool quiet[MODEL_DEVICES];
-};
-
-static struct faults take_faults(void)
-{
-	struct kviommu_device *dev;
-	struct faults f = {};
-	unsigned int d;
-
-	list_for_each_entry(dev, &t.unit->devices, entry)
-		for (d = 0; d < MODEL_DEVICES; d++)
-			if (t.attached[d] == dev->source_id) {
-				f.fault[d] = dev->wanted.fault;
-				f.quiet[d] = dev->wanted.quiet;
-			}
-	return f;
-}
-
-static bool has_record(u16 sid)
-{
-	unsigned int i;
-
-	for (i = 0; i < 8; i++)
-		if (reg64(REG_FRCD + 16 * i + 8) >> 63 &&
-		    (reg64(REG_FRCD + 16 * i + 8) & 0xffff) == sid)
-			return true;
-	return false;
-}
-
-/* The unit says of each device what is wrong, and has recorded it if it is something new. */
-static void check_faults(const struct faults *before)
+/* The unit says of each device what is wrong. */
+static void check_faults(void)
 {
 	struct faults now = take_faults();
 	struct ref_context ctx;
@@ -1193,10 +1211,6 @@ static void check_faults(const struct faults *before)
 		ctx = ref_context(&t.ref, t.attached[d]);
 		never(now.fault[d] != ctx.fault);
 		never(now.fault[d] && now.quiet[d] != ctx.quiet);
-		if (!ctx.fault || ctx.quiet ||
-		    (ctx.fault == before->fault[d] && !before->quiet[d]))
-			continue;
-		never(!has_record(t.attached[d]) && !(reg32(REG_FSTS) & 1));
 	}
 }
 
@@ -1263,7 +1277,6 @@ static void check_all(void)
 	u8 b = get8();
 	bool by_queue = b & 1;
 	unsigned long step = shim_jiffies_step;
-	struct faults faults = take_faults();
 	bool scalable;
 	u64 limits;
 
@@ -1302,7 +1315,7 @@ static void check_all(void)
 	model_check_quiet();
 	never(model_cached());
 	check_registers();
-	check_faults(&faults);
+	check_faults();
 	check_stats();
 	check_devices(limits_hit() == limits);
 	/* Large leaves that hit a limit are not tried again without a refresh. */
