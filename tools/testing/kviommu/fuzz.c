@@ -115,6 +115,8 @@ static struct {
 	u64 submitted;
 	/* A status was written where tables may be. */
 	bool scribbled;
+	/* Number of guest domains after the last action */
+	u64 domains;
 } t;
 
 /* Input */
@@ -821,6 +823,12 @@ static void queue_add(u64 lo, u64 hi)
 	write_tail(queue_put(reg64(REG_IQT), lo, hi));
 }
 
+/* Registers invalidate nothing, and say so, in other modes than legacy. */
+static bool registers_refused(void)
+{
+	return t.armed && !t.qie && t.ref.rtaddr & 3 << 10 && !shim_task.killed;
+}
+
 static void inval_context(unsigned int gran, u16 did, u16 sid, unsigned int fm)
 {
 	if (t.qie)
@@ -830,6 +838,8 @@ static void inval_context(unsigned int gran, u16 did, u16 sid, unsigned int fm)
 		reg_write(REG_CCMD, 1ULL << 63 | (u64)gran << 61 |
 			  (u64)fm << 32 | (u64)sid << 16 | did, 8);
 	run_worker();
+	if (registers_refused())
+		never(reg64(REG_CCMD) >> 59 & 3);
 }
 
 static void inval_iotlb(unsigned int gran, u16 did, u64 iva)
@@ -841,6 +851,8 @@ static void inval_iotlb(unsigned int gran, u16 did, u64 iva)
 	reg_write(REG_IVA, iva, 8);
 	reg_write(REG_IOTLB, 1ULL << 63 | (u64)gran << 60 | (u64)did << 32, 8);
 	run_worker();
+	if (registers_refused())
+		never(reg64(REG_IOTLB) >> 57 & 3);
 }
 
 static void queue_wait(u64 addr, u32 data, unsigned int flags)
@@ -1068,12 +1080,41 @@ static struct ref_context group_context(unsigned int device)
 	return all;
 }
 
+/* A second stage has all memory that devices may read and write, and nothing else. */
+static void check_second_stage(const struct kviommu_parent *parent, bool complete)
+{
+	static const u64 parts[][2] = {
+		{ 0, 0x820 }, { 0x40000, 0x40440 }, { 0xffffffffeULL, 0x1000000000ULL },
+	};
+	struct model_piece piece;
+	unsigned int i, prot;
+	u64 gfn, pfn;
+	bool is;
+
+	for (i = 0; i < ARRAY_SIZE(parts); i++)
+		for (gfn = parts[i][0]; gfn < parts[i][1]; gfn++) {
+			is = model_in_slot(gfn) && model_ioas_lookup(gfn, &pfn, &prot) &&
+			     prot == (KVIOMMU_READ | KVIOMMU_WRITE);
+			if (!model_translate(parent->domain, PFN_PHYS(gfn), &piece)) {
+				never(is && complete && parent->users);
+				continue;
+			}
+			never(!is);
+			never(piece.pfn + gfn - (piece.iova >> PAGE_SHIFT) != pfn);
+			never(piece.prot != (KVIOMMU_READ | KVIOMMU_WRITE));
+		}
+}
+
 static void check_devices(bool complete)
 {
 	struct check c = { .complete = complete };
 	struct iommu_domain *last = NULL;
+	struct kviommu_parent *parent;
 	struct ref_context bound;
 	unsigned int d;
+
+	list_for_each_entry(parent, &t.unit->nested.parents, entry)
+		check_second_stage(parent, complete);
 
 	for (d = 0; d < MODEL_DEVICES; d++) {
 		if (t.attached[d] < 0)
@@ -1119,6 +1160,9 @@ static void check_bound(void)
 	/* A second stage is kept for later only if it has all memory. */
 	list_for_each_entry(parent, &t.unit->nested.parents, entry)
 		never(!parent->users && !parent->filled);
+	/* Limits that are lowered later take nothing away. */
+	never(t.unit->stats.domains > max(t.domains, t.unit->policy.max_domains));
+	t.domains = t.unit->stats.domains;
 
 	list_for_each_entry(dev, &t.unit->devices, entry) {
 		const struct kviommu_group *group = dev->group;
@@ -1721,14 +1765,19 @@ static void do_ioas(void)
 {
 	u8 b = get8();
 	unsigned int area = (b & 15) % NR_AREAS;
+	unsigned int prot = model_areas[area].prot;
 
 	model_new_batch();
 	t.stale = true;
 	model_ioas_unmap(area);
 	if (b & 0x10)
 		return;
-	model_ioas_map(area, b >> 5 & 1, b & 0x40 ? 1 + (b >> 7) :
-		       model_areas[area].prot);
+	/* Second stages may have all areas, also those that have fewer rights by default. */
+	if (t.ref.scalable && (b & 0x60) == 0x60)
+		prot = KVIOMMU_READ | KVIOMMU_WRITE;
+	else if (b & 0x40)
+		prot = 1 + (b >> 7);
+	model_ioas_map(area, b >> 5 & 1, prot);
 }
 
 static void settle_unit(void)
@@ -2246,7 +2295,7 @@ static void do_sm_queue(void)
 }
 
 static void (* const sm_actions[])(void) = {
-	do_sm_set_up, do_sm_set_up, do_sm_entry, do_sm_entry, do_sm_entry, do_sm_entry,
+	do_sm_set_up, do_entry, do_sm_entry, do_sm_entry, do_sm_entry, do_sm_entry,
 	do_sm_pasid, do_sm_pasid, do_sm_pasid, do_sm_root, do_fs_entry, do_fs_entry,
 	do_fs_entry, do_fs_entry, do_fs_fill, do_fs_fill, do_copy_table, do_clear_table,
 	do_request, do_request, do_request, do_sm_unmap, do_sm_unmap, do_sm_unmap,
@@ -2375,6 +2424,7 @@ int fuzz_one_input(const u8 *data, size_t size)
 	in.next = data;
 	in.end = data + size;
 	if (create_unit()) {
+		check_bound();
 		for (n = 0; n < 200 && in.next < in.end; n++) {
 			if (shim_task.killed)
 				break;
