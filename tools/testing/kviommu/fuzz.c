@@ -534,6 +534,22 @@ static void check_recorded(const struct faults *before, const struct faults *now
 			never(!has_record(t.attached[d]) && !(reg32(REG_FSTS) & 1));
 }
 
+/* The unit says of each device what is wrong. */
+static void check_faults(void)
+{
+	struct faults now = take_faults();
+	struct ref_context ctx;
+	unsigned int d;
+
+	for (d = 0; d < MODEL_DEVICES; d++) {
+		if (t.attached[d] < 0)
+			continue;
+		ctx = ref_context(&t.ref, t.attached[d]);
+		never(now.fault[d] != ctx.fault);
+		never(now.fault[d] && now.quiet[d] != ctx.quiet);
+	}
+}
+
 /**
  * struct records - The fault recording registers, and what may change them
  * @hi: Their upper halves
@@ -663,7 +679,7 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 	u64 head = reg64(REG_IQH);
 	struct records records = take_records();
 	unsigned int unlock_in = t.unlock_in;
-	bool polled, self;
+	bool polled, self, te = t.ref.te;
 	unsigned int i;
 
 	if (offset + len > PAGE_SIZE)
@@ -694,11 +710,16 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 		unit->kvm.write(&unit->kvm, offset, &val, len);
 	queue_follow();
 	check_registers();
-	/* An area that left the IOAS meanwhile may have been there for the unit. */
-	if (!unlock_in)
-		check_records(&records);
 	if (frozen && reg32(REG_FSTS) & IQE && offset > REG_GSTS)
 		never(reg64(REG_IQH) != head);
+	/* An area that left the IOAS meanwhile may have been there for the unit. */
+	if (unlock_in)
+		return;
+	check_records(&records);
+	/* All devices were looked at. */
+	if (te != t.ref.te && !unit->deferred && !shim_task.killed && !t.scribbled &&
+	    records.failed == shim_fail.failed)
+		check_faults();
 }
 
 static void arm_unit(void)
@@ -1240,22 +1261,6 @@ static void refresh_unit(void)
 	model_new_batch();
 	ret = kviommu_unit_refresh(t.unit);
 	never(ret && !shim_task.killed);
-}
-
-/* The unit says of each device what is wrong. */
-static void check_faults(void)
-{
-	struct faults now = take_faults();
-	struct ref_context ctx;
-	unsigned int d;
-
-	for (d = 0; d < MODEL_DEVICES; d++) {
-		if (t.attached[d] < 0)
-			continue;
-		ctx = ref_context(&t.ref, t.attached[d]);
-		never(now.fault[d] != ctx.fault);
-		never(now.fault[d] && now.quiet[d] != ctx.quiet);
-	}
 }
 
 /* The guest sees that register-based invalidations are done as requested: globally. */
