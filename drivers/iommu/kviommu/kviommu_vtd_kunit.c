@@ -1801,7 +1801,8 @@ static void sm_queue_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_calls(ctx, INVALIDATE, 7), 1);
 	KUNIT_EXPECT_EQ(test, count_calls(ctx, REBIND, 0), 1);
 	KUNIT_EXPECT_EQ(test, count_calls(ctx, STORE, STATUS), 1);
-	/* Into the middle of a descriptor */
+	/* Into the middle of a descriptor, behind one that is valid */
+	put256(ctx, 3, 7 | GRAN(3), 0);
 	wr32(ctx, 0x88, 4 << 5 | BIT(4));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_IQE);
 }

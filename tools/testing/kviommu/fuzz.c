@@ -115,6 +115,8 @@ static struct {
 	u64 submitted;
 	/* A status was written where tables may be. */
 	bool scribbled;
+	/* Number of guest domains after the last action */
+	u64 domains;
 } t;
 
 /* Input */
@@ -486,18 +488,83 @@ static void check_registers(void)
 /* The faults that a unit has recorded */
 
 /**
+ * struct faults - What was wrong with the entries of each device
+ * @fault: Reason, or 0
+ * @quiet: It was not to be reported.
+ */
+struct faults {
+	u8 fault[MODEL_DEVICES];
+	bool quiet[MODEL_DEVICES];
+};
+
+static struct faults take_faults(void)
+{
+	struct kviommu_device *dev;
+	struct faults f = {};
+	unsigned int d;
+
+	list_for_each_entry(dev, &t.unit->devices, entry)
+		for (d = 0; d < MODEL_DEVICES; d++)
+			if (t.attached[d] == dev->source_id) {
+				f.fault[d] = dev->wanted.fault;
+				f.quiet[d] = dev->wanted.quiet;
+			}
+	return f;
+}
+
+static bool has_record(u16 sid)
+{
+	unsigned int i;
+
+	for (i = 0; i < 8; i++)
+		if (reg64(REG_FRCD + 16 * i + 8) >> 63 &&
+		    (reg64(REG_FRCD + 16 * i + 8) & 0xffff) == sid)
+			return true;
+	return false;
+}
+
+/* What was found to be wrong with a device's entries is recorded, if it is something new. */
+static void check_recorded(const struct faults *before, const struct faults *now)
+{
+	unsigned int d;
+
+	for (d = 0; d < MODEL_DEVICES; d++)
+		if (now->fault[d] && !now->quiet[d] &&
+		    (now->fault[d] != before->fault[d] || before->quiet[d]))
+			never(!has_record(t.attached[d]) && !(reg32(REG_FSTS) & 1));
+}
+
+/* The unit says of each device what is wrong. */
+static void check_faults(void)
+{
+	struct faults now = take_faults();
+	struct ref_context ctx;
+	unsigned int d;
+
+	for (d = 0; d < MODEL_DEVICES; d++) {
+		if (t.attached[d] < 0)
+			continue;
+		ctx = ref_context(&t.ref, t.attached[d]);
+		never(now.fault[d] != ctx.fault);
+		never(now.fault[d] && now.quiet[d] != ctx.quiet);
+	}
+}
+
+/**
  * struct records - The fault recording registers, and what may change them
  * @hi: Their upper halves
+ * @faults: What is wrong with each device
  * @failed: Number of calls that were made to fail
  */
 struct records {
 	u64 hi[8];
+	struct faults faults;
 	unsigned int failed;
 };
 
 static struct records take_records(void)
 {
-	struct records r = { .failed = shim_fail.failed };
+	struct records r = { .faults = take_faults(), .failed = shim_fail.failed };
 	unsigned int i;
 
 	for (i = 0; i < 8; i++)
@@ -512,11 +579,16 @@ static struct records take_records(void)
  */
 static void check_records(const struct records *before)
 {
+	struct faults now = take_faults();
 	struct ref_context ctx;
 	unsigned int i, d;
 	u64 hi;
 
-	if (t.scribbled || before->failed != shim_fail.failed || shim_task.killed || t.unlock_in)
+	/* While the unit is polled records are not shown. */
+	if (shim_task.killed)
+		return;
+	check_recorded(&before->faults, &now);
+	if (t.scribbled || before->failed != shim_fail.failed || t.unlock_in)
 		return;
 	for (i = 0; i < 8; i++) {
 		hi = reg64(REG_FRCD + 16 * i + 8);
@@ -607,7 +679,7 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 	u64 head = reg64(REG_IQH);
 	struct records records = take_records();
 	unsigned int unlock_in = t.unlock_in;
-	bool polled, self;
+	bool polled, self, te = t.ref.te;
 	unsigned int i;
 
 	if (offset + len > PAGE_SIZE)
@@ -638,11 +710,16 @@ static void reg_write(unsigned int offset, u64 val, unsigned int len)
 		unit->kvm.write(&unit->kvm, offset, &val, len);
 	queue_follow();
 	check_registers();
-	/* An area that left the IOAS meanwhile may have been there for the unit. */
-	if (!unlock_in)
-		check_records(&records);
 	if (frozen && reg32(REG_FSTS) & IQE && offset > REG_GSTS)
 		never(reg64(REG_IQH) != head);
+	/* An area that left the IOAS meanwhile may have been there for the unit. */
+	if (unlock_in)
+		return;
+	check_records(&records);
+	/* All devices were looked at. */
+	if (te != t.ref.te && !unit->deferred && !shim_task.killed && !t.scribbled &&
+	    records.failed == shim_fail.failed)
+		check_faults();
 }
 
 static void arm_unit(void)
@@ -767,6 +844,12 @@ static void queue_add(u64 lo, u64 hi)
 	write_tail(queue_put(reg64(REG_IQT), lo, hi));
 }
 
+/* Registers invalidate nothing, and say so, in other modes than legacy. */
+static bool registers_refused(void)
+{
+	return t.armed && !t.qie && t.ref.rtaddr & 3 << 10 && !shim_task.killed;
+}
+
 static void inval_context(unsigned int gran, u16 did, u16 sid, unsigned int fm)
 {
 	if (t.qie)
@@ -776,6 +859,8 @@ static void inval_context(unsigned int gran, u16 did, u16 sid, unsigned int fm)
 		reg_write(REG_CCMD, 1ULL << 63 | (u64)gran << 61 |
 			  (u64)fm << 32 | (u64)sid << 16 | did, 8);
 	run_worker();
+	if (registers_refused())
+		never(reg64(REG_CCMD) >> 59 & 3);
 }
 
 static void inval_iotlb(unsigned int gran, u16 did, u64 iva)
@@ -787,6 +872,8 @@ static void inval_iotlb(unsigned int gran, u16 did, u64 iva)
 	reg_write(REG_IVA, iva, 8);
 	reg_write(REG_IOTLB, 1ULL << 63 | (u64)gran << 60 | (u64)did << 32, 8);
 	run_worker();
+	if (registers_refused())
+		never(reg64(REG_IOTLB) >> 57 & 3);
 }
 
 static void queue_wait(u64 addr, u32 data, unsigned int flags)
@@ -1014,12 +1101,41 @@ static struct ref_context group_context(unsigned int device)
 	return all;
 }
 
+/* A second stage has all memory that devices may read and write, and nothing else. */
+static void check_second_stage(const struct kviommu_parent *parent, bool complete)
+{
+	static const u64 parts[][2] = {
+		{ 0, 0x820 }, { 0x40000, 0x40440 }, { 0xffffffffeULL, 0x1000000000ULL },
+	};
+	struct model_piece piece;
+	unsigned int i, prot;
+	u64 gfn, pfn;
+	bool is;
+
+	for (i = 0; i < ARRAY_SIZE(parts); i++)
+		for (gfn = parts[i][0]; gfn < parts[i][1]; gfn++) {
+			is = model_in_slot(gfn) && model_ioas_lookup(gfn, &pfn, &prot) &&
+			     prot == (KVIOMMU_READ | KVIOMMU_WRITE);
+			if (!model_translate(parent->domain, PFN_PHYS(gfn), &piece)) {
+				never(is && complete && parent->users);
+				continue;
+			}
+			never(!is);
+			never(piece.pfn + gfn - (piece.iova >> PAGE_SHIFT) != pfn);
+			never(piece.prot != (KVIOMMU_READ | KVIOMMU_WRITE));
+		}
+}
+
 static void check_devices(bool complete)
 {
 	struct check c = { .complete = complete };
 	struct iommu_domain *last = NULL;
+	struct kviommu_parent *parent;
 	struct ref_context bound;
 	unsigned int d;
+
+	list_for_each_entry(parent, &t.unit->nested.parents, entry)
+		check_second_stage(parent, complete);
 
 	for (d = 0; d < MODEL_DEVICES; d++) {
 		if (t.attached[d] < 0)
@@ -1060,6 +1176,10 @@ static void check_bound(void)
 {
 	struct kviommu_device *dev;
 	unsigned int d;
+
+	/* Limits that are lowered later take nothing away. */
+	never(t.unit->stats.domains > max(t.domains, t.unit->policy.max_domains));
+	t.domains = t.unit->stats.domains;
 
 	list_for_each_entry(dev, &t.unit->devices, entry) {
 		const struct kviommu_group *group = dev->group;
@@ -1139,62 +1259,6 @@ static void refresh_unit(void)
 	never(ret && !shim_task.killed);
 }
 
-/**
- * struct faults - What was wrong with the entries of each device
- * @fault: Reason, or 0
- * @quiet: It was not to be reported.
- */
-struct faults {
-	u8 fault[MODEL_DEVICES];
-	bool quiet[MODEL_DEVICES];
-};
-
-static struct faults take_faults(void)
-{
-	struct kviommu_device *dev;
-	struct faults f = {};
-	unsigned int d;
-
-	list_for_each_entry(dev, &t.unit->devices, entry)
-		for (d = 0; d < MODEL_DEVICES; d++)
-			if (t.attached[d] == dev->source_id) {
-				f.fault[d] = dev->wanted.fault;
-				f.quiet[d] = dev->wanted.quiet;
-			}
-	return f;
-}
-
-static bool has_record(u16 sid)
-{
-	unsigned int i;
-
-	for (i = 0; i < 8; i++)
-		if (reg64(REG_FRCD + 16 * i + 8) >> 63 &&
-		    (reg64(REG_FRCD + 16 * i + 8) & 0xffff) == sid)
-			return true;
-	return false;
-}
-
-/* The unit says of each device what is wrong, and has recorded it if it is something new. */
-static void check_faults(const struct faults *before)
-{
-	struct faults now = take_faults();
-	struct ref_context ctx;
-	unsigned int d;
-
-	for (d = 0; d < MODEL_DEVICES; d++) {
-		if (t.attached[d] < 0)
-			continue;
-		ctx = ref_context(&t.ref, t.attached[d]);
-		never(now.fault[d] != ctx.fault);
-		never(now.fault[d] && now.quiet[d] != ctx.quiet);
-		if (!ctx.fault || ctx.quiet ||
-		    (ctx.fault == before->fault[d] && !before->quiet[d]))
-			continue;
-		never(!has_record(t.attached[d]) && !(reg32(REG_FSTS) & 1));
-	}
-}
-
 /* The guest sees that register-based invalidations are done as requested: globally. */
 static void invalidate_by_registers(void)
 {
@@ -1258,7 +1322,6 @@ static void check_all(void)
 	u8 b = get8();
 	bool by_queue = b & 1;
 	unsigned long step = shim_jiffies_step;
-	struct faults faults = take_faults();
 	bool scalable;
 	u64 limits;
 
@@ -1297,7 +1360,7 @@ static void check_all(void)
 	model_check_quiet();
 	never(model_cached());
 	check_registers();
-	check_faults(&faults);
+	check_faults();
 	check_stats();
 	check_devices(limits_hit() == limits);
 	/* Large leaves that hit a limit are not tried again without a refresh. */
@@ -1703,14 +1766,19 @@ static void do_ioas(void)
 {
 	u8 b = get8();
 	unsigned int area = (b & 15) % NR_AREAS;
+	unsigned int prot = model_areas[area].prot;
 
 	model_new_batch();
 	t.stale = true;
 	model_ioas_unmap(area);
 	if (b & 0x10)
 		return;
-	model_ioas_map(area, b >> 5 & 1, b & 0x40 ? 1 + (b >> 7) :
-		       model_areas[area].prot);
+	/* Second stages may have all areas, also those that have fewer rights by default. */
+	if (t.ref.scalable && (b & 0x60) == 0x60)
+		prot = KVIOMMU_READ | KVIOMMU_WRITE;
+	else if (b & 0x40)
+		prot = 1 + (b >> 7);
+	model_ioas_map(area, b >> 5 & 1, prot);
 }
 
 static bool unit_has(u32 sid)
@@ -2251,7 +2319,7 @@ static void do_sm_queue(void)
 }
 
 static void (* const sm_actions[])(void) = {
-	do_sm_set_up, do_sm_set_up, do_sm_entry, do_sm_entry, do_sm_entry, do_sm_entry,
+	do_sm_set_up, do_entry, do_sm_entry, do_sm_entry, do_sm_entry, do_sm_entry,
 	do_sm_pasid, do_sm_pasid, do_sm_pasid, do_sm_root, do_fs_entry, do_fs_entry,
 	do_fs_entry, do_fs_entry, do_fs_fill, do_fs_fill, do_copy_table, do_clear_table,
 	do_request, do_request, do_request, do_sm_unmap, do_sm_unmap, do_sm_unmap,
@@ -2375,6 +2443,7 @@ int fuzz_one_input(const u8 *data, size_t size)
 	in.next = data;
 	in.end = data + size;
 	if (create_unit()) {
+		check_bound();
 		for (n = 0; n < 200 && in.next < in.end; n++) {
 			if (shim_task.killed)
 				break;
