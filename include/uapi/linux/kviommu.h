@@ -523,9 +523,10 @@ struct kviommu_set_eventfd {
  * @flags: Must be 0
  *
  * Put the registers back to their state after creation, drop all translations
- * and pins, but for those that kviommu_create_vtd.ecap asks for. Devices stay attached, their DMA is as before the guest enabled
- * translation. Eventfds, the armed address, the policy and the statistics stay. For
- * the reset of the virtual machine, while its vCPUs do not run.
+ * and pins, but for those that kviommu_create_vtd.ecap asks for. Devices stay
+ * attached, their DMA is as before the guest enabled translation. Eventfds, the
+ * armed address, the policy and the statistics stay. For the reset of the virtual
+ * machine, while its vCPUs do not run.
  */
 struct kviommu_reset {
 	__u32 size;
