@@ -16,7 +16,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 NEEDS := CONFIG_IOMMUFD CONFIG_VFIO_DEVICE_CDEV CONFIG_KVM_EXTERNAL_WRITE_TRACKING \
 	 CONFIG_VHOST_TASK
 auto_conf := $(KDIR)/include/config/auto.conf
-missing = $(foreach n,$(NEEDS),$(if $(shell grep -E '^$(n)=[ym]' $(auto_conf)),,$(n)))
+missing = $(foreach n,$(NEEDS),$(if $(shell grep -sE '^$(n)=[ym]' $(auto_conf)),,$(n)))
 
 module = drivers/iommu/kviommu/kviommu.ko
 
@@ -27,7 +27,8 @@ all: modules
 
 config-check:
 	@test -f $(auto_conf) || { \
-		echo "kviommu: $(KDIR) is no configured kernel tree; name one with KDIR=" >&2; \
+		echo "kviommu: no kernel headers in $(KDIR): install them, or name a" \
+			"configured kernel tree with KDIR=" >&2; \
 		exit 1; }
 	@missing="$(strip $(missing))"; test -z "$$missing" || { \
 		echo "kviommu: the kernel of $(KDIR) lacks: $$missing" >&2; \

@@ -741,7 +741,7 @@ static void queue_size_test(struct kunit *test)
 	for (qs = 0; qs < 8; qs++) {
 		queue_on(ctx, qs);
 		KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), GCMD_QIE);
-		KUNIT_EXPECT_EQ(test, ctx->vtd->iq_size, 256U << qs);
+		KUNIT_EXPECT_EQ(test, ctx->vtd->iq_size, SZ_4K << qs);
 		KUNIT_EXPECT_EQ(test, ctx->vtd->iq_base, QUEUE);
 		wr32(ctx, 0x18, 0);
 		KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), 0);
@@ -1791,7 +1791,7 @@ static void sm_queue_test(struct kunit *test)
 	struct ctx *ctx = test->priv;
 
 	sm_queue_on(ctx, true);
-	KUNIT_EXPECT_EQ(test, ctx->vtd->iq_size, 128);
+	KUNIT_EXPECT_EQ(test, ctx->vtd->iq_size, SZ_4K);
 	put256(ctx, 0, 6 | GRAN(2) | IOTLB_DID(7), 0);
 	put256(ctx, 1, 7 | GRAN(3), 0);
 	put256(ctx, 2, WAIT | BIT_ULL(5), STATUS);

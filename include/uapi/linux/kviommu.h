@@ -210,9 +210,11 @@ struct kviommu_vtd_info {
  * With SMTS and FSTS the guest may use scalable mode, with first-stage translation and
  * pass-through, for requests without PASID. The physical IOMMU walks its first-stage tables
  * itself, so the guest does not say what it maps, and all of its memory that the IOAS lets
- * devices read and write is pinned as soon as a device is to go through such tables, until
- * KVIOMMU_RESET or the end of the unit. Memory is looked for where the virtual machine has
- * memory slots; after memory was added call KVIOMMU_REFRESH. Each device has to be behind a
+ * devices read and write is pinned by KVIOMMU_ATTACH_DEVICE, whatever the guest then uses.
+ * After the last device was detached KVIOMMU_RELEASE_PINS or KVIOMMU_RESET unpins it. Memory is looked for where the virtual machine has
+ * memory slots; after memory was added call KVIOMMU_REFRESH. The unit maps a page of its own
+ * into the VMM's address space, by which arguments get to the IOMMU's driver: the VMM may
+ * see it but not write it. Each device has to be behind a
  * physical IOMMU that can what @cap and @ecap say, and whose SMPWCS is the same: others
  * are refused by KVIOMMU_ATTACH_DEVICE. A strategy other than strict has no effect on
  * first-stage tables. Faults of the walk are seen by the host, not by the guest.
@@ -348,6 +350,8 @@ struct kviommu_arm {
  *    another device of its IOMMU group is, but not to this unit.
  *  - EEXIST: another device of this unit has @source_id.
  *  - ENOSPC: the unit has kviommu_info.out_max_devices devices.
+ *  - ENOMEM: also if not all of the guest's memory can be pinned, which a unit with
+ *    kviommu_create_vtd.ecap does for its devices.
  *  - EMEDIUMTYPE: the physical IOMMU cannot translate as the guest may ask
  *    for: its address width is below the unit's, it has no pages of 4 KiB, it cannot walk
  *    the guest's tables as kviommu_create_vtd.cap and .ecap promise, it
@@ -519,7 +523,7 @@ struct kviommu_set_eventfd {
  * @flags: Must be 0
  *
  * Put the registers back to their state after creation, drop all translations
- * and pins. Devices stay attached, their DMA is as before the guest enabled
+ * and pins, but for those that kviommu_create_vtd.ecap asks for. Devices stay attached, their DMA is as before the guest enabled
  * translation. Eventfds, the armed address, the policy and the statistics stay. For
  * the reset of the virtual machine, while its vCPUs do not run.
  */
@@ -780,9 +784,9 @@ struct kviommu_refresh {
  * are such: devices would go on with the memory of before, not with that which
  * the guest sees. It may ask for smaller ranges to find out which they are, but
  * for pages that it gave away a guest has no reason to have any. When a device
- * reaches the whole IOAS (the statistic "identity_devices" is not 0), or one did by
- * first-stage tables since KVIOMMU_RESET, all of the range counts as in use, also what the
- * IOAS does not have.
+ * reaches the whole IOAS (the statistic "identity_devices" is not 0), or might by first-stage
+ * tables (of a unit that has scalable mode, and a device), all of the range counts as in use,
+ * also what the IOAS does not have.
  *
  * The answer holds as long as the guest maps no page of the range. The range may
  * be larger than what the IOAS has, or have been unmapped from it.

@@ -5,14 +5,19 @@
 #   none                  no virtual IOMMU
 #   qemu-intel            QEMU's intel-iommu
 #   qemu-virtio-strict, -lazy  QEMU's virtio-iommu, with iommu.strict=1 or 0 in the guest
+#   qemu-nested-strict, -lazy  intel-iommu of Debian's newer QEMU, with nested translation
 #   kviommu               kviommu with QEMU's defaults
 #   kviommu-MODE-STRATEGY kviommu with this mode and strategy
+#   kviommu-nested-KIND-HOW  kviommu in scalable mode, for the guest's kernel KIND, which is
+#                         strict, lazy, in legacy mode (smoff) or in pass-through (pt);
+#                         or (lesser) it is not, as one of its devices cannot
+#   nested-strict, -lazy  kviommu in scalable mode, with iommu.strict=1 or 0 in the guest
 # shellcheck shell=busybox
 
 # Settings of the scripts that source this: the guest's kernel, its tasks (the last one is
-# steps), and whether all exits are counted at any time. Counting slows the guest down, so
-# by default it is on only where tracing_on is called.
-guest_kind=lab guest_tasks=steps always_traced=0
+# steps), more arguments for its QEMU, and whether all exits are counted at any time.
+# Counting slows the guest down, so by default it is on only where tracing_on is called.
+guest_kind=lab guest_tasks=steps guest_qemu='' always_traced=0
 
 sys=/sys/class/kviommu
 
@@ -110,7 +115,11 @@ virtual_iommu()
 	none) iommu='' ;;
 	qemu-intel) iommu=intel-iommu,aw-bits=48,caching-mode=on,intremap=off ;;
 	qemu-virtio-*) iommu=virtio-iommu-pci,aw-bits=48 ;;
-	kviommu) iommu=$kviommu ;;
+	qemu-nested-*) iommu=intel-iommu,x-scalable-mode=on,x-flts=on,intremap=off ;;
+	kviommu) iommu=$kviommu,kviommu-nested=off ;;
+	nested-*) iommu=$kviommu,kviommu-nested=on ;;
+	kviommu-nested-*-lesser) iommu=$kviommu ;;
+	kviommu-nested-*) iommu=$kviommu,kviommu-nested=on ;;
 	kviommu-*-*)
 		iommu=${1#kviommu-}
 		iommu=$kviommu,kviommu-mode=${iommu%-*},kviommu-strategy=${iommu#*-}
@@ -127,8 +136,19 @@ virtual_iommu()
 append_of()
 {
 	case $1 in
-	qemu-*-strict) echo iommu.strict=1 ;;
-	qemu-*-lazy) echo iommu.strict=0 ;;
+	qemu-*-strict | *nested-*strict) echo iommu.strict=1 ;;
+	qemu-*-lazy | *nested-*lazy) echo iommu.strict=0 ;;
+	kviommu-nested-*-smoff) echo intel_iommu=on,sm_off ;;
+	kviommu-nested-*-pt) echo iommu=pt ;;
+	esac
+}
+
+# qemu_of CONFIG: the QEMU for it
+qemu_of()
+{
+	case $1 in
+	qemu-nested-*) echo /usr/bin/qemu-system-x86_64 ;;
+	*) echo qemu-system-x86_64 ;;
 	esac
 }
 
@@ -220,10 +240,11 @@ run_guest()
 	while :; do
 		: >/tmp/under-way
 		status=0
-		# shellcheck disable=SC2046
-		guest -k "$guest_kind" -n "$name" -m "$memory" -t 900 -c "$0 step" \
+		# shellcheck disable=SC2046,SC2086
+		guest -q "$(qemu_of "$config")" -k "$guest_kind" -n "$name" -m "$memory" -t 900 \
+			-c "$0 step" \
 			-a "tasks=$guest_tasks earlycon=uart8250,io,0x3f8 $(append_of "$config")" -- \
-			-smp "$vcpus" $(virtual_iommu "$config" "$@") || status=$?
+			-smp "$vcpus" $(virtual_iommu "$config" "$@") $guest_qemu || status=$?
 		tracing_on $always_traced
 		# Results of a step that the guest did not finish are dropped.
 		tr -d '\r' <"/lab/$name.log" | awk '

@@ -542,20 +542,12 @@ static void close_unit(void)
 
 static int attach_device(int fd, u32 id)
 {
-	int ret;
-
-	mutex_lock(&unit->lock);
-	ret = kviommu_unit_attach(unit, fd, id);
-	kviommu_unlock(unit);
-	return ret ?: kviommu_unit_settle(unit);
+	return kviommu_unit_attach(unit, fd, id);
 }
 
 static void detach_device(u32 id)
 {
-	mutex_lock(&unit->lock);
 	never(kviommu_unit_detach(unit, id));
-	kviommu_unlock(unit);
-	never(kviommu_unit_settle(unit));
 }
 
 /* The guest of the VT-d model */

@@ -1174,13 +1174,9 @@ static void check_devices(bool complete)
 /* A device's DMA goes through the translation that the unit has recorded for it. */
 static void check_bound(void)
 {
-	struct kviommu_parent *parent;
 	struct kviommu_device *dev;
 	unsigned int d;
 
-	/* A second stage is kept for later only if it has all memory. */
-	list_for_each_entry(parent, &t.unit->nested.parents, entry)
-		never(!parent->users && !parent->filled);
 	/* Limits that are lowered later take nothing away. */
 	never(t.unit->stats.domains > max(t.domains, t.unit->policy.max_domains));
 	t.domains = t.unit->stats.domains;
@@ -1785,31 +1781,51 @@ static void do_ioas(void)
 	model_ioas_map(area, b >> 5 & 1, prot);
 }
 
-static void settle_unit(void)
+static bool unit_has(u32 sid)
 {
-	never(kviommu_unit_settle(t.unit) && !shim_task.killed);
+	struct kviommu_device *dev;
+
+	list_for_each_entry(dev, &t.unit->devices, entry)
+		if (dev->source_id == sid)
+			return true;
+	return false;
+}
+
+static int attach_device(int fd, unsigned int d, u32 sid)
+{
+	bool before = unit_has(sid);
+	int ret = kviommu_unit_attach(t.unit, fd, sid);
+
+	never(ret == -EINTR && !shim_task.killed);
+	/* A VMM that is killed does not learn what became of it. */
+	if (!ret || (ret == -EINTR && !before && unit_has(sid)))
+		t.attached[d] = sid;
+	return ret;
+}
+
+static void detach_device(u32 sid)
+{
+	bool before = unit_has(sid);
+	unsigned int d;
+	int ret = kviommu_unit_detach(t.unit, sid);
+
+	never(ret == -EINTR && !shim_task.killed);
+	never(!ret && (!before || unit_has(sid)));
+	for (d = 0; d < MODEL_DEVICES && before && !unit_has(sid); d++)
+		if (t.attached[d] == sid)
+			t.attached[d] = -1;
 }
 
 static void do_device(void)
 {
 	u8 b = get8();
 	unsigned int d = b & 3, s = b >> 2 & 3;
-	int ret;
 
 	model_new_batch();
-	mutex_lock(&t.unit->lock);
-	if (b & 0x80) {
-		ret = kviommu_unit_attach(t.unit, b & 0x40 ? 99 : d, sids[s]);
-		if (!ret)
-			t.attached[d] = sids[s];
-	} else {
-		ret = kviommu_unit_detach(t.unit, sids[s]);
-		for (d = 0; d < MODEL_DEVICES && !ret; d++)
-			if (t.attached[d] == sids[s])
-				t.attached[d] = -1;
-	}
-	kviommu_unlock(t.unit);
-	settle_unit();
+	if (b & 0x80)
+		attach_device(b & 0x40 ? 99 : d, d, sids[s]);
+	else
+		detach_device(sids[s]);
 }
 
 static void do_policy(void)
@@ -1835,12 +1851,14 @@ static void release_pins(u64 gfn, u64 nr)
 		.gpa = gfn << PAGE_SHIFT, .length = nr << PAGE_SHIFT,
 	};
 	bool whole = !gfn, identity = false, changes = t.unlock_in;
+	struct kviommu_parent *parent;
 	unsigned int d;
 
 	for (d = 0; d < MODEL_DEVICES; d++)
 		identity |= model_path(d) == PATH_IOAS;
-	/* As if by all devices, all memory is reached by second stages that are kept. */
-	identity |= !list_empty(&t.unit->nested.parents);
+	/* All memory is reached by second stages, but for those that no device needs. */
+	list_for_each_entry(parent, &t.unit->nested.parents, entry)
+		identity |= parent->users;
 	model_new_batch();
 	if (kviommu_unit_release_pins(t.unit, &cmd)) {
 		never(!shim_task.killed);
@@ -1855,8 +1873,9 @@ static void release_pins(u64 gfn, u64 nr)
 static void do_reset(void)
 {
 	model_new_batch();
-	/* Nothing stays pinned but by iommufd, for devices that reach all of memory. */
-	never(!kviommu_unit_reset(t.unit) && model_pinned());
+	/* Nothing stays pinned but for devices that may reach all of memory. */
+	never(!kviommu_unit_reset(t.unit) && list_empty(&t.unit->nested.parents) &&
+	      model_pinned());
 	t.rtaddr = 0;
 	t.ref.rtaddr = 0;
 	t.ref.te = false;
@@ -2407,13 +2426,8 @@ static bool create_unit(void)
 	set_policy(SZ_256M, 1024, MAX_TABLES, 64, t.strategy);
 	arm_unit();
 	for (d = 0; b & 0x20 && d < MODEL_DEVICES; d++) {
-		mutex_lock(&t.unit->lock);
-		ret = kviommu_unit_attach(t.unit, d, sids[d]);
+		ret = attach_device(d, d, sids[d]);
 		never(ret && !(model_lesser && ret == -EMEDIUMTYPE));
-		kviommu_unlock(t.unit);
-		settle_unit();
-		if (!ret)
-			t.attached[d] = sids[d];
 	}
 	if (b & 0x40)
 		(t.ref.scalable ? do_sm_set_up : do_set_up)();

@@ -521,6 +521,14 @@ struct page *pfn_to_page(unsigned long pfn)
 	return &pages[pfn];
 }
 
+/* The huge area is one folio. */
+unsigned long folio_nr_pages(const struct folio *folio)
+{
+	unsigned long pfn = page_to_pfn((const struct page *)folio);
+
+	return pfn >= SZ_256K && pfn < 2 * SZ_256K ? SZ_256K : 1;
+}
+
 void *page_address(const struct page *page)
 {
 	never(!page->va);
@@ -1094,6 +1102,8 @@ void kviommu_hw_sync(struct iommu_domain *domain, struct kviommu_unflushed *u)
 {
 	never(!unit->map_lock.held);
 	hw_flush(to_hw(domain), u->first, u->last);
+	if (to_hw(domain)->second)
+		cache_drop(NULL, to_hw(domain), NULL);
 	kviommu_hw_all_flushed(u);
 }
 
@@ -1320,20 +1330,32 @@ struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
 	return &d->domain;
 }
 
-struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
+int kviommu_nest_args_map(struct kviommu_nest_args *a)
+{
+	never(a->at || shim_atomic);
+	if (shim_should_fail())
+		return -ENOMEM;
+	a->at = PAGE_SIZE;
+	return 0;
+}
+
+void kviommu_nest_args_unmap(struct kviommu_nest_args *a)
+{
+	a->at = 0;
+}
+
+struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
+					struct kviommu_vfio *v,
 					struct iommu_domain *parent, u64 root,
 					unsigned int levels)
 {
 	struct hw_domain *d;
 
 	never(!unit->lock.held || unit->map_lock.held || shim_atomic);
-	never(!to_hw(parent)->second || to_hw(parent)->iommu != v->group->iommu);
+	never(!to_hw(parent)->second || to_hw(parent)->iommu != v->group->iommu || !a->at);
 	never(levels != 4 && !(levels == 5 && model_nest.five_levels));
 	never(root & ~FS_ADDR);
 	model_spend(1);
-	/* The arguments need the address space of the VMM. */
-	if (shim_task.killed)
-		return ERR_PTR(-EINTR);
 	d = hw_alloc(v->group->iommu);
 	if (IS_ERR(d))
 		return (void *)d;
@@ -1344,7 +1366,36 @@ struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
 	return &d->domain;
 }
 
-void kviommu_nest_flush(struct iommu_domain *parent)
+int kviommu_nest_flush(struct kviommu_nest_args *a, struct iommu_domain *domain,
+		       const struct kviommu_range *range, unsigned int nr)
+{
+	unsigned int i, left = 0;
+
+	never(!unit->map_lock.held || !to_hw(domain)->parent || !a->at);
+	never(!nr || nr > KVIOMMU_NEST_RANGES);
+	/* A shared thread has no address space; a VMM may have unmapped the page. */
+	if (shim_atomic)
+		return -ESRCH;
+	if (shim_should_fail())
+		return -EFAULT;
+	for (; nr; nr--, range++, left = 0) {
+		never(range->first > range->last || range->first & ~PAGE_MASK ||
+		      ~range->last & ~PAGE_MASK);
+		for (i = 0; i < nr_cached; i++) {
+			struct cached *c = &cached[i];
+
+			if (&c->d->domain != domain || c->iova > range->last ||
+			    c->iova + c->size - 1 < range->first)
+				cached[left++] = *c;
+			else
+				pages[c->pfn].cached--;
+		}
+		nr_cached = left;
+	}
+	return 0;
+}
+
+void kviommu_nest_flush_all(struct iommu_domain *parent)
 {
 	never(!unit->map_lock.held || !to_hw(parent)->second);
 	cache_drop(NULL, to_hw(parent), NULL);

@@ -43,8 +43,8 @@
  *   attached to a group or detached from it. It is the only lock that iommufd's unmap
  *   callback takes. That callback runs with locks of the IOAS held, so a device must not
  *   be attached to an IOAS or detached from it under map_lock. The locks that iommufd
- *   takes to pin a page are inside of it, with the VMM's ``mmap_lock``, and so are the
- *   mutex of an IOMMU group and the locks of IOMMU drivers.
+ *   takes to pin a page are inside of it, with the VMM's ``mmap_lock`` and ``kvm->srcu``
+ *   (read-held), and so are the mutex of an IOMMU group and the locks of IOMMU drivers.
  *
  * ``unit->events_lock`` (a spinlock, innermost)
  *   Protects the eventfds.
@@ -296,21 +296,17 @@ struct kviommu_shadows {
  * (xlate/nested/)
  * @parents: The second stages, by kviommu_parent.entry; under map_lock, and changed under
  *           unit->lock as well
- * @pinned: Number of frames that they have pinned, in all; under map_lock
+ * @unflushed: The translations whose tables the guest has changed since the last flush, by
+ *             kviommu_nested.unflushed_entry; under map_lock
+ * @pinned: Number of frames that the second stages have pinned, in all; under map_lock
+ * @args: A page by which arguments get to the IOMMU's driver: those of a new domain are
+ *        under unit->lock, those of a flush under map_lock
  */
 struct kviommu_nested_state {
 	struct list_head parents;
+	struct list_head unflushed;
 	u64 pinned;
-};
-
-/**
- * struct kviommu_range - An inclusive range of addresses or frame numbers
- * @first: First address or number
- * @last: Last address or number, inclusive
- */
-struct kviommu_range {
-	u64 first;
-	u64 last;
+	struct kviommu_nest_args args;
 };
 
 /**

@@ -16,23 +16,92 @@
 #include "../xlate/nested/api.h"
 #include "../xlate/shadow/api.h"
 
+static int unit_detach(struct kviommu_unit *unit, u32 source_id)
+{
+	struct kviommu_work work;
+	int ret;
+
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	kviommu_work_begin(&work);
+	ret = kviommu_device_detach(unit, &work, source_id);
+	if (!ret) {
+		mutex_lock(&unit->map_lock);
+		kviommu_stale_end(unit, &kviommu_work_whole);
+		mutex_unlock(&unit->map_lock);
+	}
+	kviommu_unlock(unit);
+	return ret;
+}
+
+/*
+ * Pin all of the guest's memory for devices that may need it, in pieces; without @all, as
+ * much of it as can be had.
+ */
+static int unit_fill(struct kviommu_unit *unit, bool all)
+{
+	struct kviommu_work work;
+	int ret;
+
+	do {
+		cond_resched();
+		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
+			return -EINTR;
+		kviommu_work_begin(&work);
+		mutex_lock(&unit->map_lock);
+		ret = kviommu_nested_fill(unit, &work, all);
+		mutex_unlock(&unit->map_lock);
+		kviommu_unlock(unit);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
+/* Free second stages without a device, and what they have pinned, in pieces. */
+static int unit_reap(struct kviommu_unit *unit)
+{
+	struct kviommu_work work;
+	int ret;
+
+	do {
+		cond_resched();
+		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
+			return -EINTR;
+		kviommu_work_begin(&work);
+		ret = kviommu_nested_reap(unit, &work);
+		kviommu_unlock(unit);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
 /**
  * kviommu_unit_attach() - Attach a device, for KVIOMMU_ATTACH_DEVICE
  * @unit: The unit
  * @fd: File descriptor of the VFIO device
  * @source_id: Requester ID of the device in the guest
  *
- * kviommu_unit_settle() has to follow.
- *
- * Context: process context of the VMM, under unit->lock; may sleep.
+ * Context: process context of the VMM, no locks; may sleep.
  * Return: 0 or an error that KVIOMMU_ATTACH_DEVICE documents.
  */
 int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 {
 	struct kviommu_work work;
+	int ret, error;
 
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
 	kviommu_work_begin(&work);
-	return kviommu_device_attach(unit, &work, fd, source_id);
+	ret = kviommu_device_attach(unit, &work, fd, source_id);
+	kviommu_unlock(unit);
+	if (ret)
+		return ret;
+	error = unit_fill(unit, true);
+	/* If the VMM has put another device in its place meanwhile, that goes. */
+	if (error && error != -EINTR)
+		unit_detach(unit, source_id);
+	ret = kviommu_unit_settle(unit);
+	if (error && !ret)
+		unit_reap(unit);
+	return error ?: ret;
 }
 
 /**
@@ -40,24 +109,12 @@ int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id)
  * @unit: The unit
  * @source_id: Requester ID of the device in the guest
  *
- * kviommu_unit_settle() has to follow.
- *
- * Context: process context of the VMM, under unit->lock; may sleep.
+ * Context: process context of the VMM, no locks; may sleep.
  * Return: 0 or an error that KVIOMMU_DETACH_DEVICE documents.
  */
 int kviommu_unit_detach(struct kviommu_unit *unit, u32 source_id)
 {
-	struct kviommu_work work;
-	int ret;
-
-	kviommu_work_begin(&work);
-	ret = kviommu_device_detach(unit, &work, source_id);
-	if (ret)
-		return ret;
-	mutex_lock(&unit->map_lock);
-	kviommu_stale_end(unit, &kviommu_work_whole);
-	mutex_unlock(&unit->map_lock);
-	return 0;
+	return unit_detach(unit, source_id) ?: kviommu_unit_settle(unit);
 }
 
 /**
@@ -119,10 +176,9 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	mutex_unlock(&unit->map_lock);
 	kviommu_unlock(unit);
 
-	ret = kviommu_unit_settle(unit);
+	ret = kviommu_unit_settle(unit) ?: unit_reap(unit);
 	if (ret || mutex_lock_killable(&unit->lock))
 		return -EINTR;
-	kviommu_nested_free(unit);
 	mutex_lock(&unit->map_lock);
 	kviommu_shadow_free_spare(unit);
 	kviommu_pin_trim(unit, 0);
@@ -299,8 +355,14 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 	struct kviommu_progress p = {};
 	struct kviommu_work work;
 	bool bound = false;
-	int ret = 0;
+	int ret;
 
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	kviommu_nested_refill(unit);
+	kviommu_unlock(unit);
+	if (unit_fill(unit, false))
+		return -EINTR;
 	do {
 		cond_resched();
 		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
@@ -357,6 +419,9 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 	range = (struct kviommu_range){ cmd->gpa >> PAGE_SHIFT,
 					last >> PAGE_SHIFT };
 	cmd->out_in_use = 0;
+	ret = unit_reap(unit);
+	if (ret)
+		return ret;
 	do {
 		cond_resched();
 		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))

@@ -231,14 +231,12 @@ union cmd_buffer {
 
 #define OP_EARLY	BIT(0)
 #define OP_UNLOCKED	BIT(1)
-#define OP_SETTLE	BIT(2)
 
 /**
  * struct ioctl_op - An ioctl
  * @size: Size of the argument structure in this version of the module, in bytes
  * @min_size: Size of the first version of the argument structure, in bytes
- * @flags: OP_EARLY: needs no created unit; OP_UNLOCKED: takes its own locks;
- *         OP_SETTLE: has to be followed by kviommu_unit_settle()
+ * @flags: OP_EARLY: needs no created unit; OP_UNLOCKED: takes its own locks
  * @out: Offset of the first member that the ioctl sets, in bytes: what is before it is
  *       never copied back. 0 if it sets none.
  * @execute: Execute the ioctl, under unit->lock unless OP_UNLOCKED is set. Return a
@@ -272,9 +270,9 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVIOMMU_ARM, ioctl_arm, struct kviommu_arm, gpa,
 		 OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_ATTACH_DEVICE, ioctl_attach_device,
-		 struct kviommu_attach_device, source_id, OP_SETTLE),
+		 struct kviommu_attach_device, source_id, OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_DETACH_DEVICE, ioctl_detach_device,
-		 struct kviommu_detach_device, __reserved, OP_SETTLE),
+		 struct kviommu_detach_device, __reserved, OP_UNLOCKED),
 	IOCTL_OP(KVIOMMU_SET_EVENTFD, ioctl_set_eventfd,
 		 struct kviommu_set_eventfd, fd, 0),
 	IOCTL_OP(KVIOMMU_RESET, ioctl_reset, struct kviommu_reset, flags,
@@ -312,8 +310,6 @@ static int ioctl_execute(struct kviommu_unit *unit, const struct ioctl_op *op,
 		return -EINTR;
 	ret = op->execute(unit, arg);
 	kviommu_unlock(unit);
-	if (!ret && op->flags & OP_SETTLE)
-		ret = kviommu_unit_settle(unit);
 	return ret;
 }
 
@@ -444,3 +440,6 @@ module_exit(kviommu_exit);
 
 MODULE_DESCRIPTION("Virtual IOMMU for KVM guests, emulated in the kernel");
 MODULE_LICENSE("GPL");
+#ifdef KVIOMMU_VERSION
+MODULE_VERSION(KVIOMMU_VERSION);
+#endif

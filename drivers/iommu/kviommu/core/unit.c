@@ -61,6 +61,7 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	INIT_LIST_HEAD(&unit->groups);
 	INIT_LIST_HEAD(&unit->xlates);
 	INIT_LIST_HEAD(&unit->nested.parents);
+	INIT_LIST_HEAD(&unit->nested.unflushed);
 	INIT_LIST_HEAD(&unit->poll_entry);
 	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
 	unit->up = &upcalls;
@@ -79,6 +80,7 @@ static void unit_stop_worker(struct kviommu_unit *unit)
 static void unit_free_resources(struct kviommu_unit *unit)
 {
 	unit_stop_worker(unit);
+	kviommu_nest_args_unmap(&unit->nested.args);
 	/* Ending the access unpins all pages. */
 	kviommu_access_put(&unit->access);
 	xa_destroy(&unit->pins.chunks);
@@ -121,7 +123,7 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		list_for_each_entry_safe(dev, next, &unit->devices, entry)
 			kviommu_device_destroy(dev, &kviommu_work_whole);
 		kviommu_xlate_reap(unit, &kviommu_work_whole);
-		kviommu_nested_free(unit);
+		kviommu_nested_reap(unit, &kviommu_work_whole);
 		mutex_unlock(&unit->lock);
 		unit_free_resources(unit);
 	}
@@ -173,6 +175,11 @@ static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cm
 	ret = kviommu_access_get(&unit->access, cmd->iommufd, cmd->ioas_id);
 	if (ret)
 		goto release;
+	if (unit->nest.wanted) {
+		ret = kviommu_nest_args_map(&unit->nested.args);
+		if (ret)
+			goto release;
+	}
 	ret = kviommu_worker_start(unit);
 	if (ret)
 		goto release;

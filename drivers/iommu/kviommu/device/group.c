@@ -10,6 +10,7 @@
 #include "device.h"
 #include "../base/model.h"
 #include "../base/trace.h"
+#include "../xlate/nested/api.h"
 
 static const struct kviommu_binding blocked = { KVIOMMU_BIND_BLOCKED };
 
@@ -195,14 +196,23 @@ static struct kviommu_group *group_new(struct kviommu_device *dev)
 	INIT_LIST_HEAD(&group->devices);
 	ret = kviommu_hwgroup_init(&group->hw, &dev->host, &dev->unit->map_lock,
 				   dev->unit->aw_bits);
-	if (ret) {
-		kfree(group);
-		return ERR_PTR(ret);
+	if (ret)
+		goto free;
+	if (group->unit->nest.wanted) {
+		ret = kviommu_nested_join(group->unit, &group->hw);
+		if (ret)
+			goto release;
 	}
 	/* kviommu_hwgroup_init() left the group blocked. */
 	group->xlate = group_get_blocked(group);
 	list_add_tail(&group->entry, &dev->unit->groups);
 	return group;
+
+release:
+	kviommu_hwgroup_del(&group->hw, &dev->host);
+free:
+	kfree(group);
+	return ERR_PTR(ret);
 }
 
 /**
@@ -210,7 +220,8 @@ static struct kviommu_group *group_new(struct kviommu_device *dev)
  * @dev: The device
  *
  * Context: process context, may sleep; under unit->lock, not under map_lock.
- * Return: 0; -ENOMEM; an error of kviommu_hwgroup_init() or kviommu_hwgroup_add().
+ * Return: 0; -ENOMEM; an error of kviommu_hwgroup_init(), kviommu_hwgroup_add() or
+ * kviommu_nested_join().
  */
 int kviommu_group_join(struct kviommu_device *dev)
 {
@@ -250,8 +261,11 @@ void kviommu_group_leave(struct kviommu_device *dev, const struct kviommu_work *
 	struct kviommu_group *group = dev->group;
 	bool last = list_is_singular(&group->devices);
 
-	if (last)
+	if (last) {
 		group_bind(group, &kviommu_work_whole, &blocked);
+		if (group->unit->nest.wanted)
+			kviommu_nested_leave(group->unit, &group->hw);
+	}
 	kviommu_hwgroup_del(&group->hw, &dev->host);
 	list_del(&dev->group_entry);
 	if (last) {

@@ -6,10 +6,12 @@
 #ifndef _KVIOMMU_COMPAT_H
 #define _KVIOMMU_COMPAT_H
 
+#include <linux/err.h>
 #include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <uapi/linux/iommufd.h>
 
 /* Since 6.13 MODULE_IMPORT_NS() takes a string. */
 #ifdef KVIOMMU_HAVE_STRING_NS
@@ -21,6 +23,74 @@
 /* Kernels before 7.0 do not have kzalloc_obj(). */
 #ifndef kzalloc_obj
 #define kzalloc_obj(obj, gfp)	kzalloc(sizeof(obj), gfp)
+#endif
+
+/**
+ * kviommu_compat_parent_alloc() - Allocate a domain that others can be nested in
+ * @dev: A device that nested domains are to be attached to
+ * @ops: The operations of its IOMMU's driver
+ *
+ * Before 6.13 a single operation of the drivers allocated all domains of iommufd, which was
+ * the only one to call it.
+ *
+ * Context: process context, may sleep.
+ * Return: the domain; -EOPNOTSUPP if the IOMMU cannot nest; -ENOMEM.
+ */
+static inline struct iommu_domain *
+kviommu_compat_parent_alloc(struct device *dev, const struct iommu_ops *ops)
+{
+#ifdef KVIOMMU_HAVE_DOMAIN_ALLOC_FLAGS
+	return iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
+#else
+	struct iommu_domain *domain;
+
+	if (!ops->domain_alloc_user)
+		return ERR_PTR(-EOPNOTSUPP);
+	domain = ops->domain_alloc_user(dev, IOMMU_HWPT_ALLOC_NEST_PARENT, NULL, NULL);
+	if (!IS_ERR(domain))
+		domain->owner = ops;
+	return domain;
+#endif
+}
+
+/**
+ * kviommu_compat_nested_alloc() - Allocate a domain for tables of the guest
+ * @dev: A device that the domain is to be attached to
+ * @ops: The operations of its IOMMU's driver
+ * @parent: Its second stage, of kviommu_compat_parent_alloc()
+ * @data: What the driver has to know of the tables, in user memory
+ *
+ * Context: process context, may sleep.
+ * Return: the domain; -EFAULT if @data cannot be read; an error of the driver.
+ */
+static inline struct iommu_domain *
+kviommu_compat_nested_alloc(struct device *dev, const struct iommu_ops *ops,
+			    struct iommu_domain *parent,
+			    const struct iommu_user_data *data)
+{
+	struct iommu_domain *domain;
+
+#ifdef KVIOMMU_HAVE_DOMAIN_ALLOC_FLAGS
+	if (!ops->domain_alloc_nested)
+		return ERR_PTR(-EOPNOTSUPP);
+	domain = ops->domain_alloc_nested(dev, parent, 0, data);
+#else
+	domain = ops->domain_alloc_user(dev, 0, parent, data);
+#endif
+	/* iommufd does the same; without an owner it could not be attached. */
+	if (!IS_ERR(domain))
+		domain->owner = ops;
+	return domain;
+}
+
+/*
+ * Before the kernel's generic page tables Intel's driver computed the address mask of a flush of all addresses of a
+ * nested domain by a shift by 64 bits.
+ */
+#ifdef KVIOMMU_HAVE_GENERIC_PT
+#define kviommu_compat_flushes_all()	true
+#else
+#define kviommu_compat_flushes_all()	false
 #endif
 
 /**

@@ -224,6 +224,7 @@ struct iommu_domain *kviommu_hwgroup_nest_parent_alloc(struct kviommu_hwgroup *g
 /**
  * kviommu_hwgroup_nest_alloc() - Allocate a nested domain for a group
  * @g: The group
+ * @a: The page of arguments
  * @parent: Its second stage
  * @root: Guest physical address of the guest's first-stage root table
  * @levels: Number of levels of the first-stage tables
@@ -232,8 +233,9 @@ struct iommu_domain *kviommu_hwgroup_nest_parent_alloc(struct kviommu_hwgroup *g
  * Return: the domain, or an error of kviommu_nest_alloc().
  */
 struct iommu_domain *kviommu_hwgroup_nest_alloc(struct kviommu_hwgroup *g,
+						struct kviommu_nest_args *a,
 						struct iommu_domain *parent, u64 root,
 						unsigned int levels)
 {
-	return kviommu_nest_alloc(hwgroup_first_device(g), parent, root, levels);
+	return kviommu_nest_alloc(a, hwgroup_first_device(g), parent, root, levels);
 }

@@ -34,6 +34,16 @@ struct page;
 struct vfio_device;
 
 /**
+ * struct kviommu_range - An inclusive range of addresses or frame numbers
+ * @first: First address or number
+ * @last: Last address or number, inclusive
+ */
+struct kviommu_range {
+	u64 first;
+	u64 last;
+};
+
+/**
  * struct kviommu_kvm - A virtual machine whose writes to one page are tracked
  * @file: The VM's file. A reference to the VM alone would not keep kvm_intel or
  *        kvm_amd loaded.
@@ -239,13 +249,35 @@ struct kviommu_nest {
 	bool snoop;
 };
 
+/* Ranges of one domain that are flushed one by one */
+#define KVIOMMU_NEST_RANGES	4
+
+/**
+ * struct kviommu_nest_args - A page by which arguments get to the IOMMU's driver
+ * @file: What the VMM has mapped; NULL if the unit has no such page
+ * @args: The arguments
+ * @mm: Address space of the VMM
+ * @at: Address of the page in it
+ */
+struct kviommu_nest_args {
+	struct file *file;
+	struct nest_args *args;
+	struct mm_struct *mm;
+	unsigned long at;
+};
+
 bool kviommu_nest_host(struct kviommu_nest *nest);
 int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest);
 struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v);
-struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
+int kviommu_nest_args_map(struct kviommu_nest_args *a);
+void kviommu_nest_args_unmap(struct kviommu_nest_args *a);
+struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
+					struct kviommu_vfio *v,
 					struct iommu_domain *parent, u64 root,
 					unsigned int levels);
-void kviommu_nest_flush(struct iommu_domain *parent);
+int kviommu_nest_flush(struct kviommu_nest_args *a, struct iommu_domain *domain,
+		       const struct kviommu_range *range, unsigned int nr);
+void kviommu_nest_flush_all(struct iommu_domain *parent);
 
 /**
  * struct kviommu_hwgroup - An IOMMU group
@@ -285,6 +317,7 @@ bool kviommu_hwgroup_enforces_coherency(struct kviommu_hwgroup *g);
 struct iommu_domain *kviommu_hwgroup_alloc(struct kviommu_hwgroup *g);
 struct iommu_domain *kviommu_hwgroup_nest_parent_alloc(struct kviommu_hwgroup *g);
 struct iommu_domain *kviommu_hwgroup_nest_alloc(struct kviommu_hwgroup *g,
+						struct kviommu_nest_args *a,
 						struct iommu_domain *parent, u64 root,
 						unsigned int levels);
 

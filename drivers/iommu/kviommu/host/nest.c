@@ -6,6 +6,7 @@
  * tables in this form.
  */
 #include <linux/anon_inodes.h>
+#include <linux/device.h>
 #include <linux/error-injection.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -15,12 +16,10 @@
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
-#include <uapi/linux/iommufd.h>
+#include <linux/uaccess.h>
 
 #include "compat.h"
 #include "host.h"
-
-#ifdef KVIOMMU_HAVE_DOMAIN_ALLOC_FLAGS
 
 /* Capability registers of VT-d hardware */
 #define HW_CAP_FS1GP	BIT_ULL(56)
@@ -30,27 +29,32 @@
 /* NEST, SMTS, SSTS and FSTS */
 #define HW_ECAP_NESTS	(BIT_ULL(26) | BIT_ULL(43) | BIT_ULL(46) | BIT_ULL(47))
 
+static const struct iommu_ops *nest_ops(struct device *dev)
+{
+	return dev->iommu->iommu_dev->ops;
+}
+
 /*
- * Say what the physical IOMMU of a device, which has a driver, can nest. Return: 0;
- * -EMEDIUMTYPE if it cannot; -ENOMEM.
+ * Say what the physical IOMMU of a device, which has a driver, can nest. Return: 0, also
+ * with nothing in @nest if it cannot; -ENOMEM.
  */
 static int nest_hardware(struct device *dev, struct kviommu_nest *nest)
 {
 	const struct iommu_ops *ops;
-	enum iommu_hw_info_type type = IOMMU_HW_INFO_TYPE_DEFAULT;
+	enum iommu_hw_info_type type = IOMMU_HW_INFO_TYPE_NONE;
 	struct iommu_hw_info_vtd *info;
 	struct iommu_domain *domain;
 	u32 length;
 
 	*nest = (struct kviommu_nest){};
 	if (!dev->iommu || !dev->iommu->iommu_dev)
-		return -EMEDIUMTYPE;
-	ops = dev->iommu->iommu_dev->ops;
-	if (!ops->hw_info || !ops->domain_alloc_nested)
-		return -EMEDIUMTYPE;
+		return 0;
+	ops = nest_ops(dev);
+	if (!ops->hw_info)
+		return 0;
 	info = ops->hw_info(dev, &length, &type);
 	if (IS_ERR(info))
-		return PTR_ERR(info) == -ENOMEM ? -ENOMEM : -EMEDIUMTYPE;
+		return PTR_ERR(info) == -ENOMEM ? -ENOMEM : 0;
 	if (type == IOMMU_HW_INFO_TYPE_INTEL_VTD && length >= sizeof(*info) &&
 	    (info->ecap_reg & HW_ECAP_NESTS) == HW_ECAP_NESTS) {
 		nest->wanted = true;
@@ -60,13 +64,15 @@ static int nest_hardware(struct device *dev, struct kviommu_nest *nest)
 		nest->snoop = info->ecap_reg & HW_ECAP_SC;
 	}
 	kfree(info);
-	/* The hardware may be able to and the host not use it, as with intel_iommu=sm_off. */
 	if (!nest->wanted)
-		return -EMEDIUMTYPE;
-	domain = iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
-	if (IS_ERR(domain))
-		return PTR_ERR(domain) == -ENOMEM ? -ENOMEM : -EMEDIUMTYPE;
-	iommu_domain_free(domain);
+		return 0;
+	/* The hardware may be able to and the host not use it, as with intel_iommu=sm_off. */
+	domain = kviommu_compat_parent_alloc(dev, ops);
+	if (PTR_ERR_OR_ZERO(domain) == -ENOMEM)
+		return -ENOMEM;
+	nest->wanted = !IS_ERR(domain);
+	if (nest->wanted)
+		iommu_domain_free(domain);
 	return 0;
 }
 
@@ -84,7 +90,7 @@ static int nest_host_device(struct device *dev, void *data)
 		return 0;
 	if (dev->driver && dev->iommu && dev->iommu->iommu_dev != *last) {
 		*last = dev->iommu->iommu_dev;
-		if (!nest_hardware(dev, &hw)) {
+		if (!nest_hardware(dev, &hw) && hw.wanted) {
 			nest_seen.wanted = true;
 			nest_seen.huge |= hw.huge;
 			nest_seen.five_levels |= hw.five_levels;
@@ -116,10 +122,29 @@ bool kviommu_nest_host(struct kviommu_nest *nest)
 	return nest->wanted;
 }
 
+/* What an IOMMU lacks of what the guest was promised, or NULL */
+static const char *nest_missing(const struct kviommu_nest *hw,
+				const struct kviommu_nest *nest)
+{
+	if (!hw->wanted)
+		return "no nested translation";
+	if (hw->huge < nest->huge)
+		return "no FS1GP";
+	if (hw->five_levels < nest->five_levels)
+		return "no FS5LP";
+	if (hw->snoop < nest->snoop)
+		return "no SC";
+	if (hw->coherent != nest->coherent)
+		return hw->coherent ? "SMPWCS" : "no SMPWCS";
+	return NULL;
+}
+
 /**
  * kviommu_nest_check() - Check whether a device's IOMMU can walk a guest's tables
  * @v: The device
  * @nest: What the guest was promised
+ *
+ * If not, the host's log says what is in the way.
  *
  * Context: process context, may sleep.
  * Return: 0 if it can, or if the guest has no such tables; -EMEDIUMTYPE if it cannot;
@@ -128,6 +153,7 @@ bool kviommu_nest_host(struct kviommu_nest *nest)
 int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 {
 	struct kviommu_nest hw;
+	const char *missing;
 	int ret;
 
 	if (!nest->wanted)
@@ -135,8 +161,12 @@ int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 	ret = nest_hardware(v->dev, &hw);
 	if (ret)
 		return ret;
-	return hw.huge >= nest->huge && hw.five_levels >= nest->five_levels &&
-	       hw.snoop >= nest->snoop && hw.coherent == nest->coherent ? 0 : -EMEDIUMTYPE;
+	missing = nest_missing(&hw, nest);
+	if (!missing)
+		return 0;
+	dev_notice_ratelimited(v->dev, "kviommu: its IOMMU has %s: not for a guest that was promised something else\n",
+			       missing);
+	return -EMEDIUMTYPE;
 }
 
 /**
@@ -148,18 +178,21 @@ int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
  */
 noinline struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
 {
-	struct iommu_domain *domain;
-
-	domain = iommu_paging_domain_alloc_flags(v->dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
-	return kviommu_hw_make_coherent(v, domain);
+	return kviommu_hw_make_coherent(v, kviommu_compat_parent_alloc(v->dev,
+								       nest_ops(v->dev)));
 }
 ALLOW_ERROR_INJECTION(kviommu_nest_parent_alloc, ERRNO);
 
 /*
- * The driver copies its arguments from user space. So they are put on a page that the VMM
- * has mapped for a moment. The VMM might replace the mapping meanwhile, and choose other
- * arguments, for tables in its own guest's memory.
+ * The driver copies its arguments from user space. So they are on a page that the VMM has
+ * mapped and cannot write. The VMM might replace the mapping, and choose other arguments
+ * then, for tables and addresses of its own guest.
  */
+struct nest_args {
+	struct iommu_hwpt_vtd_s1 alloc;
+	struct iommu_hwpt_vtd_s1_invalidate flush[KVIOMMU_NEST_RANGES];
+};
+
 static int nest_args_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	if (vma->vm_flags & VM_WRITE || vma_pages(vma) != 1 || vma->vm_pgoff)
@@ -180,72 +213,146 @@ static const struct file_operations nest_args_fops = {
 	.release = nest_args_release,
 };
 
-static struct iommu_domain *nest_alloc_by(struct kviommu_vfio *v,
-					  struct iommu_domain *parent,
-					  unsigned long uptr, size_t len)
+/**
+ * kviommu_nest_args_map() - Put the page of arguments into the VMM's address space
+ * @a: Filled with what the other functions need
+ *
+ * Context: process context of the VMM, may sleep; takes its mmap_lock for writing.
+ * Return: 0; -ENOMEM, also if the VMM is at a limit of its address space; -EINTR.
+ */
+int kviommu_nest_args_map(struct kviommu_nest_args *a)
 {
-	const struct iommu_ops *ops = v->dev->iommu->iommu_dev->ops;
-	const struct iommu_user_data data = {
-		.type = IOMMU_HWPT_DATA_VTD_S1,
-		.uptr = (void __user *)uptr,
-		.len = len,
-	};
-	struct iommu_domain *domain;
+	struct page *page;
 
-	domain = ops->domain_alloc_nested(v->dev, parent, 0, &data);
-	/* iommufd does the same; without an owner it could not be attached. */
-	if (!IS_ERR(domain))
-		domain->owner = ops;
-	return domain;
+	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!page)
+		return -ENOMEM;
+	a->file = anon_inode_getfile("[kviommu-nest]", &nest_args_fops, page, O_RDONLY);
+	if (IS_ERR(a->file)) {
+		put_page(page);
+		a->file = NULL;
+		return -ENOMEM;
+	}
+	a->args = page_address(page);
+	a->mm = current->mm;
+	a->at = vm_mmap(a->file, 0, PAGE_SIZE, PROT_READ, MAP_SHARED, 0);
+	if (!IS_ERR_VALUE(a->at))
+		return 0;
+	fput(a->file);
+	a->file = NULL;
+	/* The error may be -EAGAIN, of a VMM at its limit of locked memory. */
+	return (long)a->at == -EINTR ? -EINTR : -ENOMEM;
+}
+
+/**
+ * kviommu_nest_args_unmap() - Take the page of arguments out of the VMM's address space
+ * @a: As kviommu_nest_args_map() left it; nothing is done if it was not called or failed
+ *
+ * Another process that closes the unit, or an exit of the VMM, leaves the page where it is:
+ * it goes with the address space.
+ *
+ * Context: process context, may sleep; takes the VMM's mmap_lock for writing.
+ */
+void kviommu_nest_args_unmap(struct kviommu_nest_args *a)
+{
+	struct vm_area_struct *vma;
+	bool there;
+
+	if (!a->file)
+		return;
+	if (a->mm == current->mm) {
+		mmap_read_lock(a->mm);
+		vma = vma_lookup(a->mm, a->at);
+		there = vma && vma->vm_file == a->file && vma->vm_start == a->at;
+		mmap_read_unlock(a->mm);
+		if (there)
+			vm_munmap(a->at, PAGE_SIZE);
+	}
+	fput(a->file);
+	a->file = NULL;
 }
 
 /**
  * kviommu_nest_alloc() - Allocate a domain for first-stage tables of the guest
+ * @a: The page of arguments
  * @v: A device that the domain is to be attached to, for which kviommu_nest_check()
- *     returned 0
  * @parent: The second stage, of kviommu_nest_parent_alloc()
  * @root: Guest physical address of the root table
  * @levels: Number of levels of the tables, 4 or 5
  *
- * Context: process context of the VMM, may sleep; takes the VMM's mmap_lock for writing.
- * Return: the domain, to be freed before @parent; -EFAULT if the VMM interferes; -EINTR if
- * a fatal signal is pending; -ENOMEM;
- * an error of the IOMMU's driver.
+ * Context: process context of the VMM, may sleep; under unit->lock, which protects the
+ * arguments.
+ * Return: the domain, to be freed before @parent; -EFAULT if the VMM has unmapped the page;
+ * -ENOMEM; an error of the IOMMU's driver.
  */
-noinline struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
+noinline struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
+						 struct kviommu_vfio *v,
 						 struct iommu_domain *parent, u64 root,
 						 unsigned int levels)
 {
-	struct iommu_hwpt_vtd_s1 *args;
+	const struct iommu_user_data data = {
+		.type = IOMMU_HWPT_DATA_VTD_S1,
+		.uptr = (void __user *)(a->at + offsetof(struct nest_args, alloc)),
+		.len = sizeof(a->args->alloc),
+	};
 	struct iommu_domain *domain;
-	struct page *page;
-	struct file *file;
-	unsigned long at;
 
-	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-	if (!page)
-		return ERR_PTR(-ENOMEM);
-	args = page_address(page);
-	args->pgtbl_addr = root;
-	args->addr_width = levels == 5 ? 57 : 48;
-	file = anon_inode_getfile("[kviommu-nest]", &nest_args_fops, page, O_RDONLY);
-	if (IS_ERR(file)) {
-		put_page(page);
-		return ERR_CAST(file);
-	}
-	at = vm_mmap(file, 0, PAGE_SIZE, PROT_READ, MAP_SHARED, 0);
-	fput(file);
-	/* The error may be -EAGAIN, of a VMM at its limit of locked memory. */
-	if (IS_ERR_VALUE(at))
-		return ERR_PTR((long)at == -EINTR ? -EINTR : -ENOMEM);
-	domain = nest_alloc_by(v, parent, at, sizeof(*args));
-	vm_munmap(at, PAGE_SIZE);
+	a->args->alloc.pgtbl_addr = root;
+	a->args->alloc.addr_width = levels == 5 ? 57 : 48;
+	/* What the VMM has put in place of the page must not make this wait. */
+	pagefault_disable();
+	domain = kviommu_compat_nested_alloc(v->dev, nest_ops(v->dev), parent, &data);
+	pagefault_enable();
 	return domain;
 }
 ALLOW_ERROR_INJECTION(kviommu_nest_alloc, ERRNO);
 
 /**
- * kviommu_nest_flush() - Flush all that is cached of the guest's tables
+ * kviommu_nest_flush() - Flush what is cached of ranges of the guest's tables
+ * @a: The page of arguments
+ * @domain: The domain for these tables
+ * @range: Ranges of I/O virtual addresses, with bits 11:0 of the first 0, of the last 1
+ * @nr: Number of ranges, KVIOMMU_NEST_RANGES at most
+ *
+ * One flush by page, or of all if the range is, of the IOTLB for each range and physical
+ * IOMMU, and of the devices' own caches.
+ *
+ * Context: any; under the unit's map_lock, which protects the arguments; does not sleep.
+ * Return: 0; an error if not all was flushed, as the thread is none of the VMM's, the VMM
+ * has unmapped the page, or the driver cannot: the caller has to use
+ * kviommu_nest_flush_all().
+ */
+int kviommu_nest_flush(struct kviommu_nest_args *a, struct iommu_domain *domain,
+		       const struct kviommu_range *range, unsigned int nr)
+{
+	struct iommu_user_data_array array = {
+		.type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
+		.uptr = (void __user *)(a->at + offsetof(struct nest_args, flush)),
+		.entry_len = sizeof(a->args->flush[0]),
+		.entry_num = nr,
+	};
+	unsigned int i;
+	int ret;
+
+	if (current->mm != a->mm)
+		return -ESRCH;
+	for (i = 0; i < nr; i++) {
+		bool all = !range[i].first && range[i].last == U64_MAX;
+
+		if (all && !kviommu_compat_flushes_all())
+			return -EOPNOTSUPP;
+		a->args->flush[i].addr = range[i].first;
+		a->args->flush[i].npages = all ? U64_MAX :
+			((range[i].last - range[i].first) >> PAGE_SHIFT) + 1;
+	}
+	pagefault_disable();
+	ret = domain->ops->cache_invalidate_user(domain, &array);
+	pagefault_enable();
+	return ret;
+}
+
+/**
+ * kviommu_nest_flush_all() - Flush all that is cached of the guest's tables
  * @parent: The second stage of the domains whose tables the guest changed
  *
  * One flush of the domain-id of each domain that is nested in @parent, and of the devices'
@@ -253,39 +360,7 @@ ALLOW_ERROR_INJECTION(kviommu_nest_alloc, ERRNO);
  *
  * Context: any; under the unit's map_lock.
  */
-void kviommu_nest_flush(struct iommu_domain *parent)
+void kviommu_nest_flush_all(struct iommu_domain *parent)
 {
 	iommu_flush_iotlb_all(parent);
 }
-
-#else
-
-/* The interface of older kernels to their drivers is another one. */
-bool kviommu_nest_host(struct kviommu_nest *nest)
-{
-	*nest = (struct kviommu_nest){};
-	return false;
-}
-
-int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
-{
-	return nest->wanted ? -EMEDIUMTYPE : 0;
-}
-
-struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
-{
-	return ERR_PTR(-EOPNOTSUPP);
-}
-
-struct iommu_domain *kviommu_nest_alloc(struct kviommu_vfio *v,
-					struct iommu_domain *parent, u64 root,
-					unsigned int levels)
-{
-	return ERR_PTR(-EOPNOTSUPP);
-}
-
-void kviommu_nest_flush(struct iommu_domain *parent)
-{
-}
-
-#endif

@@ -46,6 +46,10 @@
 #define KVIOMMU_DEV         "/dev/kviommu"
 #define KVIOMMU_NO_SOURCE   (-1)
 
+/* ECAP: what scalable mode is, for the guest and for QEMU's own devices */
+#define KVIOMMU_ECAP_NESTED (VTD_ECAP_SMTS | VTD_ECAP_FLTS)
+#define KVIOMMU_ECAP_SMPWCS (1ULL << 48)
+
 /* A part of guest physical address space that is RAM */
 typedef struct KVIOMMURange {
     hwaddr start;
@@ -65,7 +69,10 @@ typedef struct KVIOMMUDevice {
 } KVIOMMUDevice;
 
 struct KVIOMMUState {
+    IntelIOMMUState *iommu;
     int fd;
+    struct kviommu_vtd_info info;
+    bool nested;        /* the guest is offered scalable mode */
     IOMMUFDBackend *be;
     uint32_t ioas_id;
 
@@ -85,10 +92,7 @@ struct KVIOMMUState {
     QLIST_HEAD(, KVIOMMUDevice) devices;
     Notifier bus_num_notifier;
 
-    EventNotifier fault;
-    EventNotifier inval_completion;
-    EventNotifier control;
-    EventNotifier limit;
+    EventNotifier events[KVIOMMU_EVENT_LIMIT + 1];
     Error *migration_blocker;
 };
 
@@ -171,11 +175,11 @@ bool kviommu_check_options(IntelIOMMUState *s, Error **errp)
         { s->intr_eim == ON_OFF_AUTO_ON, "eim=on",
           "the unit of the host kernel has no interrupt remapping" },
         { s->scalable_mode, "x-scalable-mode=on",
-          "with kviommu QEMU offers legacy mode only" },
+          "kviommu-nested=on is what offers scalable mode" },
         { s->flts, "x-flts=on",
-          "with kviommu QEMU offers legacy mode only" },
+          "kviommu-nested=on is what offers first-stage translation" },
         { s->pasid, "x-pasid-mode=on",
-          "with kviommu QEMU offers legacy mode only" },
+          "the unit of the host kernel translates no requests with PASID" },
         { x86_iommu->dt_supported, "device-iotlb=on",
           "the unit of the host kernel does not handle device IOTLBs" },
         { s->snoop_control, "snoop-control=on",
@@ -189,6 +193,8 @@ bool kviommu_check_options(IntelIOMMUState *s, Error **errp)
     if (!s->kviommu_enabled) {
         const char *given = s->kviommu_iommufd ? "iommufd" :
                             s->kviommu_boot_identity ? "kviommu-boot-identity" :
+                            s->kviommu_nested != ON_OFF_AUTO_AUTO ?
+                            "kviommu-nested" :
                             kviommu_given_option(&s->kviommu_options);
 
         if (given) {
@@ -213,6 +219,12 @@ bool kviommu_check_options(IntelIOMMUState *s, Error **errp)
         error_setg(errp, "kviommu=on needs an iommufd object");
         error_append_hint(errp, "Use -object iommufd,id=iommufd0 "
                           "-device intel-iommu,kviommu=on,iommufd=iommufd0.\n");
+        return false;
+    }
+    if (s->kviommu_nested == ON_OFF_AUTO_ON &&
+        s->aw_bits != VTD_HOST_AW_48BIT) {
+        error_setg(errp, "kviommu-nested=on needs aw-bits=48: first-stage "
+                   "tables of the guest have four levels");
         return false;
     }
 
@@ -249,7 +261,8 @@ static void kviommu_send_msi(KVIOMMUState *k, hwaddr addr_reg, hwaddr data_reg)
 static void kviommu_fault_event(EventNotifier *n)
 {
     if (event_notifier_test_and_clear(n)) {
-        kviommu_send_msi(container_of(n, KVIOMMUState, fault),
+        kviommu_send_msi(container_of(n, KVIOMMUState,
+                                      events[KVIOMMU_EVENT_FAULT]),
                          DMAR_FEADDR_REG, DMAR_FEDATA_REG);
     }
 }
@@ -257,7 +270,8 @@ static void kviommu_fault_event(EventNotifier *n)
 static void kviommu_inval_completion_event(EventNotifier *n)
 {
     if (event_notifier_test_and_clear(n)) {
-        kviommu_send_msi(container_of(n, KVIOMMUState, inval_completion),
+        kviommu_send_msi(container_of(n, KVIOMMUState,
+                                      events[KVIOMMU_EVENT_INVAL_COMPLETION]),
                          DMAR_IEADDR_REG, DMAR_IEDATA_REG);
     }
 }
@@ -309,7 +323,8 @@ static void kviommu_report_blocked(KVIOMMUState *k, KVIOMMUDevice *d)
 
 static void kviommu_control_event(EventNotifier *n)
 {
-    KVIOMMUState *k = container_of(n, KVIOMMUState, control);
+    KVIOMMUState *k = container_of(n, KVIOMMUState,
+                                   events[KVIOMMU_EVENT_CONTROL]);
     KVIOMMUDevice *d;
 
     if (event_notifier_test_and_clear(n)) {
@@ -328,27 +343,50 @@ static void kviommu_limit_event(EventNotifier *n)
     }
 }
 
-static bool kviommu_set_event(KVIOMMUState *k, EventNotifier *n,
-                              EventNotifierHandler *handler, uint32_t event,
-                              Error **errp)
-{
-    struct kviommu_set_eventfd set = {
-        .size = sizeof(set),
-        .event = event,
-    };
-    int ret = event_notifier_init(n, 0);
+static EventNotifierHandler *const kviommu_handlers[] = {
+    [KVIOMMU_EVENT_FAULT] = kviommu_fault_event,
+    [KVIOMMU_EVENT_INVAL_COMPLETION] = kviommu_inval_completion_event,
+    [KVIOMMU_EVENT_CONTROL] = kviommu_control_event,
+    [KVIOMMU_EVENT_LIMIT] = kviommu_limit_event,
+};
 
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "kviommu: cannot make an eventfd");
-        return false;
+static void kviommu_cleanup_events(KVIOMMUState *k, int nr)
+{
+    for (int i = 0; i < nr; i++) {
+        event_notifier_set_handler(&k->events[i], NULL);
+        event_notifier_cleanup(&k->events[i]);
     }
-    set.fd = event_notifier_get_fd(n);
-    if (ioctl(k->fd, KVIOMMU_SET_EVENTFD, &set)) {
-        error_setg_errno(errp, errno, "kviommu: cannot set event %u", event);
-        event_notifier_cleanup(n);
-        return false;
+}
+
+static bool kviommu_init_events(KVIOMMUState *k, Error **errp)
+{
+    for (int i = 0; i < ARRAY_SIZE(k->events); i++) {
+        int ret = event_notifier_init(&k->events[i], 0);
+
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "kviommu: cannot make an eventfd");
+            kviommu_cleanup_events(k, i);
+            return false;
+        }
+        event_notifier_set_handler(&k->events[i], kviommu_handlers[i]);
     }
-    event_notifier_set_handler(n, handler);
+    return true;
+}
+
+static bool kviommu_set_events(KVIOMMUState *k, int fd, Error **errp)
+{
+    for (int i = 0; i < ARRAY_SIZE(k->events); i++) {
+        struct kviommu_set_eventfd set = {
+            .size = sizeof(set),
+            .event = i,
+            .fd = event_notifier_get_fd(&k->events[i]),
+        };
+
+        if (ioctl(fd, KVIOMMU_SET_EVENTFD, &set)) {
+            error_setg_errno(errp, errno, "kviommu: cannot set event %d", i);
+            return false;
+        }
+    }
     return true;
 }
 
@@ -510,6 +548,23 @@ static void kviommu_map_missing(KVIOMMUState *k, const KVIOMMURange *w)
     }
 }
 
+/* Have the kernel track the register page; its memory slot must be there. */
+static bool kviommu_arm(KVIOMMUState *k, Error **errp)
+{
+    struct kviommu_arm arm = {
+        .size = sizeof(arm),
+        .gpa = Q35_HOST_BRIDGE_IOMMU_ADDR,
+    };
+
+    trace_kviommu_arm(arm.gpa);
+    if (ioctl(k->fd, KVIOMMU_ARM, &arm)) {
+        error_setg_errno(errp, errno, "kviommu: the kernel cannot track the "
+                         "register page");
+        return false;
+    }
+    return true;
+}
+
 static void kviommu_commit(MemoryListener *listener)
 {
     KVIOMMUState *k = container_of(listener, KVIOMMUState, listener);
@@ -559,21 +614,239 @@ static void kviommu_commit(MemoryListener *listener)
      * which has made the slot in its own commit, comes before this one.
      */
     if (k->arm_pending) {
-        struct kviommu_arm arm = {
-            .size = sizeof(arm),
-            .gpa = Q35_HOST_BRIDGE_IOMMU_ADDR,
-        };
+        Error *err = NULL;
 
         k->arm_pending = false;
-        trace_kviommu_arm(arm.gpa);
-        if (ioctl(k->fd, KVIOMMU_ARM, &arm)) {
-            Error *err = NULL;
-
-            error_setg_errno(&err, errno, "kviommu: the kernel cannot track "
-                             "the register page");
+        if (!kviommu_arm(k, &err)) {
             kviommu_listener_error(k, err);
         }
     }
+}
+
+/* The unit */
+
+/* Return: a file that can become a unit, or -1 with @errp set */
+static int kviommu_open(Error **errp)
+{
+    int fd = qemu_open_old(KVIOMMU_DEV, O_RDWR);
+
+    if (fd >= 0) {
+        return fd;
+    }
+
+    switch (errno) {
+    case ENOENT:
+    case ENODEV:
+    case ENXIO:
+        error_setg_errno(errp, errno, "cannot open " KVIOMMU_DEV ": the "
+                         "kernel module kviommu is not loaded");
+        error_append_hint(errp, "Load it on the host: modprobe kviommu.\n");
+        break;
+    case EACCES:
+    case EPERM:
+        error_setg_errno(errp, errno, "cannot open " KVIOMMU_DEV ": no "
+                         "permission");
+        error_append_hint(errp, "Give the user that QEMU runs as access to "
+                          "it, as to /dev/kvm, /dev/iommu and the "
+                          "files in /dev/vfio/devices.\n");
+        break;
+    default:
+        error_setg_errno(errp, errno, "cannot open " KVIOMMU_DEV);
+        break;
+    }
+    return -1;
+}
+
+static bool kviommu_check_host(KVIOMMUState *k, Error **errp)
+{
+    struct kviommu_info info = { .size = sizeof(info) };
+
+    if (ioctl(k->fd, KVIOMMU_GET_INFO, &info)) {
+        error_setg_errno(errp, errno, "cannot ask " KVIOMMU_DEV " what it "
+                         "offers");
+        return false;
+    }
+    if (!(info.out_models & (1 << KVIOMMU_MODEL_VTD))) {
+        error_setg(errp, "the kernel module kviommu does not offer VT-d");
+        return false;
+    }
+    info.model = KVIOMMU_MODEL_VTD;
+    info.data_len = sizeof(k->info);
+    info.data_uptr = (uintptr_t)&k->info;
+    if (ioctl(k->fd, KVIOMMU_GET_INFO, &info)) {
+        error_setg_errno(errp, errno, "cannot ask " KVIOMMU_DEV " what VT-d "
+                         "it offers");
+        return false;
+    }
+    if (info.out_page_size != qemu_real_host_page_size()) {
+        error_setg(errp, "kviommu's register page of %u bytes is no page of "
+                   "the host", info.out_page_size);
+        return false;
+    }
+    return true;
+}
+
+/*
+ * Choose whether the guest is offered scalable mode. That needs all of its
+ * devices to be behind an IOMMU that can walk the guest's tables: here the host
+ * says whether it has any, later the unit refuses devices behind another one.
+ */
+static bool kviommu_choose_nested(KVIOMMUState *k, Error **errp)
+{
+    IntelIOMMUState *s = k->iommu;
+
+    k->nested = s->kviommu_nested != ON_OFF_AUTO_OFF &&
+                s->aw_bits == VTD_HOST_AW_48BIT &&
+                (k->info.out_ecap & KVIOMMU_ECAP_NESTED) == KVIOMMU_ECAP_NESTED;
+    if (s->kviommu_nested == ON_OFF_AUTO_ON && !k->nested) {
+        error_setg(errp, "kviommu-nested=on: no IOMMU of this host can walk "
+                   "the tables of a guest");
+        error_append_hint(errp, "It takes a VT-d unit with nested translation, "
+                          "which the host's kernel uses "
+                          "(intel_iommu=on,sm_on), and a device behind it that "
+                          "has a driver.\n");
+        return false;
+    }
+    return true;
+}
+
+static bool kviommu_create(KVIOMMUState *k, int fd, Error **errp)
+{
+    IntelIOMMUState *s = k->iommu;
+    /* The capabilities that QEMU knows: others may come with later modules */
+    struct kviommu_create_vtd vtd = {
+        .flags = s->kviommu_boot_identity ? KVIOMMU_VTD_BOOT_IDENTITY : 0,
+        .aw_bits = s->aw_bits,
+        .cap = VTD_CAP_PSI | VTD_CAP_SLLPS,
+        .ecap = X86_IOMMU_DEVICE(s)->pt_supported ? VTD_ECAP_PT : 0,
+    };
+    struct kviommu_create create = {
+        .size = sizeof(create),
+        .kvm_fd = kvm_state->vmfd,
+        .iommufd = k->be->fd,
+        .ioas_id = k->ioas_id,
+        .model = KVIOMMU_MODEL_VTD,
+        .data_len = sizeof(vtd),
+        .data_uptr = (uintptr_t)&vtd,
+    };
+
+    /*
+     * SMPWCS has to be that of the hardware. No FS5LP: five levels would be for
+     * more than aw_bits, and QEMU walks no more than four for its own devices.
+     */
+    if (k->nested) {
+        vtd.cap |= s->fs1gp ? VTD_CAP_FS1GP : 0;
+        vtd.ecap |= KVIOMMU_ECAP_NESTED | KVIOMMU_ECAP_SMPWCS | VTD_ECAP_SC;
+    }
+    vtd.cap &= k->info.out_cap;
+    vtd.ecap &= k->info.out_ecap;
+    trace_kviommu_create(vtd.cap, vtd.ecap);
+    if (!ioctl(fd, KVIOMMU_CREATE, &create)) {
+        return true;
+    }
+
+    switch (errno) {
+    case EOPNOTSUPP:
+        error_setg_errno(errp, errno, "kviommu cannot serve this virtual "
+                         "machine: its memory or registers are encrypted, or "
+                         "the kernel module does not know an option");
+        break;
+    case EINVAL:
+        error_setg_errno(errp, errno, "kviommu cannot serve this virtual "
+                         "machine: it knows neither this KVM and iommufd, nor "
+                         "aw-bits=%u", s->aw_bits);
+        break;
+    default:
+        error_setg_errno(errp, errno, "kviommu cannot serve this virtual "
+                         "machine");
+        break;
+    }
+    return false;
+}
+
+static bool kviommu_set_policy(KVIOMMUState *k, int fd, Error **errp)
+{
+    const KVIOMMUOptions *o = &k->iommu->kviommu_options;
+    struct kviommu_policy policy = { .size = sizeof(policy) };
+
+    if (!kviommu_choose("kviommu-mode", o->mode, kviommu_modes,
+                        ARRAY_SIZE(kviommu_modes), &policy.mode, errp) ||
+        !kviommu_choose("kviommu-strategy", o->strategy, kviommu_strategies,
+                        ARRAY_SIZE(kviommu_strategies), &policy.strategy,
+                        errp)) {
+        return false;
+    }
+    policy.mask = (o->mode ? KVIOMMU_POLICY_MODE : 0) |
+                  (o->strategy ? KVIOMMU_POLICY_STRATEGY : 0);
+    for (int i = 0; i < ARRAY_SIZE(kviommu_numbers); i++) {
+        uint64_t *number = (void *)((char *)&policy + kviommu_numbers[i].policy);
+
+        if (kviommu_number(o, i) != UINT64_MAX) {
+            policy.mask |= kviommu_numbers[i].member;
+            *number = kviommu_number(o, i);
+        }
+    }
+    if (policy.mask && ioctl(fd, KVIOMMU_SET_POLICY, &policy)) {
+        error_setg_errno(errp, errno, "kviommu refuses the policy that the "
+                         "kviommu-* options ask for");
+        error_append_hint(errp, "kviommu-poll-us-min must not be above "
+                          "kviommu-poll-us-max, and the kernel module has to "
+                          "know the option.\n");
+        return false;
+    }
+    if (k->nested && policy.strategy != KVIOMMU_STRATEGY_STRICT) {
+        warn_report("kviommu-strategy=%s has no effect on what the guest maps "
+                    "in scalable mode, see kviommu-nested", o->strategy);
+    }
+    return true;
+}
+
+static bool kviommu_map_page(KVIOMMUState *k, int fd, Error **errp)
+{
+    IntelIOMMUState *s = k->iommu;
+    void *page = mmap(k->page, qemu_real_host_page_size(),
+                      PROT_READ | PROT_WRITE,
+                      MAP_SHARED | (k->page ? MAP_FIXED : 0), fd, 0);
+
+    if (page == MAP_FAILED) {
+        error_setg_errno(errp, errno, "cannot map kviommu's register page");
+        return false;
+    }
+    k->page = page;
+    s->cap = kviommu_read_quad(k, DMAR_CAP_REG);
+    s->ecap = kviommu_read_quad(k, DMAR_ECAP_REG);
+    /* For what QEMU translates itself */
+    s->scalable_mode = k->nested;
+    s->flts = k->nested;
+    return true;
+}
+
+/* Make @fd the unit: the one that there was ends with its file. */
+static bool kviommu_make(KVIOMMUState *k, int fd, Error **errp)
+{
+    return kviommu_create(k, fd, errp) && kviommu_set_policy(k, fd, errp) &&
+           kviommu_set_events(k, fd, errp) && kviommu_map_page(k, fd, errp);
+}
+
+/*
+ * Take a unit in legacy mode instead, in the same memory slot. Only before the
+ * machine is complete: no device is attached then, but for a moment.
+ */
+static bool kviommu_fall_back(KVIOMMUState *k, Error **errp)
+{
+    int fd = kviommu_open(errp);
+
+    if (fd < 0) {
+        return false;
+    }
+    k->nested = false;
+    if (!kviommu_make(k, fd, errp)) {
+        close(fd);
+        return false;
+    }
+    close(k->fd);
+    k->fd = fd;
+    return kviommu_arm(k, errp);
 }
 
 /* Assigned devices */
@@ -629,8 +902,9 @@ static int kviommu_source_id(KVIOMMUDevice *d)
     return PCI_BUILD_BDF(bus_num, d->devfn);
 }
 
-static bool kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d,
-                                 int source_id, Error **errp)
+/* Return: 0, or a negative errno with @errp set */
+static int kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d,
+                                int source_id, Error **errp)
 {
     struct kviommu_attach_device attach = {
         .size = sizeof(attach),
@@ -638,14 +912,16 @@ static bool kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d,
         .source_id = source_id,
     };
     const char *why = "";
+    int ret;
 
     trace_kviommu_attach(d->vdev->name, source_id);
     if (!ioctl(k->fd, KVIOMMU_ATTACH_DEVICE, &attach)) {
         d->source_id = source_id;
-        return true;
+        return 0;
     }
 
-    switch (errno) {
+    ret = -errno;
+    switch (-ret) {
     case EBUSY:
         why = ": it, or another device of its IOMMU group, is in use elsewhere";
         break;
@@ -659,16 +935,32 @@ static bool kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d,
         why = ": the unit has as many devices as it takes";
         break;
     case EMEDIUMTYPE:
-        why = ": the host's IOMMU translates fewer bits than aw-bits, or "
+        why = k->nested ?
+              ": the host's IOMMU of this device cannot walk the guest's "
+              "tables as kviommu-nested promised, translates fewer bits than "
+              "aw-bits, or cannot keep the device's DMA coherent with the "
+              "CPU's caches" :
+              ": the host's IOMMU translates fewer bits than aw-bits, or "
               "cannot keep the device's DMA coherent with the CPU's caches";
+        break;
+    case ENOMEM:
+        if (k->nested) {
+            why = ": for kviommu-nested all of the guest's memory has to be "
+                  "pinned, which RLIMIT_MEMLOCK or the host's memory does not "
+                  "allow";
+        }
         break;
     case EINVAL:
         why = ": it is no VFIO device that is bound to an iommufd";
         break;
     }
-    error_setg_errno(errp, errno, "kviommu cannot take device %s%s",
+    error_setg_errno(errp, -ret, "kviommu cannot take device %s%s",
                      d->vdev->name, why);
-    return false;
+    if ((ret == -EMEDIUMTYPE || ret == -ENOMEM) && k->nested) {
+        error_append_hint(errp, "kviommu-nested=off gives the guest a unit "
+                          "in legacy mode.\n");
+    }
+    return ret;
 }
 
 static void kviommu_ioctl_detach(KVIOMMUState *k, KVIOMMUDevice *d)
@@ -687,6 +979,20 @@ static void kviommu_ioctl_detach(KVIOMMUState *k, KVIOMMUDevice *d)
                      strerror(errno));
     }
     d->source_id = KVIOMMU_NO_SOURCE;
+}
+
+/* Unpin the guest's memory: no device is left that might need all of it. */
+static void kviommu_release_pins(KVIOMMUState *k)
+{
+    struct kviommu_release_pins release = {
+        .size = sizeof(release),
+        .length = 1ULL << 52,
+    };
+
+    if (ioctl(k->fd, KVIOMMU_RELEASE_PINS, &release)) {
+        error_report("kviommu cannot release the guest's memory: %s",
+                     strerror(errno));
+    }
 }
 
 /*
@@ -709,7 +1015,7 @@ static void kviommu_update_source_ids(KVIOMMUState *k)
 
         if (d->source_id != source_id &&
             !kviommu_source_id_used(k, source_id) &&
-            !kviommu_ioctl_attach(k, d, source_id, &err)) {
+            kviommu_ioctl_attach(k, d, source_id, &err)) {
             if (d->warned) {
                 error_free(err);
             } else {
@@ -747,6 +1053,40 @@ static bool kviommu_vfio_detach(VFIODevice *vdev, Error **errp)
         return false;
     }
     return true;
+}
+
+/*
+ * Attach @d for the first time. If it is the one that cannot be behind a unit in
+ * scalable mode, and nobody insists on that, the guest gets no such unit.
+ */
+static bool kviommu_attach_first(KVIOMMUState *k, KVIOMMUDevice *d,
+                                 int source_id, Error **errp)
+{
+    Error *err = NULL;
+    int ret = kviommu_ioctl_attach(k, d, source_id, &err);
+
+    if ((ret == -EMEDIUMTYPE || ret == -ENOMEM) && k->nested &&
+        !phase_check(PHASE_MACHINE_READY) &&
+        k->iommu->kviommu_nested == ON_OFF_AUTO_AUTO) {
+        error_free(err);
+        if (!kviommu_fall_back(k, errp) ||
+            kviommu_ioctl_attach(k, d, source_id, errp)) {
+            return false;
+        }
+        if (ret == -ENOMEM) {
+            info_report("kviommu-nested=auto: the guest gets a unit in legacy "
+                        "mode, as not all of its memory can be pinned for "
+                        "device %s", d->vdev->name);
+        } else {
+            info_report("kviommu-nested=auto: the guest gets a unit in legacy "
+                        "mode, as the host's IOMMU of device %s cannot walk "
+                        "the guest's tables as those of others can",
+                        d->vdev->name);
+        }
+        return true;
+    }
+    error_propagate(errp, err);
+    return !ret;
 }
 
 bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
@@ -802,7 +1142,7 @@ bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
             probe_id--;
         }
     }
-    if (!kviommu_ioctl_attach(k, d, probe_id, errp)) {
+    if (!kviommu_attach_first(k, d, probe_id, errp)) {
         g_free(d);
         return false;
     }
@@ -823,6 +1163,9 @@ void kviommu_detach_device(KVIOMMUState *k, PCIBus *bus, int devfn)
     kviommu_ioctl_detach(k, d);
     QLIST_REMOVE(d, next);
     g_free(d);
+    if (k->nested && QLIST_EMPTY(&k->devices)) {
+        kviommu_release_pins(k);
+    }
     /* Its requester ID may be what another one waits for */
     kviommu_update_source_ids(k);
 }
@@ -843,154 +1186,17 @@ void kviommu_require_device(KVIOMMUState *k, PCIDevice *pdev)
 
 /* Life of the unit */
 
-static bool kviommu_open(KVIOMMUState *k, Error **errp)
-{
-    k->fd = qemu_open_old(KVIOMMU_DEV, O_RDWR);
-    if (k->fd >= 0) {
-        return true;
-    }
-
-    switch (errno) {
-    case ENOENT:
-    case ENODEV:
-    case ENXIO:
-        error_setg_errno(errp, errno, "cannot open " KVIOMMU_DEV ": the "
-                         "kernel module kviommu is not loaded");
-        error_append_hint(errp, "Load it on the host: modprobe kviommu.\n");
-        break;
-    case EACCES:
-    case EPERM:
-        error_setg_errno(errp, errno, "cannot open " KVIOMMU_DEV ": no "
-                         "permission");
-        error_append_hint(errp, "Give the user that QEMU runs as access to "
-                          "it, as to /dev/kvm, /dev/iommu and the "
-                          "files in /dev/vfio/devices.\n");
-        break;
-    default:
-        error_setg_errno(errp, errno, "cannot open " KVIOMMU_DEV);
-        break;
-    }
-    return false;
-}
-
-static bool kviommu_check_host(KVIOMMUState *k, struct kviommu_vtd_info *vtd,
-                               Error **errp)
-{
-    struct kviommu_info info = { .size = sizeof(info) };
-
-    if (ioctl(k->fd, KVIOMMU_GET_INFO, &info)) {
-        error_setg_errno(errp, errno, "cannot ask " KVIOMMU_DEV " what it "
-                         "offers");
-        return false;
-    }
-    if (!(info.out_models & (1 << KVIOMMU_MODEL_VTD))) {
-        error_setg(errp, "the kernel module kviommu does not offer VT-d");
-        return false;
-    }
-    info.model = KVIOMMU_MODEL_VTD;
-    info.data_len = sizeof(*vtd);
-    info.data_uptr = (uintptr_t)vtd;
-    if (ioctl(k->fd, KVIOMMU_GET_INFO, &info)) {
-        error_setg_errno(errp, errno, "cannot ask " KVIOMMU_DEV " what VT-d "
-                         "it offers");
-        return false;
-    }
-    if (info.out_page_size != qemu_real_host_page_size()) {
-        error_setg(errp, "kviommu's register page of %u bytes is no page of "
-                   "the host", info.out_page_size);
-        return false;
-    }
-    return true;
-}
-
-static bool kviommu_create(KVIOMMUState *k, IntelIOMMUState *s,
-                           const struct kviommu_vtd_info *info, Error **errp)
-{
-    /* The capabilities that QEMU knows: others may come with later modules */
-    struct kviommu_create_vtd vtd = {
-        .flags = s->kviommu_boot_identity ? KVIOMMU_VTD_BOOT_IDENTITY : 0,
-        .aw_bits = s->aw_bits,
-        .cap = info->out_cap & (VTD_CAP_PSI | VTD_CAP_SLLPS),
-        .ecap = X86_IOMMU_DEVICE(s)->pt_supported ?
-                info->out_ecap & VTD_ECAP_PT : 0,
-    };
-    struct kviommu_create create = {
-        .size = sizeof(create),
-        .kvm_fd = kvm_state->vmfd,
-        .iommufd = k->be->fd,
-        .ioas_id = k->ioas_id,
-        .model = KVIOMMU_MODEL_VTD,
-        .data_len = sizeof(vtd),
-        .data_uptr = (uintptr_t)&vtd,
-    };
-
-    if (!ioctl(k->fd, KVIOMMU_CREATE, &create)) {
-        return true;
-    }
-
-    switch (errno) {
-    case EOPNOTSUPP:
-        error_setg_errno(errp, errno, "kviommu cannot serve this virtual "
-                         "machine: its memory or registers are encrypted, or "
-                         "the kernel module does not know an option");
-        break;
-    case EINVAL:
-        error_setg_errno(errp, errno, "kviommu cannot serve this virtual "
-                         "machine: it knows neither this KVM and iommufd, nor "
-                         "aw-bits=%u", s->aw_bits);
-        break;
-    default:
-        error_setg_errno(errp, errno, "kviommu cannot serve this virtual "
-                         "machine");
-        break;
-    }
-    return false;
-}
-
-static bool kviommu_set_policy(KVIOMMUState *k, const KVIOMMUOptions *o,
-                               Error **errp)
-{
-    struct kviommu_policy policy = { .size = sizeof(policy) };
-
-    if (!kviommu_choose("kviommu-mode", o->mode, kviommu_modes,
-                        ARRAY_SIZE(kviommu_modes), &policy.mode, errp) ||
-        !kviommu_choose("kviommu-strategy", o->strategy, kviommu_strategies,
-                        ARRAY_SIZE(kviommu_strategies), &policy.strategy,
-                        errp)) {
-        return false;
-    }
-    policy.mask = (o->mode ? KVIOMMU_POLICY_MODE : 0) |
-                  (o->strategy ? KVIOMMU_POLICY_STRATEGY : 0);
-    for (int i = 0; i < ARRAY_SIZE(kviommu_numbers); i++) {
-        uint64_t *number = (void *)((char *)&policy + kviommu_numbers[i].policy);
-
-        if (kviommu_number(o, i) != UINT64_MAX) {
-            policy.mask |= kviommu_numbers[i].member;
-            *number = kviommu_number(o, i);
-        }
-    }
-    if (policy.mask && ioctl(k->fd, KVIOMMU_SET_POLICY, &policy)) {
-        error_setg_errno(errp, errno, "kviommu refuses the policy that the "
-                         "kviommu-* options ask for");
-        error_append_hint(errp, "kviommu-poll-us-min must not be above "
-                          "kviommu-poll-us-max, and the kernel module has to "
-                          "know the option.\n");
-        return false;
-    }
-    return true;
-}
-
 KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
 {
     KVIOMMUState *k = g_new0(KVIOMMUState, 1);
-    const uint64_t size = qemu_real_host_page_size();
-    struct kviommu_vtd_info info;
     int ret;
 
-    k->fd = -1;
+    k->iommu = s;
     k->be = s->kviommu_iommufd;
     QLIST_INIT(&k->devices);
-    if (!kviommu_open(k, errp) || !kviommu_check_host(k, &info, errp)) {
+    k->fd = kviommu_open(errp);
+    if (k->fd < 0 || !kviommu_check_host(k, errp) ||
+        !kviommu_choose_nested(k, errp)) {
         goto err_open;
     }
 
@@ -1016,36 +1222,14 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
     if (!iommufd_backend_alloc_ioas(k->be, &k->ioas_id, errp)) {
         goto err_ioas;
     }
-    if (!kviommu_create(k, s, &info, errp) ||
-        !kviommu_set_policy(k, &s->kviommu_options, errp)) {
-        goto err_create;
+    if (!kviommu_init_events(k, errp)) {
+        goto err_events;
     }
-    if (!kviommu_set_event(k, &k->fault, kviommu_fault_event,
-                           KVIOMMU_EVENT_FAULT, errp)) {
-        goto err_create;
+    if (!kviommu_make(k, k->fd, errp)) {
+        goto err_make;
     }
-    if (!kviommu_set_event(k, &k->inval_completion,
-                           kviommu_inval_completion_event,
-                           KVIOMMU_EVENT_INVAL_COMPLETION, errp)) {
-        goto err_fault;
-    }
-    if (!kviommu_set_event(k, &k->control, kviommu_control_event,
-                           KVIOMMU_EVENT_CONTROL, errp)) {
-        goto err_inval_completion;
-    }
-    if (!kviommu_set_event(k, &k->limit, kviommu_limit_event,
-                           KVIOMMU_EVENT_LIMIT, errp)) {
-        goto err_control;
-    }
-    k->page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
-    if (k->page == MAP_FAILED) {
-        error_setg_errno(errp, errno, "cannot map kviommu's register page");
-        goto err_limit;
-    }
-    s->cap = kviommu_read_quad(k, DMAR_CAP_REG);
-    s->ecap = kviommu_read_quad(k, DMAR_ECAP_REG);
-    memory_region_init_ram_device_ptr(&k->page_mr, OBJECT(s), "kviommu", size,
-                                      k->page);
+    memory_region_init_ram_device_ptr(&k->page_mr, OBJECT(s), "kviommu",
+                                      qemu_real_host_page_size(), k->page);
     memory_region_add_subregion(get_system_memory(),
                                 Q35_HOST_BRIDGE_IOMMU_ADDR, &k->page_mr);
 
@@ -1083,19 +1267,9 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
     pci_bridge_add_bus_num_notifier(&k->bus_num_notifier);
     return k;
 
-err_limit:
-    event_notifier_set_handler(&k->limit, NULL);
-    event_notifier_cleanup(&k->limit);
-err_control:
-    event_notifier_set_handler(&k->control, NULL);
-    event_notifier_cleanup(&k->control);
-err_inval_completion:
-    event_notifier_set_handler(&k->inval_completion, NULL);
-    event_notifier_cleanup(&k->inval_completion);
-err_fault:
-    event_notifier_set_handler(&k->fault, NULL);
-    event_notifier_cleanup(&k->fault);
-err_create:
+err_make:
+    kviommu_cleanup_events(k, ARRAY_SIZE(k->events));
+err_events:
     /* The unit holds the IOAS */
     close(k->fd);
     k->fd = -1;

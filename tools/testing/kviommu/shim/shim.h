@@ -97,6 +97,7 @@ bool shim_should_fail(void);
 #define SZ_1K			0x400
 #define SZ_4K			0x1000
 #define SZ_64K			0x10000
+#define SZ_256K		0x40000
 #define SZ_2M			0x200000
 #define SZ_1M			0x00100000
 #define SZ_256M			0x10000000
@@ -463,6 +464,7 @@ struct shrinker {
 #define PAGE_MASK		(~(PAGE_SIZE - 1))
 #define PAGE_ALIGNED(addr)	IS_ALIGNED(addr, PAGE_SIZE)
 #define PFN_PHYS(pfn)		((phys_addr_t)(pfn) << PAGE_SHIFT)
+#define PHYS_PFN(addr)		((unsigned long)((addr) >> PAGE_SHIFT))
 #define offset_in_page(p)	((unsigned long)(p) & ~PAGE_MASK)
 
 #define kvmalloc_array(n, size, gfp)	kzalloc((n) * (size), gfp)
@@ -479,6 +481,7 @@ struct shrinker {
 
 #define ALLOW_ERROR_INJECTION(fn, type)
 
+struct folio;
 struct page;
 struct mem_cgroup;
 
@@ -493,6 +496,9 @@ struct page *alloc_page(gfp_t gfp);
 void put_page(struct page *page);
 unsigned long page_to_pfn(const struct page *page);
 struct page *pfn_to_page(unsigned long pfn);
+/* A folio is named by any of its pages. */
+#define page_folio(page)	((struct folio *)(page))
+unsigned long folio_nr_pages(const struct folio *folio);
 void *page_address(const struct page *page);
 
 static inline struct mem_cgroup *get_mem_cgroup_from_mm(struct mm_struct *mm)
@@ -615,7 +621,10 @@ struct iommu_domain_geometry {
 	u64 aperture_end;
 };
 
+struct iommu_ops;
+
 struct iommu_domain {
+	const struct iommu_ops *owner;
 	struct iommu_domain_geometry geometry;
 	unsigned long pgsize_bitmap;
 };
@@ -632,6 +641,16 @@ static inline void iommu_iotlb_gather_init(struct iommu_iotlb_gather *gather)
 }
 
 /* for inline functions of host/compat.h that are not called here */
+#define IOMMU_HWPT_ALLOC_NEST_PARENT	1
+
+struct iommu_user_data;
+
+struct iommu_ops {
+	struct iommu_domain *(*domain_alloc_user)(struct device *dev, u32 flags,
+						  struct iommu_domain *parent,
+						  const struct iommu_user_data *data);
+};
+
 struct iommu_domain *iommu_paging_domain_alloc(struct device *dev);
 size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova, size_t size,
 			struct iommu_iotlb_gather *gather);

@@ -98,7 +98,7 @@ TEST_F_TIMEOUT(selfpoll, no_shared_threads, 600)
 	open_units(u, 1, UNIT_MODE_SIDECORE);
 	move_thread(worker(0), 1);
 	EXPECT_EQ(KVIOMMU_MODE_SIDECORE, unit_wanted_policy(u).mode);
-	EXPECT_EQ(KVIOMMU_MODE_ADAPTIVE, unit_policy(u).mode);
+	ASSERT_EQ(KVIOMMU_MODE_ADAPTIVE, unit_policy(u).mode);
 	/* Its own worker polls it. */
 	while (!unit_stats_now(u).polled)
 		guest_run(&u->vm, g_churn, SPARE, PAGE(9), 1);

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <linux/netlink.h>
 
 #include "kselftest_harness.h"
@@ -441,12 +442,14 @@ static __u32 modes_now(void)
 	return info.out_allowed_modes;
 }
 
-/* The unit's worker sees to it, so it takes a moment. */
-static void wait_for_mode(struct unit *u, __u32 mode)
-{
-	while (unit_policy(u).mode != mode)
-		;
-}
+/* The unit's worker sees to what is changed for all units, so it takes a moment. */
+#define WAIT_FOR(condition) do {						\
+	const time_t _end = time(NULL) + 30;					\
+										\
+	while (!(condition))							\
+		if (time(NULL) >= _end)						\
+			FATAL("not in 30 s: %s", #condition);			\
+} while (0)
 
 /* The modes that VMMs may choose from, for units that there are already */
 TEST_F(sysfs, allowed_modes)
@@ -499,8 +502,15 @@ TEST_F(sysfs, allowed_modes)
 			TH_LOG("%u", i);
 	EXPECT_STREQ("trap", line_of(AT_FDCWD, PARAMETERS "modes"));
 	set_modes("trap,sidecore,adaptive");
-	wait_for_mode(u, KVIOMMU_MODE_ADAPTIVE);
+	WAIT_FOR(unit_policy(u).mode == KVIOMMU_MODE_ADAPTIVE);
 	close(control);
+}
+
+static __u64 policy_member(struct unit *u, const struct kviommu_field *f)
+{
+	struct kviommu_policy now = unit_policy(u);
+
+	return kviommu_field_value(f, &now);
 }
 
 /* Parameters of the module hold for units that there are already. */
@@ -518,31 +528,26 @@ TEST_F(sysfs, parameters)
 		snprintf(path, sizeof(path), PARAMETERS "%s", f->name);
 		EXPECT_EQ(value, number_in(AT_FDCWD, path)) TH_LOG("%s", f->name);
 		ASSERT_EQ(0, write_number(AT_FDCWD, path, lower));
-		do
-			now = unit_policy(u);
-		while (kviommu_field_value(f, &now) != lower);
+		WAIT_FOR(policy_member(u, f) == lower);
 		ASSERT_EQ(0, write_number(AT_FDCWD, path, value));
-		do
-			now = unit_policy(u);
-		while (memcmp(&now, &host, sizeof(now)));
+		WAIT_FOR(policy_member(u, f) == value);
+		now = unit_policy(u);
+		EXPECT_EQ(0, memcmp(&now, &host, sizeof(now))) TH_LOG("%s", f->name);
 	}
 	/* What is wanted holds against them, where it may. */
 	WANT(u, IDLE_PIN_MS, idle_pin_ms, 5);
 	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "idle_pin_ms", 7));
 	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "max_pins", 77));
-	while (unit_policy(u).max_pins != 77)
-		;
+	WAIT_FOR(unit_policy(u).max_pins == 77);
 	EXPECT_EQ(5, unit_policy(u).idle_pin_ms);
 	/* And they hold: */
 	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "max_pins", 0));
-	while (unit_policy(u).max_pins)
-		;
+	WAIT_FOR(!unit_policy(u).max_pins);
 	RUN(g_map, 0, SPARE, PAGE(1), 1, MAP_RW);
 	EXPECT_EQ(1, unit_stats(u).limits);
 	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "max_pins", host.max_pins));
 	ASSERT_EQ(0, write_number(AT_FDCWD, PARAMETERS "idle_pin_ms", host.idle_pin_ms));
-	while (unit_policy(u).max_pins != host.max_pins)
-		;
+	WAIT_FOR(unit_policy(u).max_pins == host.max_pins);
 	ASSERT_EQ(0, unit_refresh(u));
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, SPARE, PAGE(1)));
 }

@@ -5,12 +5,13 @@
 #include <linux/bitfield.h>
 #include <linux/errno.h>
 #include <linux/minmax.h>
+#include <linux/sizes.h>
 
 #include "vtd.h"
 #include "../../base/trace.h"
 
-/* Descriptors of 128 bits that are read at once; of 256 bits it is half as many. */
-#define VTD_FETCH_MAX	16
+/* Bytes of descriptors that are read at once */
+#define VTD_FETCH_MAX	256
 
 /* The bits of a requester ID that a function mask (FM) tells to ignore */
 static u16 vtd_fm_mask(unsigned int fm)
@@ -159,18 +160,11 @@ static int vtd_desc_handle(struct vtd *vtd, const struct kviommu_work *work,
 			   const __le64 *desc)
 {
 	u64 lo = le64_to_cpu(desc[0]), hi = le64_to_cpu(desc[1]);
-	bool scalable = vtd->root & VTD_RTADDR_TTM;
+	bool scalable = vtd_scalable(vtd);
 
-	/*
-	 * While RTADDR selects a translation table mode that is not supported no descriptor
-	 * is valid, and in scalable mode only those of 256 bits. No type of more than 4 bits
-	 * is supported.
-	 */
-	if (unlikely(scalable) && !(vtd_mode_valid(vtd) && vtd->iq_wide))
+	if (vtd_queue_wide(vtd) && (desc[2] || desc[3]))
 		return -EINVAL;
-	if (FIELD_GET(VTD_DESC_TYPE_HI, lo) || (vtd->iq_wide && (desc[2] || desc[3])))
-		return -EINVAL;
-	switch (FIELD_GET(VTD_DESC_TYPE, lo)) {
+	switch (lo & VTD_DESC_TYPE) {
 	case VTD_DESC_PIOTLB:
 		return scalable ? vtd_desc_piotlb(vtd, work, lo, hi) : -EINVAL;
 	case VTD_DESC_PASID_CACHE:
@@ -186,38 +180,52 @@ static int vtd_desc_handle(struct vtd *vtd, const struct kviommu_work *work,
 }
 
 /*
+ * Say whether descriptors up to @tail may be read. The tail can only point to the beginning
+ * of one. While RTADDR selects a translation table mode that is not supported none is valid,
+ * and in scalable mode only those of 256 bits.
+ */
+static bool vtd_queue_valid(const struct vtd *vtd, unsigned int tail)
+{
+	if (tail >= vtd->iq_size || tail & (vtd->iq_desc - 1))
+		return false;
+	return vtd_mode_valid(vtd) && (!vtd_scalable(vtd) || vtd_queue_wide(vtd));
+}
+
+/*
  * Read descriptors up to the tail, the end of the queue or VTD_FETCH_MAX. Return: their
- * number; -EAGAIN or -EINTR if it has to be tried again; -EINVAL if they cannot be read.
+ * size in bytes; -EAGAIN or -EINTR if it has to be tried again; -EINVAL if they cannot be
+ * read.
  */
 static int vtd_queue_fetch(struct vtd *vtd, const struct kviommu_work *work,
-			   __le64 *desc, unsigned int tail)
+			   __le64 *desc, unsigned int head)
 {
-	unsigned int shift = vtd->iq_shift;
-	unsigned int end = tail > vtd->iq_head ? tail : vtd->iq_size;
-	unsigned int n = min_t(unsigned int, end - vtd->iq_head,
-			       VTD_FETCH_MAX >> vtd->iq_wide);
+	/* A write to IQT leaves all other bits than QT at 0. */
+	unsigned int n, tail = vtd_get32(vtd, VTD_IQT);
 	int ret;
 
-	ret = kviommu_guest_read(vtd->model.unit, work,
-				 vtd->iq_base + (vtd->iq_head << shift), desc,
-				 n << shift);
+	if (!vtd_queue_valid(vtd, tail))
+		return -EINVAL;
+	n = min_t(unsigned int, (tail > head ? tail : vtd->iq_size) - head, VTD_FETCH_MAX);
+	ret = kviommu_guest_read(vtd->model.unit, work, vtd->iq_base + head, desc, n);
 	if (!ret)
 		return n;
 	return kviommu_unfinished(ret) ? ret : -EINVAL;
 }
 
 /*
- * Handle descriptors that vtd_queue_fetch() read, as many as time allows. The head moves
- * past those that were handled: on -EINVAL it stays at the invalid descriptor, and on
- * -EAGAIN or -EINTR at the one that the next step has to finish.
+ * Handle the @n bytes of descriptors that vtd_queue_fetch() read, as many as time allows.
+ * The head moves past those that were handled: on -EINVAL it stays at the invalid
+ * descriptor, and on -EAGAIN or -EINTR at the one that the next step has to finish.
  */
 static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
-			    const __le64 *desc, unsigned int n)
+			    const __le64 *desc, unsigned int n, unsigned int *head)
 {
-	unsigned int i, words = (1U << vtd->iq_shift) / sizeof(*desc);
+	const __le64 *end = desc + n / sizeof(*desc);
+	unsigned int nr = 0;
 	int ret = 0;
 
-	for (i = 0; i < n && !(i && kviommu_time_up(work)); i++, desc += words) {
+	for (; desc < end && !(nr && kviommu_time_up(work));
+	     desc += vtd->iq_desc / sizeof(*desc)) {
 		ret = vtd_desc_handle(vtd, work, desc);
 		if (kviommu_unfinished(ret))
 			break;
@@ -225,43 +233,31 @@ static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
 					 le64_to_cpu(desc[1]), ret);
 		if (ret)
 			break;
-		vtd->iq_head = (vtd->iq_head + 1) & (vtd->iq_size - 1);
+		*head = (*head + vtd->iq_desc) & (vtd->iq_size - 1);
+		nr++;
 	}
-	if (i) {
-		kviommu_count(vtd->model.unit, descriptors, i);
+	if (nr) {
+		kviommu_count(vtd->model.unit, descriptors, nr);
 		kviommu_count(vtd->model.unit, batches, 1);
 	}
 	return ret;
 }
 
-/* Index of the descriptor that the tail points to; not below iq_size if it is invalid */
-static unsigned int vtd_queue_tail(const struct vtd *vtd)
+/* Read and handle descriptors from @head on, of VTD_FETCH_MAX bytes at most. */
+static int vtd_queue_batch(struct vtd *vtd, const struct kviommu_work *work,
+			   unsigned int *head)
 {
-	u32 iqt = vtd_get32(vtd, VTD_IQT);
+	__le64 desc[VTD_FETCH_MAX / sizeof(__le64)];
+	int ret;
 
-	/* Of a descriptor of 256 bits the tail can only point to the beginning. */
-	if (unlikely(vtd->iq_wide) && iqt & sizeof(struct vtd_entry))
-		return UINT_MAX;
-	/* A write to IQT leaves all other bits than QT at 0. */
-	return iqt >> vtd->iq_shift;
+	ret = vtd_queue_fetch(vtd, work, desc, *head);
+	if (ret > 0)
+		ret = vtd_queue_handle(vtd, work, desc, ret, head);
+	return ret;
 }
 
 /**
- * vtd_queue_pending() - Say whether the queue has descriptors to handle
- * @vtd: The unit
- *
- * Context: under unit->lock; does not sleep.
- * Return: true if it has, and is neither off nor stopped by an error.
- */
-bool vtd_queue_pending(const struct vtd *vtd)
-{
-	return vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES &&
-	       !(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_IQE) &&
-	       vtd->iq_head != vtd_queue_tail(vtd);
-}
-
-/**
- * vtd_queue_run() - Handle descriptors of the queue, VTD_FETCH_MAX at most
+ * vtd_queue_run() - Handle the descriptors of the queue, as many as time allows
  * @vtd: The unit
  * @work: The piece of work that this is part of
  *
@@ -272,17 +268,15 @@ bool vtd_queue_pending(const struct vtd *vtd)
  */
 void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 {
-	__le64 desc[VTD_FETCH_MAX * 2];
-	unsigned int tail = vtd_queue_tail(vtd);
-	int ret = -EINVAL;
+	unsigned int head = vtd_get32(vtd, VTD_IQH);
+	int ret;
 
-	if (tail < vtd->iq_size)
-		ret = vtd_queue_fetch(vtd, work, desc, tail);
-	if (ret > 0)
-		ret = vtd_queue_handle(vtd, work, desc, ret);
-	/* Not every batch ends with a wait descriptor, which would do this. */
+	do
+		ret = vtd_queue_batch(vtd, work, &head);
+	while (!ret && head != vtd_get32(vtd, VTD_IQT) && !kviommu_time_up(work));
+	/* Not every queue ends with a wait descriptor, which would do this. */
 	kviommu_invalidate_complete(vtd->model.unit, work);
-	vtd_set32(vtd, VTD_IQH, vtd->iq_head << vtd->iq_shift);
+	vtd_set32(vtd, VTD_IQH, head);
 	/* After -EAGAIN or -EINTR the next step goes on. */
 	if (ret == -EINVAL) {
 		vtd->progress = (struct kviommu_progress){};
@@ -293,7 +287,6 @@ void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 /* The queue starts with its first descriptor, and none is half done. */
 static void vtd_queue_rewind(struct vtd *vtd)
 {
-	vtd->iq_head = 0;
 	vtd->progress = (struct kviommu_progress){};
 	vtd_set32(vtd, VTD_IQH, 0);
 }
@@ -309,9 +302,8 @@ void vtd_queue_enable(struct vtd *vtd)
 	u64 iqa = vtd_get64(vtd, VTD_IQA);
 
 	vtd->iq_base = iqa & VTD_IQA_IQA;
-	vtd->iq_wide = iqa & VTD_IQA_DW;
-	vtd->iq_shift = vtd->iq_wide ? 5 : 4;
-	vtd->iq_size = 1U << (FIELD_GET(VTD_IQA_QS, iqa) + (vtd->iq_wide ? 7 : 8));
+	vtd->iq_size = SZ_4K << FIELD_GET(VTD_IQA_QS, iqa);
+	vtd->iq_desc = iqa & VTD_IQA_DW ? 32 : 16;
 	vtd_queue_rewind(vtd);
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_QIES);
 }
@@ -382,20 +374,7 @@ static bool vtd_iotlb_run(struct vtd *vtd, const struct kviommu_work *work)
 }
 
 /**
- * vtd_inval_pending() - Say whether a register-based invalidation is to be done
- * @vtd: The unit
- *
- * Context: under unit->lock; does not sleep.
- * Return: true if the guest waits for one.
- */
-bool vtd_inval_pending(const struct vtd *vtd)
-{
-	return vtd_get64(vtd, VTD_CCMD) & VTD_CCMD_ICC ||
-	       vtd_get64(vtd, VTD_IOTLB) & VTD_IOTLB_IVT;
-}
-
-/**
- * vtd_inval_run() - Do register-based invalidations, if the guest requested any
+ * vtd_inval_run() - Do the register-based invalidations that the guest requested
  * @vtd: The unit
  * @work: The piece of work that this is part of
  *

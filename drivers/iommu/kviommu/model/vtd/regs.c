@@ -158,7 +158,7 @@ static bool vtd_run(struct kviommu_model *model, const struct kviommu_work *work
 
 	if (vtd->te_changed && !vtd_te_run(vtd, work))
 		return true;
-	if (!vtd_inval_run(vtd, work))
+	if (vtd_inval_pending(vtd) && !vtd_inval_run(vtd, work))
 		return true;
 	if (vtd_queue_pending(vtd))
 		vtd_queue_run(vtd, work);
@@ -211,9 +211,6 @@ static void vtd_reset(struct kviommu_model *model)
 	vtd->te_progress = (struct kviommu_progress){};
 	vtd->held_events = 0;
 	vtd->root = 0;
-	vtd->iq_head = 0;
-	vtd->iq_wide = false;
-	vtd->iq_shift = 4;
 	vtd->progress = (struct kviommu_progress){};
 	vtd->next_frcd = 0;
 	vtd_page_reset(vtd);

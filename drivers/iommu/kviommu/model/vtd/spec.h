@@ -224,8 +224,7 @@
  * Invalidation descriptors of 128 bits, lower half. Those of 256 bits are the same, with
  * an upper half that is reserved.
  */
-#define VTD_DESC_TYPE		GENMASK_ULL(3, 0)
-#define VTD_DESC_TYPE_HI	GENMASK_ULL(11, 9)
+#define VTD_DESC_TYPE		(GENMASK_ULL(11, 9) | GENMASK_ULL(3, 0))
 #define VTD_DESC_CONTEXT	1
 #define VTD_DESC_IOTLB		2
 #define VTD_DESC_WAIT		5

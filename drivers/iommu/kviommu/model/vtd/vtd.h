@@ -40,10 +40,8 @@
  * @regs: Values of the registers
  * @root: Value of RTADDR that the last SRTP command latched
  * @iq_base: Guest physical address of the queue, latched when GCMD.QIE was set
- * @iq_size: Size of the queue, in descriptors
- * @iq_wide: Descriptors have 256 bits, not 128
- * @iq_shift: Binary logarithm of the size of a descriptor, in bytes
- * @iq_head: Index of the next descriptor to handle
+ * @iq_size: Size of the queue, in bytes
+ * @iq_desc: Size of a descriptor, in bytes
  * @progress: Progress of the invalidation that the last step did not finish
  * @te_progress: Progress of the change of @te that the last step did not finish. It is not
  *               @progress, as the change comes before an invalidation that was begun.
@@ -73,9 +71,7 @@ struct vtd {
 	u64 root;
 	u64 iq_base;
 	unsigned int iq_size;
-	bool iq_wide;
-	unsigned int iq_shift;
-	unsigned int iq_head;
+	unsigned int iq_desc;
 	struct kviommu_progress progress;
 	struct kviommu_progress te_progress;
 	unsigned int next_frcd;
@@ -139,6 +135,27 @@ static inline bool vtd_mode_valid(const struct vtd *vtd)
 	       (vtd_scalable(vtd) && vtd_has_scalable(vtd));
 }
 
+/* Descriptors have 256 bits, not 128. */
+static inline bool vtd_queue_wide(const struct vtd *vtd)
+{
+	return vtd->iq_desc == 32;
+}
+
+/* The queue has descriptors to handle, and is neither off nor stopped by an error. */
+static inline bool vtd_queue_pending(const struct vtd *vtd)
+{
+	return vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES &&
+	       !(vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_IQE) &&
+	       vtd_get32(vtd, VTD_IQH) != vtd_get32(vtd, VTD_IQT);
+}
+
+/* The guest waits for a register-based invalidation. */
+static inline bool vtd_inval_pending(const struct vtd *vtd)
+{
+	return vtd_get64(vtd, VTD_CCMD) & VTD_CCMD_ICC ||
+	       vtd_get64(vtd, VTD_IOTLB) & VTD_IOTLB_IVT;
+}
+
 /* Mask of address bits beyond the host address width, which are reserved */
 static inline u64 vtd_beyond_haw(const struct vtd *vtd)
 {
@@ -154,9 +171,7 @@ void vtd_page_reset(struct vtd *vtd);
 /* qi.c */
 void vtd_queue_enable(struct vtd *vtd);
 void vtd_queue_disable(struct vtd *vtd);
-bool vtd_queue_pending(const struct vtd *vtd);
 void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work);
-bool vtd_inval_pending(const struct vtd *vtd);
 bool vtd_inval_run(struct vtd *vtd, const struct kviommu_work *work);
 
 /* tables.c */

@@ -3,14 +3,21 @@
  * The back-end for first-stage tables of the guest: one nested domain for each guest domain
  * that devices use, and each physical IOMMU behind which they are. The guest's maps need
  * nothing here; its invalidations are passed on to the hardware, all that stand before one
- * wait descriptor as one flush, and always before the guest has the status of its wait:
+ * wait descriptor in one go, and always before the guest has the status of its wait:
  * the strategies of shadows do not apply.
  */
+#include <linux/bitops.h>
 #include <linux/err.h>
+#include <linux/limits.h>
+#include <linux/list.h>
+#include <linux/minmax.h>
 #include <linux/slab.h>
 
 #include "api.h"
 #include "nested.h"
+
+/* Address bits of the largest block that is flushed by itself: 2 MiB */
+#define NESTED_BLOCK_BITS	21
 
 static struct kviommu_nested *to_nested(struct kviommu_xlate *xlate)
 {
@@ -21,36 +28,27 @@ static struct kviommu_xlate *nested_create(struct kviommu_unit *unit,
 					   struct kviommu_hwgroup *hw,
 					   const struct kviommu_binding *b)
 {
-	struct kviommu_nested *nested = NULL;
-	struct kviommu_parent *parent;
-	int ret = -ENOMEM;
+	struct kviommu_nested *nested;
+	int ret;
 
 	if (unit->stats.domains >= unit->policy.max_domains)
 		return ERR_PTR(-EDQUOT);
-	parent = kviommu_parent_get(unit, hw);
-	if (IS_ERR(parent))
-		return ERR_CAST(parent);
 	nested = kzalloc_obj(*nested, KVIOMMU_GFP);
 	if (!nested)
-		goto fail;
-	nested->parent = parent;
-	nested->hw = kviommu_hwgroup_nest_alloc(hw, parent->domain, b->root, b->levels);
+		return ERR_PTR(-ENOMEM);
+	nested->parent = kviommu_parent_get(unit, hw);
+	nested->hw = kviommu_hwgroup_nest_alloc(hw, &unit->nested.args,
+						nested->parent->domain, b->root, b->levels);
 	if (IS_ERR(nested->hw)) {
 		ret = PTR_ERR(nested->hw);
-		goto fail;
+		nested->parent->users--;
+		kfree(nested);
+		return ERR_PTR(ret);
 	}
-	parent->users++;
 	mutex_lock(&unit->map_lock);
 	kviommu_count(unit, domains, 1);
 	mutex_unlock(&unit->map_lock);
 	return &nested->xlate;
-
-fail:
-	kfree(nested);
-	/* One that is new has nothing that is worth keeping. */
-	if (!parent->filled)
-		kviommu_nested_free(unit);
-	return ERR_PTR(ret);
 }
 
 static bool nested_fits(const struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
@@ -63,12 +61,11 @@ static bool nested_fits(const struct kviommu_xlate *xlate, struct kviommu_hwgrou
 
 static int nested_build(struct kviommu_xlate *xlate, const struct kviommu_work *work)
 {
-	struct kviommu_parent *parent = to_nested(xlate)->parent;
 	int ret;
 
-	/* Of a second stage that is there only what the IOAS has got meanwhile is missing. */
+	/* Nothing is missing, unless KVIOMMU_ATTACH_DEVICE or KVIOMMU_REFRESH is at it. */
 	mutex_lock(&xlate->unit->map_lock);
-	ret = kviommu_parent_fill(parent, work, &xlate->unbuilt);
+	ret = kviommu_parent_fill(to_nested(xlate)->parent, work);
 	mutex_unlock(&xlate->unit->map_lock);
 	return ret;
 }
@@ -78,33 +75,96 @@ static int nested_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw
 	return kviommu_hwgroup_set_domain(hw, to_nested(xlate)->hw);
 }
 
+/*
+ * The hardware flushes blocks of addresses that are powers of two and aligned so. Get the
+ * number of address bits of the block around a range.
+ */
+static unsigned int nested_block_bits(u64 first, u64 last)
+{
+	return fls64(first ^ last);
+}
+
+/* Make @r include @range, if the block around both is no larger than twice the larger one. */
+static bool nested_unite(struct kviommu_range *r, const struct kviommu_range *range)
+{
+	u64 first = min(r->first, range->first), last = max(r->last, range->last);
+	unsigned int bits = max(nested_block_bits(r->first, r->last),
+				nested_block_bits(range->first, range->last));
+
+	if (nested_block_bits(first, last) > bits + 1)
+		return false;
+	*r = (struct kviommu_range){ first, last };
+	return true;
+}
+
+/*
+ * Note that the guest has changed its tables for a range. More than KVIOMMU_NEST_RANGES, and
+ * a large one (for which hardware need not have a flush of its own), are all addresses.
+ */
+static void nested_note(struct kviommu_nested *nested, const struct kviommu_range *range)
+{
+	unsigned int i;
+
+	for (i = 0; i < nested->nr_unflushed; i++)
+		if (nested_unite(&nested->unflushed[i], range))
+			goto noted;
+	if (!nested->nr_unflushed)
+		list_add_tail(&nested->unflushed_entry,
+			      &nested->xlate.unit->nested.unflushed);
+	i = min_t(unsigned int, nested->nr_unflushed, KVIOMMU_NEST_RANGES - 1);
+	nested->unflushed[i] = *range;
+	if (nested->nr_unflushed++ == KVIOMMU_NEST_RANGES)
+		goto all;
+noted:
+	if (nested_block_bits(nested->unflushed[i].first, nested->unflushed[i].last) <=
+	    NESTED_BLOCK_BITS)
+		return;
+all:
+	nested->unflushed[0] = (struct kviommu_range){ 0, U64_MAX };
+	nested->nr_unflushed = 1;
+}
+
 static int nested_invalidate(struct kviommu_xlate *xlate, const struct kviommu_work *work,
 			     struct kviommu_range *range, bool refresh)
 {
-	struct kviommu_parent *parent = to_nested(xlate)->parent;
-	int ret;
-
-	if (!refresh) {
-		parent->dirty = true;
-		return 0;
-	}
-	ret = kviommu_parent_fill(parent, work, range);
-	if (!ret || kviommu_unfinished(ret))
-		return ret;
-	/* What could not be had this time is no reason to leave out other translations. */
-	kviommu_error(xlate->unit, "second stage", range->first, ret);
+	/* A refresh is of the second stages, by kviommu_nested_refill(). */
+	if (!refresh)
+		nested_note(to_nested(xlate), range);
 	return 0;
 }
 
+/* Nothing is to be flushed any more. */
+static void nested_flushed(struct kviommu_nested *nested)
+{
+	if (nested->nr_unflushed)
+		list_del(&nested->unflushed_entry);
+	nested->nr_unflushed = 0;
+}
+
+/* Flush all nested domains of a second stage. */
+static void nested_flush_all(struct kviommu_unit *unit, struct kviommu_parent *parent)
+{
+	struct kviommu_nested *nested, *next;
+
+	kviommu_nest_flush_all(parent->domain);
+	list_for_each_entry_safe(nested, next, &unit->nested.unflushed, unflushed_entry)
+		if (nested->parent == parent)
+			nested_flushed(nested);
+}
+
+/* A shared thread is none of the VMM's, and flushes all, which needs no arguments. */
 static bool nested_complete(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
-	struct kviommu_parent *parent;
+	struct kviommu_nested *nested;
 
-	list_for_each_entry(parent, &unit->nested.parents, entry) {
-		if (!parent->dirty)
-			continue;
-		kviommu_nest_flush(parent->domain);
-		parent->dirty = false;
+	while (!list_empty(&unit->nested.unflushed)) {
+		nested = list_first_entry(&unit->nested.unflushed, struct kviommu_nested,
+					  unflushed_entry);
+		if (kviommu_nest_flush(&unit->nested.args, nested->hw, nested->unflushed,
+				       nested->nr_unflushed))
+			nested_flush_all(unit, nested->parent);
+		else
+			nested_flushed(nested);
 		kviommu_count(unit, syncs, 1);
 	}
 	return false;
@@ -112,10 +172,11 @@ static bool nested_complete(struct kviommu_unit *unit, const struct kviommu_work
 
 static void nested_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 {
+	const struct kviommu_range range = { first, last };
 	struct kviommu_parent *parent;
 
 	list_for_each_entry(parent, &unit->nested.parents, entry)
-		kviommu_parent_revoke(parent, first, last);
+		kviommu_parent_revoke(parent, &range);
 }
 
 static int nested_drop(struct kviommu_xlate *xlate, const struct kviommu_work *work)
@@ -124,14 +185,12 @@ static int nested_drop(struct kviommu_xlate *xlate, const struct kviommu_work *w
 	struct kviommu_unit *unit = xlate->unit;
 
 	mutex_lock(&unit->map_lock);
+	nested_flushed(nested);
 	list_del(&xlate->entry);
 	kviommu_count(unit, domains, -1);
 	mutex_unlock(&unit->map_lock);
 	kviommu_hw_free(nested->hw);
 	nested->parent->users--;
-	/* It holds what it got before it failed, which others may need. */
-	if (!nested->parent->filled)
-		kviommu_nested_free(unit);
 	kfree(nested);
 	return 0;
 }

@@ -6,18 +6,35 @@
  *	nested.c	the back-end: a nested domain for each guest domain
  *
  * A guest that maps a page says nothing, so there is nothing to merge and no page to pin
- * then: all of the guest's memory is in the second stage, and pinned, from the moment that
- * a device is to go through a nested translation.
+ * then: all of the guest's memory is in the second stage, and pinned, as long as there is a
+ * device that might go through a nested translation. It is pinned when that is attached and
+ * not when the guest turns translation on: a guest that waited for it, with interrupts off,
+ * might take itself for dead.
  */
 #ifndef _KVIOMMU_NESTED_H
 #define _KVIOMMU_NESTED_H
 
 #include <linux/maple_tree.h>
+#include <linux/sizes.h>
 
 #include "../xlate.h"
 
 /* Frames that are pinned by one call, and aligned so: as many as a leaf of 2 MiB has */
 #define PARENT_BLOCK	512
+/* Frames of a leaf of 1 GiB */
+#define PARENT_RUN	SZ_256K
+
+/**
+ * struct kviommu_parent_run - Blocks of a folio that are pinned and not mapped yet
+ * @gfn: First guest frame number, a multiple of PARENT_RUN
+ * @nr: Number of frames; 0 if there is no run
+ * @pfn: First frame of the host, a multiple of PARENT_RUN
+ */
+struct kviommu_parent_run {
+	u64 gfn;
+	u64 nr;
+	u64 pfn;
+};
 
 /**
  * struct kviommu_parent - A second stage, from guest physical to host addresses
@@ -26,13 +43,16 @@
  * @domain: The host's domain
  * @iommu: The physical IOMMU, as kviommu_hwgroup_iommu() names it
  * @ranges: The frames that are pinned and mapped in @domain. Each entry is a range of
- *          frames that one call has pinned, or a part of one that the IOAS has left.
+ *          frames that one call has pinned, a part of one that the IOAS has left, or
+ *          PARENT_RUN frames of one folio.
  * @pages: Room for the pages of a block
- * @filled: All memory that there was has been added once
- * @users: Number of nested translations that it is the second stage of; under unit->lock
- * @dirty: The guest has changed its tables since the last flush
+ * @run: What kviommu_parent_fill() is collecting for a leaf of 1 GiB
+ * @unfilled: The frames that are still to be looked at for memory that is to be added;
+ *            under unit->lock
+ * @users: Number of groups behind @iommu, and of nested translations that it is the second
+ *         stage of; under unit->lock
  *
- * @ranges, @pages and @dirty are under map_lock.
+ * @ranges, @pages and @run are under map_lock; without it there is no run.
  */
 struct kviommu_parent {
 	struct list_head entry;
@@ -41,9 +61,9 @@ struct kviommu_parent {
 	const void *iommu;
 	struct maple_tree ranges;
 	struct page *pages[PARENT_BLOCK];
-	bool filled;
+	struct kviommu_parent_run run;
+	struct kviommu_range unfilled;
 	unsigned int users;
-	bool dirty;
 };
 
 /**
@@ -51,18 +71,26 @@ struct kviommu_parent {
  * @xlate: The translation as the rest of the module knows it
  * @hw: The host's domain
  * @parent: Its second stage, which the unit keeps
+ * @unflushed_entry: Entry in kviommu_nested_state.unflushed, if @nr_unflushed is not 0
+ * @unflushed: The addresses that the guest has invalidated since the last flush, see
+ *             nested_note()
+ * @nr_unflushed: Number of used entries in @unflushed
+ *
+ * The last three are under map_lock.
  */
 struct kviommu_nested {
 	struct kviommu_xlate xlate;
 	struct iommu_domain *hw;
 	struct kviommu_parent *parent;
+	struct list_head unflushed_entry;
+	struct kviommu_range unflushed[KVIOMMU_NEST_RANGES];
+	unsigned int nr_unflushed;
 };
 
 /* parent.c */
 struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
 					  struct kviommu_hwgroup *hw);
-int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work *work,
-			struct kviommu_range *range);
-void kviommu_parent_revoke(struct kviommu_parent *parent, u64 first, u64 last);
+int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work *work);
+void kviommu_parent_revoke(struct kviommu_parent *parent, const struct kviommu_range *r);
 
 #endif /* _KVIOMMU_NESTED_H */

@@ -6,14 +6,16 @@
  * what is not in the IOAS is left out.
  *
  * Pages are pinned block by block, and iommufd unmaps areas of the IOAS, which may begin
- * and end within a block. As it keeps a record for each call and area, unpinning is exact
- * if each entry of kviommu_parent.ranges is unpinned area by area: see
- * kviommu_access_pin_range().
+ * and end within a block. Blocks that are contiguous in memory are mapped together, for
+ * leaves of 1 GiB. As iommufd keeps a record for each call and area, unpinning is exact
+ * if each block is unpinned area by area: see kviommu_access_pin_range().
  */
 #include <linux/align.h>
 #include <linux/err.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -22,9 +24,24 @@
 #include "../../base/trace.h"
 #include "../../mem/mem.h"
 
+static const struct kviommu_range parent_all = { 0, PHYS_PFN(U64_MAX) };
+static const struct kviommu_range parent_none = { 1, 0 };
+
+/* The number of frames from @gfn to the end of its block, @nr at most */
+static u64 parent_block_rest(u64 gfn, u64 nr)
+{
+	return min(nr, ALIGN(gfn + 1, PARENT_BLOCK) - gfn);
+}
+
+/* Unpin frames, by the blocks that they were pinned in. */
 static void parent_unpin(struct kviommu_parent *parent, u64 gfn, u64 nr)
 {
-	kviommu_access_unpin_range(&parent->unit->access, gfn, nr);
+	u64 n;
+
+	for (; nr; gfn += n, nr -= n) {
+		n = parent_block_rest(gfn, nr);
+		kviommu_access_unpin_range(&parent->unit->access, gfn, n);
+	}
 }
 
 /* Forget an entry of kviommu_parent.ranges. */
@@ -38,19 +55,27 @@ static void parent_forget(struct kviommu_parent *parent, u64 first, u64 last)
 	mas_unlock(&mas);
 }
 
-/* Map pinned frames, which are in @pages. Return: 0, or -ENOMEM with nothing mapped. */
+/* How many of the pages, the first included, are contiguous in memory */
+static u64 parent_contiguous(struct page **pages, u64 nr)
+{
+	u64 n;
+
+	for (n = 1; n < nr; n++)
+		if (page_to_pfn(pages[n]) != page_to_pfn(pages[0]) + n)
+			break;
+	return n;
+}
+
+/* Map pinned frames, which are in @pages. Return: 0, or an error with nothing mapped. */
 static int parent_map(struct kviommu_parent *parent, u64 gfn, u64 nr, struct page **pages)
 {
-	u64 i, n, pfn;
+	u64 i, n;
 	int ret;
 
 	for (i = 0; i < nr; i += n) {
-		pfn = page_to_pfn(pages[i]);
-		for (n = 1; i + n < nr; n++)
-			if (page_to_pfn(pages[i + n]) != pfn + n)
-				break;
-		ret = kviommu_hw_map(parent->domain, PFN_PHYS(gfn + i), pfn, n,
-				     KVIOMMU_READ | KVIOMMU_WRITE, NULL);
+		n = parent_contiguous(pages + i, nr - i);
+		ret = kviommu_hw_map(parent->domain, PFN_PHYS(gfn + i), page_to_pfn(pages[i]),
+				     n, KVIOMMU_READ | KVIOMMU_WRITE, NULL);
 		if (ret) {
 			if (i)
 				kviommu_hw_unmap_sync(parent->domain, PFN_PHYS(gfn),
@@ -61,9 +86,13 @@ static int parent_map(struct kviommu_parent *parent, u64 gfn, u64 nr, struct pag
 	return 0;
 }
 
-/* Map pinned frames and record them. Return: 0, or -ENOMEM with nothing done. */
+/*
+ * Map pinned frames and record them: those in @pages, of one block, or if that is NULL those
+ * that begin with @pfn and are contiguous. Return: 0; -ENOMEM, or another error of the IOMMU's
+ * driver, with nothing done.
+ */
 static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
-			 struct page **pages)
+			 struct page **pages, u64 pfn)
 {
 	struct kviommu_unit *unit = parent->unit;
 	int ret;
@@ -72,7 +101,11 @@ static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
 				KVIOMMU_GFP);
 	if (ret)
 		return ret;
-	ret = parent_map(parent, gfn, nr, pages);
+	if (pages)
+		ret = parent_map(parent, gfn, nr, pages);
+	else
+		ret = kviommu_hw_map(parent->domain, PFN_PHYS(gfn), pfn, nr,
+				     KVIOMMU_READ | KVIOMMU_WRITE, NULL);
 	if (ret) {
 		parent_forget(parent, gfn, gfn + nr - 1);
 		return ret;
@@ -83,20 +116,76 @@ static int parent_insert(struct kviommu_parent *parent, u64 gfn, u64 nr,
 }
 
 /*
+ * Insert the run: as one entry if it is complete, else block by block, so that a part of it can
+ * be taken away without the rest. Return: as parent_insert(), with the rest unpinned.
+ */
+static int parent_end_run(struct kviommu_parent *parent)
+{
+	struct kviommu_parent_run *run = &parent->run;
+	u64 n = run->nr == PARENT_RUN ? PARENT_RUN : PARENT_BLOCK;
+	int ret;
+
+	for (; run->nr; run->gfn += n, run->pfn += n, run->nr -= n) {
+		ret = parent_insert(parent, run->gfn, n, NULL, run->pfn);
+		if (ret)
+			goto unpin;
+	}
+	return 0;
+
+unpin:
+	parent_unpin(parent, run->gfn, run->nr);
+	run->nr = 0;
+	/* To be looked at again */
+	parent->unfilled.first = run->gfn;
+	return ret;
+}
+
+/* Say whether the frames of a block are to begin a run: a folio that one leaf can map. */
+static bool parent_begins_run(u64 gfn, struct page *page)
+{
+	return IS_ALIGNED(gfn, PARENT_RUN) && IS_ALIGNED(page_to_pfn(page), PARENT_RUN) &&
+	       folio_nr_pages(page_folio(page)) >= PARENT_RUN;
+}
+
+/*
+ * Insert frames of a block that were just pinned, or make them part of the run if they are
+ * a whole block of a large folio. Return: as parent_insert(), with nothing of them pinned.
+ */
+static int parent_take(struct kviommu_parent *parent, u64 gfn, u64 nr)
+{
+	bool whole = parent_contiguous(parent->pages, nr) == PARENT_BLOCK;
+	u64 pfn = page_to_pfn(parent->pages[0]);
+	struct kviommu_parent_run *run = &parent->run;
+	int ret = 0;
+
+	if (whole && run->nr && gfn == run->gfn + run->nr && pfn == run->pfn + run->nr) {
+		run->nr += nr;
+		return 0;
+	}
+	ret = parent_end_run(parent);
+	if (!ret && whole && parent_begins_run(gfn, parent->pages[0])) {
+		*run = (struct kviommu_parent_run){ gfn, nr, pfn };
+		return 0;
+	}
+	if (!ret)
+		ret = parent_insert(parent, gfn, nr, parent->pages, 0);
+	if (ret)
+		parent_unpin(parent, gfn, nr);
+	return ret;
+}
+
+/*
  * Add the frames of a range within a block that the IOAS has. If it does not have all of
- * them, look at each half. Return: 0; -ENOMEM, also at the limit of locked memory; -EINTR.
+ * them, look at each half. Return: 0; -ENOMEM, also at the limit of locked memory; -EINTR;
+ * another error of the IOMMU's driver.
  */
 static int parent_add(struct kviommu_parent *parent, u64 gfn, u64 nr)
 {
 	int ret;
 
 	ret = kviommu_access_pin_range(&parent->unit->access, gfn, nr, parent->pages);
-	if (!ret) {
-		ret = parent_insert(parent, gfn, nr, parent->pages);
-		if (ret)
-			parent_unpin(parent, gfn, nr);
-		return ret;
-	}
+	if (!ret)
+		return parent_take(parent, gfn, nr);
 	if (ret == -ENOMEM || kviommu_unfinished(ret))
 		return ret;
 	if (nr == 1) {
@@ -131,56 +220,93 @@ static int parent_fill_block(struct kviommu_parent *parent, u64 gfn, u64 end)
 	return ret;
 }
 
+/* Find the first entry of kviommu_parent.ranges that has a frame from @r. */
+static bool parent_find(struct kviommu_parent *parent, const struct kviommu_range *r,
+			struct kviommu_range *found)
+{
+	MA_STATE(mas, &parent->ranges, r->first, r->first);
+	bool ret;
+
+	mas_lock(&mas);
+	ret = mas_find(&mas, r->last);
+	*found = (struct kviommu_range){ mas.index, mas.last };
+	mas_unlock(&mas);
+	return ret;
+}
+
+/* Leave out of kviommu_parent.unfilled what is there. Return false if nothing is left. */
+static bool parent_skip(struct kviommu_parent *parent)
+{
+	struct kviommu_range *r = &parent->unfilled, e;
+
+	while (r->first <= r->last && parent_find(parent, r, &e) && e.first <= r->first)
+		r->first = e.last + 1;
+	return r->first <= r->last;
+}
+
 /**
  * kviommu_parent_fill() - Add all guest memory to a second stage that it does not have
- * @parent: The second stage
+ * @parent: The second stage; what is left to look at is in @parent->unfilled
  * @work: The piece of work that this is part of
- * @range: The guest physical addresses to look at; what is left of them if it returns
- *         -EAGAIN
  *
  * Context: process context of the VMM, may sleep; under unit->lock and map_lock.
  * Return: 0; -EAGAIN when the time of the work is up; -ENOMEM, also at the limit of
- * locked memory; -EINTR.
+ * locked memory; -EINTR; another error of the IOMMU's driver.
  */
-int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work *work,
-			struct kviommu_range *range)
+int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work *work)
 {
 	struct kviommu_unit *unit = parent->unit;
-	u64 gfn = range->first >> PAGE_SHIFT, end;
+	u64 *gfn = &parent->unfilled.first, end;
 	struct kviommu_memory m;
-	int ret;
+	int ret = 0;
 
 	lockdep_assert_held(&unit->map_lock);
 
-	while (kviommu_kvm_memory(&unit->kvm, gfn, &m)) {
-		end = min(m.gfn + m.nr, ALIGN(m.gfn + 1, PARENT_BLOCK));
+	while (parent_skip(parent) && kviommu_kvm_memory(&unit->kvm, *gfn, &m)) {
+		end = m.gfn + parent_block_rest(m.gfn, m.nr);
 		ret = parent_fill_block(parent, m.gfn, end);
 		if (ret)
-			return ret;
-		gfn = end;
-		range->first = PFN_PHYS(gfn);
-		ret = kviommu_resched(unit, work);
+			break;
+		*gfn = end;
+		/* To stop in the middle of a folio would give it smaller leaves for good. */
+		if (parent->run.nr && parent->run.nr < PARENT_RUN &&
+		    !fatal_signal_pending(current)) {
+			cond_resched();
+			continue;
+		}
+		ret = parent_end_run(parent) ?: kviommu_resched(unit, work);
 		if (ret)
-			return ret;
+			break;
 	}
-	parent->filled = true;
-	return 0;
+	ret = parent_end_run(parent) ?: ret;
+	if (!ret)
+		parent->unfilled = parent_none;
+	return ret;
 }
 
-/* Keep pinned frames that were unmapped only because others had to be. */
+/*
+ * Keep pinned frames that were unmapped only because others had to be: those in @pages, of one
+ * block, or contiguous ones. Blocks of the latter can be taken away one by one from now on.
+ */
 static void parent_restore(struct kviommu_parent *parent, u64 gfn, u64 nr,
-			   struct page **pages)
+			   struct page **pages, u64 pfn)
 {
+	u64 n;
 	int ret;
 
-	if (!nr)
-		return;
-	ret = parent_insert(parent, gfn, nr, pages);
-	if (!ret)
-		return;
-	parent_unpin(parent, gfn, nr);
-	/* The counters of errors are under unit->lock, which may not be had here. */
-	trace_kviommu_error(parent->unit->id, "second stage", PFN_PHYS(gfn), ret);
+	for (; nr; gfn += n, pfn += n, nr -= n) {
+		n = parent_block_rest(gfn, nr);
+		ret = parent_insert(parent, gfn, n, pages, pfn);
+		if (!ret)
+			continue;
+		parent_unpin(parent, gfn, n);
+		/*
+		 * The counters of errors are under unit->lock, which may not be had here. The
+		 * VMM can try again by KVIOMMU_REFRESH.
+		 */
+		trace_kviommu_error(parent->unit->id, "second stage", PFN_PHYS(gfn), ret);
+		kviommu_signal(parent->unit, KVIOMMU_EVENT_LIMIT);
+	}
 }
 
 /*
@@ -191,109 +317,234 @@ static void parent_restore(struct kviommu_parent *parent, u64 gfn, u64 nr,
 static void parent_shrink(struct kviommu_parent *parent, u64 begin, u64 end, u64 first,
 			  u64 last)
 {
-	u64 i, nr = end - begin + 1;
-	phys_addr_t phys;
+	struct page **left = NULL, **right = NULL;
+	u64 i, pfn, nr = end - begin + 1;
 
 	first = max(first, begin);
 	last = min(last, end);
-	for (i = 0; i < nr && (first != begin || last != end); i++) {
-		phys = kviommu_hw_phys(parent->domain, PFN_PHYS(begin + i));
-		parent->pages[i] = pfn_to_page(phys >> PAGE_SHIFT);
+	pfn = PHYS_PFN(kviommu_hw_phys(parent->domain, PFN_PHYS(begin)));
+	if (nr <= PARENT_BLOCK) {
+		left = parent->pages;
+		right = parent->pages + (last + 1 - begin);
+		for (i = 0; i < nr; i++)
+			left[i] = pfn_to_page(PHYS_PFN(kviommu_hw_phys(parent->domain,
+								       PFN_PHYS(begin + i))));
 	}
 	kviommu_hw_unmap_sync(parent->domain, PFN_PHYS(begin), PFN_PHYS(nr));
 	parent_forget(parent, begin, end);
 	parent->unit->nested.pinned -= nr;
 	parent_unpin(parent, first, last - first + 1);
-	parent_restore(parent, begin, first - begin, parent->pages);
-	parent_restore(parent, last + 1, end - last, parent->pages + (last + 1 - begin));
+	parent_restore(parent, begin, first - begin, left, pfn);
+	parent_restore(parent, last + 1, end - last, right, pfn + (last + 1 - begin));
 }
 
-/**
- * kviommu_parent_revoke() - Unmap and unpin frames of a second stage
- * @parent: The second stage
- * @first: First guest frame number
- * @last: Last guest frame number, inclusive
- *
- * When it returns, no device reaches these frames through it.
- *
- * Context: process context, may sleep; under map_lock. Locks of the IOAS may be held.
- */
-void kviommu_parent_revoke(struct kviommu_parent *parent, u64 first, u64 last)
+/* Take away the entries from @r->first to @r->last, none of which goes beyond. */
+static void parent_remove(struct kviommu_parent *parent, const struct kviommu_range *r)
 {
-	lockdep_assert_held(&parent->unit->map_lock);
+	struct kviommu_range rest = *r, e;
+	struct kviommu_unflushed u;
 
-	for (;;) {
-		MA_STATE(mas, &parent->ranges, first, first);
-		u64 begin, end;
-		bool found;
-
-		mas_lock(&mas);
-		found = mas_find(&mas, last);
-		begin = mas.index;
-		end = mas.last;
-		mas_unlock(&mas);
-		if (!found)
-			return;
-		parent_shrink(parent, begin, end, first, last);
+	kviommu_hw_all_flushed(&u);
+	while (rest.first <= rest.last && parent_find(parent, &rest, &e)) {
+		kviommu_hw_unmap(parent->domain, PFN_PHYS(e.first),
+				 PFN_PHYS(e.last - e.first + 1), &u);
+		rest.first = e.last + 1;
+		cond_resched();
+	}
+	kviommu_hw_sync(parent->domain, &u);
+	while (parent_find(parent, r, &e)) {
+		parent_forget(parent, e.first, e.last);
+		parent->unit->nested.pinned -= e.last - e.first + 1;
+		parent_unpin(parent, e.first, e.last - e.first + 1);
 		cond_resched();
 	}
 }
 
 /**
- * kviommu_parent_get() - Get the second stage for a group, which may be empty
- * @unit: The unit
- * @hw: The group
+ * kviommu_parent_revoke() - Unmap and unpin frames of a second stage
+ * @parent: The second stage
+ * @r: Guest frame numbers
  *
- * Context: process context, may sleep; under unit->lock, not under map_lock.
- * Return: the second stage, which the unit keeps until kviommu_nested_free(); -ENOMEM; an
- * error of kviommu_nest_parent_alloc().
+ * When it returns, no device reaches these frames through it. There is one flush for those
+ * that were added together, and one for the others.
+ *
+ * Context: process context, may sleep; under map_lock. Locks of the IOAS may be held.
  */
-struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
-					  struct kviommu_hwgroup *hw)
+void kviommu_parent_revoke(struct kviommu_parent *parent, const struct kviommu_range *r)
+{
+	const struct kviommu_range last = { r->last, r->last };
+	struct kviommu_range e;
+
+	lockdep_assert_held(&parent->unit->map_lock);
+
+	if (parent_find(parent, r, &e) && e.first < r->first)
+		parent_shrink(parent, e.first, e.last, r->first, r->last);
+	if (parent_find(parent, &last, &e) && e.last > r->last)
+		parent_shrink(parent, e.first, e.last, r->first, r->last);
+	parent_remove(parent, r);
+}
+
+static struct kviommu_parent *parent_lookup(struct kviommu_unit *unit,
+					    struct kviommu_hwgroup *hw)
 {
 	const void *iommu = kviommu_hwgroup_iommu(hw);
 	struct kviommu_parent *parent;
-	int ret;
 
 	list_for_each_entry(parent, &unit->nested.parents, entry)
 		if (parent->iommu == iommu)
 			return parent;
+	return NULL;
+}
+
+/**
+ * kviommu_parent_get() - Get the second stage for a group
+ * @unit: The unit
+ * @hw: The group, of kviommu_nested_join()
+ *
+ * Context: process context, may sleep; under unit->lock.
+ * Return: the second stage, with one user more.
+ */
+struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
+					  struct kviommu_hwgroup *hw)
+{
+	struct kviommu_parent *parent = parent_lookup(unit, hw);
+
+	parent->users++;
+	return parent;
+}
+
+/**
+ * kviommu_nested_join() - Have a second stage for a group
+ * @unit: The unit
+ * @hw: The group, the guest's tables of which the physical IOMMU can walk
+ *
+ * To be followed by kviommu_nested_fill(), and at the end by kviommu_nested_leave().
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -ENOMEM; an error of kviommu_nest_parent_alloc().
+ */
+int kviommu_nested_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
+{
+	struct kviommu_parent *parent = parent_lookup(unit, hw);
+	int ret;
+
+	if (parent) {
+		parent->users++;
+		return 0;
+	}
 	parent = kzalloc_obj(*parent, KVIOMMU_GFP);
 	if (!parent)
-		return ERR_PTR(-ENOMEM);
+		return -ENOMEM;
 	parent->unit = unit;
-	parent->iommu = iommu;
+	parent->iommu = kviommu_hwgroup_iommu(hw);
+	parent->users = 1;
+	parent->unfilled = parent_all;
 	mt_init(&parent->ranges);
 	parent->domain = kviommu_hwgroup_nest_parent_alloc(hw);
 	if (IS_ERR(parent->domain)) {
 		ret = PTR_ERR(parent->domain);
 		kfree(parent);
-		return ERR_PTR(ret);
+		return ret;
 	}
 	mutex_lock(&unit->map_lock);
 	list_add(&parent->entry, &unit->nested.parents);
 	mutex_unlock(&unit->map_lock);
-	return parent;
+	return 0;
 }
 
 /**
- * kviommu_nested_free() - Free second stages that nothing uses, and unpin what they have
+ * kviommu_nested_leave() - Undo kviommu_nested_join()
+ * @unit: The unit
+ * @hw: The group
+ *
+ * The second stage stays until kviommu_nested_reap(): a VMM may move a device to another
+ * requester ID, and to pin all memory again would take long.
+ *
+ * Context: under unit->lock.
+ */
+void kviommu_nested_leave(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
+{
+	parent_lookup(unit, hw)->users--;
+}
+
+/**
+ * kviommu_nested_refill() - Look for memory that the IOAS has got
  * @unit: The unit
  *
- * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * To be followed by kviommu_nested_fill().
+ *
+ * Context: under unit->lock.
  */
-void kviommu_nested_free(struct kviommu_unit *unit)
+void kviommu_nested_refill(struct kviommu_unit *unit)
+{
+	struct kviommu_parent *parent;
+
+	list_for_each_entry(parent, &unit->nested.parents, entry)
+		parent->unfilled = parent_all;
+}
+
+/**
+ * kviommu_nested_fill() - Add what is missing to all second stages that have a user
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ * @all: Stop at the first that cannot get all; else report an error for it, and do without
+ *
+ * Context: as kviommu_parent_fill().
+ * Return: as kviommu_parent_fill().
+ */
+int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work, bool all)
+{
+	struct kviommu_parent *parent;
+	int ret;
+
+	list_for_each_entry(parent, &unit->nested.parents, entry) {
+		if (!parent->users)
+			continue;
+		ret = kviommu_parent_fill(parent, work);
+		if (ret && (all || kviommu_unfinished(ret)))
+			return ret;
+		if (ret)
+			kviommu_error(unit, "second stage",
+				      PFN_PHYS(parent->unfilled.first), ret);
+		parent->unfilled = parent_none;
+	}
+	return 0;
+}
+
+/**
+ * kviommu_nested_reap() - Free second stages that nothing uses, and unpin what they have
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -EAGAIN or -EINTR as kviommu_resched().
+ */
+int kviommu_nested_reap(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	struct kviommu_parent *parent, *next;
+	struct kviommu_range e;
+	int ret;
 
 	list_for_each_entry_safe(parent, next, &unit->nested.parents, entry) {
 		if (parent->users)
 			continue;
 		mutex_lock(&unit->map_lock);
-		kviommu_parent_revoke(parent, 0, U64_MAX);
-		list_del(&parent->entry);
+		/* A device may be attached while this is half done. */
+		parent->unfilled = parent_all;
+		ret = 0;
+		while (!ret && parent_find(parent, &parent_all, &e)) {
+			/* No entry goes beyond that. */
+			e.last = ALIGN(e.first + 1, PARENT_RUN) - 1;
+			kviommu_parent_revoke(parent, &e);
+			ret = kviommu_resched(unit, work);
+		}
+		if (!ret)
+			list_del(&parent->entry);
 		mutex_unlock(&unit->map_lock);
+		if (ret)
+			return ret;
 		kviommu_hw_free(parent->domain);
 		kfree(parent);
 	}
+	return 0;
 }
