@@ -1793,13 +1793,19 @@ static bool unit_has(u32 sid)
 
 static int attach_device(int fd, unsigned int d, u32 sid)
 {
+	struct kviommu_parent *parent;
 	bool before = unit_has(sid);
+	u64 limits = limits_hit();
 	int ret = kviommu_unit_attach(t.unit, fd, sid);
 
 	never(ret == -EINTR && !shim_task.killed);
 	/* A VMM that is killed does not learn what became of it. */
 	if (!ret || (ret == -EINTR && !before && unit_has(sid)))
 		t.attached[d] = sid;
+	/* All of memory was there to be pinned, and is. */
+	if (!ret && !t.stale && !shim_fail.failed && limits == limits_hit())
+		list_for_each_entry(parent, &t.unit->nested.parents, entry)
+			check_second_stage(parent, true);
 	return ret;
 }
 
@@ -1844,6 +1850,15 @@ static void do_refresh(void)
 	refresh_unit();
 }
 
+/* Second stages that no device needs any more have gone. */
+static void check_users(void)
+{
+	struct kviommu_parent *parent;
+
+	list_for_each_entry(parent, &t.unit->nested.parents, entry)
+		never(!parent->users);
+}
+
 /* Release idle pins. As many pins must be left as the unit says are in use. */
 static void release_pins(u64 gfn, u64 nr)
 {
@@ -1864,6 +1879,7 @@ static void release_pins(u64 gfn, u64 nr)
 		never(!shim_task.killed);
 		return;
 	}
+	check_users();
 	never(cmd.out_in_use > cmd.length >> PAGE_SHIFT);
 	never(whole && !identity && !changes && cmd.out_in_use != model_pinned());
 	never(identity && cmd.out_in_use != cmd.length >> PAGE_SHIFT);
@@ -1874,8 +1890,10 @@ static void do_reset(void)
 {
 	model_new_batch();
 	/* Nothing stays pinned but for devices that may reach all of memory. */
-	never(!kviommu_unit_reset(t.unit) && list_empty(&t.unit->nested.parents) &&
-	      model_pinned());
+	if (!kviommu_unit_reset(t.unit)) {
+		check_users();
+		never(list_empty(&t.unit->nested.parents) && model_pinned());
+	}
 	t.rtaddr = 0;
 	t.ref.rtaddr = 0;
 	t.ref.te = false;
