@@ -1829,6 +1829,8 @@ static int attach_device(int fd, unsigned int d, u32 sid)
 	int ret = kviommu_unit_attach(t.unit, fd, sid);
 
 	never(ret == -EINTR && !shim_task.killed);
+	/* What cannot be attached, also for want of memory, leaves nothing. */
+	never(ret && ret != -EINTR && !before && unit_has(sid));
 	/* A VMM that is killed does not learn what became of it. */
 	if (!ret || (ret == -EINTR && !before && unit_has(sid)))
 		t.attached[d] = sid;
