@@ -211,12 +211,12 @@ struct kviommu_vtd_info {
  * pass-through, for requests without PASID. The physical IOMMU walks its first-stage tables
  * itself, so the guest does not say what it maps, and all of its memory that the IOAS lets
  * devices read and write is pinned by KVIOMMU_ATTACH_DEVICE, whatever the guest then uses.
- * After the last device was detached KVIOMMU_RELEASE_PINS or KVIOMMU_RESET unpins it. Memory is looked for where the virtual machine has
- * memory slots; after memory was added call KVIOMMU_REFRESH. The unit maps a page of its own
- * into the VMM's address space, by which arguments get to the IOMMU's driver: the VMM may
- * see it but not write it. Each device has to be behind a
- * physical IOMMU that can what @cap and @ecap say, and whose SMPWCS is the same: others
- * are refused by KVIOMMU_ATTACH_DEVICE. A strategy other than strict has no effect on
+ * After the last device was detached KVIOMMU_RELEASE_PINS or KVIOMMU_RESET unpins it. Memory is
+ * looked for where the virtual machine has memory slots; after memory was added call
+ * KVIOMMU_REFRESH. The unit maps a page of its own into the VMM's address space, by which
+ * arguments get to the IOMMU's driver: the VMM may see it but not write it. Each device has to
+ * be behind a physical IOMMU that can what @cap and @ecap say, and whose SMPWCS is the same:
+ * others are refused by KVIOMMU_ATTACH_DEVICE. A strategy other than strict has no effect on
  * first-stage tables. Faults of the walk are seen by the host, not by the guest.
  */
 struct kviommu_create_vtd {

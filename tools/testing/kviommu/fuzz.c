@@ -1101,29 +1101,38 @@ static struct ref_context group_context(unsigned int device)
 	return all;
 }
 
+static void check_frame(const struct kviommu_parent *parent, u64 gfn, bool complete)
+{
+	struct model_piece piece;
+	unsigned int prot;
+	u64 pfn;
+	bool is;
+
+	is = model_in_slot(gfn) && model_ioas_lookup(gfn, &pfn, &prot) &&
+	     prot == (KVIOMMU_READ | KVIOMMU_WRITE);
+	if (!model_translate(parent->domain, PFN_PHYS(gfn), &piece)) {
+		never(is && complete && parent->users);
+		return;
+	}
+	never(!model_ioas_lookup(gfn, &pfn, &prot));
+	never(piece.pfn + gfn - (piece.iova >> PAGE_SHIFT) != pfn);
+	never(piece.prot != (KVIOMMU_READ | KVIOMMU_WRITE) || piece.prot != prot);
+}
+
 /* A second stage has all memory that devices may read and write, and nothing else. */
 static void check_second_stage(const struct kviommu_parent *parent, bool complete)
 {
-	static const u64 parts[][2] = {
-		{ 0, 0x820 }, { 0x40000, 0x40440 }, { 0xffffffffeULL, 0x1000000000ULL },
+	/* First frame, last, and how many to leave out between two */
+	static const u64 parts[][3] = {
+		{ 0, 0x820 }, { 0x40000, 0x40440 }, { 0x40440, 0x80000, 0x1ff },
+		{ 0x7fff0, 0x80010 }, { 0xffffffffeULL, 0x1000000000ULL },
 	};
-	struct model_piece piece;
-	unsigned int i, prot;
-	u64 gfn, pfn;
-	bool is;
+	unsigned int i;
+	u64 gfn;
 
 	for (i = 0; i < ARRAY_SIZE(parts); i++)
-		for (gfn = parts[i][0]; gfn < parts[i][1]; gfn++) {
-			is = model_in_slot(gfn) && model_ioas_lookup(gfn, &pfn, &prot) &&
-			     prot == (KVIOMMU_READ | KVIOMMU_WRITE);
-			if (!model_translate(parent->domain, PFN_PHYS(gfn), &piece)) {
-				never(is && complete && parent->users);
-				continue;
-			}
-			never(!is);
-			never(piece.pfn + gfn - (piece.iova >> PAGE_SHIFT) != pfn);
-			never(piece.prot != (KVIOMMU_READ | KVIOMMU_WRITE));
-		}
+		for (gfn = parts[i][0]; gfn < parts[i][1]; gfn += 1 + parts[i][2])
+			check_frame(parent, gfn, complete);
 }
 
 static void check_devices(bool complete)
@@ -1762,15 +1771,34 @@ static void do_wait(void)
 	queue_wait(addr, b & 0x40 ? pick_entry() : 1, b & 7);
 }
 
+/* How many frames second stages have outside of an area, at its borders and elsewhere */
+static unsigned int frames_beside(unsigned int area)
+{
+	struct kviommu_parent *parent;
+	struct model_piece piece;
+	unsigned int n = 0;
+	u64 gfn;
+
+	list_for_each_entry(parent, &t.unit->nested.parents, entry)
+		for (gfn = 0; gfn < 0x800; gfn++)
+			n += gfn - model_areas[area].gfn >= model_areas[area].nr &&
+			     model_translate(parent->domain, PFN_PHYS(gfn), &piece);
+	return n;
+}
+
 static void do_ioas(void)
 {
 	u8 b = get8();
 	unsigned int area = (b & 15) % NR_AREAS;
 	unsigned int prot = model_areas[area].prot;
+	unsigned int beside = frames_beside(area), failed = shim_fail.failed;
+	bool another = t.unlock_in;
 
 	model_new_batch();
 	t.stale = true;
 	model_ioas_unmap(area);
+	/* What is left of a block stays, if nothing fails. */
+	never(frames_beside(area) != beside && shim_fail.failed == failed && !another);
 	if (b & 0x10)
 		return;
 	/* Second stages may have all areas, also those that have fewer rights by default. */
@@ -1778,6 +1806,8 @@ static void do_ioas(void)
 		prot = KVIOMMU_READ | KVIOMMU_WRITE;
 	else if (b & 0x40)
 		prot = 1 + (b >> 7);
+	else if (t.ref.scalable && area == AREA_HUGE)
+		model_huge_slot(b & 0x80);
 	model_ioas_map(area, b >> 5 & 1, prot);
 }
 
@@ -1793,13 +1823,21 @@ static bool unit_has(u32 sid)
 
 static int attach_device(int fd, unsigned int d, u32 sid)
 {
+	struct kviommu_parent *parent;
 	bool before = unit_has(sid);
+	u64 limits = limits_hit();
 	int ret = kviommu_unit_attach(t.unit, fd, sid);
 
 	never(ret == -EINTR && !shim_task.killed);
+	/* What cannot be attached, also for want of memory, leaves nothing. */
+	never(ret && ret != -EINTR && !before && unit_has(sid));
 	/* A VMM that is killed does not learn what became of it. */
 	if (!ret || (ret == -EINTR && !before && unit_has(sid)))
 		t.attached[d] = sid;
+	/* All of memory was there to be pinned, and is. */
+	if (!ret && !t.stale && !shim_fail.failed && limits == limits_hit())
+		list_for_each_entry(parent, &t.unit->nested.parents, entry)
+			check_second_stage(parent, true);
 	return ret;
 }
 
@@ -1844,6 +1882,15 @@ static void do_refresh(void)
 	refresh_unit();
 }
 
+/* Second stages that no device needs any more have gone. */
+static void check_users(void)
+{
+	struct kviommu_parent *parent;
+
+	list_for_each_entry(parent, &t.unit->nested.parents, entry)
+		never(!parent->users);
+}
+
 /* Release idle pins. As many pins must be left as the unit says are in use. */
 static void release_pins(u64 gfn, u64 nr)
 {
@@ -1864,6 +1911,7 @@ static void release_pins(u64 gfn, u64 nr)
 		never(!shim_task.killed);
 		return;
 	}
+	check_users();
 	never(cmd.out_in_use > cmd.length >> PAGE_SHIFT);
 	never(whole && !identity && !changes && cmd.out_in_use != model_pinned());
 	never(identity && cmd.out_in_use != cmd.length >> PAGE_SHIFT);
@@ -1874,8 +1922,10 @@ static void do_reset(void)
 {
 	model_new_batch();
 	/* Nothing stays pinned but for devices that may reach all of memory. */
-	never(!kviommu_unit_reset(t.unit) && list_empty(&t.unit->nested.parents) &&
-	      model_pinned());
+	if (!kviommu_unit_reset(t.unit)) {
+		check_users();
+		never(list_empty(&t.unit->nested.parents) && model_pinned());
+	}
 	t.rtaddr = 0;
 	t.ref.rtaddr = 0;
 	t.ref.te = false;
@@ -2232,6 +2282,29 @@ static void do_sm_unmap(void)
 	sm_wait(b);
 }
 
+/* Pages here and there that devices have used go, with one wait for all of them. */
+static void do_sm_batch(void)
+{
+	unsigned int n = 1 + (get8() & 7), d;
+	u64 at = reg64(REG_IQT), iova, table;
+
+	for (; n; n--) {
+		u8 b = get8();
+
+		iova = (u64)(b & 7) << PAGE_SHIFT | (b & 8 ? SZ_2M : 0);
+		table = b & 8 ? 8 : b & 0x10 ? 4 : 3;
+		for (d = 0; d < MODEL_DEVICES; d++)
+			model_request(d, iova);
+		cpu_write64(table << PAGE_SHIFT | (b & 7) << 3, 0);
+		/* One page, or four; domains 1 and 2 */
+		at = queue_put(at, 6 | 3 << 4 | (u64)(1 + (b >> 5 & 1)) << 16,
+			       iova | (b & 0x40 ? 2 : 0) | (b & 0x80 ? BIT(6) : 0));
+	}
+	at = queue_put(at, 5 | 1 << 5 | 7ULL << 32, GFN_STATUS << PAGE_SHIFT);
+	if (t.qie && t.ref.wide)
+		write_tail(at);
+}
+
 static void do_piotlb(void)
 {
 	u8 b = get8();
@@ -2323,8 +2396,8 @@ static void (* const sm_actions[])(void) = {
 	do_sm_pasid, do_sm_pasid, do_sm_pasid, do_sm_root, do_fs_entry, do_fs_entry,
 	do_fs_entry, do_fs_entry, do_fs_fill, do_fs_fill, do_copy_table, do_clear_table,
 	do_request, do_request, do_request, do_sm_unmap, do_sm_unmap, do_sm_unmap,
-	do_sm_unmap, do_piotlb, do_piotlb, do_piotlb, do_pasid_cache, do_pasid_cache,
-	do_sm_descriptor, do_sm_descriptor, do_sm_burst, do_sm_burst, do_sm_queue, do_tail,
+	do_sm_unmap, do_piotlb, do_piotlb, do_sm_batch, do_pasid_cache, do_pasid_cache,
+	do_sm_descriptor, do_sm_descriptor, do_sm_burst, do_sm_batch, do_sm_queue, do_tail,
 	do_inval_context, do_iotlb, do_wait, do_wait, do_ioas, do_ioas, do_ioas, do_device,
 	do_device, do_policy, do_refresh, do_reset, do_fail, do_unlock, do_disarm, do_arm,
 	do_event, do_time, do_kill_or_poll, run_worker, check_all, check_all, check_all,

@@ -1406,9 +1406,14 @@ void kviommu_nest_flush_all(struct iommu_domain *parent)
  * memory but for most of the large area; the borders of areas are not those of slots.
  */
 
-static const struct kviommu_memory slots[] = {
+static struct kviommu_memory slots[] = {
 	{ 0, LOW_FRAMES }, { 0x40000, 0x433 }, { 0xfffffffffULL, 1 },
 };
+
+void model_huge_slot(bool all)
+{
+	slots[1].nr = all ? model_areas[AREA_HUGE].nr : 0x433;
+}
 
 bool model_in_slot(u64 gfn)
 {
@@ -1723,6 +1728,7 @@ void model_begin(struct kviommu_unit *u)
 	requests = 0;
 	model_nest = (struct kviommu_nest){};
 	model_lesser = false;
+	model_huge_slot(false);
 	batch = 1;
 	jiffies = 0;
 	shim_jiffies_step = 0;

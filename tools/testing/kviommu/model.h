@@ -97,8 +97,9 @@ bool model_same_group(unsigned int a, unsigned int b);
 extern struct kviommu_nest model_nest;
 extern bool model_lesser;
 
-/* The VM has a memory slot for the frame. */
+/* The VM has a memory slot for the frame; with @all, for all of AREA_HUGE. */
 bool model_in_slot(u64 gfn);
+void model_huge_slot(bool all);
 
 /* The first-stage tables of a nested domain */
 void model_nested(struct iommu_domain *domain, u64 *root, unsigned int *levels);

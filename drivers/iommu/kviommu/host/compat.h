@@ -84,8 +84,8 @@ kviommu_compat_nested_alloc(struct device *dev, const struct iommu_ops *ops,
 }
 
 /*
- * Before the kernel's generic page tables Intel's driver computed the address mask of a flush of all addresses of a
- * nested domain by a shift by 64 bits.
+ * Before the kernel's generic page tables Intel's driver computed the address mask of a flush
+ * of all addresses of a nested domain by a shift by 64 bits.
  */
 #ifdef KVIOMMU_HAVE_GENERIC_PT
 #define kviommu_compat_flushes_all()	true
