@@ -299,6 +299,9 @@ struct kviommu_shadows {
  * @unflushed: The translations whose tables the guest has changed since the last flush, by
  *             kviommu_nested.unflushed_entry; under map_lock
  * @pinned: Number of frames that the second stages have pinned, in all; under map_lock
+ * @errors: Errors at a time when unit->lock could not be had, which kviommu_error() needs;
+ *          under map_lock
+ * @limits: How many of them were at a limit; under map_lock
  * @args: A page by which arguments get to the IOMMU's driver: those of a new domain are
  *        under unit->lock, those of a flush under map_lock
  */
@@ -306,6 +309,8 @@ struct kviommu_nested_state {
 	struct list_head parents;
 	struct list_head unflushed;
 	u64 pinned;
+	u64 errors;
+	u64 limits;
 	struct kviommu_nest_args args;
 };
 

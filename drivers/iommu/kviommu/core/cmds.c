@@ -16,6 +16,43 @@
 #include "../xlate/nested/api.h"
 #include "../xlate/shadow/api.h"
 
+/*
+ * Call @piece, under unit->lock, until it has done all. The lock is dropped in between. Return:
+ * what it returned last; -EINTR.
+ */
+static int unit_in_pieces(struct kviommu_unit *unit,
+			  int (*piece)(struct kviommu_unit *unit,
+				       const struct kviommu_work *work))
+{
+	struct kviommu_work work;
+	int ret;
+
+	do {
+		cond_resched();
+		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
+			return -EINTR;
+		kviommu_work_begin(&work);
+		ret = piece(unit, &work);
+		kviommu_unlock(unit);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
+/**
+ * kviommu_unit_settle() - Finish the work that a change of devices has left
+ * @unit: The unit
+ *
+ * Works in pieces, with unit->lock dropped in between. If the VMM is killed, closing the
+ * unit does the rest.
+ *
+ * Context: process context of the VMM, no locks; may sleep.
+ * Return: 0 or -EINTR.
+ */
+int kviommu_unit_settle(struct kviommu_unit *unit)
+{
+	return unit_in_pieces(unit, kviommu_device_settle);
+}
+
 static int unit_detach(struct kviommu_unit *unit, u32 source_id)
 {
 	struct kviommu_work work;
@@ -31,45 +68,6 @@ static int unit_detach(struct kviommu_unit *unit, u32 source_id)
 		mutex_unlock(&unit->map_lock);
 	}
 	kviommu_unlock(unit);
-	return ret;
-}
-
-/*
- * Pin all of the guest's memory for devices that may need it, in pieces; without @all, as
- * much of it as can be had.
- */
-static int unit_fill(struct kviommu_unit *unit, bool all)
-{
-	struct kviommu_work work;
-	int ret;
-
-	do {
-		cond_resched();
-		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
-			return -EINTR;
-		kviommu_work_begin(&work);
-		mutex_lock(&unit->map_lock);
-		ret = kviommu_nested_fill(unit, &work, all);
-		mutex_unlock(&unit->map_lock);
-		kviommu_unlock(unit);
-	} while (ret == -EAGAIN);
-	return ret;
-}
-
-/* Free second stages without a device, and what they have pinned, in pieces. */
-static int unit_reap(struct kviommu_unit *unit)
-{
-	struct kviommu_work work;
-	int ret;
-
-	do {
-		cond_resched();
-		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
-			return -EINTR;
-		kviommu_work_begin(&work);
-		ret = kviommu_nested_reap(unit, &work);
-		kviommu_unlock(unit);
-	} while (ret == -EAGAIN);
 	return ret;
 }
 
@@ -94,13 +92,13 @@ int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 	kviommu_unlock(unit);
 	if (ret)
 		return ret;
-	error = unit_fill(unit, true);
+	error = unit_in_pieces(unit, kviommu_nested_fill);
 	/* If the VMM has put another device in its place meanwhile, that goes. */
 	if (error && error != -EINTR)
 		unit_detach(unit, source_id);
 	ret = kviommu_unit_settle(unit);
 	if (error && !ret)
-		unit_reap(unit);
+		unit_in_pieces(unit, kviommu_nested_reap);
 	return error ?: ret;
 }
 
@@ -176,7 +174,8 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	mutex_unlock(&unit->map_lock);
 	kviommu_unlock(unit);
 
-	ret = kviommu_unit_settle(unit) ?: unit_reap(unit);
+	ret = kviommu_unit_settle(unit) ?:
+	      unit_in_pieces(unit, kviommu_nested_reap);
 	if (ret || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	mutex_lock(&unit->map_lock);
@@ -361,7 +360,7 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 		return -EINTR;
 	kviommu_nested_refill(unit);
 	kviommu_unlock(unit);
-	if (unit_fill(unit, false))
+	if (unit_in_pieces(unit, kviommu_nested_fill_most))
 		return -EINTR;
 	do {
 		cond_resched();
@@ -382,14 +381,13 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 	return ret;
 }
 
-/* Check whether all of the IOAS is pinned, for devices that reach it or did. */
+/* Check whether all of the IOAS is pinned, for devices that reach it or might. */
 static bool unit_reaches_all(struct kviommu_unit *unit)
 {
 	struct kviommu_group *group;
 
 	if (!list_empty(&unit->nested.parents))
 		return true;
-
 	list_for_each_entry(group, &unit->groups, entry)
 		if (group->xlate->ops->pins == KVIOMMU_PINS_ALL)
 			return true;
@@ -419,7 +417,7 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 	range = (struct kviommu_range){ cmd->gpa >> PAGE_SHIFT,
 					last >> PAGE_SHIFT };
 	cmd->out_in_use = 0;
-	ret = unit_reap(unit);
+	ret = unit_in_pieces(unit, kviommu_nested_reap);
 	if (ret)
 		return ret;
 	do {
@@ -440,32 +438,6 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 }
 
 /**
- * kviommu_unit_settle() - Finish the work that a change of devices has left
- * @unit: The unit
- *
- * Works in pieces, with unit->lock dropped in between. If the VMM is killed, closing the
- * unit does the rest.
- *
- * Context: process context of the VMM, no locks; may sleep.
- * Return: 0 or -EINTR.
- */
-int kviommu_unit_settle(struct kviommu_unit *unit)
-{
-	struct kviommu_work work;
-	int ret;
-
-	do {
-		cond_resched();
-		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
-			return -EINTR;
-		kviommu_work_begin(&work);
-		ret = kviommu_device_settle(unit, &work);
-		kviommu_unlock(unit);
-	} while (ret == -EAGAIN);
-	return ret;
-}
-
-/**
  * kviommu_unit_get_stats() - Read the statistics of a unit
  * @unit: The unit
  * @stats: The statistics to fill in
@@ -482,6 +454,8 @@ void kviommu_unit_get_stats(struct kviommu_unit *unit,
 
 	mutex_lock(&unit->map_lock);
 	*stats = unit->stats;
+	stats->errors += unit->nested.errors;
+	stats->limits += unit->nested.limits;
 	stats->pinned = unit->pins.pinned + unit->nested.pinned;
 	stats->idle = unit->pins.idle;
 	stats->stale = kviommu_stale_pages(unit);

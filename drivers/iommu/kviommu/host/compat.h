@@ -111,11 +111,12 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 
 	domain = iommu_paging_domain_alloc_flags(dev,
 						 IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
-	if (!IS_ERR(domain))
+	/* For lack of memory a domain of another kind would be no better. */
+	if (!IS_ERR(domain) || PTR_ERR(domain) == -ENOMEM)
 		return domain;
 	/* A second stage that cannot track what is dirty may still be a parent. */
 	domain = iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
-	if (!IS_ERR(domain))
+	if (!IS_ERR(domain) || PTR_ERR(domain) == -ENOMEM)
 		return domain;
 #endif
 	return iommu_paging_domain_alloc(dev);

@@ -198,28 +198,6 @@ static int parent_add(struct kviommu_parent *parent, u64 gfn, u64 nr)
 	return ret ?: parent_add(parent, gfn + nr / 2, nr - nr / 2);
 }
 
-/* Add what is missing of the frames from @gfn to below @end, all of one block. */
-static int parent_fill_block(struct kviommu_parent *parent, u64 gfn, u64 end)
-{
-	u64 first, next;
-	int ret = 0;
-
-	while (gfn < end && !ret) {
-		MA_STATE(mas, &parent->ranges, gfn, gfn);
-		bool found;
-
-		mas_lock(&mas);
-		found = mas_find(&mas, end - 1);
-		first = found ? mas.index : end;
-		next = found ? mas.last + 1 : end;
-		mas_unlock(&mas);
-		if (first > gfn)
-			ret = parent_add(parent, gfn, first - gfn);
-		gfn = next;
-	}
-	return ret;
-}
-
 /* Find the first entry of kviommu_parent.ranges that has a frame from @r. */
 static bool parent_find(struct kviommu_parent *parent, const struct kviommu_range *r,
 			struct kviommu_range *found)
@@ -231,6 +209,22 @@ static bool parent_find(struct kviommu_parent *parent, const struct kviommu_rang
 	ret = mas_find(&mas, r->last);
 	*found = (struct kviommu_range){ mas.index, mas.last };
 	mas_unlock(&mas);
+	return ret;
+}
+
+/* Add what is missing of the frames of @r, all of one block. */
+static int parent_fill_block(struct kviommu_parent *parent, struct kviommu_range r)
+{
+	struct kviommu_range e;
+	int ret = 0;
+
+	while (r.first <= r.last && !ret) {
+		if (!parent_find(parent, &r, &e))
+			e = (struct kviommu_range){ r.last + 1, r.last };
+		if (e.first > r.first)
+			ret = parent_add(parent, r.first, e.first - r.first);
+		r.first = e.last + 1;
+	}
 	return ret;
 }
 
@@ -264,7 +258,7 @@ int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work
 
 	while (parent_skip(parent) && kviommu_kvm_memory(&unit->kvm, *gfn, &m)) {
 		end = m.gfn + parent_block_rest(m.gfn, m.nr);
-		ret = parent_fill_block(parent, m.gfn, end);
+		ret = parent_fill_block(parent, (struct kviommu_range){ m.gfn, end - 1 });
 		if (ret)
 			break;
 		*gfn = end;
@@ -291,6 +285,7 @@ int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work
 static void parent_restore(struct kviommu_parent *parent, u64 gfn, u64 nr,
 			   struct page **pages, u64 pfn)
 {
+	struct kviommu_unit *unit = parent->unit;
 	u64 n;
 	int ret;
 
@@ -300,12 +295,13 @@ static void parent_restore(struct kviommu_parent *parent, u64 gfn, u64 nr,
 		if (!ret)
 			continue;
 		parent_unpin(parent, gfn, n);
-		/*
-		 * The counters of errors are under unit->lock, which may not be had here. The
-		 * VMM can try again by KVIOMMU_REFRESH.
-		 */
-		trace_kviommu_error(parent->unit->id, "second stage", PFN_PHYS(gfn), ret);
-		kviommu_signal(parent->unit, KVIOMMU_EVENT_LIMIT);
+		/* Not by kviommu_error(): unit->lock may not be had here. */
+		trace_kviommu_error(unit->id, "second stage", PFN_PHYS(gfn), ret);
+		unit->nested.errors++;
+		if (ret == -ENOMEM) {
+			unit->nested.limits++;
+			kviommu_signal(unit, KVIOMMU_EVENT_LIMIT);
+		}
 	}
 }
 
@@ -471,7 +467,7 @@ void kviommu_nested_leave(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
  * kviommu_nested_refill() - Look for memory that the IOAS has got
  * @unit: The unit
  *
- * To be followed by kviommu_nested_fill().
+ * To be followed by kviommu_nested_fill_most().
  *
  * Context: under unit->lock.
  */
@@ -483,32 +479,56 @@ void kviommu_nested_refill(struct kviommu_unit *unit)
 		parent->unfilled = parent_all;
 }
 
-/**
- * kviommu_nested_fill() - Add what is missing to all second stages that have a user
- * @unit: The unit
- * @work: The piece of work that this is part of
- * @all: Stop at the first that cannot get all; else report an error for it, and do without
- *
- * Context: as kviommu_parent_fill().
- * Return: as kviommu_parent_fill().
- */
-int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work, bool all)
+/* Fill all second stages that have a user: with @all, or as far as can be, with an error. */
+static int nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work, bool all)
 {
 	struct kviommu_parent *parent;
-	int ret;
+	int ret = 0;
 
+	mutex_lock(&unit->map_lock);
 	list_for_each_entry(parent, &unit->nested.parents, entry) {
 		if (!parent->users)
 			continue;
 		ret = kviommu_parent_fill(parent, work);
 		if (ret && (all || kviommu_unfinished(ret)))
-			return ret;
+			break;
 		if (ret)
 			kviommu_error(unit, "second stage",
 				      PFN_PHYS(parent->unfilled.first), ret);
 		parent->unfilled = parent_none;
+		ret = 0;
 	}
-	return 0;
+	mutex_unlock(&unit->map_lock);
+	return ret;
+}
+
+/**
+ * kviommu_nested_fill() - Add what is missing to all second stages that have a user
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ *
+ * Context: process context of the VMM, may sleep; under unit->lock, not under map_lock.
+ * Return: as kviommu_parent_fill().
+ */
+int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	return nested_fill(unit, work, true);
+}
+
+/**
+ * kviommu_nested_fill_most() - Add what can be had of what is missing to second stages
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ *
+ * As kviommu_nested_fill(), but a second stage that cannot get all counts as an error and does
+ * without the rest.
+ *
+ * Context: as kviommu_nested_fill().
+ * Return: 0; -EAGAIN when the time of the work is up; -EINTR.
+ */
+int kviommu_nested_fill_most(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	return nested_fill(unit, work, false);
 }
 
 /**
