@@ -2151,8 +2151,8 @@ static bool queue_idle(void)
 }
 
 /*
- * The device follows its new PASID table entry when the guest has told of it, by its old
- * and its new domain-id, or for all.
+ * Queue the invalidations after which the unit looks at the device's PASID table entry again:
+ * for the domain-id that the entry had before and the one that it has now, or for all.
  */
 static void sm_pasid_changed(unsigned int d, u16 before, u16 now, bool all)
 {
@@ -2489,7 +2489,7 @@ static bool create_unit(void)
 	t.ref.sc = vtd.ecap & ECAP_SC;
 	t.ref.scalable = vtd.ecap & ECAP_SMTS;
 	t.ref.smpwc = vtd.ecap & ECAP_SMPWCS;
-	/* It is the hardware that reads leaves, whatever the guest was told of it. */
+	/* The hardware takes leaves of 1 GiB if it can, even if FS1GP is not offered. */
 	t.ref.fs_1g = model_nest.huge;
 	t.ref.fs_5lp = vtd.cap & CAP_FS5LP;
 	never(!(t.ecap & ECAP_SMTS) != !t.ref.scalable);
