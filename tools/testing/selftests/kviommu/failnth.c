@@ -699,20 +699,6 @@ static __u64 tell_global(struct guest *g)
 	return g_tell(g);
 }
 
-static __u64 tell_context(struct guest *g, __u64 sid)
-{
-	g_queue(g, VTD_QI_CC | VTD_QI_SELECTIVE | VTD_QI_CC_SID(sid), 0);
-	g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
-	return g_tell(g);
-}
-
-static __u64 tell_contexts(struct guest *g)
-{
-	g_queue(g, VTD_QI_CC | VTD_QI_GLOBAL, 0);
-	g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
-	return g_tell(g);
-}
-
 static __u64 tell_enable(struct guest *g, __u64 on)
 {
 	__u32 cmd = g_read32(g, VTD_GSTS) & VTD_GSTS_STICKY;
@@ -936,39 +922,45 @@ TEST_F_TIMEOUT(failnth, invalidate_global, 2400)
 	}
 }
 
-static __u64 set_context(struct guest *g, __u64 d)
-{
-	return g_context_quiet(g, SID(0), g->dom[d].root | VTD_CE_P,
-			       VTD_CE_HI_AW(g->dom[d].levels) |
-			       VTD_CE_HI_DID(g->dom[d].did));
-}
+/*
+ * What device 0 goes through, as the guest says it in one mode: the tests of it are the same in
+ * both. The first three change the device's entry and tell the unit nothing.
+ */
+struct entry {
+	__u64 (*domain)(struct guest *g, __u64 d);
+	__u64 (*none)(struct guest *g);
+	__u64 (*pass_through)(struct guest *g);
+	/* After a change that domain d has to do with; and from one domain to another */
+	__u64 (*tell)(struct guest *g, __u64 d);
+	__u64 (*tell_change)(struct guest *g, __u64 d);
+};
 
-TEST_F_TIMEOUT(failnth, context_new, 2400)
+static void check_new(struct __test_metadata *_metadata, struct fails *f,
+		      const struct entry *e)
 {
-	struct fails *f = &self->f;
 	struct unit *u = f->u;
 
 	EACH_FAILURE {
 		RUN(g_detach, SID(0), DID);
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
-		RUN(set_context, 0);
-		ACT(tell_context, SID(0));
+		RUN(e->domain, 0);
+		ACT(e->tell, 0);
 		reaches(f, IOVA, PAGE(0), false);
 		ASSERT_EQ(1, unit_stats(u).domains);
 	}
 }
 
 /* From one domain to another */
-TEST_F_TIMEOUT(failnth, context_change, 2400)
+static void check_other(struct __test_metadata *_metadata, struct fails *f,
+			const struct entry *e)
 {
-	struct fails *f = &self->f;
 	struct unit *u = f->u;
 
 	RUN(g_domain, 1, DID + 1, 4);
 	RUN(g_map, 1, IOVA, PAGE(1), 1, MAP_RW);
 	EACH_FAILURE {
-		RUN(set_context, 1);
-		ACT(tell_contexts);
+		RUN(e->domain, 1);
+		ACT(e->tell_change, 1);
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
 		reaches(f, IOVA, PAGE(1), false);
 		ASSERT_EQ(1, unit_stats(u).domains);
@@ -977,14 +969,14 @@ TEST_F_TIMEOUT(failnth, context_change, 2400)
 	}
 }
 
-TEST_F_TIMEOUT(failnth, context_cleared, 2400)
+static void check_cleared(struct __test_metadata *_metadata, struct fails *f,
+			  const struct entry *e)
 {
-	struct fails *f = &self->f;
 	struct unit *u = f->u;
 
 	EACH_FAILURE {
-		RUN(g_context_quiet, SID(0), 0, 0);
-		ACT(tell_context, SID(0));
+		RUN(e->none);
+		ACT(e->tell, 0);
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
 		ASSERT_EQ(0, unit_stats(u).domains);
 		RUN(g_attach, SID(0), 0);
@@ -992,15 +984,14 @@ TEST_F_TIMEOUT(failnth, context_cleared, 2400)
 	}
 }
 
-TEST_F_TIMEOUT(failnth, pass_through, 2400)
+static void check_pass_through(struct __test_metadata *_metadata, struct fails *f,
+			       const struct entry *e)
 {
-	struct fails *f = &self->f;
 	struct unit *u = f->u;
 
 	EACH_FAILURE {
-		RUN(g_context_quiet, SID(0), VTD_CE_P | VTD_CE_T_PT,
-		    VTD_CE_HI_AW(4) | VTD_CE_HI_DID(DID));
-		ACT(tell_context, SID(0));
+		RUN(e->pass_through);
+		ACT(e->tell, 0);
 		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
 		reaches(f, PAGE(3), PAGE(3), false);
 		ASSERT_EQ(1, unit_stats(u).identity_devices);
@@ -1009,9 +1000,8 @@ TEST_F_TIMEOUT(failnth, pass_through, 2400)
 	}
 }
 
-TEST_F_TIMEOUT(failnth, enable, 2400)
+static void check_enable(struct __test_metadata *_metadata, struct fails *f)
 {
-	struct fails *f = &self->f;
 	struct unit *u = f->u;
 
 	EACH_FAILURE {
@@ -1021,6 +1011,72 @@ TEST_F_TIMEOUT(failnth, enable, 2400)
 		reaches(f, IOVA, PAGE(0), false);
 	}
 	ASSERT_LT(0, f->seen);
+}
+
+static __u64 context_domain(struct guest *g, __u64 d)
+{
+	return g_context_quiet(g, SID(0), g->dom[d].root | VTD_CE_P,
+			       VTD_CE_HI_AW(g->dom[d].levels) |
+			       VTD_CE_HI_DID(g->dom[d].did));
+}
+
+static __u64 context_none(struct guest *g)
+{
+	return g_context_quiet(g, SID(0), 0, 0);
+}
+
+static __u64 context_pass_through(struct guest *g)
+{
+	return g_context_quiet(g, SID(0), VTD_CE_P | VTD_CE_T_PT,
+			       VTD_CE_HI_AW(4) | VTD_CE_HI_DID(DID));
+}
+
+/* By device; the domain does not matter */
+static __u64 tell_context(struct guest *g, __u64 d)
+{
+	g_queue(g, VTD_QI_CC | VTD_QI_SELECTIVE | VTD_QI_CC_SID(SID(0)), 0);
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+	return g_tell(g);
+}
+
+static __u64 tell_contexts(struct guest *g, __u64 d)
+{
+	g_queue(g, VTD_QI_CC | VTD_QI_GLOBAL, 0);
+	g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+	return g_tell(g);
+}
+
+static const struct entry context = {
+	.domain = context_domain,
+	.none = context_none,
+	.pass_through = context_pass_through,
+	.tell = tell_context,
+	.tell_change = tell_contexts,
+};
+
+TEST_F_TIMEOUT(failnth, context_new, 2400)
+{
+	check_new(_metadata, &self->f, &context);
+}
+
+TEST_F_TIMEOUT(failnth, context_change, 2400)
+{
+	check_other(_metadata, &self->f, &context);
+}
+
+TEST_F_TIMEOUT(failnth, context_cleared, 2400)
+{
+	check_cleared(_metadata, &self->f, &context);
+}
+
+TEST_F_TIMEOUT(failnth, pass_through, 2400)
+{
+	check_pass_through(_metadata, &self->f, &context);
+}
+
+TEST_F_TIMEOUT(failnth, enable, 2400)
+{
+	check_enable(_metadata, &self->f);
 }
 
 TEST_F_TIMEOUT(failnth, disable, 2400)
@@ -1218,99 +1274,63 @@ static __u64 tell_piotlb(struct guest *g, __u64 d, __u64 iova)
 	return g_tell(g);
 }
 
-static __u64 tell_pasid(struct guest *g, __u64 did)
-{
-	g_queue(g, VTD_QI_PASID_CACHE | VTD_QI_PC_PASID | VTD_QI_DID(did), 0);
-	g_queue(g, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(did), 0);
-	return g_tell(g);
-}
-
-static __u64 set_pasid(struct guest *g, __u64 d)
+static __u64 pasid_domain(struct guest *g, __u64 d)
 {
 	return g_pasid_entry_quiet(g, SID(0), VTD_SM_PTE_P |
 				   VTD_SM_PTE_PGTT(VTD_SM_PGTT_FIRST_STAGE),
 				   g->dom[d].did, g->dom[d].root);
 }
 
-TEST_F_TIMEOUT(nested, pasid_new, 2400)
+static __u64 pasid_none(struct guest *g)
 {
-	struct fails *f = &self->f;
-	struct unit *u = f->u;
-
-	EACH_FAILURE {
-		RUN(g_detach, SID(0), DID);
-		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
-		RUN(set_pasid, 0);
-		ACT(tell_pasid, DID);
-		reaches(f, IOVA, PAGE(0), false);
-		ASSERT_EQ(1, unit_stats(u).domains);
-	}
-	ASSERT_LT(0, f->seen);
+	return g_pasid_entry_quiet(g, SID(0), 0, 0, 0);
 }
 
-/* From one domain to another */
+static __u64 pasid_pass_through(struct guest *g)
+{
+	return g_pasid_entry_quiet(g, SID(0), VTD_SM_PTE_P | VTD_SM_PTE_PGTT(VTD_SM_PGTT_PT),
+				   DID, 0);
+}
+
+static __u64 tell_pasid(struct guest *g, __u64 d)
+{
+	g_queue(g, VTD_QI_PASID_CACHE | VTD_QI_PC_PASID | VTD_QI_DID(g->dom[d].did), 0);
+	g_queue(g, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(g->dom[d].did), 0);
+	return g_tell(g);
+}
+
+static const struct entry pasid = {
+	.domain = pasid_domain,
+	.none = pasid_none,
+	.pass_through = pasid_pass_through,
+	.tell = tell_pasid,
+	.tell_change = tell_pasid,
+};
+
+TEST_F_TIMEOUT(nested, pasid_new, 2400)
+{
+	check_new(_metadata, &self->f, &pasid);
+	ASSERT_LT(0, self->f.seen);
+}
+
 TEST_F_TIMEOUT(nested, pasid_change, 2400)
 {
-	struct fails *f = &self->f;
-	struct unit *u = f->u;
-
-	RUN(g_domain, 1, DID + 1, 4);
-	RUN(g_map, 1, IOVA, PAGE(1), 1, MAP_RW);
-	EACH_FAILURE {
-		RUN(set_pasid, 1);
-		ACT(tell_pasid, DID + 1);
-		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
-		reaches(f, IOVA, PAGE(1), false);
-		ASSERT_EQ(1, unit_stats(u).domains);
-		RUN(g_attach, SID(0), 0);
-		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
-	}
+	check_other(_metadata, &self->f, &pasid);
 }
 
 TEST_F_TIMEOUT(nested, pasid_cleared, 2400)
 {
-	struct fails *f = &self->f;
-	struct unit *u = f->u;
-
-	EACH_FAILURE {
-		RUN(g_pasid_entry_quiet, SID(0), 0, 0, 0);
-		ACT(tell_pasid, DID);
-		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
-		ASSERT_EQ(0, unit_stats(u).domains);
-		RUN(g_attach, SID(0), 0);
-		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
-	}
+	check_cleared(_metadata, &self->f, &pasid);
 }
 
 TEST_F_TIMEOUT(nested, pass_through, 2400)
 {
-	struct fails *f = &self->f;
-	struct unit *u = f->u;
-
-	EACH_FAILURE {
-		RUN(g_pasid_entry_quiet, SID(0), VTD_SM_PTE_P | VTD_SM_PTE_PGTT(VTD_SM_PGTT_PT),
-		    DID, 0);
-		ACT(tell_pasid, DID);
-		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
-		reaches(f, PAGE(3), PAGE(3), false);
-		ASSERT_EQ(1, unit_stats(u).identity_devices);
-		RUN(g_attach, SID(0), 0);
-		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
-	}
+	check_pass_through(_metadata, &self->f, &pasid);
 }
 
 TEST_F_TIMEOUT(nested, enable, 2400)
 {
-	struct fails *f = &self->f;
-	struct unit *u = f->u;
-
-	EACH_FAILURE {
-		RUN(g_enable, false);
-		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
-		ACT(tell_enable, true);
-		reaches(f, IOVA, PAGE(0), false);
-	}
-	ASSERT_LT(0, f->seen);
+	check_enable(_metadata, &self->f);
 }
 
 /* What the guest unmaps is gone whatever fails. */
