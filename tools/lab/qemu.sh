@@ -16,22 +16,22 @@ qemu_unpack()
 	touch "$qemu_source/.unpacked"
 }
 
-# make_qemu NAME [-p PATCH]... [-c FILES TARGET]... -- CONFIGURE-OPTION...: in build/NAME
-# the source, patched and with each FILES (a file or directory) copied into its directory
-# TARGET, is built and installed as root. Does nothing if nothing has changed. Debian's
-# ccache stands in for gcc, not for cc, and has the same for each tree, as all paths
-# are relative to build/NAME and there is no debug information with others.
+# make_qemu NAME [-p PATCH]... [-c FILES TARGET]...: in build/NAME the source, patched and
+# with each FILES (a file or directory) copied into its directory TARGET, is built and
+# installed as root. Does nothing if nothing has changed. What is built second comes from the
+# compilers' cache for the most part: both are configured alike, with what either needs, all
+# paths are relative to build/NAME and there is no debug information with others. Debian's
+# ccache stands in for gcc, not for cc.
 make_qemu()
 {
 	local name=$1 out=$BUILD/$1 patches=() copies=() targets=() inputs new rom n
 	shift
-	while [ "$1" != -- ]; do
+	while [ $# -gt 0 ]; do
 		case $1 in
 		-p) patches+=("$2"); shift 2 ;;
 		-c) copies+=("$2") targets+=("$3"); shift 3 ;;
 		esac
 	done
-	shift
 
 	"$LAB/make-build-root"
 	mkdir -p "$out" "$BUILD/src"
@@ -56,9 +56,11 @@ make_qemu()
 	in_root rsync -rlpc --delete "$new/" "$out/src"
 	rm -rf "$new"
 
-	set -- --cc=gcc --target-list=x86_64-softmmu --without-default-features --enable-kvm \
+	set -- --cc=gcc --prefix=/opt/qemu --target-list=x86_64-softmmu \
+		--without-default-features --enable-kvm --enable-tcg --enable-plugins \
+		--enable-attr --enable-virtfs --enable-vhost-kernel --enable-vhost-net \
 		--disable-debug-info --disable-download --disable-install-blobs \
-		--disable-docs --disable-tools --disable-user --disable-guest-agent "$@"
+		--disable-docs --disable-tools --disable-user --disable-guest-agent
 	if [ "$(cat "$out/build/.configured" 2>/dev/null)" != "$*" ]; then
 		say "configuring QEMU for build/$name"
 		rm -rf "$out/build"
