@@ -2,9 +2,8 @@
 /* Limits that the VMM sets: what is refused, who gets to know, the way back. */
 #include <fcntl.h>
 #include <sys/eventfd.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 
+#include "cgroup.h"
 #include "kselftest_harness.h"
 #include "require.h"
 #include "variants.h"
@@ -301,53 +300,6 @@ TEST_F_TIMEOUT(policy, iommu_tables, 120)
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, BIT(40), PAGE(1)));
 }
 
-/* The limit of the memory cgroup, see memory.max of the kernel's cgroup-v2. */
-#define CGROUP "/tmp/cgroup"
-#define GROUP CGROUP "/kviommu"
-
-static void cgroup_write(const char *file, const char *value)
-{
-	int fd = open(file, O_WRONLY);
-
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		FATAL("%s: %s", file, strerror(errno));
-	close(fd);
-}
-
-static unsigned long cgroup_read(const char *file, const char *format)
-{
-	unsigned long value = ~0UL;
-	char line[128];
-	FILE *f = fopen(file, "r");
-
-	REQUIRE(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, format, &value) == 1)
-			break;
-	fclose(f);
-	REQUIRE(value != ~0UL);
-	return value;
-}
-
-/* Into a memory cgroup of our own, and out of it */
-static void cgroup_enter(void)
-{
-	REQUIRE(!mkdir(CGROUP, 0755) || errno == EEXIST);
-	REQUIRE(!mount("cgroup2", CGROUP, "cgroup2", 0, NULL) || errno == EBUSY);
-	cgroup_write(CGROUP "/cgroup.subtree_control", "+memory");
-	REQUIRE(!mkdir(GROUP, 0755) || errno == EEXIST);
-	/* Another test may have left it in the middle. */
-	cgroup_write(GROUP "/memory.max", "max");
-	cgroup_write(GROUP "/cgroup.procs", "0");
-}
-
-static void cgroup_leave(void)
-{
-	cgroup_write(CGROUP "/cgroup.procs", "0");
-	REQUIRE(!rmdir(GROUP));
-	REQUIRE(!umount(CGROUP));
-}
-
 /*
  * From 1 TiB on, n GiB of addresses that all lead to one page through the same
  * two tables of the guest: of which the unit has 513 for each GiB.
@@ -367,6 +319,7 @@ static __u64 map_wide(struct guest *g, __u64 n)
 	return g_flush_domain(g, 0);
 }
 
+/* The limit of the memory cgroup, see memory.max of the kernel's cgroup-v2. */
 FIXTURE(cgroup) {
 	struct unit u;
 	int event;
@@ -381,7 +334,7 @@ UNIT_VARIANTS(cgroup);
 
 FIXTURE_SETUP(cgroup)
 {
-	cgroup_enter();
+	cgroup_enter("memory", "memory.max");
 	open_unit(&self->u, &variant->config, &self->event, &self->fault);
 }
 
@@ -400,7 +353,7 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	char max[32];
 	int fd;
 
-	fd = open(GROUP "/memory.max", O_WRONLY);
+	fd = open(CGROUP "/memory.max", O_WRONLY);
 	ASSERT_LE(0, fd);
 	RUN(map_wide, 1);
 	EXPECT_EQ(513, unit_stats(&self->u).mapped);
@@ -408,7 +361,7 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	EXPECT_EQ(0, signals(&self->u, self->event));
 	/* 3 GiB more would take 12 MiB. */
 	snprintf(max, sizeof(max), "%lu",
-		 cgroup_read(GROUP "/memory.current", "%lu") + (4UL << 20));
+		 cgroup_read(CGROUP "/memory.current", "%lu") + (4UL << 20));
 	ASSERT_LT(0, write(fd, max, strlen(max)));
 	RUN(map_wide, 4);
 	/*
@@ -428,7 +381,7 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	EXPECT_EQ(s.errors, s.limits);
 	EXPECT_LT(513, s.mapped);
 	EXPECT_GT(2049, s.mapped);
-	EXPECT_EQ(0, cgroup_read(GROUP "/memory.events", "oom_kill %lu"));
+	EXPECT_EQ(0, cgroup_read(CGROUP "/memory.events", "oom_kill %lu"));
 
 	ASSERT_EQ(0, unit_refresh(&self->u));
 	EXPECT_EQ(2049, unit_stats(&self->u).mapped);
@@ -458,14 +411,14 @@ TEST_F_TIMEOUT(cgroup, iommu_tables, 120)
 	/* A page that is pinned: then a polling thread can map it. */
 	RUN(g_map, 0, 2 * IOVA, PAGE(1), 1, MAP_RW);
 	RUN(map_wide_empty);
-	before = cgroup_read(GROUP "/memory.stat", "sec_pagetables %lu");
+	before = cgroup_read(CGROUP "/memory.stat", "sec_pagetables %lu");
 	unit_poll(&self->u);
 	RUN(g_map, 0, WIDE, PAGE(1), 1, MAP_RW);
 	for (iova = WIDE + SZ_2M; iova < WIDE + SZ_1G; iova += SZ_2M)
 		RUN(g_flush_pages, 0, iova, 0);
 	EXPECT_EQ(514, unit_stats(&self->u).mapped);
 	/* Which takes a moment to be counted. */
-	while (cgroup_read(GROUP "/memory.stat", "sec_pagetables %lu") <
+	while (cgroup_read(CGROUP "/memory.stat", "sec_pagetables %lu") <
 	       before + 512 * PAGE_SIZE)
 		;
 }

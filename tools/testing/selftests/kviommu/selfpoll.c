@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "cgroup.h"
 #include "kselftest_harness.h"
 #include "pollers.h"
 #include "require.h"
@@ -85,6 +86,37 @@ TEST_F_TIMEOUT(selfpoll, own_time, 600)
 	EXPECT_EQ(0, b.overcommits);
 	EXPECT_EQ(0, b.pool_ns);
 	unit_close(u);
+}
+
+/* What the VMM's control group may have (cpu.max) is all that its units' workers take. */
+TEST_F_TIMEOUT(selfpoll, cpu_max, 600)
+{
+	struct unit *u = &self->u;
+	unsigned long ran, periods;
+
+	module_reload(VERY_LONG);
+	cgroup_enter("cpu", "cpu.max");
+	open_adaptive(u);
+	unit_poll(u);
+	periods = cgroup_read(CGROUP "/cpu.stat", "nr_periods %lu");
+	ran = thread_time(worker(0));
+	/* A fifth of one CPU's time */
+	cgroup_write(CGROUP "/cpu.max", "20000 100000");
+	/* The worker, which polls all the time, is the only one that wants it. */
+	while (cgroup_read(CGROUP "/cpu.stat", "nr_periods %lu") < periods + 50)
+		usleep(100000);
+	ran = thread_time(worker(0)) - ran;
+	periods = cgroup_read(CGROUP "/cpu.stat", "nr_periods %lu") - periods;
+	ksft_print_msg("%lu us in %lu periods\n", ran / 1000, periods);
+	EXPECT_LT(0, cgroup_read(CGROUP "/cpu.stat", "nr_throttled %lu"));
+	EXPECT_LT(0, ran);
+	EXPECT_GT(periods * 40000000, ran);
+	/* It is slow, but the guest has all that it asks for. */
+	EXPECT_EQ(20, guest_run(&u->vm, g_churn, SPARE, PAGE(9), 20));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(0, unit_stats_now(u).errors);
+	unit_close(u);
+	cgroup_leave();
 }
 
 /* Sidecore mode is for shared threads, and there is none: the unit is an adaptive one. */

@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 #include "kselftest_harness.h"
@@ -469,6 +470,59 @@ TEST_F_TIMEOUT(sidecore, nodes, 600)
 		EXPECT_TRUE(on_node(wait_until_polled(u), !n));
 		unit_close(u);
 	}
+}
+
+/* How many interrupts of its timer a CPU has had */
+static unsigned long ticks_of(unsigned int cpu)
+{
+	static char text[1 << 16];
+	unsigned long n;
+	char *p;
+
+	p = strstr(file_get("/proc/interrupts", text, sizeof(text)), "LOC:");
+	REQUIRE(p);
+	p += strlen("LOC:");
+	do
+		n = strtoul(p, &p, 10);
+	while (cpu--);
+	return n;
+}
+
+/*
+ * CPU 1 is isolated (isolcpus, nohz_full): the thread is there as it is named, nothing else
+ * is, so there is no tick; and grace periods of RCU do not wait for it, of which the kernel
+ * would complain after 3 s (rcupdate.rcu_cpu_stall_timeout).
+ */
+TEST_F_TIMEOUT(sidecore, isolated_cpu, 600)
+{
+	struct unit *u = self->u;
+	unsigned long own, others;
+	pid_t hogs[HOGS];
+	char text[16];
+
+	file_get("/sys/devices/system/cpu/nohz_full", text, sizeof(text));
+	ASSERT_STREQ("1\n", text);
+	file_get("/sys/devices/system/cpu/isolated", text, sizeof(text));
+	ASSERT_STREQ("1\n", text);
+	module_reload(SHARED "poll_cpus=1 poll_wait=100 poll_us_max=100000000");
+	open_units(u, 1, variant->mode);
+	ASSERT_EQ(1, wait_until_polled(u));
+	start_hogs(hogs, 0);
+	own = ticks_of(1);
+	others = ticks_of(0);
+	while (ticks_of(0) < others + 2000)
+		usleep(100000);
+	own = ticks_of(1) - own;
+	others = ticks_of(0) - others;
+	stop_hogs(hogs);
+	ksft_print_msg("%lu ticks there, %lu elsewhere\n", own, others);
+	EXPECT_GT(others / 4, own);
+	EXPECT_EQ(1, polled_on(0));
+	EXPECT_EQ(200, guest_run(&u->vm, g_churn, SPARE, PAGE(9), 200));
+	EXPECT_EQ(1, polled_on(0));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(0, unit_stats_now(u).errors);
+	unit_close(u);
 }
 
 /* A command of 0 is one like others. */
