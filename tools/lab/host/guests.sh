@@ -97,6 +97,16 @@ release_worker()
 
 unload_kviommu() { rmmod kviommu || fail "kviommu.ko cannot be unloaded"; }
 
+# host_nic: of two network cards that are connected to each other the host keeps one; $nic is
+# the other one, for guests.
+host_nic()
+{
+	nic=$(find-pci 8086:10d3 | sed -n 2p)
+	eth=$(ls "/sys/bus/pci/devices/$(find-pci 8086:10d3 | sed -n 1p)/net")
+	ip addr add 10.9.0.1/24 dev "$eth"
+	ip link set "$eth" up
+}
+
 # await_disk: wait until the host's own driver has the NVMe disk
 await_disk()
 {
