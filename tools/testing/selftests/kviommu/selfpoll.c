@@ -199,7 +199,8 @@ TEST_F_TIMEOUT(selfpoll, hysteresis, 600)
 	unit_poll(u);
 	polls = unit_stats_now(u).polls;
 	guest_run(&u->vm, g_wait_for_events, 600);
-	EXPECT_GE(60, unit_stats_now(u).polls - polls);
+	/* Not for each of them: the slower the host, the more often its rest is over. */
+	EXPECT_GE(150, unit_stats_now(u).polls - polls);
 	/* It is again when that is over. */
 	unit_poll(u);
 	EXPECT_EQ(0, unit_stats_now(u).errors);
