@@ -147,12 +147,10 @@ const struct kviommu_source_ops kviommu_radix_ops = {};
 /* Whether the host can nest: then the unit offers scalable mode. */
 static bool host_nests;
 
-bool kviommu_nest_host(struct kviommu_nest *nest)
+int kviommu_nest_host(struct kviommu_nest *nest)
 {
-	*nest = (struct kviommu_nest){};
-	if (host_nests)
-		*nest = (struct kviommu_nest){ .wanted = true, .five_levels = true };
-	return host_nests;
+	*nest = (struct kviommu_nest){ .wanted = host_nests, .five_levels = true };
+	return 0;
 }
 
 /* Of the capabilities that a VMM may leave out, the unit gets those in @cap and @ecap. */
@@ -162,7 +160,7 @@ static void recreate_vtd(struct kunit *test, struct ctx *ctx, unsigned int aw_bi
 	struct kviommu_create_vtd args = { .aw_bits = aw_bits };
 	struct kviommu_vtd_info info = {};
 
-	vtd_get_info(&info);
+	KUNIT_ASSERT_EQ(test, vtd_get_info(&info), 0);
 	args.cap = info.out_cap & cap;
 	args.ecap = info.out_ecap & ecap;
 	if (ctx->model)

@@ -177,8 +177,9 @@ enum kviommu_vtd_flags {
  *
  * Where a physical IOMMU of this host can walk tables of a guest (VT-d with nested
  * translation), @out_ecap also has SMTS (bit 43) and FSTS (47), and @out_cap and
- * @out_ecap have what any such IOMMU can of FS1GP (bit 56) and FS5LP (60) of CAP, SC (7)
- * and SMPWCS (48) of ECAP. IOMMU_GET_HW_INFO of iommufd says the same of the IOMMU of one
+ * @out_ecap have what all such IOMMUs can of FS1GP (bit 56) and FS5LP (60) of CAP, SC (7)
+ * and SMPWCS (48) of ECAP: a device behind any of them is taken. An IOMMU is known if it has a
+ * PCI device with a driver. IOMMU_GET_HW_INFO of iommufd says the same of the IOMMU of one
  * device.
  */
 struct kviommu_vtd_info {
@@ -211,13 +212,14 @@ struct kviommu_vtd_info {
  * pass-through, for requests without PASID. The physical IOMMU walks its first-stage tables
  * itself, so the guest does not say what it maps, and all of its memory that the IOAS lets
  * devices read and write is pinned by KVIOMMU_ATTACH_DEVICE, whatever the guest then uses.
- * After the last device was detached KVIOMMU_RELEASE_PINS or KVIOMMU_RESET unpins it. Memory is
- * looked for where the virtual machine has memory slots; after memory was added call
- * KVIOMMU_REFRESH. The unit maps a page of its own into the VMM's address space, by which
- * arguments get to the IOMMU's driver: the VMM may see it but not write it. Each device has to
- * be behind a physical IOMMU that can what @cap and @ecap say, and whose SMPWCS is the same:
- * others are refused by KVIOMMU_ATTACH_DEVICE. A strategy other than strict has no effect on
- * first-stage tables. Faults of the walk are seen by the host, not by the guest.
+ * After the last device was detached KVIOMMU_RELEASE_PINS or KVIOMMU_RESET unpins it. Memory
+ * is looked for where the virtual machine has memory slots; after memory was added call
+ * KVIOMMU_REFRESH. Within a slot, more than 2 MiB behind its begin and other memory of the
+ * IOAS, memory is found only if it has 64 KiB that are aligned so. The unit maps a page of its
+ * own into the VMM's address space, by which arguments get to the IOMMU's driver: the VMM may
+ * see it but not write it. Each device has to be behind a physical IOMMU that can what @cap
+ * and @ecap say: others are refused by KVIOMMU_ATTACH_DEVICE. A strategy other than strict has
+ * no effect on first-stage tables. Faults of the walk are seen by the host, not by the guest.
  */
 struct kviommu_create_vtd {
 	__u32 flags;

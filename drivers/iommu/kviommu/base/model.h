@@ -93,7 +93,7 @@ struct kviommu_model {
  * @args_size: Size in bytes of the current version of that blob
  * @info_size: Size in bytes of the blob of KVIOMMU_GET_INFO
  * @get_info: Fill the blob of KVIOMMU_GET_INFO with the features that this kind supports;
- *            the blob is zeroed before.
+ *            the blob is zeroed before. Return 0 or -ENOMEM.
  * @create: Create a model and set kviommu_unit.aw_bits. Return the model; -EINVAL,
  *          -EOPNOTSUPP or -ENOMEM.
  */
@@ -103,7 +103,7 @@ struct kviommu_model_kind {
 	unsigned int args_min;
 	unsigned int args_size;
 	unsigned int info_size;
-	void (*get_info)(void *info);
+	int (*get_info)(void *info);
 	struct kviommu_model *(*create)(struct kviommu_unit *unit, const void *args);
 };
 

@@ -41,13 +41,16 @@ static int ioctl_get_model_info(struct kviommu_info *cmd)
 	const struct kviommu_model_kind *kind = model_find_kind(cmd->model);
 	void __user *data = u64_to_user_ptr(cmd->data_uptr);
 	u64 info[KVIOMMU_MODEL_BLOB_MAX / sizeof(u64)] = {};
+	int ret;
 	u32 n;
 
 	if (!kind)
 		return -EOPNOTSUPP;
 	if (cmd->data_len > PAGE_SIZE)
 		return -E2BIG;
-	kind->get_info(info);
+	ret = kind->get_info(info);
+	if (ret)
+		return ret;
 	n = min(cmd->data_len, kind->info_size);
 	if (copy_to_user(data, info, n) || clear_user(data + n, cmd->data_len - n))
 		return -EFAULT;

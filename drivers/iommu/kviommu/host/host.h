@@ -238,7 +238,7 @@ phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova);
  * @huge: Leaves of 1 GiB
  * @five_levels: Tables of 5 levels
  * @coherent: The walk snoops caches, so the guest does not write its tables back to memory.
- *            The guest does as it is told, so the physical IOMMU has to be just so.
+ *            A guest that was not promised that does it also where it is not needed.
  * @snoop: The guest may ask for DMA that snoops caches whatever the device says
  */
 struct kviommu_nest {
@@ -248,6 +248,45 @@ struct kviommu_nest {
 	bool coherent;
 	bool snoop;
 };
+
+/**
+ * kviommu_nest_limit() - Leave out what an IOMMU lacks
+ * @nest: What some IOMMUs can, reduced to what @hw can as well
+ * @hw: Another IOMMU that nests
+ *
+ * Context: any.
+ */
+static inline void kviommu_nest_limit(struct kviommu_nest *nest, const struct kviommu_nest *hw)
+{
+	nest->huge &= hw->huge;
+	nest->five_levels &= hw->five_levels;
+	nest->coherent &= hw->coherent;
+	nest->snoop &= hw->snoop;
+}
+
+/**
+ * kviommu_nest_missing() - Find what an IOMMU lacks of what a guest was promised
+ * @hw: What the IOMMU can
+ * @nest: What the guest was promised
+ *
+ * Context: any.
+ * Return: a name for it, or NULL if nothing is missing.
+ */
+static inline const char *kviommu_nest_missing(const struct kviommu_nest *hw,
+					       const struct kviommu_nest *nest)
+{
+	if (!hw->wanted)
+		return "nested translation";
+	if (hw->huge < nest->huge)
+		return "FS1GP";
+	if (hw->five_levels < nest->five_levels)
+		return "FS5LP";
+	if (hw->snoop < nest->snoop)
+		return "SC";
+	if (hw->coherent < nest->coherent)
+		return "SMPWCS";
+	return NULL;
+}
 
 /* Ranges of one domain that are flushed one by one */
 #define KVIOMMU_NEST_RANGES	4
@@ -266,7 +305,7 @@ struct kviommu_nest_args {
 	unsigned long at;
 };
 
-bool kviommu_nest_host(struct kviommu_nest *nest);
+int kviommu_nest_host(struct kviommu_nest *nest);
 int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest);
 struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v);
 int kviommu_nest_args_map(struct kviommu_nest_args *a);

@@ -76,7 +76,7 @@ static int nest_hardware(struct device *dev, struct kviommu_nest *nest)
 	return 0;
 }
 
-/* What any IOMMU of this host was seen to nest: a device that is busy now is not looked at. */
+/* What all IOMMUs of this host can that were seen to nest: those of busy devices are not seen. */
 static DEFINE_MUTEX(nest_seen_lock);
 static struct kviommu_nest nest_seen;
 
@@ -84,59 +84,44 @@ static int nest_host_device(struct device *dev, void *data)
 {
 	const struct iommu_device **last = data;
 	struct kviommu_nest hw;
+	int ret = 0;
 
 	/* A device with a driver, whose lock is held, keeps its IOMMU. */
 	if (!device_trylock(dev))
 		return 0;
 	if (dev->driver && dev->iommu && dev->iommu->iommu_dev != *last) {
 		*last = dev->iommu->iommu_dev;
-		if (!nest_hardware(dev, &hw) && hw.wanted) {
-			nest_seen.wanted = true;
-			nest_seen.huge |= hw.huge;
-			nest_seen.five_levels |= hw.five_levels;
-			nest_seen.coherent |= hw.coherent;
-			nest_seen.snoop |= hw.snoop;
+		ret = nest_hardware(dev, &hw);
+		if (!ret && hw.wanted) {
+			if (!nest_seen.wanted)
+				nest_seen = hw;
+			kviommu_nest_limit(&nest_seen, &hw);
 		}
 	}
 	device_unlock(dev);
-	return 0;
+	return ret;
 }
 
 /**
  * kviommu_nest_host() - Say what the physical IOMMUs of this host can nest
- * @nest: Filled with what the IOMMU of any PCI device with a driver can; what was found
- *        once stays
+ * @nest: Filled with what all those can that nest and have a PCI device with a driver, so that
+ *        a guest that is promised that can have a device behind any of them. What one was once
+ *        found to lack stays left out.
  *
  * Another device may be behind an IOMMU that cannot: see kviommu_nest_check().
  *
  * Context: process context, may sleep.
- * Return: true if any can nest.
+ * Return: 0, also if none can nest; -ENOMEM.
  */
-bool kviommu_nest_host(struct kviommu_nest *nest)
+int kviommu_nest_host(struct kviommu_nest *nest)
 {
 	const struct iommu_device *last = NULL;
+	int ret;
 
 	guard(mutex)(&nest_seen_lock);
-	bus_for_each_dev(&pci_bus_type, NULL, &last, nest_host_device);
+	ret = bus_for_each_dev(&pci_bus_type, NULL, &last, nest_host_device);
 	*nest = nest_seen;
-	return nest->wanted;
-}
-
-/* What an IOMMU lacks of what the guest was promised, or NULL */
-static const char *nest_missing(const struct kviommu_nest *hw,
-				const struct kviommu_nest *nest)
-{
-	if (!hw->wanted)
-		return "no nested translation";
-	if (hw->huge < nest->huge)
-		return "no FS1GP";
-	if (hw->five_levels < nest->five_levels)
-		return "no FS5LP";
-	if (hw->snoop < nest->snoop)
-		return "no SC";
-	if (hw->coherent != nest->coherent)
-		return hw->coherent ? "SMPWCS" : "no SMPWCS";
-	return NULL;
+	return ret;
 }
 
 /**
@@ -161,10 +146,10 @@ int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 	ret = nest_hardware(v->dev, &hw);
 	if (ret)
 		return ret;
-	missing = nest_missing(&hw, nest);
+	missing = kviommu_nest_missing(&hw, nest);
 	if (!missing)
 		return 0;
-	dev_notice_ratelimited(v->dev, "kviommu: its IOMMU has %s: not for a guest that was promised something else\n",
+	dev_notice_ratelimited(v->dev, "kviommu: its IOMMU lacks %s, which the guest was promised\n",
 			       missing);
 	return -EMEDIUMTYPE;
 }

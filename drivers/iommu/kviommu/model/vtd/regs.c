@@ -233,6 +233,10 @@ static const struct kviommu_model_ops vtd_ops = {
 /* The capabilities of scalable mode that stand for what a physical IOMMU can nest */
 static void vtd_nest_caps(const struct kviommu_nest *nest, u64 *cap, u64 *ecap)
 {
+	*cap = 0;
+	*ecap = 0;
+	if (!nest->wanted)
+		return;
 	*cap = (nest->huge ? VTD_CAP_FS1GP : 0) | (nest->five_levels ? VTD_CAP_FS5LP : 0);
 	*ecap = VTD_ECAP_SMTS | VTD_ECAP_FSTS | (nest->coherent ? VTD_ECAP_SMPWCS : 0) |
 		(nest->snoop ? VTD_ECAP_SC : 0);
@@ -245,12 +249,14 @@ static int vtd_nest_wanted(const struct kviommu_create_vtd *args, struct kviommu
 	u64 cap = args->cap & CAP_NESTED, ecap = args->ecap & ECAP_NESTED;
 	u64 host_cap, host_ecap;
 	struct kviommu_nest host;
+	int ret;
 
 	*nest = (struct kviommu_nest){};
 	if (!cap && !ecap)
 		return 0;
-	if (!kviommu_nest_host(&host))
-		return -EOPNOTSUPP;
+	ret = kviommu_nest_host(&host);
+	if (ret)
+		return ret;
 	vtd_nest_caps(&host, &host_cap, &host_ecap);
 	if (cap & ~host_cap || ecap & ~host_ecap)
 		return -EOPNOTSUPP;
@@ -264,20 +270,23 @@ static int vtd_nest_wanted(const struct kviommu_create_vtd *args, struct kviommu
 	return 0;
 }
 
-static void vtd_get_info(void *data)
+static int vtd_get_info(void *data)
 {
 	struct kviommu_vtd_info *info = data;
-	u64 cap = 0, ecap = 0;
 	struct kviommu_nest nest;
+	u64 cap, ecap;
+	int ret;
 
-	if (kviommu_nest_host(&nest))
-		vtd_nest_caps(&nest, &cap, &ecap);
-
+	ret = kviommu_nest_host(&nest);
+	if (ret)
+		return ret;
+	vtd_nest_caps(&nest, &cap, &ecap);
 	info->out_aw_bits_min = AW_BITS_MIN;
 	info->out_aw_bits_max = AW_BITS_MAX;
 	info->out_flags = KVIOMMU_VTD_BOOT_IDENTITY;
 	info->out_cap = CAP_CHOICE | cap;
 	info->out_ecap = ECAP_CHOICE | ecap;
+	return 0;
 }
 
 static struct kviommu_model *vtd_create(struct kviommu_unit *unit, const void *data)
