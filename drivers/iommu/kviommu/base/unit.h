@@ -401,6 +401,7 @@ struct kviommu_self {
  * @page: The register page, which the guest reads and the unit never trusts; NULL if
  *        the model has none
  * @devices: Attached devices, by kviommu_device.entry; under @lock
+ * @device_serial: Serial number of the device that was attached last; under @lock
  * @groups: IOMMU groups of the devices, by kviommu_group.entry; under @lock
  * @worker: A thread of the VMM that polls in adaptive mode, does what others leave to it,
  *          releases idle pins, flushes stale mappings, and renews the policy
@@ -478,6 +479,7 @@ struct kviommu_unit {
 	unsigned int aw_bits;
 	struct page *page;
 	struct list_head devices;
+	u64 device_serial;
 	struct list_head groups;
 	struct vhost_task *worker;
 	struct timer_list timer;

@@ -16,6 +16,16 @@
 #include "../xlate/nested/api.h"
 #include "../xlate/shadow/api.h"
 
+/* Begin a piece of work, under unit->lock from here on. Return: 0; -EINTR without the lock. */
+static int unit_begin_piece(struct kviommu_unit *unit, struct kviommu_work *work)
+{
+	cond_resched();
+	if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	kviommu_work_begin(work);
+	return 0;
+}
+
 /*
  * Call @piece, under unit->lock, until it has done all. The lock is dropped in between. Return:
  * what it returned last; -EINTR.
@@ -28,10 +38,8 @@ static int unit_in_pieces(struct kviommu_unit *unit,
 	int ret;
 
 	do {
-		cond_resched();
-		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
+		if (unit_begin_piece(unit, &work))
 			return -EINTR;
-		kviommu_work_begin(&work);
 		ret = piece(unit, &work);
 		kviommu_unlock(unit);
 	} while (ret == -EAGAIN);
@@ -53,21 +61,31 @@ int kviommu_unit_settle(struct kviommu_unit *unit)
 	return unit_in_pieces(unit, kviommu_device_settle);
 }
 
-static int unit_detach(struct kviommu_unit *unit, u32 source_id)
+/* Finish under unit->lock what the removal of a device has left. */
+static void unit_end_stale(struct kviommu_unit *unit)
+{
+	mutex_lock(&unit->map_lock);
+	kviommu_stale_end(unit, &kviommu_work_whole);
+	mutex_unlock(&unit->map_lock);
+}
+
+/*
+ * Have all of the guest's memory where a new device may need it. Return: as
+ * kviommu_device_fill(), when it is done.
+ */
+static int unit_fill(struct kviommu_unit *unit, u64 serial)
 {
 	struct kviommu_work work;
 	int ret;
 
-	if (mutex_lock_killable(&unit->lock))
-		return -EINTR;
-	kviommu_work_begin(&work);
-	ret = kviommu_device_detach(unit, &work, source_id);
-	if (!ret) {
-		mutex_lock(&unit->map_lock);
-		kviommu_stale_end(unit, &kviommu_work_whole);
-		mutex_unlock(&unit->map_lock);
-	}
-	kviommu_unlock(unit);
+	do {
+		if (unit_begin_piece(unit, &work))
+			return -EINTR;
+		ret = kviommu_device_fill(unit, &work, serial);
+		if (ret && !kviommu_unfinished(ret))
+			unit_end_stale(unit);
+		kviommu_unlock(unit);
+	} while (ret == -EAGAIN);
 	return ret;
 }
 
@@ -84,18 +102,16 @@ int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 {
 	struct kviommu_work work;
 	int ret, error;
+	u64 serial;
 
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	kviommu_work_begin(&work);
-	ret = kviommu_device_attach(unit, &work, fd, source_id);
+	ret = kviommu_device_attach(unit, &work, fd, source_id, &serial);
 	kviommu_unlock(unit);
 	if (ret)
 		return ret;
-	error = unit_in_pieces(unit, kviommu_nested_fill);
-	/* If the VMM has put another device in its place meanwhile, that goes. */
-	if (error && error != -EINTR)
-		unit_detach(unit, source_id);
+	error = unit_fill(unit, serial);
 	ret = kviommu_unit_settle(unit);
 	if (error && !ret)
 		unit_in_pieces(unit, kviommu_nested_reap);
@@ -112,7 +128,17 @@ int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id)
  */
 int kviommu_unit_detach(struct kviommu_unit *unit, u32 source_id)
 {
-	return unit_detach(unit, source_id) ?: kviommu_unit_settle(unit);
+	struct kviommu_work work;
+	int ret;
+
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	kviommu_work_begin(&work);
+	ret = kviommu_device_detach(unit, &work, source_id);
+	if (!ret)
+		unit_end_stale(unit);
+	kviommu_unlock(unit);
+	return ret ?: kviommu_unit_settle(unit);
 }
 
 /**
@@ -363,10 +389,8 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 	if (unit_in_pieces(unit, kviommu_nested_fill_most))
 		return -EINTR;
 	do {
-		cond_resched();
-		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
+		if (unit_begin_piece(unit, &work))
 			return -EINTR;
-		kviommu_work_begin(&work);
 		mutex_lock(&unit->map_lock);
 		if (!bound)
 			ret = kviommu_rebind(unit, &work, 0, U16_MAX, &p);
@@ -421,10 +445,8 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 	if (ret)
 		return ret;
 	do {
-		cond_resched();
-		if (fatal_signal_pending(current) || mutex_lock_killable(&unit->lock))
+		if (unit_begin_piece(unit, &work))
 			return -EINTR;
-		kviommu_work_begin(&work);
 		mutex_lock(&unit->map_lock);
 		kviommu_stale_end(unit, &work);
 		ret = kviommu_pin_release(unit, &work, &range, &cmd->out_in_use);

@@ -7,6 +7,7 @@
 
 #include "device.h"
 #include "../base/model.h"
+#include "../xlate/nested/api.h"
 
 /*
  * Ask the model which binding the guest wants for the device. Return: 0; -EAGAIN or
@@ -151,8 +152,9 @@ static struct kviommu_device *device_find(struct kviommu_unit *unit,
  * @work: The piece of work that this is part of
  * @fd: File descriptor of the VFIO device
  * @source_id: Requester ID that the guest knows the device by
+ * @serial: Set to the number by which kviommu_device_fill() knows the device
  *
- * The caller calls kviommu_device_settle() afterwards.
+ * The caller calls kviommu_device_fill() and kviommu_device_settle() afterwards.
  *
  * Context: process context, may sleep; under unit->lock, not under map_lock.
  * Return: 0; -EINVAL if @source_id has more than 16 bits; -EEXIST if another device
@@ -161,7 +163,7 @@ static struct kviommu_device *device_find(struct kviommu_unit *unit,
  * kviommu_vfio_get(), kviommu_nest_check() or kviommu_group_join().
  */
 int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *work,
-			  int fd, u32 source_id)
+			  int fd, u32 source_id, u64 *serial)
 {
 	struct kviommu_device *dev, *other;
 	int ret;
@@ -178,6 +180,8 @@ int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *
 		return -ENOMEM;
 	dev->unit = unit;
 	dev->source_id = source_id;
+	dev->serial = ++unit->device_serial;
+	*serial = dev->serial;
 	ret = kviommu_vfio_get(&dev->host, fd, &unit->access);
 	if (ret)
 		goto free;
@@ -211,6 +215,38 @@ put:
 	kviommu_vfio_put(&dev->host);
 free:
 	kfree(dev);
+	return ret;
+}
+
+/**
+ * kviommu_device_fill() - Have all of the guest's memory where a new device may need it
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ * @serial: Number of the device, of kviommu_device_attach()
+ *
+ * The lock is dropped between the pieces of this. The VMM may detach the device then and give
+ * another one its requester ID: that is left alone.
+ *
+ * Context: process context of the VMM, may sleep; under unit->lock, not under map_lock.
+ * Return: 0, also if the device is gone; -EAGAIN when the time for this step is up: call it
+ * again in the next one; -EINTR; -ENOMEM, also at the limit of locked memory, or another error
+ * of the IOMMU's driver, with the device removed from the unit.
+ */
+int kviommu_device_fill(struct kviommu_unit *unit, const struct kviommu_work *work,
+			u64 serial)
+{
+	struct kviommu_device *dev;
+	int ret = 0;
+
+	list_for_each_entry(dev, &unit->devices, entry) {
+		if (dev->serial != serial)
+			continue;
+		if (unit->nest.wanted)
+			ret = kviommu_nested_fill(unit, work, &dev->group->hw);
+		if (ret && !kviommu_unfinished(ret))
+			kviommu_device_destroy(dev, work);
+		break;
+	}
 	return ret;
 }
 

@@ -45,6 +45,7 @@ struct kviommu_group {
  * @group_entry: Link in group->devices
  * @group: The device's IOMMU group
  * @source_id: The requester ID that the guest knows the device by
+ * @serial: Serial number, unique among all devices that the unit ever had
  * @host: The VFIO device
  * @wanted: The binding that the guest wants for the device's DMA
  *
@@ -56,6 +57,7 @@ struct kviommu_device {
 	struct list_head group_entry;
 	struct kviommu_group *group;
 	u16 source_id;
+	u64 serial;
 	struct kviommu_vfio host;
 	struct kviommu_binding wanted;
 };
@@ -74,7 +76,9 @@ static inline struct kviommu_device *kviommu_group_first(struct kviommu_group *g
 
 /* device.c */
 int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *work,
-			  int fd, u32 source_id);
+			  int fd, u32 source_id, u64 *serial);
+int kviommu_device_fill(struct kviommu_unit *unit, const struct kviommu_work *work,
+			u64 serial);
 int kviommu_device_detach(struct kviommu_unit *unit, const struct kviommu_work *work,
 			  u32 source_id);
 int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *work);

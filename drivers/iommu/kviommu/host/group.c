@@ -186,6 +186,18 @@ const void *kviommu_hwgroup_iommu(struct kviommu_hwgroup *g)
 }
 
 /**
+ * kviommu_hwgroup_kind() - Get the kind of the physical IOMMU of a group
+ * @g: The group, of a unit that promises nested translation
+ *
+ * Context: under unit->lock.
+ * Return: the kind, of any device of the group.
+ */
+const struct kviommu_iommu_kind *kviommu_hwgroup_kind(struct kviommu_hwgroup *g)
+{
+	return &hwgroup_first_device(g)->kind;
+}
+
+/**
  * kviommu_hwgroup_enforces_coherency() - Check whether a group's DMA can be forced coherent
  * @g: The group
  *

@@ -117,6 +117,32 @@ int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
 void kviommu_access_unpin(struct kviommu_access *a, u64 gfn);
 
 /**
+ * struct kviommu_iommu_kind - What a physical IOMMU that nests says of itself
+ * @cap: Its capability register
+ * @ecap: Its extended capability register
+ *
+ * IOMMUs for which both are equal are of one kind: what is made for one serves the others.
+ */
+struct kviommu_iommu_kind {
+	u64 cap;
+	u64 ecap;
+};
+
+/**
+ * kviommu_same_kind() - Check whether two physical IOMMUs are of one kind
+ * @a: An IOMMU
+ * @b: Another one
+ *
+ * Context: any.
+ * Return: true if they are.
+ */
+static inline bool kviommu_same_kind(const struct kviommu_iommu_kind *a,
+				     const struct kviommu_iommu_kind *b)
+{
+	return a->cap == b->cap && a->ecap == b->ecap;
+}
+
+/**
  * struct kviommu_vfio - A VFIO device
  * @file: The file of the device's cdev; the reference keeps the device open and bound
  * @vdev: The VFIO device
@@ -124,6 +150,8 @@ void kviommu_access_unpin(struct kviommu_access *a, u64 gfn);
  * @group: The IOMMU group of @dev
  * @entry: Entry in kviommu_hwgroup.devices
  * @in_ioas: kviommu_vfio_attach_ioas() has attached the device to an IOAS
+ * @kind: The kind of its physical IOMMU, of kviommu_nest_check(); unused unless the guest
+ *        was promised nested translation
  */
 struct kviommu_vfio {
 	struct file *file;
@@ -132,6 +160,7 @@ struct kviommu_vfio {
 	struct iommu_group *group;
 	struct list_head entry;
 	bool in_ioas;
+	struct kviommu_iommu_kind kind;
 };
 
 int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
@@ -352,6 +381,7 @@ int kviommu_hwgroup_set_domain(struct kviommu_hwgroup *g,
 			       struct iommu_domain *domain);
 int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id);
 const void *kviommu_hwgroup_iommu(struct kviommu_hwgroup *g);
+const struct kviommu_iommu_kind *kviommu_hwgroup_kind(struct kviommu_hwgroup *g);
 bool kviommu_hwgroup_enforces_coherency(struct kviommu_hwgroup *g);
 struct iommu_domain *kviommu_hwgroup_alloc(struct kviommu_hwgroup *g);
 struct iommu_domain *kviommu_hwgroup_nest_parent_alloc(struct kviommu_hwgroup *g);

@@ -35,10 +35,11 @@ static const struct iommu_ops *nest_ops(struct device *dev)
 }
 
 /*
- * Say what the physical IOMMU of a device, which has a driver, can nest. Return: 0, also
- * with nothing in @nest if it cannot; -ENOMEM.
+ * Say what the physical IOMMU of a device, which has a driver, can nest, and of which kind it
+ * is if it can. Return: 0, also with nothing in @nest if it cannot; -ENOMEM.
  */
-static int nest_hardware(struct device *dev, struct kviommu_nest *nest)
+static int nest_hardware(struct device *dev, struct kviommu_nest *nest,
+			 struct kviommu_iommu_kind *kind)
 {
 	const struct iommu_ops *ops;
 	enum iommu_hw_info_type type = IOMMU_HW_INFO_TYPE_NONE;
@@ -57,6 +58,7 @@ static int nest_hardware(struct device *dev, struct kviommu_nest *nest)
 		return PTR_ERR(info) == -ENOMEM ? -ENOMEM : 0;
 	if (type == IOMMU_HW_INFO_TYPE_INTEL_VTD && length >= sizeof(*info) &&
 	    (info->ecap_reg & HW_ECAP_NESTS) == HW_ECAP_NESTS) {
+		*kind = (struct kviommu_iommu_kind){ info->cap_reg, info->ecap_reg };
 		nest->wanted = true;
 		nest->huge = info->cap_reg & HW_CAP_FS1GP;
 		nest->five_levels = info->cap_reg & HW_CAP_FS5LP;
@@ -83,6 +85,7 @@ static struct kviommu_nest nest_seen;
 static int nest_host_device(struct device *dev, void *data)
 {
 	const struct iommu_device **last = data;
+	struct kviommu_iommu_kind kind;
 	struct kviommu_nest hw;
 	int ret = 0;
 
@@ -91,7 +94,7 @@ static int nest_host_device(struct device *dev, void *data)
 		return 0;
 	if (dev->driver && dev->iommu && dev->iommu->iommu_dev != *last) {
 		*last = dev->iommu->iommu_dev;
-		ret = nest_hardware(dev, &hw);
+		ret = nest_hardware(dev, &hw, &kind);
 		if (!ret && hw.wanted) {
 			if (!nest_seen.wanted)
 				nest_seen = hw;
@@ -126,7 +129,7 @@ int kviommu_nest_host(struct kviommu_nest *nest)
 
 /**
  * kviommu_nest_check() - Check whether a device's IOMMU can walk a guest's tables
- * @v: The device
+ * @v: The device, of which @v->kind is filled in if the guest was promised anything
  * @nest: What the guest was promised
  *
  * If not, the host's log says what is in the way.
@@ -143,7 +146,7 @@ int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 
 	if (!nest->wanted)
 		return 0;
-	ret = nest_hardware(v->dev, &hw);
+	ret = nest_hardware(v->dev, &hw, &v->kind);
 	if (ret)
 		return ret;
 	missing = kviommu_nest_missing(&hw, nest);

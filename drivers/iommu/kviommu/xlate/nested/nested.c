@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The back-end for first-stage tables of the guest: one nested domain for each guest domain
- * that devices use, and each physical IOMMU behind which they are. The guest's maps need
+ * that devices use, and each kind of physical IOMMU behind which they are. The guest's maps need
  * nothing here; its invalidations are passed on to the hardware, all that stand before one
  * wait descriptor in one go, and always before the guest has the status of its wait:
  * the strategies of shadows do not apply.
@@ -56,7 +56,7 @@ static bool nested_fits(const struct kviommu_xlate *xlate, struct kviommu_hwgrou
 	const struct kviommu_nested *nested =
 		container_of_const(xlate, struct kviommu_nested, xlate);
 
-	return nested->parent->iommu == kviommu_hwgroup_iommu(hw);
+	return kviommu_parent_fits(nested->parent, hw);
 }
 
 static int nested_build(struct kviommu_xlate *xlate, const struct kviommu_work *work)

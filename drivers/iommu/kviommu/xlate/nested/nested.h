@@ -2,7 +2,8 @@
 /*
  * Nested translations: the physical IOMMU walks the guest's first-stage tables itself.
  *
- *	parent.c	the second stages, which translate guest physical addresses
+ *	parent.c	what a second stage has, which translates guest physical addresses
+ *	stages.c	the second stages of a unit
  *	nested.c	the back-end: a nested domain for each guest domain
  *
  * A guest that maps a page says nothing, so there is nothing to merge and no page to pin
@@ -41,7 +42,7 @@ struct kviommu_parent_run {
  * @entry: Link in kviommu_nested_state.parents
  * @unit: The unit
  * @domain: The host's domain
- * @iommu: The physical IOMMU, as kviommu_hwgroup_iommu() names it
+ * @kind: The kind of physical IOMMU that it is for
  * @ranges: The frames that are pinned and mapped in @domain. Each entry is a range of
  *          frames that one call has pinned, a part of one that the IOAS has left, or
  *          PARENT_RUN frames of one folio.
@@ -49,7 +50,7 @@ struct kviommu_parent_run {
  * @run: What kviommu_parent_fill() is collecting for a leaf of 1 GiB
  * @unfilled: The frames that are still to be looked at for memory that is to be added;
  *            under unit->lock
- * @users: Number of groups behind @iommu, and of nested translations that it is the second
+ * @users: Number of groups behind such IOMMUs, and of nested translations that it is the second
  *         stage of; under unit->lock
  *
  * @ranges, @pages and @run are under map_lock; without it there is no run.
@@ -58,13 +59,31 @@ struct kviommu_parent {
 	struct list_head entry;
 	struct kviommu_unit *unit;
 	struct iommu_domain *domain;
-	const void *iommu;
+	struct kviommu_iommu_kind kind;
 	struct maple_tree ranges;
 	struct page *pages[PARENT_BLOCK];
 	struct kviommu_parent_run run;
 	struct kviommu_range unfilled;
 	unsigned int users;
 };
+
+/**
+ * kviommu_parent_fits() - Check whether a second stage is one for a group
+ * @parent: The second stage
+ * @hw: The group
+ *
+ * Not left to the driver: that of Linux 6.12 takes a second stage that the IOMMU cannot walk
+ * right, of pages that it does not have or in memory that it does not snoop; and that of 7.2
+ * only refuses when a device is attached.
+ *
+ * Context: under unit->lock.
+ * Return: true if it is.
+ */
+static inline bool kviommu_parent_fits(const struct kviommu_parent *parent,
+				       struct kviommu_hwgroup *hw)
+{
+	return kviommu_same_kind(&parent->kind, kviommu_hwgroup_kind(hw));
+}
 
 /**
  * struct kviommu_nested - A nested translation
@@ -88,9 +107,13 @@ struct kviommu_nested {
 };
 
 /* parent.c */
-struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
-					  struct kviommu_hwgroup *hw);
+void kviommu_parent_refill(struct kviommu_parent *parent);
 int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work *work);
 void kviommu_parent_revoke(struct kviommu_parent *parent, const struct kviommu_range *r);
+int kviommu_parent_empty(struct kviommu_parent *parent, const struct kviommu_work *work);
+
+/* stages.c */
+struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
+					  struct kviommu_hwgroup *hw);
 
 #endif /* _KVIOMMU_NESTED_H */

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The second stages of nested translations: one for each physical IOMMU that has any. It
- * has all of the guest's memory that the IOAS lets devices read and write. Memory is
- * looked for where the VM has memory slots, as iommufd has no list of what an IOAS maps;
- * what is not in the IOAS is left out.
+ * What a second stage has: all of the guest's memory that the IOAS lets devices read and
+ * write. Memory is looked for where the VM has memory slots, as iommufd has no list of what an
+ * IOAS maps; what is not in the IOAS is left out.
  *
  * Pages are pinned block by block, and iommufd unmaps areas of the IOAS, which may begin
  * and end within a block. Blocks that are contiguous in memory are mapped together, for
@@ -239,6 +238,17 @@ static bool parent_skip(struct kviommu_parent *parent)
 }
 
 /**
+ * kviommu_parent_refill() - Have kviommu_parent_fill() look for all of the guest's memory
+ * @parent: The second stage
+ *
+ * Context: under unit->lock.
+ */
+void kviommu_parent_refill(struct kviommu_parent *parent)
+{
+	parent->unfilled = parent_all;
+}
+
+/**
  * kviommu_parent_fill() - Add all guest memory to a second stage that it does not have
  * @parent: The second stage; what is left to look at is in @parent->unfilled
  * @work: The piece of work that this is part of
@@ -380,191 +390,26 @@ void kviommu_parent_revoke(struct kviommu_parent *parent, const struct kviommu_r
 	parent_remove(parent, r);
 }
 
-static struct kviommu_parent *parent_lookup(struct kviommu_unit *unit,
-					    struct kviommu_hwgroup *hw)
-{
-	const void *iommu = kviommu_hwgroup_iommu(hw);
-	struct kviommu_parent *parent;
-
-	list_for_each_entry(parent, &unit->nested.parents, entry)
-		if (parent->iommu == iommu)
-			return parent;
-	return NULL;
-}
-
 /**
- * kviommu_parent_get() - Get the second stage for a group
- * @unit: The unit
- * @hw: The group, of kviommu_nested_join()
+ * kviommu_parent_empty() - Unmap and unpin all that a second stage has
+ * @parent: The second stage, which nothing uses
+ * @work: The piece of work that this is part of
  *
- * Context: process context, may sleep; under unit->lock.
- * Return: the second stage, with one user more.
+ * Context: process context, may sleep; under unit->lock and map_lock.
+ * Return: 0; -EAGAIN or -EINTR as kviommu_resched(), with the rest still there.
  */
-struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
-					  struct kviommu_hwgroup *hw)
+int kviommu_parent_empty(struct kviommu_parent *parent, const struct kviommu_work *work)
 {
-	struct kviommu_parent *parent = parent_lookup(unit, hw);
-
-	parent->users++;
-	return parent;
-}
-
-/**
- * kviommu_nested_join() - Have a second stage for a group
- * @unit: The unit
- * @hw: The group, the guest's tables of which the physical IOMMU can walk
- *
- * To be followed by kviommu_nested_fill(), and at the end by kviommu_nested_leave().
- *
- * Context: process context, may sleep; under unit->lock, not under map_lock.
- * Return: 0; -ENOMEM; an error of kviommu_nest_parent_alloc().
- */
-int kviommu_nested_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
-{
-	struct kviommu_parent *parent = parent_lookup(unit, hw);
-	int ret;
-
-	if (parent) {
-		parent->users++;
-		return 0;
-	}
-	parent = kzalloc_obj(*parent, KVIOMMU_GFP);
-	if (!parent)
-		return -ENOMEM;
-	parent->unit = unit;
-	parent->iommu = kviommu_hwgroup_iommu(hw);
-	parent->users = 1;
-	parent->unfilled = parent_all;
-	mt_init(&parent->ranges);
-	parent->domain = kviommu_hwgroup_nest_parent_alloc(hw);
-	if (IS_ERR(parent->domain)) {
-		ret = PTR_ERR(parent->domain);
-		kfree(parent);
-		return ret;
-	}
-	mutex_lock(&unit->map_lock);
-	list_add(&parent->entry, &unit->nested.parents);
-	mutex_unlock(&unit->map_lock);
-	return 0;
-}
-
-/**
- * kviommu_nested_leave() - Undo kviommu_nested_join()
- * @unit: The unit
- * @hw: The group
- *
- * The second stage stays until kviommu_nested_reap(): a VMM may move a device to another
- * requester ID, and to pin all memory again would take long.
- *
- * Context: under unit->lock.
- */
-void kviommu_nested_leave(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
-{
-	parent_lookup(unit, hw)->users--;
-}
-
-/**
- * kviommu_nested_refill() - Look for memory that the IOAS has got
- * @unit: The unit
- *
- * To be followed by kviommu_nested_fill_most().
- *
- * Context: under unit->lock.
- */
-void kviommu_nested_refill(struct kviommu_unit *unit)
-{
-	struct kviommu_parent *parent;
-
-	list_for_each_entry(parent, &unit->nested.parents, entry)
-		parent->unfilled = parent_all;
-}
-
-/* Fill all second stages that have a user: with @all, or as far as can be, with an error. */
-static int nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work, bool all)
-{
-	struct kviommu_parent *parent;
+	struct kviommu_range e;
 	int ret = 0;
 
-	mutex_lock(&unit->map_lock);
-	list_for_each_entry(parent, &unit->nested.parents, entry) {
-		if (!parent->users)
-			continue;
-		ret = kviommu_parent_fill(parent, work);
-		if (ret && (all || kviommu_unfinished(ret)))
-			break;
-		if (ret)
-			kviommu_error(unit, "second stage",
-				      PFN_PHYS(parent->unfilled.first), ret);
-		parent->unfilled = parent_none;
-		ret = 0;
+	/* A device may be attached while this is half done. */
+	kviommu_parent_refill(parent);
+	while (!ret && parent_find(parent, &parent_all, &e)) {
+		/* No entry goes beyond that. */
+		e.last = ALIGN(e.first + 1, PARENT_RUN) - 1;
+		kviommu_parent_revoke(parent, &e);
+		ret = kviommu_resched(parent->unit, work);
 	}
-	mutex_unlock(&unit->map_lock);
 	return ret;
-}
-
-/**
- * kviommu_nested_fill() - Add what is missing to all second stages that have a user
- * @unit: The unit
- * @work: The piece of work that this is part of
- *
- * Context: process context of the VMM, may sleep; under unit->lock, not under map_lock.
- * Return: as kviommu_parent_fill().
- */
-int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work)
-{
-	return nested_fill(unit, work, true);
-}
-
-/**
- * kviommu_nested_fill_most() - Add what can be had of what is missing to second stages
- * @unit: The unit
- * @work: The piece of work that this is part of
- *
- * As kviommu_nested_fill(), but a second stage that cannot get all counts as an error and does
- * without the rest.
- *
- * Context: as kviommu_nested_fill().
- * Return: 0; -EAGAIN when the time of the work is up; -EINTR.
- */
-int kviommu_nested_fill_most(struct kviommu_unit *unit, const struct kviommu_work *work)
-{
-	return nested_fill(unit, work, false);
-}
-
-/**
- * kviommu_nested_reap() - Free second stages that nothing uses, and unpin what they have
- * @unit: The unit
- * @work: The piece of work that this is part of
- *
- * Context: process context, may sleep; under unit->lock, not under map_lock.
- * Return: 0; -EAGAIN or -EINTR as kviommu_resched().
- */
-int kviommu_nested_reap(struct kviommu_unit *unit, const struct kviommu_work *work)
-{
-	struct kviommu_parent *parent, *next;
-	struct kviommu_range e;
-	int ret;
-
-	list_for_each_entry_safe(parent, next, &unit->nested.parents, entry) {
-		if (parent->users)
-			continue;
-		mutex_lock(&unit->map_lock);
-		/* A device may be attached while this is half done. */
-		parent->unfilled = parent_all;
-		ret = 0;
-		while (!ret && parent_find(parent, &parent_all, &e)) {
-			/* No entry goes beyond that. */
-			e.last = ALIGN(e.first + 1, PARENT_RUN) - 1;
-			kviommu_parent_revoke(parent, &e);
-			ret = kviommu_resched(unit, work);
-		}
-		if (!ret)
-			list_del(&parent->entry);
-		mutex_unlock(&unit->map_lock);
-		if (ret)
-			return ret;
-		kviommu_hw_free(parent->domain);
-		kfree(parent);
-	}
-	return 0;
 }

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The second stages of a unit: one for each kind of physical IOMMU that its devices are
+ * behind. What is in them is the subject of parent.c.
+ */
+#include <linux/err.h>
+#include <linux/maple_tree.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "api.h"
+#include "nested.h"
+
+static struct kviommu_parent *parent_lookup(struct kviommu_unit *unit,
+					    struct kviommu_hwgroup *hw)
+{
+	struct kviommu_parent *parent;
+
+	list_for_each_entry(parent, &unit->nested.parents, entry)
+		if (kviommu_parent_fits(parent, hw))
+			return parent;
+	return NULL;
+}
+
+/**
+ * kviommu_parent_get() - Get the second stage for a group
+ * @unit: The unit
+ * @hw: The group, of kviommu_nested_join()
+ *
+ * Context: process context, may sleep; under unit->lock.
+ * Return: the second stage, with one user more.
+ */
+struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
+					  struct kviommu_hwgroup *hw)
+{
+	struct kviommu_parent *parent = parent_lookup(unit, hw);
+
+	parent->users++;
+	return parent;
+}
+
+/**
+ * kviommu_nested_join() - Have a second stage for a group
+ * @unit: The unit
+ * @hw: The group, the guest's tables of which the physical IOMMU can walk
+ *
+ * To be followed by kviommu_nested_fill(), and at the end by kviommu_nested_leave().
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -ENOMEM; an error of kviommu_nest_parent_alloc().
+ */
+int kviommu_nested_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
+{
+	struct kviommu_parent *parent = parent_lookup(unit, hw);
+	int ret;
+
+	if (parent) {
+		parent->users++;
+		return 0;
+	}
+	parent = kzalloc_obj(*parent, KVIOMMU_GFP);
+	if (!parent)
+		return -ENOMEM;
+	parent->unit = unit;
+	parent->kind = *kviommu_hwgroup_kind(hw);
+	parent->users = 1;
+	kviommu_parent_refill(parent);
+	mt_init(&parent->ranges);
+	parent->domain = kviommu_hwgroup_nest_parent_alloc(hw);
+	if (IS_ERR(parent->domain)) {
+		ret = PTR_ERR(parent->domain);
+		kfree(parent);
+		return ret;
+	}
+	mutex_lock(&unit->map_lock);
+	list_add(&parent->entry, &unit->nested.parents);
+	mutex_unlock(&unit->map_lock);
+	return 0;
+}
+
+/**
+ * kviommu_nested_leave() - Undo kviommu_nested_join()
+ * @unit: The unit
+ * @hw: The group
+ *
+ * The second stage stays until kviommu_nested_reap(): a VMM may move a device to another
+ * requester ID, and to pin all memory again would take long.
+ *
+ * Context: under unit->lock.
+ */
+void kviommu_nested_leave(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
+{
+	parent_lookup(unit, hw)->users--;
+}
+
+/**
+ * kviommu_nested_refill() - Look for memory that the IOAS has got
+ * @unit: The unit
+ *
+ * To be followed by kviommu_nested_fill_most().
+ *
+ * Context: under unit->lock.
+ */
+void kviommu_nested_refill(struct kviommu_unit *unit)
+{
+	struct kviommu_parent *parent;
+
+	list_for_each_entry(parent, &unit->nested.parents, entry)
+		kviommu_parent_refill(parent);
+}
+
+/**
+ * kviommu_nested_fill() - Add what is missing to the second stage of a group
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ * @hw: The group, of kviommu_nested_join()
+ *
+ * Context: process context of the VMM, may sleep; under unit->lock, not under map_lock.
+ * Return: as kviommu_parent_fill().
+ */
+int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work,
+			struct kviommu_hwgroup *hw)
+{
+	int ret;
+
+	mutex_lock(&unit->map_lock);
+	ret = kviommu_parent_fill(parent_lookup(unit, hw), work);
+	mutex_unlock(&unit->map_lock);
+	return ret;
+}
+
+/**
+ * kviommu_nested_fill_most() - Add what can be had of what is missing to second stages
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ *
+ * This is about all second stages that have a user. One that cannot get all counts as an error
+ * and does without the rest.
+ *
+ * Context: as kviommu_nested_fill().
+ * Return: 0; -EAGAIN when the time of the work is up; -EINTR.
+ */
+int kviommu_nested_fill_most(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	struct kviommu_parent *parent;
+	int ret = 0;
+
+	mutex_lock(&unit->map_lock);
+	list_for_each_entry(parent, &unit->nested.parents, entry) {
+		if (!parent->users)
+			continue;
+		ret = kviommu_parent_fill(parent, work);
+		if (kviommu_unfinished(ret))
+			break;
+		if (ret)
+			kviommu_error(unit, "second stage",
+				      PFN_PHYS(parent->unfilled.first), ret);
+		/* The rest is not to be looked for again. */
+		parent->unfilled = (struct kviommu_range){ 1, 0 };
+		ret = 0;
+	}
+	mutex_unlock(&unit->map_lock);
+	return ret;
+}
+
+/**
+ * kviommu_nested_reap() - Free second stages that nothing uses, and unpin what they have
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0; -EAGAIN or -EINTR as kviommu_resched().
+ */
+int kviommu_nested_reap(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	struct kviommu_parent *parent, *next;
+	int ret;
+
+	list_for_each_entry_safe(parent, next, &unit->nested.parents, entry) {
+		if (parent->users)
+			continue;
+		mutex_lock(&unit->map_lock);
+		ret = kviommu_parent_empty(parent, work);
+		if (!ret)
+			list_del(&parent->entry);
+		mutex_unlock(&unit->map_lock);
+		if (ret)
+			return ret;
+		kviommu_hw_free(parent->domain);
+		kfree(parent);
+	}
+	return 0;
+}
