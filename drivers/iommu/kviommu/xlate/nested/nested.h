@@ -22,6 +22,8 @@
 
 /* Frames that are pinned by one call, and aligned so: as many as a leaf of 2 MiB has */
 #define PARENT_BLOCK	512
+/* Frames of the pieces, aligned so, in which memory is looked for within a hole of the IOAS */
+#define PARENT_PIECE	16
 /* Frames of a leaf of 1 GiB */
 #define PARENT_RUN	SZ_256K
 
@@ -50,6 +52,8 @@ struct kviommu_parent_run {
  * @run: What kviommu_parent_fill() is collecting for a leaf of 1 GiB
  * @unfilled: The frames that are still to be looked at for memory that is to be added;
  *            under unit->lock
+ * @coarse: The frame from which on not each frame is looked at but only pieces, as the IOAS
+ *          does not have any of the block before it; under unit->lock
  * @users: Number of groups behind such IOMMUs, and of nested translations that it is the second
  *         stage of; under unit->lock
  *
@@ -64,6 +68,7 @@ struct kviommu_parent {
 	struct page *pages[PARENT_BLOCK];
 	struct kviommu_parent_run run;
 	struct kviommu_range unfilled;
+	u64 coarse;
 	unsigned int users;
 };
 

@@ -174,27 +174,45 @@ static int parent_take(struct kviommu_parent *parent, u64 gfn, u64 nr)
 }
 
 /*
+ * Look at each frame from @gfn on: memory begins here, or ends. Where the IOAS has had nothing
+ * for a whole block, pieces are enough.
+ */
+static void parent_near(struct kviommu_parent *parent, u64 gfn)
+{
+	parent->coarse = gfn + PARENT_BLOCK;
+}
+
+/*
  * Add the frames of a range within a block that the IOAS has. If it does not have all of
- * them, look at each half. Return: 0; -ENOMEM, also at the limit of locked memory; -EINTR;
+ * them, look at each part. Return: 0; -ENOMEM, also at the limit of locked memory; -EINTR;
  * another error of the IOMMU's driver.
  */
 static int parent_add(struct kviommu_parent *parent, u64 gfn, u64 nr)
 {
+	u64 last = gfn + nr - 1, middle;
+	bool coarse = gfn >= parent->coarse, absent;
 	int ret;
 
 	ret = kviommu_access_pin_range(&parent->unit->access, gfn, nr, parent->pages);
-	if (!ret)
-		return parent_take(parent, gfn, nr);
+	if (!ret) {
+		parent_near(parent, last + 1);
+		ret = parent_take(parent, gfn, nr);
+		/* It may begin in the piece before, where not each frame was looked at. */
+		return ret || !coarse ? ret : parent_add(parent, gfn - PARENT_PIECE, PARENT_PIECE);
+	}
 	if (ret == -ENOMEM || kviommu_unfinished(ret))
 		return ret;
-	if (nr == 1) {
-		/* That the IOAS does not have it, or denies access, is no error. */
-		if (ret != -ENOENT && ret != -EPERM)
+	/* That the IOAS does not have it, or denies access, is no error. */
+	absent = ret == -ENOENT || ret == -EPERM;
+	if (nr == 1 || (absent && coarse && (gfn ^ last) < PARENT_PIECE)) {
+		if (!absent)
 			kviommu_error(parent->unit, "second stage", PFN_PHYS(gfn), ret);
 		return 0;
 	}
-	ret = parent_add(parent, gfn, nr / 2);
-	return ret ?: parent_add(parent, gfn + nr / 2, nr - nr / 2);
+	/* The parts meet at the frame number that is a multiple of the largest power of two. */
+	middle = last & ~(BIT_ULL(fls64(gfn ^ last) - 1) - 1);
+	ret = parent_add(parent, gfn, middle - gfn);
+	return ret ?: parent_add(parent, middle, last + 1 - middle);
 }
 
 /* Find the first entry of kviommu_parent.ranges that has a frame from @r. */
@@ -223,6 +241,8 @@ static int parent_fill_block(struct kviommu_parent *parent, struct kviommu_range
 		if (e.first > r.first)
 			ret = parent_add(parent, r.first, e.first - r.first);
 		r.first = e.last + 1;
+		if (e.first <= e.last)
+			parent_near(parent, r.first);
 	}
 	return ret;
 }
@@ -232,8 +252,10 @@ static bool parent_skip(struct kviommu_parent *parent)
 {
 	struct kviommu_range *r = &parent->unfilled, e;
 
-	while (r->first <= r->last && parent_find(parent, r, &e) && e.first <= r->first)
+	while (r->first <= r->last && parent_find(parent, r, &e) && e.first <= r->first) {
 		r->first = e.last + 1;
+		parent_near(parent, r->first);
+	}
 	return r->first <= r->last;
 }
 
@@ -246,6 +268,7 @@ static bool parent_skip(struct kviommu_parent *parent)
 void kviommu_parent_refill(struct kviommu_parent *parent)
 {
 	parent->unfilled = parent_all;
+	parent_near(parent, 0);
 }
 
 /**
@@ -267,6 +290,8 @@ int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work
 	lockdep_assert_held(&unit->map_lock);
 
 	while (parent_skip(parent) && kviommu_kvm_memory(&unit->kvm, *gfn, &m)) {
+		if (m.gfn > *gfn)
+			parent_near(parent, m.gfn);
 		end = m.gfn + parent_block_rest(m.gfn, m.nr);
 		ret = parent_fill_block(parent, (struct kviommu_range){ m.gfn, end - 1 });
 		if (ret)
