@@ -99,7 +99,8 @@ kviommu_compat_nested_alloc(struct device *dev, const struct iommu_ops *ops,
  *
  * Only second-stage tables support write-only pages and the full address width. Dirty
  * tracking is not used, but only the second stage supports it, so requesting it makes
- * a driver with both kinds of tables choose the second stage.
+ * a driver with both kinds of tables choose the second stage. (A domain that others can be
+ * nested in has such tables, too, but Intel's driver maps no page there for reading alone.)
  *
  * Context: process context, may sleep.
  * Return: the domain or an ERR_PTR() of iommu_paging_domain_alloc().
@@ -112,10 +113,6 @@ static inline struct iommu_domain *kviommu_compat_domain_alloc(struct device *de
 	domain = iommu_paging_domain_alloc_flags(dev,
 						 IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
 	/* For lack of memory a domain of another kind would be no better. */
-	if (!IS_ERR(domain) || PTR_ERR(domain) == -ENOMEM)
-		return domain;
-	/* A second stage that cannot track what is dirty may still be a parent. */
-	domain = iommu_paging_domain_alloc_flags(dev, IOMMU_HWPT_ALLOC_NEST_PARENT);
 	if (!IS_ERR(domain) || PTR_ERR(domain) == -ENOMEM)
 		return domain;
 #endif
