@@ -19,6 +19,7 @@
 #include "../../../drivers/iommu/kviommu/mem/mem.h"
 #include "../../../drivers/iommu/kviommu/model/model.h"
 #include "../../../drivers/iommu/kviommu/run/run.h"
+#include "../../../drivers/iommu/kviommu/xlate/nested/api.h"
 #include "../../../drivers/iommu/kviommu/xlate/xlate.h"
 #include "model.h"
 
@@ -1268,7 +1269,185 @@ static void test_create_again(void)
 	expect(unit->policy.mode == KVIOMMU_MODE_ADAPTIVE);
 }
 
+/*
+ * Second stages, which are the module's own: devices 0, 2 and 3 are behind two physical IOMMUs
+ * of one kind, device 1 behind one of another kind.
+ */
+
+#define NESTED_ECAP	(BIT_ULL(43) | BIT_ULL(47))
+#define MEMORY		(LOW_GFNS - 0x20 + HUGE_GFNS + 1)
+#define LOW_GFNS	0x800	/* of which 0x20 are not for reading and writing */
+#define HUGE_GFNS	0x433
+
+static void begin_nested(void)
+{
+	struct kviommu_create_vtd vtd = { .aw_bits = 48, .ecap = NESTED_ECAP };
+
+	model_nest[0].wanted = true;
+	model_nest[1].wanted = true;
+	open_unit(&kviommu_vtd, &vtd);
+}
+
+static unsigned int nr_parents(void)
+{
+	struct list_head *entry;
+	unsigned int n = 0;
+
+	for (entry = unit->nested.parents.next; entry != &unit->nested.parents; entry = entry->next)
+		n++;
+	return n;
+}
+
+/* IOMMUs of one kind have one second stage, which has memory pinned once. */
+static void test_one_kind(void)
+{
+	never(attach_device(0, 0));
+	expect(nr_parents() == 1 && unit->nested.pinned == MEMORY);
+	never(attach_device(2, 2));
+	expect(nr_parents() == 1 && unit->nested.pinned == MEMORY);
+	never(attach_device(1, 1));
+	expect(nr_parents() == 2 && unit->nested.pinned == 2 * MEMORY);
+	/* It stays as long as one of the devices does. */
+	detach_device(0);
+	never(kviommu_unit_reset(unit));
+	expect(nr_parents() == 2 && unit->nested.pinned == 2 * MEMORY);
+	detach_device(2);
+	never(kviommu_unit_reset(unit));
+	expect(nr_parents() == 1 && unit->nested.pinned == MEMORY);
+}
+
+/* Another thread has begun KVIOMMU_REFRESH, and finds memory that cannot be mapped. */
+static void begin_refresh(unsigned int kind)
+{
+	model_ioas_unmap(AREA_LOW);
+	model_ioas_map(AREA_LOW, 0, KVIOMMU_READ | KVIOMMU_WRITE);
+	kviommu_nested_refill(unit);
+	model_map_error[kind] = -ENOMEM;
+}
+
+/* What cannot be mapped for the IOMMU of one device is no matter for another one. */
+static void test_other_fill_fails(void)
+{
+	never(attach_device(1, 1));
+	begin_refresh(1);
+	expect(!attach_device(0, 0));
+	expect(unit->stats.devices == 2 && unit->nested.pinned > MEMORY);
+	model_map_error[1] = 0;
+	never(kviommu_unit_refresh(unit));
+	expect(unit->nested.pinned == 2 * MEMORY);
+}
+
+static void replace_device(void)
+{
+	detach_device(7);
+	never(attach_device(2, 7));
+	begin_refresh(0);
+}
+
+/* While a device waits for memory another one takes its place, and what fails is not about it. */
+static void test_fill_replaced(void)
+{
+	model_unlocked_resched = replace_device;
+	expect(!attach_device(0, 7));
+	expect(!model_unlocked_resched && unit->stats.devices == 1);
+	model_map_error[0] = 0;
+	never(kviommu_unit_refresh(unit));
+	expect(unit->nested.pinned == MEMORY);
+}
+
+/* CREATE and GET_INFO say that memory lacks, not that the host cannot nest. */
+static void test_no_memory_to_look(void)
+{
+	struct kviommu_create_vtd vtd = { .aw_bits = 48, .ecap = NESTED_ECAP };
+	struct kviommu_create cmd = { .model = KVIOMMU_MODEL_VTD };
+	struct kviommu_vtd_info info;
+
+	close_unit();
+	unit = kviommu_unit_alloc();
+	model_begin(unit);
+	model_nest[0].wanted = true;
+	model_nest_starved = true;
+	expect(kviommu_vtd.get_info(&info) == -ENOMEM);
+	expect(kviommu_unit_create(unit, &cmd, &kviommu_vtd, &vtd) == -ENOMEM);
+	model_nest_starved = false;
+	expect(!kviommu_vtd.get_info(&info) && (info.out_ecap & NESTED_ECAP) == NESTED_ECAP);
+	never(kviommu_unit_create(unit, &cmd, &kviommu_vtd, &vtd));
+}
+
+/* What only one kind of IOMMU can is not offered. */
+static void test_common(void)
+{
+	const u64 cap = BIT_ULL(56) | BIT_ULL(60), ecap = BIT_ULL(7) | BIT_ULL(48);
+	struct kviommu_create_vtd vtd = { .aw_bits = 48, .cap = cap, .ecap = NESTED_ECAP | ecap };
+	struct kviommu_create cmd = { .model = KVIOMMU_MODEL_VTD };
+	struct kviommu_vtd_info info;
+	unsigned int i;
+
+	close_unit();
+	unit = kviommu_unit_alloc();
+	model_begin(unit);
+	for (i = 0; i < 2; i++)
+		model_nest[i] = (struct kviommu_nest){ true, true, true, true, true };
+	never(kviommu_vtd.get_info(&info));
+	expect((info.out_cap & cap) == cap && (info.out_ecap & ecap) == ecap);
+	model_nest[0] = (struct kviommu_nest){ true, true, false, true, false };
+	model_nest[1] = (struct kviommu_nest){ true, false, true, true, true };
+	never(kviommu_vtd.get_info(&info));
+	expect(!(info.out_cap & cap) && (info.out_ecap & ecap) == BIT_ULL(48));
+	expect(kviommu_unit_create(unit, &cmd, &kviommu_vtd, &vtd) == -EOPNOTSUPP);
+	vtd.cap = 0;
+	vtd.ecap = NESTED_ECAP;
+	never(kviommu_unit_create(unit, &cmd, &kviommu_vtd, &vtd));
+	/* A guest that is promised less can do with more, also of the coherent walk. */
+	expect(!attach_device(0, 0) && !attach_device(1, 1));
+	/* Another IOMMU may turn out to be lesser. */
+	model_nest[0].wanted = false;
+	expect(attach_device(2, 2) == -EMEDIUMTYPE);
+}
+
+static unsigned long refresh_pins(void)
+{
+	unsigned long before = model_range_pins;
+
+	never(kviommu_unit_refresh(unit));
+	return model_range_pins - before;
+}
+
+/*
+ * In a hole of the IOAS memory is looked for in pieces, and what is found is taken to its
+ * first and its last frame. Near the begin of a slot each frame is looked at.
+ */
+static void test_hole(void)
+{
+	unsigned long hole;
+	unsigned int area;
+
+	never(attach_device(0, 0));
+	hole = refresh_pins();
+	/* All frames of one block, at the begin of the slot and behind the other parts of memory */
+	expect(hole < 63 * MODEL_ODD_NR / 512 + 4 * 1024);
+	model_ioas_map(AREA_FEW, 0, KVIOMMU_READ | KVIOMMU_WRITE);
+	refresh_pins();
+	expect(unit->nested.pinned == MEMORY + model_areas[AREA_FEW].nr);
+	model_ioas_map(AREA_ODD, 0, KVIOMMU_READ | KVIOMMU_WRITE);
+	refresh_pins();
+	expect(unit->nested.pinned == MEMORY + model_areas[AREA_FEW].nr + model_areas[AREA_ODD].nr);
+	model_ioas_unmap(AREA_FEW);
+	model_ioas_unmap(AREA_ODD);
+	expect(unit->nested.pinned == MEMORY);
+	/* The same at the very begin */
+	for (area = AREA_TABLES; area <= AREA_REST; area++)
+		model_ioas_unmap(area);
+	expect(refresh_pins() < hole + 1024 + 3 * 63);
+}
+
 static const struct test tests[] = {
+	{ "nested.one_kind", test_one_kind, begin_nested },
+	{ "nested.other_fill_fails", test_other_fill_fails, begin_nested },
+	{ "nested.fill_replaced", test_fill_replaced, begin_nested },
+	{ "nested.no_memory_to_look", test_no_memory_to_look, begin_nested },
+	{ "nested.common", test_common, begin_nested },
+	{ "nested.hole", test_hole, begin_nested },
 	{ "xlate.enable", test_enable },
 	{ "xlate.invalidate", test_invalidate },
 	{ "xlate.again", test_again },

@@ -1139,12 +1139,16 @@ static void check_devices(bool complete)
 {
 	struct check c = { .complete = complete };
 	struct iommu_domain *last = NULL;
-	struct kviommu_parent *parent;
+	struct kviommu_parent *parent, *other;
 	struct ref_context bound;
 	unsigned int d;
 
-	list_for_each_entry(parent, &t.unit->nested.parents, entry)
+	list_for_each_entry(parent, &t.unit->nested.parents, entry) {
 		check_second_stage(parent, complete);
+		/* There is no other one for this kind of IOMMU. */
+		list_for_each_entry(other, &t.unit->nested.parents, entry)
+			never(other != parent && kviommu_same_kind(&parent->kind, &other->kind));
+	}
 
 	for (d = 0; d < MODEL_DEVICES; d++) {
 		if (t.attached[d] < 0)
@@ -1789,7 +1793,7 @@ static unsigned int frames_beside(unsigned int area)
 static void do_ioas(void)
 {
 	u8 b = get8();
-	unsigned int area = (b & 15) % NR_AREAS;
+	unsigned int area = (b & 15) % AREA_FEW;
 	unsigned int prot = model_areas[area].prot;
 	unsigned int beside = frames_beside(area), failed = shim_fail.failed;
 	bool another = t.unlock_in;
@@ -1946,7 +1950,7 @@ static void do_fail(void)
 static void do_unlock(void)
 {
 	t.unlock_in = 1 + (get8() & 15);
-	t.unlock_area = get8() % NR_AREAS;
+	t.unlock_area = get8() % AREA_FEW;
 }
 
 /* The VMM deletes the page's memory slot: writes are not trapped until it arms again. */
@@ -2429,21 +2433,24 @@ static u64 choose_nested(struct kviommu_create_vtd *vtd)
 	u8 b = get8();
 
 	vtd->aw_bits = b & 1 ? 57 : 48;
-	model_nest = (struct kviommu_nest){
+	model_nest[0] = (struct kviommu_nest){
 		.wanted = true,
 		.coherent = b & 2,
 		.snoop = b & 4,
 		.huge = b & 8,
 		.five_levels = b & 1,
 	};
-	model_lesser = b & 0x10;
+	model_nest[1] = model_nest[0];
+	model_nest[1].wanted = !(b & 0x10);
 	vtd->cap = (b & 8 ? CAP_FS1GP : 0) | (b & 1 ? CAP_FS5LP : 0);
 	vtd->ecap = ECAP_SMTS | ECAP_FSTS | (b & 4 ? ECAP_SC : 0) | (b & 2 ? ECAP_SMPWCS : 0);
-	/* Less than the host has */
+	/* Less than the host has, or than one of its IOMMUs has */
 	if (b & 0x20)
 		vtd->cap = 0;
-	if (b & 0x40)
-		vtd->ecap &= ~ECAP_SC;
+	if (b & 0x40) {
+		model_nest[1].snoop = false;
+		model_nest[1].coherent = false;
+	}
 	return b & 0x80 ? ECAP_PT : 0;
 }
 
@@ -2452,7 +2459,7 @@ static bool create_unit(void)
 	static const u8 widths[] = { 39, 40, 48, 48, 57, 49, 48, 48 };
 	u8 b = get8();
 	struct kviommu_create cmd = { .model = KVIOMMU_MODEL_VTD };
-	struct kviommu_vtd_info info = {};
+	struct kviommu_vtd_info info = {}, nested;
 	struct kviommu_create_vtd vtd = {
 		.aw_bits = widths[b & 7],
 		.flags = b & 8 ? KVIOMMU_VTD_BOOT_IDENTITY : 0,
@@ -2471,8 +2478,14 @@ static bool create_unit(void)
 		shim_fail = (struct shim_fail){ get8() & 7, 1, 0 };
 	kviommu_vtd.get_info(&info);
 	/* Seven of the eight are legacy units. */
-	if ((b & 7) == 7)
+	if ((b & 7) == 7) {
 		without = choose_nested(&vtd);
+		/* If it lacks memory the first time, it has it the second time. */
+		while (kviommu_vtd.get_info(&nested))
+			never(!shim_fail.failed);
+		vtd.cap &= nested.out_cap;
+		vtd.ecap &= nested.out_ecap;
+	}
 	vtd.cap |= info.out_cap;
 	vtd.ecap |= info.out_ecap & ~without;
 	ret = kviommu_unit_create(t.unit, &cmd, &kviommu_vtd, &vtd);
@@ -2490,7 +2503,7 @@ static bool create_unit(void)
 	t.ref.scalable = vtd.ecap & ECAP_SMTS;
 	t.ref.smpwc = vtd.ecap & ECAP_SMPWCS;
 	/* The hardware takes leaves of 1 GiB if it can, even if FS1GP is not offered. */
-	t.ref.fs_1g = model_nest.huge;
+	t.ref.fs_1g = model_nest[0].huge;
 	t.ref.fs_5lp = vtd.cap & CAP_FS5LP;
 	never(!(t.ecap & ECAP_SMTS) != !t.ref.scalable);
 	for (d = 0; d < MODEL_DEVICES; d++)
@@ -2500,7 +2513,8 @@ static bool create_unit(void)
 	arm_unit();
 	for (d = 0; b & 0x20 && d < MODEL_DEVICES; d++) {
 		ret = attach_device(d, d, sids[d]);
-		never(ret && !(model_lesser && ret == -EMEDIUMTYPE));
+		/* What is promised all IOMMUs have that nest. */
+		never(ret && !(!model_nest[1].wanted && ret == -EMEDIUMTYPE));
 	}
 	if (b & 0x40)
 		(t.ref.scalable ? do_sm_set_up : do_set_up)();

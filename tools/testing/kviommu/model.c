@@ -39,6 +39,9 @@ const struct model_area model_areas[NR_AREAS] = {
 	[AREA_REST]	  = { 0x620, 0x1e0, KVIOMMU_READ | KVIOMMU_WRITE },
 	[AREA_HUGE]	  = { 0x40000, 0x40000, KVIOMMU_READ | KVIOMMU_WRITE },
 	[AREA_TOP]	  = { 0xfffffffffULL, 1, KVIOMMU_READ | KVIOMMU_WRITE },
+	/* Near the begin of a slot; and far from it, with no begin or end of a piece */
+	[AREA_FEW]	  = { MODEL_ODD_SLOT + 0x1f3, 5, KVIOMMU_READ | KVIOMMU_WRITE },
+	[AREA_ODD]	  = { MODEL_ODD_SLOT + 0x5009, 0x2e, KVIOMMU_READ | KVIOMMU_WRITE },
 };
 
 /**
@@ -90,8 +93,11 @@ bool (*model_excuse)(struct iommu_domain *domain, u64 iova, u64 size);
 void (*model_map_lock_free)(void);
 bool model_unchecked;
 bool model_ioas_full;
-struct kviommu_nest model_nest;
-bool model_lesser;
+struct kviommu_nest model_nest[2];
+bool model_nest_starved;
+int model_map_error[2];
+unsigned long model_range_pins;
+void (*model_unlocked_resched)(void);
 
 void shim_unlocked(struct mutex *lock)
 {
@@ -101,7 +107,13 @@ void shim_unlocked(struct mutex *lock)
 
 void cond_resched(void)
 {
+	void (*call)(void) = model_unlocked_resched;
+
 	jiffies += shim_jiffies_step;
+	if (!call || unit->lock.held || unit->map_lock.held)
+		return;
+	model_unlocked_resched = NULL;
+	call();
 }
 
 void model_spend(unsigned long n)
@@ -161,6 +173,9 @@ static u64 pfn_of(unsigned int a, u64 gfn)
 		return other ? 0x90001 + i : 0x40000 + i;
 	case AREA_TOP:
 		return 0x30000 + other;
+	case AREA_FEW:
+	case AREA_ODD:
+		return 0x31000 * a / AREA_FEW + i;
 	}
 	return other ? 0x21001 + gfn : 0x10000 + gfn;
 }
@@ -432,6 +447,7 @@ int kviommu_access_pin_range(struct kviommu_access *a, u64 gfn, u64 nr,
 
 	never(shim_atomic || !unit->map_lock.held);
 	model_spend(1 + nr / 16);
+	model_range_pins++;
 	if (shim_task.killed)
 		return -EINTR;
 	if (shim_should_fail())
@@ -615,6 +631,12 @@ struct vfio_device {
 static struct vfio_device vfio_devices[MODEL_DEVICES];
 static struct iommu_group groups[] = { { 0 }, { 1 }, { 0 } };
 static const unsigned int group_of[MODEL_DEVICES] = { 0, 1, 2, 2 };
+
+/* Index in model_nest */
+static unsigned int iommu_kind(unsigned int iommu)
+{
+	return iommu == 1;
+}
 
 static struct hw_domain *to_hw(struct iommu_domain *domain)
 {
@@ -821,6 +843,8 @@ int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr, int p
 	never(shim_atomic != !!payer);
 	if (shim_should_fail())
 		return -ENOMEM;
+	if (d->second && model_map_error[iommu_kind(d->iommu)])
+		return model_map_error[iommu_kind(d->iommu)];
 	for (; size; size -= piece, iova += piece, paddr += piece) {
 		for (level = 3; level > 1; level--) {
 			piece = 1ULL << hw_shift(level);
@@ -995,7 +1019,7 @@ static bool hw_first_stage(struct cached *c, u64 table, unsigned int level, u64 
 		table = e & FS_ADDR;
 	}
 	/* Which leaves are too large is the same for all of its IOMMUs. */
-	if (level > (model_nest.huge ? 3 : 2) ||
+	if (level > (model_nest[iommu_kind(d->parent->iommu)].huge ? 3 : 2) ||
 	    (level > 1 && e & (size - 1) & GENMASK_ULL(51, 13)))
 		return false;
 	c->iova = iova & PAGE_MASK;
@@ -1166,9 +1190,12 @@ int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 		return -EBADF;
 	v->vdev = &vfio_devices[fd];
 	v->group = &groups[group_of[fd]];
-	/* With narrow addresses there is a third IOMMU, of the same kind as the first. */
+	/*
+	 * With narrow addresses, and with nested translation, there is a third IOMMU, of the same
+	 * kind as the first.
+	 */
 	if (v->group == &groups[0])
-		v->group->iommu = unit->aw_bits < 48 ? 2 : 0;
+		v->group->iommu = unit->aw_bits < 48 || unit->nest.wanted ? 2 : 0;
 	v->vdev->refs++;
 	return 0;
 }
@@ -1233,7 +1260,10 @@ int kviommu_hw_attach(struct iommu_domain *domain, struct iommu_group *group)
 {
 	never(!unit->lock.held || !unit->map_lock.held);
 	never(group->domain || group->in_ioas);
-	if (to_hw(domain)->iommu != group->iommu)
+	/* Only second stages are the same for one kind of IOMMU. */
+	if (to_hw(domain)->parent)
+		never(iommu_kind(to_hw(domain)->parent->iommu) != iommu_kind(group->iommu));
+	else if (to_hw(domain)->iommu != group->iommu)
 		return -EINVAL;
 	if (shim_should_fail())
 		return -ENOMEM;
@@ -1298,23 +1328,26 @@ phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova)
 
 /* host/nest.c */
 
-bool kviommu_nest_host(struct kviommu_nest *nest)
+int kviommu_nest_host(struct kviommu_nest *nest)
 {
-	*nest = model_nest;
-	return nest->wanted;
+	*nest = model_nest[0];
+	if (model_nest_starved || (nest->wanted && shim_should_fail()))
+		return -ENOMEM;
+	if (model_nest[1].wanted)
+		kviommu_nest_limit(nest, &model_nest[1]);
+	return 0;
 }
 
-/* The second physical IOMMU may be one that cannot. */
 int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest)
 {
+	unsigned int kind = iommu_kind(v->group->iommu);
+
 	if (!nest->wanted)
 		return 0;
 	if (shim_should_fail())
 		return -ENOMEM;
-	return !(model_lesser && v->group->iommu == 1) && model_nest.huge >= nest->huge &&
-	       model_nest.five_levels >= nest->five_levels &&
-	       model_nest.snoop >= nest->snoop &&
-	       model_nest.coherent == nest->coherent ? 0 : -EMEDIUMTYPE;
+	v->kind = (struct kviommu_iommu_kind){ 7, kind };
+	return kviommu_nest_missing(&model_nest[kind], nest) ? -EMEDIUMTYPE : 0;
 }
 
 struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
@@ -1322,7 +1355,7 @@ struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v)
 	struct hw_domain *d;
 
 	never(!unit->lock.held || unit->map_lock.held || shim_atomic);
-	never(!model_nest.wanted || (model_lesser && v->group->iommu == 1));
+	never(!model_nest[iommu_kind(v->group->iommu)].wanted);
 	d = hw_alloc(v->group->iommu);
 	if (IS_ERR(d))
 		return (void *)d;
@@ -1352,8 +1385,9 @@ struct iommu_domain *kviommu_nest_alloc(struct kviommu_nest_args *a,
 	struct hw_domain *d;
 
 	never(!unit->lock.held || unit->map_lock.held || shim_atomic);
-	never(!to_hw(parent)->second || to_hw(parent)->iommu != v->group->iommu || !a->at);
-	never(levels != 4 && !(levels == 5 && model_nest.five_levels));
+	never(!to_hw(parent)->second || !a->at);
+	never(iommu_kind(to_hw(parent)->iommu) != iommu_kind(v->group->iommu));
+	never(levels != 4 && !(levels == 5 && model_nest[0].five_levels));
 	never(root & ~FS_ADDR);
 	model_spend(1);
 	d = hw_alloc(v->group->iommu);
@@ -1407,7 +1441,8 @@ void kviommu_nest_flush_all(struct iommu_domain *parent)
  */
 
 static struct kviommu_memory slots[] = {
-	{ 0, LOW_FRAMES }, { 0x40000, 0x433 }, { 0xfffffffffULL, 1 },
+	{ 0, LOW_FRAMES }, { 0x40000, 0x433 }, { MODEL_ODD_SLOT, MODEL_ODD_NR },
+	{ 0xfffffffffULL, 1 },
 };
 
 void model_huge_slot(bool all)
@@ -1726,8 +1761,6 @@ void model_begin(struct kviommu_unit *u)
 	budget = MODEL_BUDGET;
 	nr_hw_calls = 0;
 	requests = 0;
-	model_nest = (struct kviommu_nest){};
-	model_lesser = false;
 	model_huge_slot(false);
 	batch = 1;
 	jiffies = 0;
@@ -1739,7 +1772,8 @@ void model_begin(struct kviommu_unit *u)
 	begun = true;
 	for (i = 0; i < NR_AREAS; i++) {
 		memset(&areas[i], 0, sizeof(areas[i]));
-		model_ioas_map(i, 0, model_areas[i].prot);
+		if (i < AREA_FEW)
+			model_ioas_map(i, 0, model_areas[i].prot);
 	}
 }
 
@@ -1750,6 +1784,7 @@ void model_end(void)
 	never(pinned || mapped || block_mapped || stale_pages || nr_domains);
 	never(nr_records || nr_cached);
 	never(shim_allocations());
+	memset(model_nest, 0, sizeof(model_nest));
 	for (i = 0; i < NR_AREAS; i++)
 		never(areas[i].pins);
 	for (i = 0; i < MODEL_DEVICES; i++)

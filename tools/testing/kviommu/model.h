@@ -8,6 +8,7 @@
 #define _KVIOMMU_TEST_MODEL_H
 
 #include "shim.h"
+#include "../../../drivers/iommu/kviommu/host/host.h"
 
 #define MODEL_DEVICES	4
 
@@ -33,6 +34,8 @@ enum {
 	AREA_REST,
 	AREA_HUGE,
 	AREA_TOP,
+	AREA_FEW,
+	AREA_ODD,
 	NR_AREAS,
 };
 
@@ -91,15 +94,28 @@ bool model_reserved(struct iommu_domain *domain, u64 iova);
 bool model_same_group(unsigned int a, unsigned int b);
 
 /*
- * What the physical IOMMUs of the host can nest; the second one cannot if model_lesser. Both
- * are reset by model_begin().
+ * What the physical IOMMUs of the host can nest: the first and the third, which are of one
+ * kind; the second one. Reset by model_end(). model_nest_starved: there is no memory to find out.
  */
-extern struct kviommu_nest model_nest;
-extern bool model_lesser;
+extern struct kviommu_nest model_nest[2];
+extern bool model_nest_starved;
 
 /* The VM has a memory slot for the frame; with @all, for all of AREA_HUGE. */
 bool model_in_slot(u64 gfn);
 void model_huge_slot(bool all);
+
+/* A memory slot of which the IOAS has AREA_FEW and AREA_ODD alone, if a test maps them */
+#define MODEL_ODD_SLOT	0x90000
+#define MODEL_ODD_NR	0x8000
+
+/* Errors of mapping in second stages, as for model_nest */
+extern int model_map_error[2];
+
+/* Calls of kviommu_access_pin_range() */
+extern unsigned long model_range_pins;
+
+/* Called by cond_resched() while neither lock of the unit is held */
+extern void (*model_unlocked_resched)(void);
 
 /* The first-stage tables of a nested domain */
 void model_nested(struct iommu_domain *domain, u64 *root, unsigned int *levels);
