@@ -35,8 +35,11 @@ int unit_create(int fd, int kvm_fd, int iommufd, __u32 ioas,
 		.flags = config->flags,
 		.aw_bits = config->aw_bits ?: 48,
 	};
+	int ret;
 
-	REQUIRE(!kviommu_get_vtd_info(fd, &info));
+	ret = kviommu_get_vtd_info(fd, &info);
+	if (ret)
+		return -ret;
 	vtd.cap = info.out_cap & ~config->cap_without;
 	vtd.ecap = info.out_ecap & ~config->ecap_without;
 	if (!config->nested) {
