@@ -731,8 +731,8 @@ static bool kviommu_create(KVIOMMUState *k, int fd, Error **errp)
     };
 
     /*
-     * SMPWCS has to be that of the hardware. No FS5LP: five levels would be for
-     * more than aw_bits, and QEMU walks no more than four for its own devices.
+     * Of these the host may lack some, see below. No FS5LP: five levels would be
+     * for more than aw_bits, and QEMU walks no more than four for its own devices.
      */
     if (k->nested) {
         vtd.cap |= s->fs1gp ? VTD_CAP_FS1GP : 0;
