@@ -36,7 +36,9 @@
 enum what {
 	NOTHING,
 	REBIND,		/* sid, mask */
+	REBIND_PASID,	/* pasid */
 	INVALIDATE,	/* did, first, last */
+	INVALIDATE_PASID, /* pasid << 32 | did, first, last */
 	COMPLETE,
 	STORE,		/* gpa, len */
 	SIGNAL,		/* enum kviommu_event */
@@ -127,6 +129,19 @@ int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u
 	return again_or_done(unit);
 }
 
+int kviommu_rebind_pasid(struct kviommu_unit *unit, const struct kviommu_work *work,
+			 u32 pasid, struct kviommu_progress *p)
+{
+	record_call(unit, REBIND_PASID, pasid, 0, 0);
+	return again_or_done(unit);
+}
+
+void kviommu_invalidate_pasid(struct kviommu_unit *unit, const struct kviommu_work *work,
+			      u16 did, u32 pasid, u64 first, u64 last)
+{
+	record_call(unit, INVALIDATE_PASID, (u64)pasid << 32 | did, first, last);
+}
+
 int kviommu_invalidate(struct kviommu_unit *unit, const struct kviommu_work *work,
 		       int did, u64 first, u64 last, struct kviommu_progress *p)
 {
@@ -144,12 +159,14 @@ void kviommu_invalidate_complete(struct kviommu_unit *unit,
 /* The model only stores the address. */
 const struct kviommu_source_ops kviommu_radix_ops = {};
 
-/* Whether the host can nest: then the unit offers scalable mode. */
+/* Whether the host can nest: then the unit offers scalable mode, and PASIDs. */
 static bool host_nests;
+static u8 host_pasid_bits;
 
 int kviommu_nest_host(struct kviommu_nest *nest)
 {
-	*nest = (struct kviommu_nest){ .wanted = host_nests, .five_levels = true };
+	*nest = (struct kviommu_nest){ .wanted = host_nests, .five_levels = true,
+				       .pasid_bits = host_pasid_bits };
 	return 0;
 }
 
@@ -331,7 +348,7 @@ static void resolve_test(struct kunit *test)
 	put128(ctx, CONTEXT + 16 * 0xcd, c->lo, c->hi);
 	ctx->vtd->root = ROOT;
 	ctx->vtd->te = true;
-	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, 0, &b);
 
 	KUNIT_EXPECT_EQ(test, b.type, c->type);
 	KUNIT_EXPECT_EQ(test, b.fault, c->fault);
@@ -350,7 +367,7 @@ static void resolve_root_table_test(struct kunit *test)
 
 	ctx->vtd->te = true;
 	ctx->vtd->root = NO_MEMORY;
-	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, 0, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0x8);
 
@@ -358,7 +375,7 @@ static void resolve_root_table_test(struct kunit *test)
 	put128(ctx, ROOT + 16 * 0xab, CONTEXT | P, 0);
 	put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(2));
 	ctx->vtd->root = ROOT | BIT_ULL(10);
-	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, 0, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0x30);
 }
@@ -369,12 +386,12 @@ static void resolve_untranslated_test(struct kunit *test)
 	struct kviommu_binding b = {};
 
 	ctx->vtd->root = NO_MEMORY;
-	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, 0, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0);
 
 	ctx->vtd->boot_identity = true;
-	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, 0, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_IDENTITY);
 	KUNIT_EXPECT_EQ(test, b.fault, 0);
 }
@@ -413,7 +430,7 @@ static void resolve_width_test(struct kunit *test)
 		bool right = aw >= 1 && aw <= c->aw_max;
 
 		put128(ctx, CONTEXT + 16 * 0xcd, TABLE | P, AW(aw));
-		ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
+		ctx->model->ops->resolve(ctx->model, &work_whole, SID, 0, &b);
 		KUNIT_EXPECT_EQ(test, b.fault, right ? 0 : 0x3);
 		KUNIT_EXPECT_EQ(test, b.levels, right ? aw + 2 : 0);
 	}
@@ -898,7 +915,7 @@ static void regs_reset_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x1c), GCMD_QIE | BIT(30) | BIT(31));
 	put128(ctx, QUEUE, WAIT | BIT_ULL(4), 0);
 	wr32(ctx, 0x88, 2 << 4);
-	vtd_record_fault(ctx->vtd, SID, 0, 6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0, 6);
 	ctx->model->ops->reset(ctx->model);
 	for (i = 0; i < SZ_4K / 4; i++)
 		KUNIT_EXPECT_EQ_MSG(test, ctx->page[i], before[i], "%#x", 4 * i);
@@ -1027,7 +1044,7 @@ static void regs_left_out_test(struct kunit *test)
 	ctx->vtd->root = ROOT;
 	put128(ctx, ROOT + 16 * 0xab, CONTEXT | P, 0);
 	put128(ctx, CONTEXT + 16 * 0xcd, 2 << 2 | P, AW(2));
-	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, 0, &b);
 	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
 	KUNIT_EXPECT_EQ(test, b.fault, 0x3);
 }
@@ -1147,14 +1164,14 @@ static void fault_record_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	vtd_record_fault(ctx->vtd, SID, 0x7fff12345678, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0x7fff12345678, 0x6);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(0)), 0x7fff12345000);
 	/* F, read, the reason, the source */
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(0) + 8),
 			BIT_ULL(63) | BIT_ULL(62) | 0x6ULL << 32 | SID);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(0));
 
-	vtd_record_fault(ctx->vtd, 0x0008, 0x1000, 0x5);
+	vtd_record_fault(ctx->vtd, 0x0008, 0, 0x1000, 0x5);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(1) + 8),
 			BIT_ULL(63) | 0x5ULL << 32 | 0x0008);
 	/* FRI is the index of the first record. */
@@ -1172,7 +1189,7 @@ static void fault_record_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), 0);
 
 	/* FRI is the index of the record that set PPF. */
-	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_FRI(2));
 }
 
@@ -1181,12 +1198,12 @@ static void fault_collapse_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	vtd_record_fault(ctx->vtd, SID, 0x1000, 0x6);
-	vtd_record_fault(ctx->vtd, SID, 0x2000, 0x5);
+	vtd_record_fault(ctx->vtd, SID, 0, 0x1000, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0x2000, 0x5);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(0)), 0x1000);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(1) + 8), 0);
 	wr32(ctx, frcd_offset(0) + 12, BIT(31));
-	vtd_record_fault(ctx->vtd, SID, 0x3000, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0x3000, 0x6);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, frcd_offset(1)), 0x3000);
 }
 
@@ -1196,18 +1213,18 @@ static void fault_overflow_test(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 8; i++)
-		vtd_record_fault(ctx->vtd, i, 0, 0x6);
+		vtd_record_fault(ctx->vtd, i, 0, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF);
-	vtd_record_fault(ctx->vtd, 8, 0, 0x6);
+	vtd_record_fault(ctx->vtd, 8, 0, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF | FSTS_PFO);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frcd_offset(0) + 8), 15, 0), 0);
 
 	/* Nothing is recorded until the overflow is cleared. */
 	wr32(ctx, frcd_offset(0) + 12, BIT(31));
-	vtd_record_fault(ctx->vtd, 9, 0, 0x6);
+	vtd_record_fault(ctx->vtd, 9, 0, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frcd_offset(0) + 8), 63, 63), 0);
 	wr32(ctx, 0x34, FSTS_PFO);
-	vtd_record_fault(ctx->vtd, 10, 0, 0x6);
+	vtd_record_fault(ctx->vtd, 10, 0, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, field(rd64(ctx, frcd_offset(0) + 8), 15, 0), 10);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x34), FSTS_PPF);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 11);
@@ -1218,7 +1235,7 @@ static void fault_event_test(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 
-	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), BIT(31) | BIT(30));
 	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 0);
 	wr32(ctx, 0x38, 0);
@@ -1226,17 +1243,17 @@ static void fault_event_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
 
 	/* No event while an older condition is set */
-	vtd_record_fault(ctx->vtd, SID + 1, 0, 0x6);
+	vtd_record_fault(ctx->vtd, SID + 1, 0, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 1);
 	wr32(ctx, frcd_offset(0) + 12, BIT(31));
 	wr32(ctx, frcd_offset(1) + 12, BIT(31));
-	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0, 0x6);
 	KUNIT_EXPECT_EQ(test, count_calls(ctx, SIGNAL, KVIOMMU_EVENT_FAULT), 2);
 	wr32(ctx, frcd_offset(2) + 12, BIT(31));
 
 	/* Clearing the condition of a masked event clears the event, too. */
 	wr32(ctx, 0x38, BIT(31));
-	vtd_record_fault(ctx->vtd, SID, 0, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0, 0x6);
 	wr32(ctx, frcd_offset(3) + 12, BIT(31));
 	KUNIT_EXPECT_EQ(test, rd32(ctx, 0x38), BIT(31));
 	wr32(ctx, 0x38, 0);
@@ -1554,7 +1571,7 @@ static void polled_mask_test(struct kunit *test)
 	unseen32(ctx, 0x38, BIT(31));
 	unseen32(ctx, 0x38, 0);
 	unseen32(ctx, 0xa0, BIT(31));
-	vtd_record_fault(ctx->vtd, SID, 0x1000, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0x1000, 0x6);
 	vtd_inval_complete(ctx->vtd);
 	KUNIT_EXPECT_FALSE(test, ctx->model->page_ops->pollable(ctx->model));
 	poll_once(ctx);
@@ -1578,7 +1595,7 @@ static void polled_clear_test(struct kunit *test)
 	struct ctx *ctx = test->priv;
 
 	vtd_queue_error(ctx->vtd);
-	vtd_record_fault(ctx->vtd, SID, 0x1000, 0x6);
+	vtd_record_fault(ctx->vtd, SID, 0, 0x1000, 0x6);
 	unseen32(ctx, 0x34, 0x7f);
 	unseen32(ctx, frcd_offset(0) + 12, BIT(31));
 	KUNIT_EXPECT_TRUE(test, poll_once(ctx));
@@ -1621,10 +1638,16 @@ static struct kunit_suite polled_suite = {
 #define SM_TABLE	0x4000
 #define SM_FIRST_STAGE	(P | 1ULL << 6)
 #define SM_PASS_THROUGH	(P | 4ULL << 6)
+#define SM_PASIDE	BIT_ULL(3)
 
-/* Words of 64 bits of the entries on the way; those of context and PASID entry by number */
+/*
+ * Words of 64 bits of the entries on the way; those of context and PASID entry by number.
+ * pasid: of the request, if it has one; pasid_bits: that requests may have
+ */
 struct sm_case {
 	const char *name;
+	u32 pasid;
+	u8 pasid_bits;
 	u64 root;
 	unsigned int context_word;
 	u64 context_bits;
@@ -1660,6 +1683,26 @@ static const struct sm_case sm_cases[] = {
 	SM_GOOD("large directory", .context_bits = GENMASK_ULL(11, 9)),
 	SM_GOOD("second-stage fields mean nothing",
 		.pte_bits = GENMASK_ULL(63, 12) | GENMASK_ULL(5, 2) | BIT_ULL(9)),
+	SM_GOOD("PASID", .pasid = 0x1fff, .pasid_bits = 20, .context_bits = SM_PASIDE),
+	SM_GOOD("PASID of a large directory", .pasid = 0x2000, .pasid_bits = 14,
+		.context_bits = SM_PASIDE | 1 << 9),
+	SM_GOOD("no PASID, where others have some", .pasid_bits = 20,
+		.context_bits = SM_PASIDE),
+	SM_GOOD("no PASID, where others may have some", .pasid_bits = 20),
+	{ "PASID with pass-through", 0x41, 20, SM_WAY, .context_bits = SM_PASIDE,
+	  .pte = { SM_PASS_THROUGH, 0xfedc, TABLE }, .type = KVIOMMU_BIND_NESTED },
+	{ "PASID beyond the directory", 0x2000, 20, SM_WAY, SM_PTE,
+	  .context_bits = SM_PASIDE },
+	{ "PASID beyond PSS", 0x100, 8, SM_WAY, SM_PTE, .context_bits = SM_PASIDE },
+	{ "PASID that the context entry does not allow", 5, 20, SM_WAY, SM_PTE },
+	{ "PASID entry of a PASID: bit 10", 5, 20, SM_WAY, SM_PTE,
+	  .context_bits = SM_PASIDE, .pte_bits = BIT_ULL(10), .fault = 0x5a },
+	{ "PASID entry of a PASID: nested", 5, 20, SM_WAY, SM_PTE,
+	  .context_bits = SM_PASIDE, .pte_bits = 2ULL << 6, .fault = 0x5b },
+	{ "PASID entry of a PASID: quiet", 5, 20, SM_WAY, SM_PTE, .quiet = true,
+	  .context_bits = SM_PASIDE, .pte_bits = 2ULL << 6 | FPD, .fault = 0x5b },
+	{ "context: RID_PASID where there are PASIDs", 0, 20, SM_WAY, SM_PTE,
+	  .context_word = 1, .context_bits = BIT_ULL(0), .fault = 0x42 },
 	{ "5 levels", SM_WAY, SM_PTE, .pte_word = 2, .pte_bits = BIT_ULL(2),
 	  .type = KVIOMMU_BIND_NESTED, .levels = 5 },
 	{ "pass-through", SM_WAY, .pte = { SM_PASS_THROUGH },
@@ -1715,6 +1758,16 @@ static int sm_init(struct kunit *test)
 	return ret;
 }
 
+/* A unit with PASIDs in place of the present one */
+static void sm_recreate(struct kunit *test, struct ctx *ctx, u8 pasid_bits)
+{
+	host_nests = true;
+	host_pasid_bits = pasid_bits;
+	recreate_vtd(test, ctx, 48, ~0ULL, ~0ULL);
+	host_nests = false;
+	host_pasid_bits = 0;
+}
+
 static void put64(struct ctx *ctx, u64 gpa, u64 val)
 {
 	__le64 entry = cpu_to_le64(val);
@@ -1731,26 +1784,88 @@ static void sm_resolve_test(struct kunit *test)
 	struct kviommu_binding b = {};
 	unsigned int i;
 
+	if (c->pasid_bits)
+		sm_recreate(test, ctx, c->pasid_bits);
 	put64(ctx, ROOT + 16 * 0xab + 8, c->root);
 	for (i = 0; i < 4; i++)
 		put64(ctx, context + 8 * i, (i ? 0 : SM_DIRECTORY | P) |
 		      (i == c->context_word ? c->context_bits : 0));
-	put64(ctx, SM_DIRECTORY, c->directory);
+	put64(ctx, SM_DIRECTORY + 8 * (c->pasid >> 6), c->directory);
 	for (i = 0; i < 8; i++)
-		put64(ctx, SM_TABLE + 8 * i, (i < 3 ? c->pte[i] : 0) |
-		      (i == c->pte_word ? c->pte_bits : 0));
+		put64(ctx, SM_TABLE + 64 * (c->pasid & 63) + 8 * i,
+		      (i < 3 ? c->pte[i] : 0) | (i == c->pte_word ? c->pte_bits : 0));
 	ctx->vtd->root = ROOT | BIT_ULL(10);
 	ctx->vtd->te = true;
-	ctx->model->ops->resolve(ctx->model, &work_whole, SID, &b);
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, c->pasid, &b);
 
 	KUNIT_EXPECT_EQ(test, b.type, c->type);
 	KUNIT_EXPECT_EQ(test, b.fault, c->fault);
 	KUNIT_EXPECT_EQ(test, b.levels, c->levels);
 	KUNIT_EXPECT_EQ(test, b.quiet, c->quiet);
 	if (c->type == KVIOMMU_BIND_NESTED) {
-		KUNIT_EXPECT_EQ(test, b.did, 0xfedc);
-		KUNIT_EXPECT_EQ(test, b.root, TABLE);
+		KUNIT_EXPECT_EQ(test, b.did, c->levels ? 0xfedc : 0);
+		KUNIT_EXPECT_EQ(test, b.root, c->levels ? TABLE : 0);
 	}
+	if (c->fault && !c->quiet) {
+		/* PP and PV of the fault record */
+		KUNIT_EXPECT_EQ(test, rd64(ctx, 0x228) >> 31 & 1, !!c->pasid);
+		KUNIT_EXPECT_EQ(test, rd64(ctx, 0x228) >> 40 & 0xfffff, c->pasid);
+	}
+}
+
+/* Whether requests with PASID might go through something is not known while TE is off. */
+static void sm_pasid_off_test(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	struct kviommu_binding b = {};
+
+	sm_recreate(test, ctx, 20);
+	ctx->vtd->boot_identity = true;
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, 5, &b);
+	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
+	KUNIT_EXPECT_TRUE(test, b.off);
+	ctx->vtd->te = true;
+	ctx->vtd->root = ROOT;
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, 5, &b);
+	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_BLOCKED);
+	KUNIT_EXPECT_EQ(test, b.fault, 0);
+	KUNIT_EXPECT_FALSE(test, b.off);
+}
+
+/* Any PASID width up to that of the host */
+static void sm_pasid_width_test(struct kunit *test)
+{
+	const u64 ecap = BIT_ULL(43) | BIT_ULL(47), pasid = BIT_ULL(40);
+	static const struct {
+		u64 ecap;
+		int ret;
+	} cases[] = {
+		{ BIT_ULL(40) | 14ULL << 35 }, { BIT_ULL(40) | 15ULL << 35 }, { BIT_ULL(40) },
+		{ BIT_ULL(40) | 16ULL << 35, -EOPNOTSUPP }, { 1ULL << 35, -EINVAL },
+	};
+	struct kviommu_create_vtd args = { .aw_bits = 48 };
+	struct ctx *ctx = test->priv;
+	struct kviommu_model *model;
+	unsigned int i;
+
+	host_nests = true;
+	host_pasid_bits = 16;
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		args.ecap = ecap | cases[i].ecap;
+		model = vtd_create(&ctx->unit, &args);
+		KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(model), cases[i].ret);
+		if (IS_ERR(model))
+			continue;
+		KUNIT_EXPECT_EQ(test, ctx->unit.nest.pasid_bits, (cases[i].ecap >> 35 & 31) + 1);
+		model->ops->destroy(model);
+	}
+	/* PASIDs belong to scalable mode. */
+	args.ecap = pasid;
+	KUNIT_EXPECT_EQ(test, PTR_ERR(vtd_create(&ctx->unit, &args)), -EINVAL);
+	host_pasid_bits = 0;
+	args.ecap = ecap | pasid;
+	KUNIT_EXPECT_EQ(test, PTR_ERR(vtd_create(&ctx->unit, &args)), -EOPNOTSUPP);
+	host_nests = false;
 }
 
 static void sm_capabilities_test(struct kunit *test)
@@ -1763,7 +1878,7 @@ static void sm_capabilities_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, ctx->cap & BIT_ULL(56));
 	KUNIT_EXPECT_TRUE(test, ctx->cap & BIT_ULL(60));
 	KUNIT_EXPECT_FALSE(test, ctx->ecap & (BIT_ULL(7) | BIT_ULL(48)));
-	/* Second-stage translation and PASIDs are not offered. */
+	/* Second-stage translation is not offered, nor PASIDs that the host does not have. */
 	KUNIT_EXPECT_FALSE(test, ctx->ecap & (BIT_ULL(40) | BIT_ULL(46)));
 	KUNIT_EXPECT_TRUE(test, ctx->unit.nest.wanted);
 }
@@ -1811,6 +1926,7 @@ struct sm_desc_case {
 	bool legacy;
 	struct call call;
 	bool bad;
+	u8 pasid_bits;
 };
 
 static const struct sm_desc_case sm_desc_cases[] = {
@@ -1823,6 +1939,12 @@ static const struct sm_desc_case sm_desc_cases[] = {
 	{ "all pages", 6 | GRAN(3) | IOTLB_DID(9), 52,
 	  .call = { INVALIDATE, 9, 0, U64_MAX } },
 	{ "of another PASID", 6 | GRAN(2) | IOTLB_DID(9) | 1ULL << 32 },
+	{ "of a PASID", 6 | GRAN(2) | IOTLB_DID(9) | 0xfffffULL << 32, .pasid_bits = 20,
+	  .call = { INVALIDATE_PASID, 0xfffffULL << 32 | 9, 0, U64_MAX } },
+	{ "page of a PASID", 6 | GRAN(3) | IOTLB_DID(9) | 1ULL << 32, 0x123456789000,
+	  .pasid_bits = 1,
+	  .call = { INVALIDATE_PASID, 1ULL << 32 | 9, 0x123456789000, 0x123456789fff } },
+	{ "of a PASID beyond PSS", 6 | GRAN(2) | IOTLB_DID(9) | 2ULL << 32, .pasid_bits = 1 },
 	{ "PIOTLB: granularity 0", 6, .bad = true },
 	{ "PIOTLB: granularity 1", 6 | GRAN(1), .bad = true },
 	{ "PIOTLB: bit 6", 6 | GRAN(2) | BIT_ULL(6), .bad = true },
@@ -1831,7 +1953,10 @@ static const struct sm_desc_case sm_desc_cases[] = {
 	{ "PIOTLB: upper half", 6 | GRAN(2), .upper = 1, .bad = true },
 	{ "PIOTLB in legacy mode", 6 | GRAN(2), .legacy = true, .bad = true },
 	{ "PASID cache of a domain", 7 | GRAN(0), .call = { REBIND, 0, U16_MAX } },
-	{ "PASID cache of a PASID", 7 | GRAN(1), .call = { REBIND, 0, U16_MAX } },
+	{ "PASID cache of PASID 0", 7 | GRAN(1), .call = { REBIND_PASID, 0 } },
+	{ "PASID cache of a PASID", 7 | GRAN(1) | 0xfffffULL << 32, .pasid_bits = 20,
+	  .call = { REBIND_PASID, 0xfffff } },
+	{ "PASID cache of a PASID beyond PSS", 7 | GRAN(1) | 2ULL << 32, .pasid_bits = 1 },
 	{ "PASID cache of another PASID", 7 | GRAN(1) | 1ULL << 32 },
 	{ "PASID cache, global", 7 | GRAN(3), .call = { REBIND, 0, U16_MAX } },
 	{ "PASID cache: granularity 2", 7 | GRAN(2), .bad = true },
@@ -1851,6 +1976,8 @@ static void sm_desc_test(struct kunit *test)
 	struct ctx *ctx = test->priv;
 	const struct call *call = &ctx->calls[0];
 
+	if (c->pasid_bits)
+		sm_recreate(test, ctx, c->pasid_bits);
 	sm_queue_on(ctx, !c->legacy);
 	put256(ctx, 0, c->lo, c->hi);
 	put64(ctx, QUEUE + 24, c->upper);
@@ -1864,7 +1991,9 @@ static void sm_desc_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, call->c, c->call.c);
 	} else {
 		KUNIT_EXPECT_NE(test, call->what, INVALIDATE);
+		KUNIT_EXPECT_NE(test, call->what, INVALIDATE_PASID);
 		KUNIT_EXPECT_NE(test, call->what, REBIND);
+		KUNIT_EXPECT_NE(test, call->what, REBIND_PASID);
 	}
 }
 
@@ -1885,6 +2014,8 @@ static void sm_width_test(struct kunit *test)
 static struct kunit_case sm_test_cases[] = {
 	KUNIT_CASE(sm_capabilities_test),
 	KUNIT_CASE_PARAM(sm_resolve_test, sm_gen_params),
+	KUNIT_CASE(sm_pasid_off_test),
+	KUNIT_CASE(sm_pasid_width_test),
 	KUNIT_CASE(sm_queue_test),
 	KUNIT_CASE_PARAM(sm_desc_test, sm_desc_gen_params),
 	KUNIT_CASE(sm_width_test),

@@ -181,6 +181,10 @@ enum kviommu_vtd_flags {
  * and SMPWCS (48) of ECAP: a device behind any of them is taken. An IOMMU is known if it has a
  * PCI device with a driver. IOMMU_GET_HW_INFO of iommufd says the same of the IOMMU of one
  * device.
+ *
+ * If the kernel can attach PASIDs to such tables, too, @out_ecap has PASID (bit 40), and in
+ * bits 39:35 the greatest PSS: that is a number, one less than the bits of a PASID, and no
+ * mask.
  */
 struct kviommu_vtd_info {
 	__u32 out_aw_bits_min;
@@ -201,7 +205,9 @@ struct kviommu_vtd_info {
  *       size of SLLPS the page-size bit is reserved at that level of the tables.
  * @ecap: Which of kviommu_vtd_info.out_ecap the guest is to see. Without PT the
  *        translation type of pass-through is a reserved one. SMTS and FSTS go together;
- *        without them none of FS1GP, FS5LP, SC and SMPWCS may be set.
+ *        without them none of FS1GP, FS5LP, SC, SMPWCS and PASID may be set. With PASID
+ *        (bit 40) PSS (bits 39:35) may be any number up to that of out_ecap; else it has to
+ *        be 0.
  *
  * The blob of KVIOMMU_CREATE. What the guest sees does not depend on anything else:
  * not on what a later module may offer, so a virtual machine finds the same again
@@ -209,9 +215,10 @@ struct kviommu_vtd_info {
  * register page.
  *
  * With SMTS and FSTS the guest may use scalable mode, with first-stage translation and
- * pass-through, for requests without PASID. The physical IOMMU walks its first-stage tables
- * itself, so the guest does not say what it maps, and all of its memory that the IOAS lets
- * devices read and write is pinned by KVIOMMU_ATTACH_DEVICE, whatever the guest then uses.
+ * pass-through, for requests without PASID and, with PASID, for those with one. The physical
+ * IOMMU walks its first-stage tables itself, so the guest does not say what it maps, and all
+ * of its memory that the IOAS lets devices read and write is pinned by KVIOMMU_ATTACH_DEVICE,
+ * whatever the guest then uses.
  * After the last device was detached KVIOMMU_RELEASE_PINS or KVIOMMU_RESET unpins it. Memory
  * is looked for where the virtual machine has memory slots; after memory was added call
  * KVIOMMU_REFRESH. Within a slot, more than 2 MiB behind its begin and other memory of the
@@ -220,6 +227,11 @@ struct kviommu_vtd_info {
  * see it but not write it. Each device has to be behind a physical IOMMU that can what @cap
  * and @ecap say: others are refused by KVIOMMU_ATTACH_DEVICE. A strategy other than strict has
  * no effect on first-stage tables. Faults of the walk are seen by the host, not by the guest.
+ *
+ * A device makes requests with PASID if it has a PASID capability, which VFIO does not show: the
+ * VMM gives the guest one, with no more bits than the device and PSS have. The host's driver of
+ * the IOMMU enables it. PASIDs of a device that is not alone in its IOMMU group are blocked, and
+ * so are those beyond the first 1024 that the guest of a unit uses at once.
  */
 struct kviommu_create_vtd {
 	__u32 flags;

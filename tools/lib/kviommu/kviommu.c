@@ -406,6 +406,7 @@ const struct kviommu_field kviommu_stats_fields[] = {
 	LEVEL(stale_ns_max),
 	COUNTER(reuses),
 	COUNTER(pool_ns),
+	LEVEL(pasids),
 	{}
 };
 

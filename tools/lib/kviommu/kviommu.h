@@ -85,6 +85,7 @@ struct kviommu_stats {
 	__u64 stale_ns_max;
 	__u64 reuses;
 	__u64 pool_ns;
+	__u64 pasids;
 	__u64 latency[KVIOMMU_LATENCY_BUCKETS];
 };
 

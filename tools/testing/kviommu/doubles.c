@@ -221,7 +221,7 @@ static void kick_reset(struct kviommu_model *model)
 }
 
 static int kick_resolve(struct kviommu_model *model, const struct kviommu_work *work,
-			u32 id, struct kviommu_binding *b)
+			u32 id, u32 pasid, struct kviommu_binding *b)
 {
 	struct kick_model *kick = to_kick(model);
 

@@ -65,6 +65,8 @@
 #define CAP_FS5LP	BIT_ULL(60)
 #define ECAP_PT		BIT_ULL(6)
 #define ECAP_SC		BIT_ULL(7)
+#define ECAP_PSS	GENMASK_ULL(39, 35)
+#define ECAP_PASID	BIT_ULL(40)
 #define ECAP_SMTS	BIT_ULL(43)
 #define ECAP_FSTS	BIT_ULL(47)
 #define ECAP_SMPWCS	BIT_ULL(48)
@@ -310,7 +312,8 @@ static void desc_done(const struct ref_descriptor *d)
 		if (xlate->binding.type == KVIOMMU_BIND_NESTED &&
 		    (inval.all || xlate->binding.did == inval.did))
 			model_condemn(container_of(xlate, struct kviommu_nested, xlate)->hw,
-				      inval.first, inval.last, inval.leaves, t.submitted);
+				      inval.pasid, inval.first, inval.last, inval.leaves,
+				      t.submitted);
 }
 
 /* The unit has moved the head: take note of the descriptors before it. */
@@ -544,7 +547,7 @@ static void check_faults(void)
 	for (d = 0; d < MODEL_DEVICES; d++) {
 		if (t.attached[d] < 0)
 			continue;
-		ctx = ref_context(&t.ref, t.attached[d]);
+		ctx = ref_context(&t.ref, t.attached[d], 0);
 		never(now.fault[d] != ctx.fault);
 		never(now.fault[d] && now.quiet[d] != ctx.quiet);
 	}
@@ -598,7 +601,7 @@ static void check_records(const struct records *before)
 		for (d = 0; d < MODEL_DEVICES && t.attached[d] != (hi & 0xffff); d++)
 			;
 		never(d == MODEL_DEVICES);
-		ctx = ref_context(&t.ref, hi);
+		ctx = ref_context(&t.ref, hi, hi >> 31 & 1 ? hi >> 40 & 0xfffff : 0);
 		never(ctx.fault != (hi >> 32 & 0xff));
 		never(ctx.quiet);
 		/* A read, of no address */
@@ -1089,7 +1092,7 @@ static struct ref_context group_context(unsigned int device)
 	for (d = 0; d < MODEL_DEVICES; d++) {
 		if (t.attached[d] < 0 || !model_same_group(d, device))
 			continue;
-		one = ref_context(&t.ref, t.attached[d]);
+		one = ref_context(&t.ref, t.attached[d], 0);
 		if (one.type == REF_BLOCKED)
 			continue;
 		if (all.type != REF_BLOCKED &&
@@ -1135,6 +1138,73 @@ static void check_second_stage(const struct kviommu_parent *parent, bool complet
 			check_frame(parent, gfn, complete);
 }
 
+/* Domains whose tables were compared */
+struct seen {
+	struct iommu_domain *domain[16];
+	unsigned int nr;
+};
+
+/* The domain was not compared yet, nor were so many others. */
+static bool is_new(struct seen *seen, struct iommu_domain *domain)
+{
+	unsigned int i;
+
+	for (i = 0; i < seen->nr; i++)
+		if (seen->domain[i] == domain)
+			return false;
+	if (seen->nr == ARRAY_SIZE(seen->domain))
+		return false;
+	seen->domain[seen->nr++] = domain;
+	return true;
+}
+
+/* The tables of a PASID, or guest physical addresses, or nothing */
+static void check_pasid(struct kviommu_device *dev, unsigned int device, u32 pasid,
+			bool complete, struct seen *seen)
+{
+	struct check c = {
+		.domain = model_pasid_domain(device, pasid),
+		.ctx = ref_context(&t.ref, dev->source_id, pasid),
+		.complete = complete,
+		.nested = true,
+	};
+	unsigned int levels;
+	u64 root;
+
+	if (!c.domain) {
+		never(complete && model_has_pasid(device, pasid) &&
+		      c.ctx.type != REF_BLOCKED);
+	} else if (model_is_second(c.domain)) {
+		never(c.ctx.type != REF_IDENTITY);
+	} else {
+		model_nested(c.domain, &root, &levels);
+		never(c.ctx.type != REF_FIRST_STAGE);
+		never(root != c.ctx.root || levels != c.ctx.levels);
+		if (is_new(seen, c.domain))
+			check_nested(&c);
+	}
+}
+
+/* Requests with PASID: those that the unit knows reach what they should, others nothing. */
+static void check_pasids(bool complete)
+{
+	struct kviommu_device *dev;
+	struct seen seen = { .nr = 0 };
+	struct kviommu_pasid *p;
+	unsigned int d, n = 0;
+	unsigned long i;
+
+	list_for_each_entry(dev, &t.unit->devices, entry) {
+		for (d = 0; t.attached[d] != dev->source_id; d++)
+			;
+		xa_for_each(&dev->pasids, i, p) {
+			n += p->attached;
+			check_pasid(dev, d, p->pasid, complete, &seen);
+		}
+	}
+	never(n != model_pasids());
+}
+
 static void check_devices(bool complete)
 {
 	struct check c = { .complete = complete };
@@ -1149,6 +1219,7 @@ static void check_devices(bool complete)
 		list_for_each_entry(other, &t.unit->nested.parents, entry)
 			never(other != parent && kviommu_same_kind(&parent->kind, &other->kind));
 	}
+	check_pasids(complete);
 
 	for (d = 0; d < MODEL_DEVICES; d++) {
 		if (t.attached[d] < 0)
@@ -1181,6 +1252,20 @@ static void check_devices(bool complete)
 		if (!c.domain || c.domain != last)
 			check_tables(&c);
 		last = c.domain;
+	}
+}
+
+static void check_pasids_bound(struct kviommu_device *dev, unsigned int device)
+{
+	struct iommu_domain *domain;
+	struct kviommu_pasid *p;
+	unsigned long i;
+
+	xa_for_each(&dev->pasids, i, p) {
+		domain = model_pasid_domain(device, i);
+		never(p->pasid != i || !domain != !p->attached);
+		never(p->attached && domain !=
+		      container_of(p->xlate, struct kviommu_nested, xlate)->hw);
 	}
 }
 
@@ -1218,7 +1303,10 @@ static void check_bound(void)
 		case KVIOMMU_NR_BINDINGS:
 			never(true);
 		}
+		check_pasids_bound(dev, d);
 	}
+	never(t.unit->stats.pasids != model_pasids());
+	never(t.unit->nr_pasids > KVIOMMU_MAX_PASIDS);
 }
 
 static void check_stats(void)
@@ -2134,7 +2222,7 @@ static bool device_agrees(unsigned int d)
 	list_for_each_entry(dev, &t.unit->devices, entry) {
 		if (t.attached[d] != dev->source_id)
 			continue;
-		ctx = ref_context(&t.ref, dev->source_id);
+		ctx = ref_context(&t.ref, dev->source_id, 0);
 		return dev->wanted.type == types[ctx.type] && dev->wanted.fault == ctx.fault &&
 		       (ctx.type == REF_IDENTITY ||
 			(dev->wanted.did == ctx.did && dev->wanted.root == ctx.root &&
@@ -2231,7 +2319,7 @@ static void do_request(void)
 	unsigned int n;
 
 	for (n = 0; n <= (b >> 2 & 7); n++)
-		model_request(b & 3, pick_near());
+		model_request(b & 3, 0, pick_near());
 }
 
 static void sm_wait(u8 how)
@@ -2260,7 +2348,7 @@ static void do_sm_unmap(void)
 	unsigned int d;
 
 	for (d = 0; d < MODEL_DEVICES; d++)
-		model_request(d, iova);
+		model_request(d, 0, iova);
 	cpu_write64(table << PAGE_SHIFT | slot << 3, b & 0x20 ? pick_first_stage() : 0);
 	b = get8();
 	/* Both domains, one of them, or all at once, with requests meanwhile or without */
@@ -2282,7 +2370,7 @@ static void do_sm_unmap(void)
 	}
 	if (b & 8)
 		for (d = 0; d < MODEL_DEVICES; d++)
-			model_request(d, iova);
+			model_request(d, 0, iova);
 	sm_wait(b);
 }
 
@@ -2298,7 +2386,7 @@ static void do_sm_batch(void)
 		iova = (u64)(b & 7) << PAGE_SHIFT | (b & 8 ? SZ_2M : 0);
 		table = b & 8 ? 8 : b & 0x10 ? 4 : 3;
 		for (d = 0; d < MODEL_DEVICES; d++)
-			model_request(d, iova);
+			model_request(d, 0, iova);
 		cpu_write64(table << PAGE_SHIFT | (b & 7) << 3, 0);
 		/* One page, or four; domains 1 and 2 */
 		at = queue_put(at, 6 | 3 << 4 | (u64)(1 + (b >> 5 & 1)) << 16,
@@ -2370,7 +2458,7 @@ static void do_sm_burst(void)
 	u64 at = reg64(REG_IQT), iova = pick_near();
 
 	for (d = 0; d < MODEL_DEVICES; d++)
-		model_request(d, iova);
+		model_request(d, 0, iova);
 	for (; n; n--, iova += PAGE_SIZE) {
 		if (kinds >> (n & 7) & 1)
 			at = queue_put(at, 6 | 3 << 4 | (u64)(1 + (n & 1)) << 16,
@@ -2394,6 +2482,201 @@ static void do_sm_queue(void)
 		reg_write(REG_GCMD, QIE | (t.ref.te ? TE : 0), 4);
 	}
 }
+
+/* Actions of guests that know PASIDs */
+
+/* Those of the set-up, such as have the same entries, and such as no device has */
+static u32 pick_pasid(void)
+{
+	static const u32 pasids[] = { 1, 2, 3, 0x41, 0x7f, 0x80, 0x2000, 0 };
+	u8 b = get8();
+
+	return b < 0xc0 ? 1 + (b & 3) : b < 0xf8 ? pasids[b & 7] : (u32)get64() & 0xfffff;
+}
+
+/* The entry that leads to a PASID of a device, if it is one of the directory's first frame */
+static u64 pasid_entry(unsigned int d, u32 pasid)
+{
+	return ((u64)(GFN_PASID + d) << PAGE_SHIFT) + (pasid & 63) * 64;
+}
+
+static void pasid_write(unsigned int d, u32 pasid, u64 type, u16 did, u64 root,
+			unsigned int levels)
+{
+	u64 at = pasid_entry(d, pasid);
+	unsigned int i;
+
+	for (i = 0; i < 64; i += 8)
+		cpu_write64(at + i, 0);
+	cpu_write64(at + 8, did);
+	cpu_write64(at + 16, root << PAGE_SHIFT | (levels == 5 ? 1 << 2 : 0));
+	if (type)
+		cpu_write64(at, 1 | type << 6);
+	/* All entries of the directory lead to the same table. */
+	if (pasid < 512 * 64)
+		cpu_write64(((u64)(GFN_DIRECTORY + d) << PAGE_SHIFT) + (pasid >> 6) * 8,
+			    (u64)(GFN_PASID + d) << PAGE_SHIFT | 1);
+}
+
+/* The unit has read the entries of a PASID of all devices as they are now. */
+static bool pasid_agrees(u32 pasid)
+{
+	static const struct kviommu_binding none;
+	const struct kviommu_binding *b;
+	struct kviommu_device *dev;
+	struct kviommu_pasid *p;
+	struct ref_context ctx;
+
+	list_for_each_entry(dev, &t.unit->devices, entry) {
+		p = xa_load(&dev->pasids, pasid);
+		b = p ? &p->wanted : &none;
+		ctx = ref_context(&t.ref, dev->source_id, pasid);
+		if (b->fault != ctx.fault || b->did != ctx.did || b->root != ctx.root ||
+		    b->levels != ctx.levels ||
+		    b->type != (ctx.type == REF_BLOCKED ? KVIOMMU_BIND_BLOCKED :
+							  KVIOMMU_BIND_NESTED))
+			return false;
+	}
+	return true;
+}
+
+/* Tell the unit that the entry of a PASID has changed, as @how says; it has to notice. */
+static void pasid_changed(u32 pasid, u16 did, u8 how)
+{
+	bool idle = queue_idle();
+
+	switch (how & 7) {
+	case 0:
+		return;
+	case 1:
+		queue_add(7 | 3 << 4, 0);
+		break;
+	case 2:
+		queue_add(1 | 1 << 4, 0);
+		break;
+	default:
+		queue_add(7 | 1 << 4 | (u64)did << 16 | (u64)pasid << 32, 0);
+		if (how & 8)
+			queue_add(6 | 2 << 4 | (u64)did << 16 | (u64)pasid << 32, 0);
+	}
+	queue_wait(GFN_STATUS << PAGE_SHIFT, 1, 2);
+	/* Those that are not known are not found by what is for all. */
+	never(idle && (how & 7) > 2 && queue_idle() && pasid && !(pasid >> t.ref.pasid_bits) &&
+	      !shim_fail.failed && t.unit->nr_pasids < KVIOMMU_MAX_PASIDS &&
+	      !pasid_agrees(pasid));
+}
+
+/* All devices have PASIDs, and some of these translations; the unit is told of those. */
+static void do_pasid_set_up(void)
+{
+	u8 b = get8();
+	unsigned int d, levels = b & 1 && t.ref.fs_5lp ? 5 : 4;
+	u32 pasid;
+
+	for (d = 0; d < MODEL_DEVICES; d++) {
+		cpu_write64(sm_context(sids[d]), (u64)(GFN_DIRECTORY + d) << PAGE_SHIFT |
+			    (b >> 4 & 7) << 9 | 1 << 3 | 1);
+		for (pasid = 1; pasid < 4; pasid++)
+			pasid_write(d, pasid, pasid == 3 && b & 2 ? 4 : 1,
+				    1 + (b & 4 ? pasid & 1 : 0), b & 8 ? pasid & 1 : 0, levels);
+	}
+	queue_add(1 | 1 << 4, 0);
+	for (pasid = 1; pasid < 4; pasid++)
+		pasid_changed(pasid, 1, 3);
+}
+
+/* An entry of a PASID: tables, pass-through, nothing, or any bit */
+static void do_pasid_entry(void)
+{
+	u8 b = get8(), how = get8();
+	u32 pasid = pick_pasid();
+	unsigned int d = b & 3, levels = b & 0x10 && t.ref.fs_5lp ? 5 : 4;
+	u16 did = 1 + (b >> 5 & 3);
+	u64 at = pasid_entry(d, pasid), val;
+
+	if (how & 0x40) {
+		at += (get8() & 7) * 8;
+		model_cpu_read(at, &val, sizeof(val));
+		cpu_write64(at, val ^ BIT_ULL(get8() & 63));
+	} else {
+		pasid_write(d, pasid, how & 0x80 ? (how >> 4 & 3) * 2 : 1, did, pick_table(),
+			    levels);
+	}
+	pasid_changed(pasid, did, how);
+}
+
+/* Whether a device has PASIDs, and how many its directory is for */
+static void do_pasid_context(void)
+{
+	u8 b = get8();
+	unsigned int d = b & 3;
+	u64 gpa = sm_context(sids[d]), val;
+
+	model_cpu_read(gpa, &val, sizeof(val));
+	val &= ~(u64)(7 << 9 | 1 << 3);
+	cpu_write64(gpa, val | (b >> 2 & 7) << 9 | (b & 0x20 ? 1 << 3 : 0));
+	if (b & 0x80)
+		queue_add(1 | (b & 0x40 ? 1 : 3) << 4 | (u64)sids[d] << 32, 0);
+	if (b & 0x80)
+		sm_wait(b);
+}
+
+static void do_pasid_request(void)
+{
+	u8 b = get8();
+	u32 pasid = pick_pasid();
+	unsigned int n;
+
+	for (n = 0; n <= (b >> 2 & 7); n++)
+		model_request(b & 3, pasid, pick_near());
+}
+
+/* Pages that devices have used with PASIDs go, as in do_sm_unmap(). */
+static void do_pasid_unmap(void)
+{
+	u8 b = get8(), how = get8();
+	u64 table = b & 8 ? 8 : b & 0x10 ? 4 : 3, slot = b & 7;
+	u64 iova = slot << PAGE_SHIFT | (b & 8 ? SZ_2M : 0);
+	u64 at = reg64(REG_IQT), lo;
+	u32 pasid;
+	unsigned int d;
+
+	for (d = 0; d < MODEL_DEVICES; d++)
+		for (pasid = 0; pasid < 4; pasid++)
+			model_request(d, pasid, iova);
+	cpu_write64(table << PAGE_SHIFT | slot << 3, b & 0x20 ? pick_first_stage() : 0);
+	for (pasid = how & 1; pasid < 4; pasid++) {
+		lo = 6 | (how & 2 ? 2 : 3) << 4 | (u64)(1 + (how >> 2 & 1)) << 16;
+		at = queue_put(at, lo | (u64)pasid << 32, how & 2 ? 0 :
+			       iova | (how & 8 ? BIT(6) : 0) | (how & 0x10 ? 1 : 0));
+	}
+	at = queue_put(at, 5 | 1 << 5 | 7ULL << 32, GFN_STATUS << PAGE_SHIFT);
+	if (t.qie && t.ref.wide)
+		write_tail(at);
+}
+
+/* Many PASIDs in a row are announced, more than there may be, or they go. */
+static void do_pasid_many(void)
+{
+	u8 b = get8();
+	u32 pasid = 8 + (b & 15) * 96, last = pasid + 96;
+	u64 at = reg64(REG_IQT);
+
+	for (; pasid < last; pasid++) {
+		pasid_write(b >> 4 & 1, pasid, b & 0x80 ? 0 : 1, 1 + (pasid & 1), pasid & 3, 4);
+		at = queue_put(at, 7 | 1 << 4 | 1 << 16 | (u64)pasid << 32, 0);
+	}
+	at = queue_put(at, 5 | 1 << 5 | 7ULL << 32, GFN_STATUS << PAGE_SHIFT);
+	if (t.qie && t.ref.wide)
+		write_tail(at);
+}
+
+static void (* const pasid_actions[])(void) = {
+	do_pasid_set_up, do_pasid_entry, do_pasid_entry, do_pasid_context, do_pasid_request,
+	do_pasid_unmap, do_pasid_unmap, do_pasid_many,
+};
+
+static_assert(ARRAY_SIZE(pasid_actions) == 8);
 
 static void (* const sm_actions[])(void) = {
 	do_sm_set_up, do_entry, do_sm_entry, do_sm_entry, do_sm_entry, do_sm_entry,
@@ -2426,6 +2709,16 @@ static void (* const actions[])(void) = {
 
 /* A change of this number would change the meaning of all inputs of the corpus. */
 static_assert(ARRAY_SIZE(actions) == 64);
+
+/* PASIDs: of as many bits as the host has, or fewer */
+static void choose_pasids(struct kviommu_create_vtd *vtd)
+{
+	unsigned int bits = t.strategy & 0x20 ? 7 : 20;
+
+	model_nest[0].pasid_bits = 20;
+	model_nest[1].pasid_bits = 20;
+	vtd->ecap |= ECAP_PASID | (bits - 1ULL) << 35;
+}
 
 /* What the host can nest, and what of it the guest is to see. Return: what else it is not. */
 static u64 choose_nested(struct kviommu_create_vtd *vtd)
@@ -2486,6 +2779,9 @@ static bool create_unit(void)
 		vtd.cap &= nested.out_cap;
 		vtd.ecap &= nested.out_ecap;
 	}
+	t.strategy = b & 0x80 ? get8() : 0;
+	if ((b & 7) == 7 && t.strategy & 0x10)
+		choose_pasids(&vtd);
 	vtd.cap |= info.out_cap;
 	vtd.ecap |= info.out_ecap & ~without;
 	ret = kviommu_unit_create(t.unit, &cmd, &kviommu_vtd, &vtd);
@@ -2505,10 +2801,11 @@ static bool create_unit(void)
 	/* The hardware takes leaves of 1 GiB if it can, even if FS1GP is not offered. */
 	t.ref.fs_1g = model_nest[0].huge;
 	t.ref.fs_5lp = vtd.cap & CAP_FS5LP;
+	if (vtd.ecap & ECAP_PASID)
+		t.ref.pasid_bits = (vtd.ecap & ECAP_PSS) / (ECAP_PSS & -ECAP_PSS) + 1;
 	never(!(t.ecap & ECAP_SMTS) != !t.ref.scalable);
 	for (d = 0; d < MODEL_DEVICES; d++)
 		t.attached[d] = -1;
-	t.strategy = b & 0x80 ? get8() : 0;
 	set_policy(SZ_256M, 1024, MAX_TABLES, 64, t.strategy);
 	arm_unit();
 	for (d = 0; b & 0x20 && d < MODEL_DEVICES; d++) {
@@ -2526,6 +2823,7 @@ int fuzz_one_input(const u8 *data, size_t size);
 int fuzz_one_input(const u8 *data, size_t size)
 {
 	unsigned int n;
+	u8 a;
 
 	in.next = data;
 	in.end = data + size;
@@ -2534,7 +2832,11 @@ int fuzz_one_input(const u8 *data, size_t size)
 		for (n = 0; n < 200 && in.next < in.end; n++) {
 			if (shim_task.killed)
 				break;
-			(t.ref.scalable ? sm_actions : actions)[get8() & 63]();
+			a = get8();
+			if (t.ref.pasid_bits && a & 0x40)
+				pasid_actions[a & 7]();
+			else
+				(t.ref.scalable ? sm_actions : actions)[a & 63]();
 			check_bound();
 		}
 		if (!shim_task.killed)

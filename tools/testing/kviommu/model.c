@@ -618,6 +618,21 @@ struct hw_domain {
 	unsigned int levels;
 };
 
+/**
+ * struct hw_pasid - A PASID of a device that is attached
+ * @device: Number of the device
+ * @pasid: The PASID
+ * @domain: The domain
+ */
+struct hw_pasid {
+	unsigned int device;
+	u32 pasid;
+	struct hw_domain *domain;
+};
+
+static struct hw_pasid hw_pasids[KVIOMMU_MAX_PASIDS];
+static unsigned int nr_hw_pasids;
+
 struct iommu_group {
 	unsigned int iommu;
 	struct hw_domain *domain;
@@ -904,6 +919,7 @@ static void hw_flush(struct hw_domain *d, u64 first, u64 last)
  * struct cached - What the physical IOMMU has cached of a nested domain, for one group
  * @d: The domain
  * @group: The group
+ * @pasid: The PASID of requests that it is for; 0: those without
  * @iova: First address that the entry is for
  * @size: Size in bytes: a page, or for @table what one table of leaves is for
  * @table: The entry leads to a table of leaves at @gpa, else to the page there
@@ -916,6 +932,7 @@ static void hw_flush(struct hw_domain *d, u64 first, u64 last)
 struct cached {
 	struct hw_domain *d;
 	struct iommu_group *group;
+	u32 pasid;
 	u64 iova;
 	u64 size;
 	bool table;
@@ -932,7 +949,9 @@ static struct cached cached[MAX_CACHED];
 static unsigned int nr_cached;
 static u64 requests;
 
-static void cache_drop(struct hw_domain *d, struct hw_domain *parent, struct iommu_group *group)
+/* With @group, what belongs to @pasid */
+static void cache_drop(struct hw_domain *d, struct hw_domain *parent,
+		       struct iommu_group *group, u32 pasid)
 {
 	unsigned int i, left = 0;
 
@@ -940,7 +959,7 @@ static void cache_drop(struct hw_domain *d, struct hw_domain *parent, struct iom
 		struct cached *c = &cached[i];
 
 		if ((d && c->d != d) || (parent && c->d->parent != parent) ||
-		    (group && c->group != group))
+		    (group && (c->group != group || c->pasid != pasid)))
 			cached[left++] = *c;
 		else
 			pages[c->pfn].cached--;
@@ -957,14 +976,14 @@ static void cache_add(struct cached c)
 	cached[nr_cached++] = c;
 }
 
-static struct cached *cache_find(struct hw_domain *d, struct iommu_group *group, u64 iova,
-				 bool table)
+static struct cached *cache_find(const struct cached *c, u64 iova, bool table)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr_cached; i++)
-		if (cached[i].d == d && cached[i].group == group &&
-		    cached[i].table == table && iova - cached[i].iova < cached[i].size)
+		if (cached[i].d == c->d && cached[i].group == c->group &&
+		    cached[i].pasid == c->pasid && cached[i].table == table &&
+		    iova - cached[i].iova < cached[i].size)
 			return &cached[i];
 	return NULL;
 }
@@ -1007,7 +1026,7 @@ static bool hw_first_stage(struct cached *c, u64 table, unsigned int level, u64 
 			return false;
 		if (level == 1 && above)
 			*above = (struct cached){
-				d, c->group, iova & ~(512 * size - 1), 512 * size, true,
+				d, c->group, c->pasid, iova & ~(512 * size - 1), 512 * size, true,
 				table, pfn, c->write,
 			};
 		model_cpu_read(table + hw_index(iova, level) * 8, &e, sizeof(e));
@@ -1052,18 +1071,31 @@ bool model_walk(struct iommu_domain *domain, u64 iova, struct model_piece *piece
 	return true;
 }
 
-void model_request(unsigned int device, u64 iova)
+static struct hw_pasid *pasid_find(unsigned int device, u32 pasid)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_hw_pasids; i++)
+		if (hw_pasids[i].device == device && hw_pasids[i].pasid == pasid)
+			return &hw_pasids[i];
+	return NULL;
+}
+
+void model_request(unsigned int device, u32 pasid, u64 iova)
 {
 	struct iommu_group *group = &groups[group_of[device]];
+	struct cached c = { .group = group, .pasid = pasid, .write = true }, above = {};
+	struct hw_pasid *p = pasid_find(device, pasid);
 	struct hw_domain *d = group->domain;
-	struct cached c = { .d = d, .group = group, .write = true }, above = {};
 	struct cached *hit;
 
+	if (pasid)
+		d = p ? p->domain : NULL;
+	c.d = d;
 	requests++;
-	if (!d || !d->parent || !hw_first_stage_has(d, iova) ||
-	    cache_find(d, group, iova, false))
+	if (!d || !d->parent || !hw_first_stage_has(d, iova) || cache_find(&c, iova, false))
 		return;
-	hit = cache_find(d, group, iova, true);
+	hit = cache_find(&c, iova, true);
 	if (hit) {
 		c.write = hit->write;
 		if (hw_first_stage(&c, hit->gpa, 1, iova, NULL))
@@ -1082,13 +1114,15 @@ u64 model_requests(void)
 	return requests;
 }
 
-void model_condemn(struct iommu_domain *domain, u64 first, u64 last, bool leaves, u64 before)
+void model_condemn(struct iommu_domain *domain, int pasid, u64 first, u64 last, bool leaves,
+		   u64 before)
 {
 	struct cached *c;
 
 	for (c = cached; c < cached + nr_cached; c++)
-		if (&c->d->domain == domain && c->born <= before && !(leaves && c->table) &&
-		    c->iova <= last && c->iova + c->size - 1 >= first)
+		if (&c->d->domain == domain && (pasid < 0 || c->pasid == pasid) &&
+		    c->born <= before && !(leaves && c->table) && c->iova <= last &&
+		    c->iova + c->size - 1 >= first)
 			c->condemned = true;
 }
 
@@ -1119,7 +1153,7 @@ void kviommu_hw_unmap_sync(struct iommu_domain *domain, u64 iova, u64 size)
 
 	never(kviommu_hw_unmap(domain, iova, size, &u) != size);
 	hw_flush(to_hw(domain), u.first, u.last);
-	cache_drop(NULL, to_hw(domain), NULL);
+	cache_drop(NULL, to_hw(domain), NULL, 0);
 }
 
 void kviommu_hw_sync(struct iommu_domain *domain, struct kviommu_unflushed *u)
@@ -1127,7 +1161,7 @@ void kviommu_hw_sync(struct iommu_domain *domain, struct kviommu_unflushed *u)
 	never(!unit->map_lock.held);
 	hw_flush(to_hw(domain), u->first, u->last);
 	if (to_hw(domain)->second)
-		cache_drop(NULL, to_hw(domain), NULL);
+		cache_drop(NULL, to_hw(domain), NULL, 0);
 	kviommu_hw_all_flushed(u);
 }
 
@@ -1172,7 +1206,7 @@ void kviommu_hw_free(struct iommu_domain *domain)
 	never(d->second && d->root->live);
 	if (d->parent)
 		d->parent->children--;
-	cache_drop(d, NULL, NULL);
+	cache_drop(d, NULL, NULL, 0);
 	hw_flush(d, 0, U64_MAX);
 	hw_drop_leaves(d->root, HW_LEVELS);
 	hw_free_table(d->root);
@@ -1202,8 +1236,12 @@ int kviommu_vfio_get(struct kviommu_vfio *v, int fd,
 
 void kviommu_vfio_put(struct kviommu_vfio *v)
 {
+	unsigned int i;
+
 	never(!v->vdev->refs);
 	never(v->in_ioas);
+	for (i = 0; i < nr_hw_pasids; i++)
+		never(&vfio_devices[hw_pasids[i].device] == v->vdev);
 	v->vdev->refs--;
 }
 
@@ -1278,9 +1316,61 @@ void kviommu_hw_detach(struct iommu_domain *domain, struct iommu_group *group,
 	never(!unit->map_lock.held);
 	never(group->in_ioas || v->group != group);
 	never(group->domain != to_hw(domain));
-	cache_drop(NULL, NULL, group);
+	cache_drop(NULL, NULL, group, 0);
 	group->domain->attached--;
 	group->domain = NULL;
+}
+
+bool model_has_pasid(unsigned int device, u32 pasid)
+{
+	/* Groups 0 and 1 have one device each. */
+	return group_of[device] < 2 && pasid < MODEL_PASIDS;
+}
+
+struct iommu_domain *model_pasid_domain(unsigned int device, u32 pasid)
+{
+	struct hw_pasid *p = pasid_find(device, pasid);
+
+	return p ? &p->domain->domain : NULL;
+}
+
+bool model_is_second(struct iommu_domain *domain)
+{
+	return to_hw(domain)->second;
+}
+
+unsigned int model_pasids(void)
+{
+	return nr_hw_pasids;
+}
+
+int kviommu_hw_attach_pasid(struct iommu_domain *domain, struct kviommu_vfio *v, u32 pasid)
+{
+	unsigned int device = v->vdev - vfio_devices;
+
+	never(!unit->lock.held || !unit->map_lock.held || shim_atomic);
+	never(!pasid || pasid >> model_nest[0].pasid_bits || pasid_find(device, pasid));
+	never(!to_hw(domain)->second && !to_hw(domain)->parent);
+	if (!model_has_pasid(device, pasid))
+		return -EOPNOTSUPP;
+	if (to_hw(domain)->iommu != v->group->iommu)
+		return -EINVAL;
+	if (shim_should_fail())
+		return -ENOMEM;
+	never(nr_hw_pasids == ARRAY_SIZE(hw_pasids));
+	hw_pasids[nr_hw_pasids++] = (struct hw_pasid){ device, pasid, to_hw(domain) };
+	to_hw(domain)->attached++;
+	return 0;
+}
+
+void kviommu_hw_detach_pasid(struct iommu_domain *domain, struct kviommu_vfio *v, u32 pasid)
+{
+	struct hw_pasid *p = pasid_find(v->vdev - vfio_devices, pasid);
+
+	never(!unit->map_lock.held || !p || p->domain != to_hw(domain));
+	cache_drop(NULL, NULL, v->group, pasid);
+	p->domain->attached--;
+	*p = hw_pasids[--nr_hw_pasids];
 }
 
 /* Reserved by the second physical IOMMU: a page, half a large page, a large page */
@@ -1432,7 +1522,7 @@ int kviommu_nest_flush(struct kviommu_nest_args *a, struct iommu_domain *domain,
 void kviommu_nest_flush_all(struct iommu_domain *parent)
 {
 	never(!unit->map_lock.held || !to_hw(parent)->second);
-	cache_drop(NULL, to_hw(parent), NULL);
+	cache_drop(NULL, to_hw(parent), NULL, 0);
 }
 
 /*
@@ -1782,7 +1872,7 @@ void model_end(void)
 	unsigned int i;
 
 	never(pinned || mapped || block_mapped || stale_pages || nr_domains);
-	never(nr_records || nr_cached);
+	never(nr_records || nr_cached || nr_hw_pasids);
 	never(shim_allocations());
 	memset(model_nest, 0, sizeof(model_nest));
 	for (i = 0; i < NR_AREAS; i++)

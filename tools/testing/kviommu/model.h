@@ -12,6 +12,9 @@
 
 #define MODEL_DEVICES	4
 
+/* PASIDs that a device has, if it has a group for itself; its IOMMU has more. */
+#define MODEL_PASIDS	0x80
+
 /**
  * struct model_area - A range of guest memory that the IOAS maps as a whole or not at all
  * @gfn: First guest frame of the area
@@ -124,19 +127,30 @@ void model_nested(struct iommu_domain *domain, u64 *root, unsigned int *levels);
 bool model_walk(struct iommu_domain *domain, u64 iova, struct model_piece *piece);
 
 /*
- * A device makes a request, and the IOMMU caches what it finds of first-stage tables.
- * model_requests(): how many there were.
+ * PASIDs: whether a device can have one, which domain it is attached to, or NULL, and
+ * whether that is a second stage; how many are attached.
  */
-void model_request(unsigned int device, u64 iova);
+bool model_has_pasid(unsigned int device, u32 pasid);
+struct iommu_domain *model_pasid_domain(unsigned int device, u32 pasid);
+bool model_is_second(struct iommu_domain *domain);
+unsigned int model_pasids(void);
+
+/*
+ * A device makes a request, with PASID if that is not 0, and the IOMMU caches what it finds
+ * of first-stage tables. model_requests(): how many there were.
+ */
+void model_request(unsigned int device, u32 pasid, u64 iova);
 u64 model_requests(void);
 unsigned int model_cached(void);
 
 /*
  * The guest has invalidated what is cached of a nested domain in a range, by the request
- * number @before or earlier; with @leaves, of leaves alone. When it sees that done nothing
+ * number @before or earlier, for @pasid, or all if it is negative; with @leaves, of leaves
+ * alone. When it sees that done nothing
  * of it may be there any more. model_pardon(): it is not known what the guest invalidated.
  */
-void model_condemn(struct iommu_domain *domain, u64 first, u64 last, bool leaves, u64 before);
+void model_condemn(struct iommu_domain *domain, int pasid, u64 first, u64 last, bool leaves,
+		   u64 before);
 void model_pardon(void);
 void model_check_condemned(void);
 

@@ -96,8 +96,8 @@ static struct ref_context ref_legacy(const struct ref_unit *unit, uint16_t sid)
 }
 
 /*
- * The PASID table entry of requests without PASID in scalable mode. Without ECAP.RPS these
- * are requests with PASID 0. @e: its 8 words.
+ * A PASID table entry. Requests without PASID are, without ECAP.RPS, as those with PASID 0.
+ * @e: its 8 words.
  */
 static struct ref_context ref_pasid(const struct ref_unit *unit, const uint64_t *e, bool fpd)
 {
@@ -145,7 +145,8 @@ static struct ref_context ref_pasid(const struct ref_unit *unit, const uint64_t 
 }
 
 /* Scalable mode: root table, context table, PASID directory, PASID table */
-static struct ref_context ref_scalable(const struct ref_unit *unit, uint16_t sid)
+static struct ref_context ref_scalable(const struct ref_unit *unit, uint16_t sid,
+				       uint32_t pasid)
 {
 	static const struct ref_context absent = { REF_BLOCKED };
 	uint64_t e[8], addr;
@@ -160,18 +161,24 @@ static struct ref_context ref_scalable(const struct ref_unit *unit, uint16_t sid
 	if (bits(e[0], 11, 1) || bits(e[0], 63, HAW))
 		return fault(0x3a, false);
 
-	/* 128 entries of 32 bytes: P, FPD, PDTS (11:9), PASIDDIRPTR, and no more */
+	/* 128 entries of 32 bytes: P, FPD, PASIDE (3), PDTS (11:9), PASIDDIRPTR, and no more */
 	addr = (bits(e[0], 63, 12) << 12) + bits(sid, 6, 0) * 32;
 	if (!ref_read(addr, e, 4))
 		return fault(0x40, false);
 	if (!bits(e[0], 0, 0))
 		return absent;
 	fpd = bits(e[0], 1, 1);
-	if (bits(e[0], 8, 2) || bits(e[0], 63, HAW) || e[1] || e[2] || e[3])
+	if (bits(e[0], 2, 2) || bits(e[0], 8, 4) || bits(e[0], 63, HAW) || e[1] || e[2] || e[3])
 		return fault(0x42, fpd);
+	if (bits(e[0], 3, 3) && !unit->pasid_bits)
+		return fault(0x42, fpd);
+	/* A request is what shows that it has no place there. */
+	if (pasid && (!bits(e[0], 3, 3) || pasid >= 1U << unit->pasid_bits ||
+		      pasid >= 64 * (128U << bits(e[0], 11, 9))))
+		return absent;
 
-	/* The first entry of the directory: P, FPD, SMPTBLPTR */
-	addr = bits(e[0], 63, 12) << 12;
+	/* An entry of the directory for 64 PASIDs: P, FPD, SMPTBLPTR */
+	addr = (bits(e[0], 63, 12) << 12) + pasid / 64 * 8;
 	if (!ref_read(addr, e, 1))
 		return fault(0x50, fpd);
 	if (!bits(e[0], 0, 0))
@@ -180,8 +187,8 @@ static struct ref_context ref_scalable(const struct ref_unit *unit, uint16_t sid
 	if (bits(e[0], 11, 2) || bits(e[0], 63, HAW))
 		return fault(0x52, fpd);
 
-	/* The first entry of the table, of 64 bytes */
-	addr = bits(e[0], 63, 12) << 12;
+	/* An entry of the table, of 64 bytes */
+	addr = (bits(e[0], 63, 12) << 12) + pasid % 64 * 64;
 	if (!ref_read(addr, e, 8))
 		return fault(0x58, fpd);
 	if (!bits(e[0], 0, 0))
@@ -189,18 +196,22 @@ static struct ref_context ref_scalable(const struct ref_unit *unit, uint16_t sid
 	return ref_pasid(unit, e, fpd | bits(e[0], 1, 1));
 }
 
-struct ref_context ref_context(const struct ref_unit *unit, uint16_t sid)
+struct ref_context ref_context(const struct ref_unit *unit, uint16_t sid, uint32_t pasid)
 {
 	struct ref_context ctx = { REF_BLOCKED };
 
 	if (!unit->te) {
-		if (unit->boot_identity)
+		if (unit->boot_identity && !pasid)
 			ctx.type = REF_IDENTITY;
 		return ctx;
 	}
+	/* 0x30 for any request, or 0x31, for one with PASID in legacy mode, is reported once. */
+	if (pasid && bits(unit->rtaddr, 11, 10) != 1)
+		return ctx;
 	if (!ref_mode_valid(unit))
 		return fault(0x30, false);
-	return bits(unit->rtaddr, 11, 10) ? ref_scalable(unit, sid) : ref_legacy(unit, sid);
+	return bits(unit->rtaddr, 11, 10) ? ref_scalable(unit, sid, pasid) :
+					    ref_legacy(unit, sid);
 }
 
 enum entry {
@@ -446,12 +457,12 @@ bool ref_descriptor_valid(const struct ref_unit *unit, const struct ref_descript
 	return false;
 }
 
-/* What each granularity has to do with first-stage translations of requests without PASID */
+/* What each granularity has to do with first-stage translations */
 struct ref_inval ref_inval(const struct ref_descriptor *d)
 {
 	uint64_t lo = d->word[0], hi = d->word[1], mask;
 	struct ref_inval none = { .first = 1, .last = 0 };
-	struct ref_inval inval = { .did = bits(lo, 31, 16), .last = ~0ULL };
+	struct ref_inval inval = { .did = bits(lo, 31, 16), .pasid = -1, .last = ~0ULL };
 	unsigned int granularity = bits(lo, 5, 4), am = bits(hi, 5, 0);
 
 	switch (bits(lo, 3, 0)) {
@@ -460,8 +471,7 @@ struct ref_inval ref_inval(const struct ref_descriptor *d)
 		inval.all = granularity == 1;
 		return granularity == 3 ? none : inval;
 	case 6:
-		if (bits(lo, 51, 32))
-			return none;
+		inval.pasid = bits(lo, 51, 32);
 		if (granularity == 2)
 			return inval;
 		/* IH */

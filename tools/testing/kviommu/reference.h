@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a DMA request without PASID does according to the VT-d specification, in legacy mode
- * and, with first-stage translation and pass-through, in scalable mode. Slow: it caches
- * nothing, and shares no code with the module.
+ * What a DMA request does according to the VT-d specification, in legacy mode and, with
+ * first-stage translation and pass-through, with PASID or without, in scalable mode. Slow: it
+ * caches nothing, and shares no code with the module.
  */
 #ifndef _KVIOMMU_REFERENCE_H
 #define _KVIOMMU_REFERENCE_H
@@ -23,6 +23,7 @@
  * @smpwc: ECAP.SMPWCS
  * @fs_1g: First-stage tables may have leaves of 1 GiB, as CAP.FS1GP says.
  * @fs_5lp: CAP.FS5LP
+ * @pasid_bits: ECAP.PSS + 1 if there is ECAP.PASID, else 0
  * @wide: IQA.DW as it was when the queue was turned on: descriptors have 256 bits
  */
 struct ref_unit {
@@ -37,6 +38,7 @@ struct ref_unit {
 	bool smpwc;
 	bool fs_1g;
 	bool fs_5lp;
+	unsigned int pasid_bits;
 	bool wide;
 };
 
@@ -81,7 +83,8 @@ struct ref_leaf {
 	bool write;
 };
 
-struct ref_context ref_context(const struct ref_unit *unit, uint16_t sid);
+/* @pasid: PASID of the requests; 0 are also those without */
+struct ref_context ref_context(const struct ref_unit *unit, uint16_t sid, uint32_t pasid);
 bool ref_walk(const struct ref_unit *unit, const struct ref_context *ctx,
 	      uint64_t iova, struct ref_leaf *leaf);
 
@@ -111,6 +114,7 @@ bool ref_descriptor_valid(const struct ref_unit *unit, const struct ref_descript
  * struct ref_inval - What a valid descriptor invalidates of first-stage translations
  * @all: Those of all domains
  * @did: Those of this domain, if not @all
+ * @pasid: Those of requests with this PASID, 0 if they have none; negative: of all
  * @first: First address
  * @last: Last address, inclusive; less than @first if nothing has to be invalidated
  * @leaves: What is cached of entries that are not leaves may stay
@@ -118,6 +122,7 @@ bool ref_descriptor_valid(const struct ref_unit *unit, const struct ref_descript
 struct ref_inval {
 	bool all;
 	unsigned int did;
+	int pasid;
 	uint64_t first;
 	uint64_t last;
 	bool leaves;

@@ -16,10 +16,12 @@ struct kviommu_binding;
  * @run: Do a bounded piece of work, see kviommu_time_up(). Return true if there is more.
  *       Under map_lock, too, which may be dropped in between.
  * @reset: Put the model into its initial state.
- * @resolve: Find the translation that the guest selects for the device @id. @b holds the
- *           previous result and is updated. If the guest's request is invalid, and was
- *           not invalid in the same way before, the guest gets a fault. Return 0; -EAGAIN
- *           or -EINTR, see kviommu_unfinished(), with @b as it was. Under map_lock, too.
+ * @resolve: Find the translation that the guest selects for the device @id, for its requests
+ *           without PASID if @pasid is 0, or for those with it; the model says which there
+ *           are by kviommu_rebind_pasid(). @b holds the previous result and is updated. If
+ *           the guest's request is invalid, and was not invalid in the same way before, the
+ *           guest gets a fault. Return 0; -EAGAIN or -EINTR, see kviommu_unfinished(), with
+ *           @b as it was. Under map_lock, too.
  * @fault: Report to the guest that @iova cannot be translated for the device @id.
  * @destroy: Free the model.
  *
@@ -31,7 +33,7 @@ struct kviommu_model_ops {
 	bool (*run)(struct kviommu_model *model, const struct kviommu_work *work);
 	void (*reset)(struct kviommu_model *model);
 	int (*resolve)(struct kviommu_model *model, const struct kviommu_work *work,
-		       u32 id, struct kviommu_binding *b);
+		       u32 id, u32 pasid, struct kviommu_binding *b);
 	void (*fault)(struct kviommu_model *model, u32 id, u64 iova,
 		      enum kviommu_fault reason);
 	void (*destroy)(struct kviommu_model *model);

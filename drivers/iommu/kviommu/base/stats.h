@@ -34,6 +34,7 @@
 	X(devices, INSTANT, NONE, 0)					\
 	X(identity_devices, INSTANT, NONE, 0)				\
 	X(nested_devices, INSTANT, NONE, 0)				\
+	X(pasids, INSTANT, NONE, 0)					\
 	X(table_bytes, INSTANT, BYTES, 0)				\
 	X(limits, CUMULATIVE, NONE, 0)					\
 	X(iommu_tables, INSTANT, NONE, 0)				\

@@ -48,12 +48,13 @@ TRACE_EVENT(kviommu_descriptor,
 );
 
 TRACE_EVENT(kviommu_bind,
-	TP_PROTO(int unit, u16 source_id, int type, u16 did, u64 pgtbl,
+	TP_PROTO(int unit, u16 source_id, u32 pasid, int type, u16 did, u64 pgtbl,
 		 int ret),
-	TP_ARGS(unit, source_id, type, did, pgtbl, ret),
+	TP_ARGS(unit, source_id, pasid, type, did, pgtbl, ret),
 	TP_STRUCT__entry(
 		__field(int, unit)
 		__field(u16, source_id)
+		__field(u32, pasid)
 		__field(int, type)
 		__field(u16, did)
 		__field(u64, pgtbl)
@@ -62,15 +63,17 @@ TRACE_EVENT(kviommu_bind,
 	TP_fast_assign(
 		__entry->unit = unit;
 		__entry->source_id = source_id;
+		__entry->pasid = pasid;
 		__entry->type = type;
 		__entry->did = did;
 		__entry->pgtbl = pgtbl;
 		__entry->ret = ret;
 	),
-	TP_printk("unit %d source_id 0x%04x %s did %u pgtbl 0x%llx ret %d",
-		  __entry->unit, __entry->source_id,
+	TP_printk("unit %d source_id 0x%04x pasid %u %s did %u pgtbl 0x%llx ret %d",
+		  __entry->unit, __entry->source_id, __entry->pasid,
 		  __print_symbolic(__entry->type, { 0, "blocked" },
-				   { 1, "identity" }, { 2, "domain" }),
+				   { 1, "identity" }, { 2, "domain" },
+				   { 3, "nested" }),
 		  __entry->did, __entry->pgtbl, __entry->ret)
 );
 
@@ -246,23 +249,25 @@ TRACE_EVENT(kviommu_poll_cpu,
 );
 
 TRACE_EVENT(kviommu_fault,
-	TP_PROTO(int unit, u16 source_id, u64 addr, u8 reason),
-	TP_ARGS(unit, source_id, addr, reason),
+	TP_PROTO(int unit, u16 source_id, u32 pasid, u64 addr, u8 reason),
+	TP_ARGS(unit, source_id, pasid, addr, reason),
 	TP_STRUCT__entry(
 		__field(int, unit)
 		__field(u16, source_id)
+		__field(u32, pasid)
 		__field(u64, addr)
 		__field(u8, reason)
 	),
 	TP_fast_assign(
 		__entry->unit = unit;
 		__entry->source_id = source_id;
+		__entry->pasid = pasid;
 		__entry->addr = addr;
 		__entry->reason = reason;
 	),
-	TP_printk("unit %d source_id 0x%04x addr 0x%llx reason 0x%02x",
-		  __entry->unit, __entry->source_id, __entry->addr,
-		  __entry->reason)
+	TP_printk("unit %d source_id 0x%04x pasid %u addr 0x%llx reason 0x%02x",
+		  __entry->unit, __entry->source_id, __entry->pasid,
+		  __entry->addr, __entry->reason)
 );
 
 TRACE_EVENT(kviommu_error,

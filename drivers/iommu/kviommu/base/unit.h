@@ -124,6 +124,7 @@ struct vhost_task;
 				 __GFP_NOWARN)
 
 #define KVIOMMU_MAX_DEVICES	64
+#define KVIOMMU_MAX_PASIDS	1024	/* of all devices of a unit */
 #define KVIOMMU_NR_EVENTS	(KVIOMMU_EVENT_LIMIT + 1)
 #define KVIOMMU_RELEASE_BATCH	256	/* ranges of frames that may wait for a flush */
 #define KVIOMMU_RELEASE_FRAMES	SZ_64K	/* frames that may wait for a flush */
@@ -403,6 +404,7 @@ struct kviommu_self {
  * @devices: Attached devices, by kviommu_device.entry; under @lock
  * @device_serial: Serial number of the device that was attached last; under @lock
  * @groups: IOMMU groups of the devices, by kviommu_group.entry; under @lock
+ * @nr_pasids: Number of PASIDs that are known of all devices; under @lock
  * @worker: A thread of the VMM that polls in adaptive mode, does what others leave to it,
  *          releases idle pins, flushes stale mappings, and renews the policy
  * @timer: Timer that wakes @worker
@@ -481,6 +483,7 @@ struct kviommu_unit {
 	struct list_head devices;
 	u64 device_serial;
 	struct list_head groups;
+	unsigned int nr_pasids;
 	struct vhost_task *worker;
 	struct timer_list timer;
 	bool deferred;

@@ -42,12 +42,18 @@ static int domains_show(struct seq_file *m, void *v)
 	struct kviommu_xlate *xlate = list_entry(v, struct kviommu_xlate, entry);
 	const struct kviommu_binding *b = &xlate->binding;
 	struct kviommu_device *dev;
+	struct kviommu_pasid *p;
+	unsigned long i;
 
 	seq_printf(m, "%llu did %u pgtbl 0x%llx levels %u groups %u devices",
 		   xlate->serial, b->did, b->root, b->levels, xlate->users);
-	list_for_each_entry(dev, &xlate->unit->devices, entry)
+	list_for_each_entry(dev, &xlate->unit->devices, entry) {
 		if (dev->group->xlate == xlate)
 			seq_printf(m, " 0x%04x", dev->source_id);
+		xa_for_each(&dev->pasids, i, p)
+			if (p->xlate == xlate)
+				seq_printf(m, " 0x%04x.%u", dev->source_id, p->pasid);
+	}
 	seq_putc(m, '\n');
 	return 0;
 }

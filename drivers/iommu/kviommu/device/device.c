@@ -10,7 +10,7 @@
 #include "../xlate/nested/api.h"
 
 /*
- * Ask the model which binding the guest wants for the device. Return: 0; -EAGAIN or
+ * Ask the model which binding the guest wants for requests without PASID. Return: 0; -EAGAIN or
  * -EINTR if the model could not find out and has to be asked again.
  */
 static int device_resolve(struct kviommu_device *dev, const struct kviommu_work *work)
@@ -19,7 +19,7 @@ static int device_resolve(struct kviommu_device *dev, const struct kviommu_work 
 	u8 before = dev->wanted.fault;
 	int ret;
 
-	ret = model->ops->resolve(model, work, dev->source_id, &dev->wanted);
+	ret = model->ops->resolve(model, work, dev->source_id, 0, &dev->wanted);
 	if (ret)
 		return ret;
 	dev->group->unsettled = true;
@@ -43,6 +43,7 @@ static int device_resolve(struct kviommu_device *dev, const struct kviommu_work 
  */
 int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
+	struct kviommu_device *dev;
 	struct kviommu_group *group;
 	int ret = 0;
 
@@ -54,7 +55,28 @@ int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *
 		if (ret)
 			return ret;
 	}
+	list_for_each_entry(dev, &unit->devices, entry) {
+		if (dev->pasids_unsettled)
+			ret = kviommu_pasids_update(dev, work);
+		if (ret)
+			return ret;
+	}
 	return kviommu_xlate_reap(unit, work);
+}
+
+/* Follow the bindings that are known now. Return: as kviommu_rebind(). */
+static int device_follow(struct kviommu_unit *unit, const struct kviommu_work *work,
+			 struct kviommu_progress *p)
+{
+	int ret;
+
+	p->resolved = true;
+	mutex_unlock(&unit->map_lock);
+	ret = kviommu_device_settle(unit, work);
+	mutex_lock(&unit->map_lock);
+	if (!ret)
+		*p = (struct kviommu_progress){};
+	return ret;
 }
 
 /**
@@ -68,7 +90,7 @@ int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *
  * The model is asked for the bindings once for each request of the guest, however many
  * steps it takes to follow them. To ask makes every group try its binding, also one that
  * has failed: asked again in each step, a binding that always fails might never let the
- * request end.
+ * request end. Of requests with PASID these are the bindings of the known PASIDs.
  *
  * Context: process context, may sleep if @work may wait; under unit->lock and
  * map_lock, which is dropped and taken again.
@@ -92,17 +114,43 @@ int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u
 	 */
 	list_for_each_entry(dev, &unit->devices, entry) {
 		if (!p->resolved && !((dev->source_id ^ sid) & ~mask))
-			ret = device_resolve(dev, work);
+			ret = device_resolve(dev, work) ?:
+			      kviommu_pasids_resolve(dev, work);
 		if (ret)
 			return ret;
 	}
-	p->resolved = true;
-	mutex_unlock(&unit->map_lock);
-	ret = kviommu_device_settle(unit, work);
-	mutex_lock(&unit->map_lock);
-	if (!ret)
-		*p = (struct kviommu_progress){};
-	return ret;
+	return device_follow(unit, work, p);
+}
+
+/**
+ * kviommu_rebind_pasid() - Follow a change of the bindings of one PASID
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ * @pasid: The PASID, which becomes known if it was not; or 0, for requests without PASID
+ * @p: As for kviommu_rebind()
+ *
+ * Context: as kviommu_rebind().
+ * Return: as kviommu_rebind().
+ */
+int kviommu_rebind_pasid(struct kviommu_unit *unit, const struct kviommu_work *work,
+			 u32 pasid, struct kviommu_progress *p)
+{
+	struct kviommu_device *dev;
+	int ret = 0;
+
+	lockdep_assert_held(&unit->lock);
+	lockdep_assert_held(&unit->map_lock);
+
+	if (!work->may_wait)
+		return -EAGAIN;
+	list_for_each_entry(dev, &unit->devices, entry) {
+		if (!p->resolved)
+			ret = pasid ? kviommu_pasid_announced(dev, work, pasid) :
+				      device_resolve(dev, work);
+		if (ret)
+			return ret;
+	}
+	return device_follow(unit, work, p);
 }
 
 /**
@@ -182,6 +230,7 @@ int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *
 	dev->source_id = source_id;
 	dev->serial = ++unit->device_serial;
 	*serial = dev->serial;
+	xa_init_flags(&dev->pasids, XA_FLAGS_ACCOUNT);
 	ret = kviommu_vfio_get(&dev->host, fd, &unit->access);
 	if (ret)
 		goto free;
@@ -262,6 +311,7 @@ int kviommu_device_fill(struct kviommu_unit *unit, const struct kviommu_work *wo
  */
 void kviommu_device_destroy(struct kviommu_device *dev, const struct kviommu_work *work)
 {
+	kviommu_pasids_drop(dev);
 	kviommu_group_leave(dev, work);
 	kviommu_count(dev->unit, devices, -1);
 	list_del(&dev->entry);

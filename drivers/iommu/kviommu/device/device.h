@@ -4,6 +4,7 @@
  *
  *	device.c	devices, and the binding that the guest wants for each
  *	group.c		IOMMU groups, and the translation that each is attached to
+ *	pasid.c		PASIDs of devices, and the translation that each is attached to
  */
 #ifndef _KVIOMMU_DEVICE_H
 #define _KVIOMMU_DEVICE_H
@@ -39,6 +40,25 @@ struct kviommu_group {
 };
 
 /**
+ * struct kviommu_pasid - A PASID of a device
+ * @pasid: The PASID
+ * @wanted: The binding that the guest wants for requests with it
+ * @xlate: The translation that they go through, or that is being built for them; NULL if
+ *         they are blocked
+ * @attached: They go through @xlate
+ * @unsettled: @xlate does not yet follow @wanted
+ *
+ * Protected by unit->lock.
+ */
+struct kviommu_pasid {
+	u32 pasid;
+	struct kviommu_binding wanted;
+	struct kviommu_xlate *xlate;
+	bool attached;
+	bool unsettled;
+};
+
+/**
  * struct kviommu_device - A device attached to a unit
  * @unit: The unit
  * @entry: Link in unit->devices
@@ -47,7 +67,9 @@ struct kviommu_group {
  * @source_id: The requester ID that the guest knows the device by
  * @serial: Serial number, unique among all devices that the unit ever had
  * @host: The VFIO device
- * @wanted: The binding that the guest wants for the device's DMA
+ * @wanted: The binding that the guest wants for the device's requests without PASID
+ * @pasids: The known PASIDs, each a &struct kviommu_pasid
+ * @pasids_unsettled: Some of @pasids may be unsettled
  *
  * Protected by unit->lock.
  */
@@ -60,6 +82,8 @@ struct kviommu_device {
 	u64 serial;
 	struct kviommu_vfio host;
 	struct kviommu_binding wanted;
+	struct xarray pasids;
+	bool pasids_unsettled;
 };
 
 /**
@@ -84,6 +108,8 @@ int kviommu_device_detach(struct kviommu_unit *unit, const struct kviommu_work *
 int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *work);
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
 		   u16 mask, struct kviommu_progress *p);
+int kviommu_rebind_pasid(struct kviommu_unit *unit, const struct kviommu_work *work,
+			 u32 pasid, struct kviommu_progress *p);
 void kviommu_device_fault(struct kviommu_xlate *xlate, u64 iova,
 			  enum kviommu_fault reason);
 int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd);
@@ -93,5 +119,14 @@ void kviommu_device_destroy(struct kviommu_device *dev, const struct kviommu_wor
 int kviommu_group_update(struct kviommu_group *group, const struct kviommu_work *work);
 int kviommu_group_join(struct kviommu_device *dev);
 void kviommu_group_leave(struct kviommu_device *dev, const struct kviommu_work *work);
+
+/* pasid.c */
+int kviommu_pasid_announced(struct kviommu_device *dev, const struct kviommu_work *work,
+			    u32 pasid);
+int kviommu_pasids_resolve(struct kviommu_device *dev, const struct kviommu_work *work);
+int kviommu_pasids_update(struct kviommu_device *dev, const struct kviommu_work *work);
+void kviommu_pasids_drop(struct kviommu_device *dev);
+void kviommu_invalidate_pasid(struct kviommu_unit *unit, const struct kviommu_work *work,
+			      u16 did, u32 pasid, u64 first, u64 last);
 
 #endif /* _KVIOMMU_DEVICE_H */

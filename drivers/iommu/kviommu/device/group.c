@@ -39,7 +39,7 @@ static void group_reattach(struct kviommu_group *group)
 {
 	struct kviommu_xlate *old = group->xlate;
 
-	if (!kviommu_xlate_attach(old, &group->hw)) {
+	if (!kviommu_xlate_attach(old, &group->hw, 0)) {
 		/* The group holds a reference to it already. */
 		kviommu_xlate_put(old);
 		return;
@@ -78,7 +78,7 @@ static struct kviommu_xlate *group_attach_new(struct kviommu_group *group,
 	ret = kviommu_xlate_build(xlate, work);
 	if (ret)
 		return ERR_PTR(ret);
-	ret = kviommu_xlate_attach(xlate, &group->hw);
+	ret = kviommu_xlate_attach(xlate, &group->hw, 0);
 	if (ret) {
 		*failed = true;
 		return ERR_PTR(ret);
@@ -102,7 +102,7 @@ static struct kviommu_xlate *group_switch(struct kviommu_group *group,
 	struct kviommu_xlate *xlate;
 	bool failed = false;
 
-	xlate = kviommu_xlate_find(group->unit, &group->hw, b, &failed);
+	xlate = kviommu_xlate_find(group->unit, &group->hw, 0, b, &failed);
 	if (!xlate)
 		xlate = group_attach_new(group, work, b, &failed);
 	if (failed && IS_ERR(xlate) && kviommu_unfinished(PTR_ERR(xlate)))
@@ -135,7 +135,7 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 		group->unsettled = true;
 		return ret;
 	}
-	trace_kviommu_bind(unit->id, source_id, b->type, b->did, b->root, ret);
+	trace_kviommu_bind(unit->id, source_id, 0, b->type, b->did, b->root, ret);
 	group_put_next(group);
 	kviommu_xlate_put(old);
 	group->error = ret;

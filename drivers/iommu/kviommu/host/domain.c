@@ -191,6 +191,56 @@ void kviommu_hw_detach(struct iommu_domain *domain, struct iommu_group *group,
 		iommu_detach_group(domain, group);
 }
 
+static int count_device(struct device *dev, void *data)
+{
+	++*(unsigned int *)data;
+	return 0;
+}
+
+/* Check whether a device is the only one of its group, whether the unit has the others or not. */
+static bool hw_alone(struct kviommu_vfio *v)
+{
+	unsigned int n = 0;
+
+	iommu_group_for_each_dev(v->group, &n, count_device);
+	return n == 1;
+}
+
+/**
+ * kviommu_hw_attach_pasid() - Attach a PASID of a device to a domain
+ * @domain: The domain
+ * @v: The device
+ * @pasid: The PASID, not 0, which is attached to nothing
+ *
+ * The IOMMU core attaches it for all devices of a group, which may be those of another owner,
+ * and passes over those without PASIDs: such are refused.
+ *
+ * Context: process context, may sleep; under the unit's map_lock.
+ * Return: 0; -EOPNOTSUPP if the device has no such PASID or is not alone in its group; -EINVAL
+ * if its IOMMU does not support @domain; -EBUSY while the device is being reset; -ENOMEM.
+ */
+noinline int kviommu_hw_attach_pasid(struct iommu_domain *domain, struct kviommu_vfio *v,
+				     u32 pasid)
+{
+	if (pasid >= v->dev->iommu->max_pasids || !hw_alone(v))
+		return -EOPNOTSUPP;
+	return iommu_attach_device_pasid(domain, v->dev, pasid, NULL);
+}
+ALLOW_ERROR_INJECTION(kviommu_hw_attach_pasid, ERRNO);
+
+/**
+ * kviommu_hw_detach_pasid() - Undo kviommu_hw_attach_pasid(), which blocks the PASID
+ * @domain: The domain
+ * @v: The device
+ * @pasid: The PASID
+ *
+ * Context: process context, may sleep; under the unit's map_lock.
+ */
+void kviommu_hw_detach_pasid(struct iommu_domain *domain, struct kviommu_vfio *v, u32 pasid)
+{
+	iommu_detach_device_pasid(domain, v->dev, pasid);
+}
+
 /**
  * kviommu_hw_free() - Free a domain
  * @domain: The domain, without devices

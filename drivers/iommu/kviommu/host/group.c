@@ -174,6 +174,42 @@ int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id)
 }
 
 /**
+ * kviommu_hwgroup_set_pasid() - Attach a PASID of a group to a domain
+ * @g: The group
+ * @pasid: The PASID, which is attached to nothing
+ * @domain: The domain
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ * Return: 0, or an error of kviommu_hw_attach_pasid(), with the PASID blocked.
+ */
+int kviommu_hwgroup_set_pasid(struct kviommu_hwgroup *g, u32 pasid,
+			      struct iommu_domain *domain)
+{
+	int ret;
+
+	mutex_lock(g->map_lock);
+	ret = kviommu_hw_attach_pasid(domain, hwgroup_first_device(g), pasid);
+	mutex_unlock(g->map_lock);
+	return ret;
+}
+
+/**
+ * kviommu_hwgroup_clear_pasid() - Undo kviommu_hwgroup_set_pasid(), which blocks the PASID
+ * @g: The group
+ * @pasid: The PASID
+ * @domain: The domain that it is attached to
+ *
+ * Context: process context, may sleep; under unit->lock, not under map_lock.
+ */
+void kviommu_hwgroup_clear_pasid(struct kviommu_hwgroup *g, u32 pasid,
+				 struct iommu_domain *domain)
+{
+	mutex_lock(g->map_lock);
+	kviommu_hw_detach_pasid(domain, hwgroup_first_device(g), pasid);
+	mutex_unlock(g->map_lock);
+}
+
+/**
  * kviommu_hwgroup_iommu() - Identify the physical IOMMU of a group
  * @g: The group
  *

@@ -14,6 +14,7 @@
 #include <linux/iommu.h>
 #include <linux/limits.h>
 #include <linux/list.h>
+#include <linux/minmax.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
@@ -251,6 +252,8 @@ int kviommu_hw_reserved(struct iommu_group *group, struct kviommu_reserved *r);
 int kviommu_hw_attach(struct iommu_domain *domain, struct iommu_group *group);
 void kviommu_hw_detach(struct iommu_domain *domain, struct iommu_group *group,
 		       struct kviommu_vfio *v);
+int kviommu_hw_attach_pasid(struct iommu_domain *domain, struct kviommu_vfio *v, u32 pasid);
+void kviommu_hw_detach_pasid(struct iommu_domain *domain, struct kviommu_vfio *v, u32 pasid);
 void kviommu_hw_free(struct iommu_domain *domain);
 int kviommu_hw_map(struct iommu_domain *domain, u64 iova, u64 pfn, u64 nr, int prot,
 		   struct mm_struct *payer);
@@ -269,6 +272,7 @@ phys_addr_t kviommu_hw_phys(struct iommu_domain *domain, u64 iova);
  * @coherent: The walk snoops caches, so the guest does not write its tables back to memory.
  *            A guest that was not promised that does it also where it is not needed.
  * @snoop: The guest may ask for DMA that snoops caches whatever the device says
+ * @pasid_bits: Bits of the PASIDs that requests may have; 0 if they may have none
  */
 struct kviommu_nest {
 	bool wanted;
@@ -276,6 +280,7 @@ struct kviommu_nest {
 	bool five_levels;
 	bool coherent;
 	bool snoop;
+	u8 pasid_bits;
 };
 
 /**
@@ -291,6 +296,7 @@ static inline void kviommu_nest_limit(struct kviommu_nest *nest, const struct kv
 	nest->five_levels &= hw->five_levels;
 	nest->coherent &= hw->coherent;
 	nest->snoop &= hw->snoop;
+	nest->pasid_bits = min(nest->pasid_bits, hw->pasid_bits);
 }
 
 /**
@@ -314,6 +320,8 @@ static inline const char *kviommu_nest_missing(const struct kviommu_nest *hw,
 		return "SC";
 	if (hw->coherent < nest->coherent)
 		return "SMPWCS";
+	if (hw->pasid_bits < nest->pasid_bits)
+		return hw->pasid_bits ? "PASIDs of so many bits" : "PASIDs";
 	return NULL;
 }
 
@@ -380,6 +388,10 @@ void kviommu_hwgroup_del(struct kviommu_hwgroup *g, struct kviommu_vfio *v);
 int kviommu_hwgroup_set_domain(struct kviommu_hwgroup *g,
 			       struct iommu_domain *domain);
 int kviommu_hwgroup_set_ioas(struct kviommu_hwgroup *g, u32 ioas_id);
+int kviommu_hwgroup_set_pasid(struct kviommu_hwgroup *g, u32 pasid,
+			      struct iommu_domain *domain);
+void kviommu_hwgroup_clear_pasid(struct kviommu_hwgroup *g, u32 pasid,
+				 struct iommu_domain *domain);
 const void *kviommu_hwgroup_iommu(struct kviommu_hwgroup *g);
 const struct kviommu_iommu_kind *kviommu_hwgroup_kind(struct kviommu_hwgroup *g);
 bool kviommu_hwgroup_enforces_coherency(struct kviommu_hwgroup *g);

@@ -6,11 +6,13 @@
  * tables in this form.
  */
 #include <linux/anon_inodes.h>
+#include <linux/bitfield.h>
 #include <linux/device.h>
 #include <linux/error-injection.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/iommu.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/mutex.h>
@@ -25,9 +27,14 @@
 #define HW_CAP_FS1GP	BIT_ULL(56)
 #define HW_CAP_FS5LP	BIT_ULL(60)
 #define HW_ECAP_SC	BIT_ULL(7)
+#define HW_ECAP_PSS	GENMASK_ULL(39, 35)
+#define HW_ECAP_PASID	BIT_ULL(40)
 #define HW_ECAP_SMPWCS	BIT_ULL(48)
 /* NEST, SMTS, SSTS and FSTS */
 #define HW_ECAP_NESTS	(BIT_ULL(26) | BIT_ULL(43) | BIT_ULL(46) | BIT_ULL(47))
+
+/* PASIDs have no more bits in requests, whatever PSS says. */
+#define PASID_BITS	20ULL
 
 static const struct iommu_ops *nest_ops(struct device *dev)
 {
@@ -64,6 +71,9 @@ static int nest_hardware(struct device *dev, struct kviommu_nest *nest,
 		nest->five_levels = info->cap_reg & HW_CAP_FS5LP;
 		nest->coherent = info->ecap_reg & HW_ECAP_SMPWCS;
 		nest->snoop = info->ecap_reg & HW_ECAP_SC;
+		if (info->ecap_reg & HW_ECAP_PASID && kviommu_compat_nests_pasids())
+			nest->pasid_bits = min(FIELD_GET(HW_ECAP_PSS, info->ecap_reg) + 1,
+					       PASID_BITS);
 	}
 	kfree(info);
 	if (!nest->wanted)

@@ -57,17 +57,21 @@ void kviommu_xlate_exit(struct kviommu_unit *unit)
  * kviommu_xlate_attach() - Attach a group to a translation
  * @xlate: The translation, which is complete
  * @hw: The group
+ * @pasid: 0 for the group's requests without PASID; or a PASID, which is attached to nothing,
+ *         for those with it
  *
- * Each success must be balanced by a call of kviommu_xlate_put().
+ * Each success must be balanced by a call of kviommu_xlate_put(); with a PASID, of
+ * kviommu_xlate_detach_pasid().
  *
  * Context: process context, may sleep; under unit->lock, not under map_lock.
- * Return: 0; on error the group is blocked: -EINVAL if its IOMMU does not support
- * @xlate, or another error of kviommu_hwgroup_set_domain() or
- * kviommu_hwgroup_set_ioas().
+ * Return: 0; on error the group, or its PASID, is blocked: -EINVAL if its IOMMU does not
+ * support @xlate, or another error of kviommu_hwgroup_set_domain(),
+ * kviommu_hwgroup_set_ioas() or kviommu_hwgroup_set_pasid().
  */
-int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
+int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw, u32 pasid)
 {
-	int ret = xlate->ops->attach(xlate, hw);
+	int ret = pasid ? xlate->ops->attach_pasid(xlate, hw, pasid) :
+			  xlate->ops->attach(xlate, hw);
 
 	if (!ret)
 		xlate->users++;
@@ -75,19 +79,35 @@ int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw
 }
 
 /**
+ * kviommu_xlate_detach_pasid() - Undo kviommu_xlate_attach() of a PASID, which blocks it
+ * @xlate: The translation
+ * @hw: The group
+ * @pasid: The PASID
+ *
+ * Context: as kviommu_xlate_attach().
+ */
+void kviommu_xlate_detach_pasid(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw,
+				u32 pasid)
+{
+	xlate->ops->detach_pasid(xlate, hw, pasid);
+	kviommu_xlate_put(xlate);
+}
+
+/**
  * kviommu_xlate_find() - Attach a group to an existing translation
  * @unit: The unit
  * @hw: The group
+ * @pasid: As for kviommu_xlate_attach()
  * @b: The binding
  * @failed: Set to true if the group could not be attached to a translation that was
- *          tried; the group is blocked then
+ *          tried; the group, or its PASID, is blocked then
  *
  * Context: process context, may sleep; under unit->lock, not under map_lock.
  * Return: the translation, attached; NULL if there is none; an error of
  * kviommu_xlate_attach().
  */
 struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
-					 struct kviommu_hwgroup *hw,
+					 struct kviommu_hwgroup *hw, u32 pasid,
 					 const struct kviommu_binding *b,
 					 bool *failed)
 {
@@ -98,7 +118,7 @@ struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 	lockdep_assert_held(&unit->lock);
 
 	if (xlate) {
-		ret = kviommu_xlate_attach(xlate, hw);
+		ret = kviommu_xlate_attach(xlate, hw, pasid);
 		*failed = ret;
 		return ret ? ERR_PTR(ret) : xlate;
 	}
@@ -109,7 +129,7 @@ struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
 		    !kviommu_same_binding(&xlate->binding, b) ||
 		    !xlate->ops->fits(xlate, hw))
 			continue;
-		ret = kviommu_xlate_attach(xlate, hw);
+		ret = kviommu_xlate_attach(xlate, hw, pasid);
 		if (!ret)
 			return xlate;
 		*failed = true;
@@ -268,6 +288,25 @@ int kviommu_invalidate(struct kviommu_unit *unit, const struct kviommu_work *wor
 		       int did, u64 first, u64 last, struct kviommu_progress *p)
 {
 	return xlate_invalidate_all(unit, work, did, first, last, false, p);
+}
+
+/**
+ * kviommu_xlate_invalidate() - Apply the guest's changes to a range of addresses of one
+ * translation that needs no work for it
+ * @xlate: The translation, of KVIOMMU_BIND_NESTED
+ * @work: The piece of work that this is part of
+ * @first: First I/O virtual address of the range
+ * @last: Last I/O virtual address of the range, inclusive
+ *
+ * Context: as kviommu_invalidate(), but it does not sleep.
+ */
+void kviommu_xlate_invalidate(struct kviommu_xlate *xlate, const struct kviommu_work *work,
+			      u64 first, u64 last)
+{
+	struct kviommu_range range = { first, last };
+
+	xlate->unit->invalidated |= BIT(xlate->binding.type);
+	xlate->ops->invalidate(xlate, work, &range, false);
 }
 
 /**

@@ -28,8 +28,12 @@ struct kviommu_xlate_ops;
  * @quiet: The guest wants no faults to be reported
  * @fault: 0, or the model's reason why the guest's request is invalid
  *
- * All members but @type and @fault are 0 unless @type is KVIOMMU_BIND_DOMAIN or
- * KVIOMMU_BIND_NESTED; @source is only used by the former.
+ * @off: The guest has translation off: it may have selected something all the same
+ *
+ * All members but @type, @fault and @off are 0 unless @type is KVIOMMU_BIND_DOMAIN or
+ * KVIOMMU_BIND_NESTED; @source is only used by the former. The bindings of requests with PASID
+ * are KVIOMMU_BIND_BLOCKED or KVIOMMU_BIND_NESTED; in the latter they may have no @levels, if
+ * their addresses are guest physical ones.
  */
 struct kviommu_binding {
 	enum kviommu_binding_type type;
@@ -39,6 +43,7 @@ struct kviommu_binding {
 	const struct kviommu_source *source;
 	bool quiet;
 	u8 fault;
+	bool off;
 };
 
 /**
@@ -52,8 +57,8 @@ struct kviommu_binding {
  * @unbuilt: The I/O virtual addresses that kviommu_xlate_ops.build still has to process
  *           while @building
  * @building: It is not complete yet, so no group may be attached to it
- * @users: Number of IOMMU groups that are attached to it or wait for it; without any it
- *         is torn down, in pieces
+ * @users: Number of IOMMU groups, and of PASIDs of these, that are attached to it or wait for
+ *         it; without any it is torn down, in pieces
  *
  * All members are under unit->lock; a translation is added to unit->xlates and removed
  * under map_lock as well.
@@ -85,6 +90,9 @@ struct kviommu_xlate {
  * @attach: Attach the group to it. Return 0; on error the group is blocked: -EINVAL if
  *          its IOMMU does not support this translation, or another error; -EINTR if it
  *          has to be tried again. Called as (1).
+ * @attach_pasid: The same for a PASID of the group that is not attached; NULL, as
+ *                @detach_pasid, if no PASID is bound to this type. Called as (1).
+ * @detach_pasid: Detach a PASID of the group from it, which blocks that. Called as (1).
  * @invalidate: Apply the guest's changes to a range. With @refresh, also try again to
  *              map what failed before. Return as @build, with the rest in @range. May
  *              drop map_lock meanwhile. Called as (2).
@@ -125,6 +133,10 @@ struct kviommu_xlate_ops {
 		     struct kviommu_hwgroup *hw);
 	int (*build)(struct kviommu_xlate *xlate, const struct kviommu_work *work);
 	int (*attach)(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw);
+	int (*attach_pasid)(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw,
+			    u32 pasid);
+	void (*detach_pasid)(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw,
+			     u32 pasid);
 	int (*invalidate)(struct kviommu_xlate *xlate, const struct kviommu_work *work,
 			  struct kviommu_range *range, bool refresh);
 	bool (*complete)(struct kviommu_unit *unit, const struct kviommu_work *work);
@@ -204,18 +216,22 @@ extern const struct kviommu_xlate_ops kviommu_nested_ops;
 int kviommu_xlate_init(struct kviommu_unit *unit);
 void kviommu_xlate_exit(struct kviommu_unit *unit);
 struct kviommu_xlate *kviommu_xlate_find(struct kviommu_unit *unit,
-					 struct kviommu_hwgroup *hw,
+					 struct kviommu_hwgroup *hw, u32 pasid,
 					 const struct kviommu_binding *b,
 					 bool *failed);
 struct kviommu_xlate *kviommu_xlate_create(struct kviommu_unit *unit,
 					   struct kviommu_hwgroup *hw,
 					   const struct kviommu_binding *b);
 int kviommu_xlate_build(struct kviommu_xlate *xlate, const struct kviommu_work *work);
-int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw);
+int kviommu_xlate_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw, u32 pasid);
+void kviommu_xlate_detach_pasid(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw,
+				u32 pasid);
 void kviommu_xlate_put(struct kviommu_xlate *xlate);
 int kviommu_xlate_reap(struct kviommu_unit *unit, const struct kviommu_work *work);
 int kviommu_invalidate(struct kviommu_unit *unit, const struct kviommu_work *work,
 		       int did, u64 first, u64 last, struct kviommu_progress *p);
+void kviommu_xlate_invalidate(struct kviommu_xlate *xlate, const struct kviommu_work *work,
+			      u64 first, u64 last);
 void kviommu_invalidate_complete(struct kviommu_unit *unit,
 				 const struct kviommu_work *work);
 int kviommu_refresh(struct kviommu_unit *unit, const struct kviommu_work *work,

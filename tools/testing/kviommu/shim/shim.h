@@ -572,6 +572,8 @@ void xa_destroy(struct xarray *xa);
 	for ((index) = (start),						\
 	     (entry) = xa_find(xa, &(index), last, XA_PRESENT); (entry);	\
 	     (entry) = shim_xa_after(xa, &(index), last, XA_PRESENT))
+#define xa_for_each(xa, index, entry)					\
+	xa_for_each_range(xa, index, entry, 0, ULONG_MAX)
 #define xa_for_each_marked(xa, index, entry, filter)			\
 	for ((index) = 0,						\
 	     (entry) = xa_find(xa, &(index), ULONG_MAX, filter); (entry); \

@@ -94,6 +94,7 @@ void vtd_event_raise_held(struct vtd *vtd)
  * vtd_record_fault() - Record a fault
  * @vtd: The unit
  * @source_id: Requester ID
+ * @pasid: PASID of the requests that it is about; 0 if these have none
  * @addr: I/O virtual address of the fault, or 0 if it is not about an address
  * @reason: Fault reason of VT-d (VTD_FR_...)
  *
@@ -103,12 +104,12 @@ void vtd_event_raise_held(struct vtd *vtd)
  *
  * Context: under unit->lock; does not sleep.
  */
-void vtd_record_fault(struct vtd *vtd, u16 source_id, u64 addr, u8 reason)
+void vtd_record_fault(struct vtd *vtd, u16 source_id, u32 pasid, u64 addr, u8 reason)
 {
 	unsigned int i = vtd->next_frcd;
 	u32 bits = VTD_FSTS_PPF;
 
-	trace_kviommu_fault(vtd->model.unit->id, source_id, addr, reason);
+	trace_kviommu_fault(vtd->model.unit->id, source_id, pasid, addr, reason);
 	kviommu_count(vtd->model.unit, faults, 1);
 
 	if (vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_PFO ||
@@ -120,7 +121,8 @@ void vtd_record_fault(struct vtd *vtd, u16 source_id, u64 addr, u8 reason)
 	}
 	vtd_set64(vtd, vtd_frcd_offset(i), addr & ~0xfffULL);
 	vtd_set64(vtd, vtd_frcd_offset(i) + 8, VTD_FRCD_F | source_id |
-		  FIELD_PREP(VTD_FRCD_FR, reason) |
+		  FIELD_PREP(VTD_FRCD_FR, reason) | FIELD_PREP(VTD_FRCD_PV, pasid) |
+		  (pasid ? VTD_FRCD_PP : 0) |
 		  (reason == VTD_FR_WRITE ? 0 : VTD_FRCD_T_READ));
 	vtd->next_frcd = (i + 1) % VTD_NR_FRCD;
 	/* FRI is the index of the record that set PPF. */
@@ -149,7 +151,7 @@ void vtd_fault(struct kviommu_model *model, u32 id, u64 iova,
 		[KVIOMMU_FAULT_WRITE] = VTD_FR_WRITE,
 	};
 
-	vtd_record_fault(to_vtd(model), id, iova, reasons[reason]);
+	vtd_record_fault(to_vtd(model), id, 0, iova, reasons[reason]);
 }
 
 /**

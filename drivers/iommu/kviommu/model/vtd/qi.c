@@ -110,47 +110,50 @@ static int vtd_desc_wait(struct vtd *vtd, const struct kviommu_work *work, u64 l
 	return 0;
 }
 
-/*
- * Only requests without PASID are translated, so what is asked for another PASID than
- * theirs is done.
- */
+/* For a PASID that requests cannot have there is nothing to do. */
 static int vtd_desc_piotlb(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
 			   u64 hi)
 {
 	unsigned int gran = FIELD_GET(VTD_DESC_GRAN, lo), am = FIELD_GET(VTD_IVA_AM, hi);
+	u32 pasid = FIELD_GET(VTD_PIOTLB_PASID, lo);
+	u16 did = FIELD_GET(VTD_PIOTLB_DID, lo);
 	u64 first = 0, last = U64_MAX;
 
 	if (lo & VTD_PIOTLB_RSVD_LO || hi & VTD_PIOTLB_RSVD_HI ||
 	    (gran != VTD_PIOTLB_GRAN_PASID && gran != VTD_PIOTLB_GRAN_PAGE))
 		return -EINVAL;
-	if (FIELD_GET(VTD_PIOTLB_PASID, lo))
-		return 0;
 	/* An address mask of 52 bits or more is all addresses. */
 	if (gran == VTD_PIOTLB_GRAN_PAGE && am < 52) {
 		last = (1ULL << (12 + am)) - 1;
 		first = hi & VTD_IVA_ADDR & ~last;
 		last |= first;
 	}
-	return kviommu_invalidate(vtd->model.unit, work, FIELD_GET(VTD_PIOTLB_DID, lo),
-				  first, last, &vtd->progress);
+	if (!pasid)
+		return kviommu_invalidate(vtd->model.unit, work, did, first, last,
+					  &vtd->progress);
+	if (!(pasid >> vtd_pasid_bits(vtd)))
+		kviommu_invalidate_pasid(vtd->model.unit, work, did, pasid, first, last);
+	return 0;
 }
 
 static int vtd_desc_pasid_cache(struct vtd *vtd, const struct kviommu_work *work, u64 lo,
 				u64 hi)
 {
+	u32 pasid = FIELD_GET(VTD_PC_PASID, lo);
+
 	if (lo & VTD_PC_RSVD_LO || hi)
 		return -EINVAL;
+	/*
+	 * An entry that was not present, or has another domain-id now, is announced as well:
+	 * so all devices are looked at.
+	 */
 	switch (FIELD_GET(VTD_DESC_GRAN, lo)) {
 	case VTD_PC_GRAN_PASID:
-		if (FIELD_GET(VTD_PC_PASID, lo))
+		if (pasid >> vtd_pasid_bits(vtd))
 			return 0;
-		fallthrough;
+		return kviommu_rebind_pasid(vtd->model.unit, work, pasid, &vtd->progress);
 	case VTD_PC_GRAN_DOMAIN:
 	case VTD_PC_GRAN_GLOBAL:
-		/*
-		 * An entry that was not present, or has another domain-id now, is announced
-		 * as well: so all devices are looked at.
-		 */
 		return kviommu_rebind(vtd->model.unit, work, 0, U16_MAX, &vtd->progress);
 	}
 	return -EINVAL;

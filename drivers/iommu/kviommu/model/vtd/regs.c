@@ -177,7 +177,8 @@ static bool vtd_run(struct kviommu_model *model, const struct kviommu_work *work
  * first-stage tables.
  */
 #define CAP_NESTED	(VTD_CAP_FS1GP | VTD_CAP_FS5LP)
-#define ECAP_NESTED	(VTD_ECAP_SMTS | VTD_ECAP_FSTS | VTD_ECAP_SMPWCS | VTD_ECAP_SC)
+#define ECAP_NESTED	(VTD_ECAP_SMTS | VTD_ECAP_FSTS | VTD_ECAP_SMPWCS | VTD_ECAP_SC | \
+			 VTD_ECAP_PASID | VTD_ECAP_PSS)
 
 static u64 vtd_cap(const struct vtd *vtd, u64 choice)
 {
@@ -240,6 +241,8 @@ static void vtd_nest_caps(const struct kviommu_nest *nest, u64 *cap, u64 *ecap)
 	*cap = (nest->huge ? VTD_CAP_FS1GP : 0) | (nest->five_levels ? VTD_CAP_FS5LP : 0);
 	*ecap = VTD_ECAP_SMTS | VTD_ECAP_FSTS | (nest->coherent ? VTD_ECAP_SMPWCS : 0) |
 		(nest->snoop ? VTD_ECAP_SC : 0);
+	if (nest->pasid_bits)
+		*ecap |= VTD_ECAP_PASID | FIELD_PREP(VTD_ECAP_PSS, nest->pasid_bits - 1);
 }
 
 /* What the capabilities that a VMM wants promise to the guest. Return: 0 or an error. */
@@ -258,15 +261,19 @@ static int vtd_nest_wanted(const struct kviommu_create_vtd *args, struct kviommu
 	if (ret)
 		return ret;
 	vtd_nest_caps(&host, &host_cap, &host_ecap);
-	if (cap & ~host_cap || ecap & ~host_ecap)
+	/* PSS is a number: any up to that of the host */
+	if (cap & ~host_cap || ecap & ~(host_ecap | VTD_ECAP_PSS) ||
+	    (ecap & VTD_ECAP_PSS) > (host_ecap & VTD_ECAP_PSS))
 		return -EOPNOTSUPP;
-	if ((ecap & both) != both)
+	if ((ecap & both) != both || (ecap & VTD_ECAP_PSS && !(ecap & VTD_ECAP_PASID)))
 		return -EINVAL;
 	nest->wanted = true;
 	nest->huge = cap & VTD_CAP_FS1GP;
 	nest->five_levels = cap & VTD_CAP_FS5LP;
 	nest->coherent = ecap & VTD_ECAP_SMPWCS;
 	nest->snoop = ecap & VTD_ECAP_SC;
+	if (ecap & VTD_ECAP_PASID)
+		nest->pasid_bits = FIELD_GET(VTD_ECAP_PSS, ecap) + 1;
 	return 0;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VT-d root, context, PASID directory and PASID table entries of scalable mode, for
- * requests without PASID.
+ * VT-d root, context, PASID directory and PASID table entries of scalable mode.
  */
 #include <linux/bitfield.h>
 #include <linux/bits.h>
@@ -9,22 +8,21 @@
 
 #include "vtd.h"
 
-/*
- * Requests without PASID are translated as if they had this one: the field RID_PASID of a
- * context entry is reserved, as ECAP.RPS is not reported.
- */
-#define RID_PASID	0
-
 /**
- * struct sm_walk - A walk from the root entry of a device to its PASID table entry
+ * struct sm_walk - A walk from the root entry of a device to a PASID table entry
  * @vtd: The unit
  * @work: The piece of work that the walk is part of
+ * @sid: Requester ID of the device
+ * @pasid: The PASID. Requests without are translated as if they had PASID 0: the field
+ *         RID_PASID of a context entry is reserved, as ECAP.RPS is not reported.
  * @reason: Why the walk ended with a fault
  * @quiet: An entry on the way has its fault processing disable bit set
  */
 struct sm_walk {
 	struct vtd *vtd;
 	const struct kviommu_work *work;
+	u16 sid;
+	u32 pasid;
 	u8 reason;
 	bool quiet;
 };
@@ -53,11 +51,11 @@ static bool sm_reserved(struct sm_walk *w, u64 bits, u8 reason)
 }
 
 /* Read a scalable-mode root entry. Return: as sm_read(). */
-static int sm_root_read(struct sm_walk *w, u16 sid, u64 *context_table)
+static int sm_root_read(struct sm_walk *w, u64 *context_table)
 {
 	/* The upper half of the entry is for devices from 16 on. */
-	u64 addr = (w->vtd->root & VTD_RTADDR_RTA) + (sid >> 8) * 16 +
-		   (sid & 0x80 ? 8 : 0);
+	u64 addr = (w->vtd->root & VTD_RTADDR_RTA) + (w->sid >> 8) * 16 +
+		   (w->sid & 0x80 ? 8 : 0);
 	__le64 entry;
 	u64 val;
 	int ret;
@@ -73,17 +71,33 @@ static int sm_root_read(struct sm_walk *w, u16 sid, u64 *context_table)
 	return 1;
 }
 
-/* Read a scalable-mode context entry. Return: as sm_read(). */
-static int sm_context_read(struct sm_walk *w, u16 sid, u64 *directory)
+/* Check whether requests with the walk's PASID are translated, if a context entry is @val. */
+static bool sm_context_has_pasid(const struct sm_walk *w, u64 val)
 {
+	/* Requests without PASID are, with any PDTS: entry 0 of the directory is there. */
+	if (!w->pasid)
+		return true;
+	/* The directory has 2^(PDTS + 7) entries, each of which leads to 64 PASIDs. */
+	return val & VTD_SM_CTX_PASIDE && !(w->pasid >> vtd_pasid_bits(w->vtd)) &&
+	       !(w->pasid >> (FIELD_GET(VTD_SM_CTX_PDTS, val) + 7 + 6));
+}
+
+/*
+ * Read a scalable-mode context entry. Return: as sm_read(); also 0 if it has no place for the
+ * walk's PASID.
+ */
+static int sm_context_read(struct sm_walk *w, u64 *directory)
+{
+	u64 table, val, rsvd = VTD_SM_CTX_RSVD;
 	__le64 entry[4];
-	u64 table, val;
 	int ret;
 
-	ret = sm_root_read(w, sid, &table);
+	if (!vtd_pasid_bits(w->vtd))
+		rsvd |= VTD_SM_CTX_PASIDE;
+	ret = sm_root_read(w, &table);
 	if (ret <= 0)
 		return ret;
-	ret = sm_read(w, table + (sid & 0x7f) * sizeof(entry), entry, sizeof(entry),
+	ret = sm_read(w, table + (w->sid & 0x7f) * sizeof(entry), entry, sizeof(entry),
 		      VTD_FR_SM_CONTEXT_ACCESS);
 	if (ret < 0)
 		return ret;
@@ -91,26 +105,25 @@ static int sm_context_read(struct sm_walk *w, u16 sid, u64 *directory)
 	w->quiet = val & VTD_SM_CTX_FPD;
 	if (!ret)
 		return 0;
-	/* PDTS may have any value: entry 0 of the directory, for RID_PASID, is there. */
-	if (sm_reserved(w, (val & (VTD_SM_CTX_RSVD | vtd_beyond_haw(w->vtd))) ||
+	if (sm_reserved(w, (val & (rsvd | vtd_beyond_haw(w->vtd))) ||
 			entry[1] || entry[2] || entry[3], VTD_FR_SM_CONTEXT_RSVD))
 		return -EINVAL;
 	*directory = val & VTD_SM_CTX_PASIDDIRPTR;
-	return 1;
+	return sm_context_has_pasid(w, val);
 }
 
 /* Read a scalable-mode PASID table entry. Return: as sm_read(). */
-static int sm_pasid_read(struct sm_walk *w, u16 sid, u64 val[8])
+static int sm_pasid_read(struct sm_walk *w, u64 val[8])
 {
 	u64 directory, pde;
 	unsigned int i;
 	__le64 pte[8];
 	int ret;
 
-	ret = sm_context_read(w, sid, &directory);
+	ret = sm_context_read(w, &directory);
 	if (ret <= 0)
 		return ret;
-	ret = sm_read(w, directory + (RID_PASID >> 6) * sizeof(u64), pte, sizeof(u64),
+	ret = sm_read(w, directory + (w->pasid >> 6) * sizeof(u64), pte, sizeof(u64),
 		      VTD_FR_SM_DIRECTORY_ACCESS);
 	if (ret < 0)
 		return ret;
@@ -121,7 +134,7 @@ static int sm_pasid_read(struct sm_walk *w, u16 sid, u64 val[8])
 	if (sm_reserved(w, pde & (VTD_PDE_RSVD | vtd_beyond_haw(w->vtd)),
 			VTD_FR_SM_DIRECTORY_RSVD))
 		return -EINVAL;
-	ret = sm_read(w, (pde & VTD_PDE_SMPTBLPTR) + (RID_PASID & 0x3f) * sizeof(pte),
+	ret = sm_read(w, (pde & VTD_PDE_SMPTBLPTR) + (w->pasid & 0x3f) * sizeof(pte),
 		      pte, sizeof(pte), VTD_FR_SM_PASID_ACCESS);
 	if (ret < 0)
 		return ret;
@@ -155,7 +168,8 @@ static u8 sm_select(struct sm_walk *w, const u64 val[8], struct kviommu_binding 
 	case VTD_PGTT_PASS_THROUGH:
 		if (!(ecap & VTD_ECAP_PT))
 			break;
-		b->type = KVIOMMU_BIND_IDENTITY;
+		/* VFIO puts only requests without PASID into the IOAS: others need a binding. */
+		b->type = w->pasid ? KVIOMMU_BIND_NESTED : KVIOMMU_BIND_IDENTITY;
 		return 0;
 	case VTD_PGTT_FIRST_STAGE:
 		if (val[2] & VTD_PTE_FSPTPTR & vtd_beyond_haw(w->vtd))
@@ -185,6 +199,7 @@ static u8 sm_select(struct sm_walk *w, const u64 val[8], struct kviommu_binding 
  * @vtd: The unit, in scalable mode
  * @work: The piece of work that this is part of
  * @source_id: Requester ID of the device
+ * @pasid: PASID of the requests that it is for; 0 if these have none
  * @b: The binding to fill in; it is that of a blocked device
  *
  * Context: process context, may sleep if @work may wait; under unit->lock and map_lock.
@@ -192,14 +207,14 @@ static u8 sm_select(struct sm_walk *w, const u64 val[8], struct kviommu_binding 
  * -EINTR if it has to be read again.
  */
 int vtd_sm_binding_read(struct vtd *vtd, const struct kviommu_work *work, u16 source_id,
-			struct kviommu_binding *b)
+			u32 pasid, struct kviommu_binding *b)
 {
+	struct sm_walk w = { .vtd = vtd, .work = work, .sid = source_id, .pasid = pasid };
 	struct kviommu_binding selected = *b;
-	struct sm_walk w = { .vtd = vtd, .work = work };
 	u64 val[8];
 	int ret;
 
-	ret = sm_pasid_read(&w, source_id, val);
+	ret = sm_pasid_read(&w, val);
 	b->quiet = w.quiet;
 	if (!ret || kviommu_unfinished(ret))
 		return ret;

@@ -62,6 +62,8 @@
 #define VTD_ECAP_PT		BIT_ULL(6)
 #define VTD_ECAP_SC		BIT_ULL(7)
 #define VTD_ECAP_NEST		BIT_ULL(26)
+#define VTD_ECAP_PSS		GENMASK_ULL(39, 35)
+#define VTD_ECAP_PASID		BIT_ULL(40)
 #define VTD_ECAP_SMTS		BIT_ULL(43)
 #define VTD_ECAP_SSTS		BIT_ULL(46)
 #define VTD_ECAP_FSTS		BIT_ULL(47)
@@ -126,7 +128,9 @@
 /* Upper half of a fault recording register */
 #define VTD_FRCD_F		BIT_ULL(63)
 #define VTD_FRCD_T_READ		BIT_ULL(62)
+#define VTD_FRCD_PV		GENMASK_ULL(59, 40)
 #define VTD_FRCD_FR		GENMASK_ULL(39, 32)
+#define VTD_FRCD_PP		BIT_ULL(31)
 #define VTD_FRCD_SID		GENMASK_ULL(15, 0)
 
 /* IQT and IQA */
@@ -158,10 +162,12 @@
 /* Scalable-mode context entry of 256 bits, bits 63:0; all others are reserved */
 #define VTD_SM_CTX_P		BIT_ULL(0)
 #define VTD_SM_CTX_FPD		BIT_ULL(1)
+/* Reserved without ECAP.PASID */
+#define VTD_SM_CTX_PASIDE	BIT_ULL(3)
 #define VTD_SM_CTX_PDTS		GENMASK_ULL(11, 9)
 #define VTD_SM_CTX_PASIDDIRPTR	GENMASK_ULL(63, 12)
-/* DTE, PASIDE and PRE are reserved as the capabilities do not report what they are for. */
-#define VTD_SM_CTX_RSVD		GENMASK_ULL(8, 2)
+/* DTE and PRE are reserved as the capabilities do not report what they are for. */
+#define VTD_SM_CTX_RSVD		(GENMASK_ULL(8, 4) | BIT_ULL(2))
 
 /* Scalable-mode PASID directory entry */
 #define VTD_PDE_P		BIT_ULL(0)

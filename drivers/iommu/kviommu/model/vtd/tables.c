@@ -73,25 +73,29 @@ static int vtd_context_read(struct vtd *vtd, const struct kviommu_work *work, u1
 }
 
 /*
- * Read the binding of a device. Return: 0; the reason of a fault; -EAGAIN or -EINTR if it
- * has to be read again.
+ * Read the binding of a device or of one of its PASIDs. Return: 0; the reason of a fault;
+ * -EAGAIN or -EINTR if it has to be read again.
  */
 static int vtd_binding_read(struct vtd *vtd, const struct kviommu_work *work,
-			    u16 source_id, struct kviommu_binding *b)
+			    u16 source_id, u32 pasid, struct kviommu_binding *b)
 {
 	u64 lo = 0, hi = 0;
 	u8 reason;
 	int ret;
 
 	if (!vtd->te) {
-		if (vtd->boot_identity)
+		b->off = true;
+		if (vtd->boot_identity && !pasid)
 			b->type = KVIOMMU_BIND_IDENTITY;
 		return 0;
 	}
+	/* In other modes requests with PASID are blocked. */
+	if (pasid && !vtd_scalable(vtd))
+		return 0;
 	if (!vtd_mode_valid(vtd))
 		return VTD_FR_ROOT_MODE;
 	if (vtd_scalable(vtd))
-		return vtd_sm_binding_read(vtd, work, source_id, b);
+		return vtd_sm_binding_read(vtd, work, source_id, pasid, b);
 	ret = vtd_context_read(vtd, work, source_id, &lo, &hi, &reason);
 	if (!ret || kviommu_unfinished(ret))
 		return ret;
@@ -125,7 +129,8 @@ fault:
  * @model: The model
  * @work: The piece of work that this is part of
  * @id: Requester ID of the device
- * @b: The device's binding, which is replaced by the new one
+ * @pasid: PASID of the requests that it is for; 0 if these have none
+ * @b: The binding of these, which is replaced by the new one
  *
  * An entry that is not present causes no fault before the device makes a request,
  * which only the physical IOMMU sees. An invalid entry is reported when it is read,
@@ -136,19 +141,19 @@ fault:
  * Return: 0; -EAGAIN or -EINTR if the tables have to be read again, with @b as it was.
  */
 int vtd_resolve(struct kviommu_model *model, const struct kviommu_work *work, u32 id,
-		struct kviommu_binding *b)
+		u32 pasid, struct kviommu_binding *b)
 {
 	struct kviommu_binding new = { KVIOMMU_BIND_BLOCKED };
 	u8 before = b->quiet ? 0 : b->fault;
 	int ret;
 
-	ret = vtd_binding_read(to_vtd(model), work, id, &new);
+	ret = vtd_binding_read(to_vtd(model), work, id, pasid, &new);
 	if (ret < 0)
 		return ret;
 	new.fault = ret;
 	*b = new;
 	if (b->fault && b->fault != before && !b->quiet)
-		vtd_record_fault(to_vtd(model), id, 0, b->fault);
+		vtd_record_fault(to_vtd(model), id, pasid, 0, b->fault);
 	return 0;
 }
 

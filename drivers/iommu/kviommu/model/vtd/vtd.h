@@ -135,6 +135,14 @@ static inline bool vtd_mode_valid(const struct vtd *vtd)
 	       (vtd_scalable(vtd) && vtd_has_scalable(vtd));
 }
 
+/* Bits of the PASIDs that requests may have; 0 if they may have none */
+static inline unsigned int vtd_pasid_bits(const struct vtd *vtd)
+{
+	u64 ecap = vtd_get64(vtd, VTD_ECAP);
+
+	return ecap & VTD_ECAP_PASID ? FIELD_GET(VTD_ECAP_PSS, ecap) + 1 : 0;
+}
+
 /* Descriptors have 256 bits, not 128. */
 static inline bool vtd_queue_wide(const struct vtd *vtd)
 {
@@ -176,18 +184,18 @@ bool vtd_inval_run(struct vtd *vtd, const struct kviommu_work *work);
 
 /* tables.c */
 int vtd_resolve(struct kviommu_model *model, const struct kviommu_work *work, u32 id,
-		struct kviommu_binding *b);
+		u32 pasid, struct kviommu_binding *b);
 void vtd_decode(const struct kviommu_source *source, u64 val, unsigned int level,
 		struct kviommu_entry *e);
 
 /* scalable.c */
 int vtd_sm_binding_read(struct vtd *vtd, const struct kviommu_work *work, u16 source_id,
-			struct kviommu_binding *b);
+			u32 pasid, struct kviommu_binding *b);
 
 /* fault.c */
 void vtd_fault(struct kviommu_model *model, u32 id, u64 iova,
 	       enum kviommu_fault reason);
-void vtd_record_fault(struct vtd *vtd, u16 source_id, u64 addr, u8 reason);
+void vtd_record_fault(struct vtd *vtd, u16 source_id, u32 pasid, u64 addr, u8 reason);
 void vtd_queue_error(struct vtd *vtd);
 void vtd_event_raise_held(struct vtd *vtd);
 void vtd_fsts_written(struct vtd *vtd);

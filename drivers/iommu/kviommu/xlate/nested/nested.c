@@ -37,8 +37,11 @@ static struct kviommu_xlate *nested_create(struct kviommu_unit *unit,
 	if (!nested)
 		return ERR_PTR(-ENOMEM);
 	nested->parent = kviommu_parent_get(unit, hw);
-	nested->hw = kviommu_hwgroup_nest_alloc(hw, &unit->nested.args,
-						nested->parent->domain, b->root, b->levels);
+	/* Without first-stage tables: guest physical addresses */
+	nested->hw = nested->parent->domain;
+	if (b->levels)
+		nested->hw = kviommu_hwgroup_nest_alloc(hw, &unit->nested.args, nested->hw,
+							b->root, b->levels);
 	if (IS_ERR(nested->hw)) {
 		ret = PTR_ERR(nested->hw);
 		nested->parent->users--;
@@ -73,6 +76,18 @@ static int nested_build(struct kviommu_xlate *xlate, const struct kviommu_work *
 static int nested_attach(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw)
 {
 	return kviommu_hwgroup_set_domain(hw, to_nested(xlate)->hw);
+}
+
+static int nested_attach_pasid(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw,
+			       u32 pasid)
+{
+	return kviommu_hwgroup_set_pasid(hw, pasid, to_nested(xlate)->hw);
+}
+
+static void nested_detach_pasid(struct kviommu_xlate *xlate, struct kviommu_hwgroup *hw,
+				u32 pasid)
+{
+	kviommu_hwgroup_clear_pasid(hw, pasid, to_nested(xlate)->hw);
 }
 
 /*
@@ -127,8 +142,11 @@ all:
 static int nested_invalidate(struct kviommu_xlate *xlate, const struct kviommu_work *work,
 			     struct kviommu_range *range, bool refresh)
 {
-	/* A refresh is of the second stages, by kviommu_nested_refill(). */
-	if (!refresh)
+	/*
+	 * A refresh is of the second stages, by kviommu_nested_refill(). The guest does not
+	 * change these, so without tables of its own there is nothing to be flushed.
+	 */
+	if (!refresh && xlate->binding.levels)
 		nested_note(to_nested(xlate), range);
 	return 0;
 }
@@ -189,7 +207,8 @@ static int nested_drop(struct kviommu_xlate *xlate, const struct kviommu_work *w
 	list_del(&xlate->entry);
 	kviommu_count(unit, domains, -1);
 	mutex_unlock(&unit->map_lock);
-	kviommu_hw_free(nested->hw);
+	if (xlate->binding.levels)
+		kviommu_hw_free(nested->hw);
 	nested->parent->users--;
 	kfree(nested);
 	return 0;
@@ -201,6 +220,8 @@ const struct kviommu_xlate_ops kviommu_nested_ops = {
 	.fits = nested_fits,
 	.build = nested_build,
 	.attach = nested_attach,
+	.attach_pasid = nested_attach_pasid,
+	.detach_pasid = nested_detach_pasid,
 	.invalidate = nested_invalidate,
 	.complete = nested_complete,
 	.revoke = nested_revoke,

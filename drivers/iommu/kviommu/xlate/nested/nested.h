@@ -93,7 +93,7 @@ static inline bool kviommu_parent_fits(const struct kviommu_parent *parent,
 /**
  * struct kviommu_nested - A nested translation
  * @xlate: The translation as the rest of the module knows it
- * @hw: The host's domain
+ * @hw: The host's domain; that of @parent if the guest has no tables there
  * @parent: Its second stage, which the unit keeps
  * @unflushed_entry: Entry in kviommu_nested_state.unflushed, if @nr_unflushed is not 0
  * @unflushed: The addresses that the guest has invalidated since the last flush, see
