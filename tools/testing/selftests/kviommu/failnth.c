@@ -1106,22 +1106,22 @@ FIXTURE_VARIANT(nested) {
 };
 
 FIXTURE_VARIANT_ADD(nested, allocation) {
-	.config = { .mode = UNIT_MODE_TRAP, .nested = true },
+	.config = { .mode = UNIT_MODE_TRAP, .nested = true, .pasid_bits = 20 },
 	.what = { .err = ENOMEM },
 };
 
 FIXTURE_VARIANT_ADD(nested, call_enomem) {
-	.config = { .mode = UNIT_MODE_TRAP, .nested = true },
+	.config = { .mode = UNIT_MODE_TRAP, .nested = true, .pasid_bits = 20 },
 	.what = { .err = ENOMEM, .times = 1 },
 };
 
 FIXTURE_VARIANT_ADD(nested, call_eio) {
-	.config = { .mode = UNIT_MODE_TRAP, .nested = true },
+	.config = { .mode = UNIT_MODE_TRAP, .nested = true, .pasid_bits = 20 },
 	.what = { .err = EIO, .times = 1 },
 };
 
 FIXTURE_VARIANT_ADD(nested, calls_eio) {
-	.config = { .mode = UNIT_MODE_TRAP, .nested = true },
+	.config = { .mode = UNIT_MODE_TRAP, .nested = true, .pasid_bits = 20 },
 	.what = { .err = EIO, .times = ALWAYS },
 };
 
@@ -1331,6 +1331,91 @@ TEST_F_TIMEOUT(nested, pass_through, 2400)
 TEST_F_TIMEOUT(nested, enable, 2400)
 {
 	check_enable(_metadata, &self->f);
+}
+
+#define PASID 5
+
+/* Domain 1 is for requests with PASID, which are what the device makes from now on. */
+static void start_pasid(struct unit *u)
+{
+	RUN(g_domain, 1, DID + 1, 4);
+	RUN(g_map, 1, IOVA, PAGE(1), 1, MAP_RW);
+	RUN(g_pasid_enable, SID(0), VTD_SM_CE_PASIDE);
+	RUN(g_dma_pasid, 0, PASID);
+}
+
+static __u64 tell_of_pasid(struct guest *g, __u64 did)
+{
+	g_queue(g, VTD_QI_PASID_CACHE | VTD_QI_PC_PASID | VTD_QI_DID(did) |
+		VTD_QI_PASID(PASID), 0);
+	return g_tell(g);
+}
+
+/* One that was not remembered has to be announced again. */
+TEST_F_TIMEOUT(nested, with_pasid_new, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	start_pasid(u);
+	EACH_FAILURE {
+		RUN(g_pasid_detach, SID(0), PASID, 1, DID + 1);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(1)));
+		ASSERT_EQ(1, unit_stats(u).domains);
+		RUN(g_pasid_write, SID(0), PASID, VTD_SM_PTE_P |
+		    VTD_SM_PTE_PGTT(f->n & 1 ? VTD_SM_PGTT_FIRST_STAGE : VTD_SM_PGTT_PT),
+		    DID + 1, f->n & 1 ? u->vm.g->dom[1].root : 0);
+		ACT(tell_of_pasid, DID + 1);
+		if (!unit_stats(u).pasids) {
+			ASSERT_LT(f->before.errors, unit_stats(u).errors);
+			ASSERT_TRUE(blocked(f, IOVA, PAGE(1)));
+			RUN(g_flush_pasid_of, DID + 1, PASID);
+		}
+		ASSERT_EQ(1, unit_stats(u).pasids);
+		ASSERT_EQ(DMA_REACHED, f->n & 1 ? dma_write(u, 0, IOVA, PAGE(1)) :
+					dma_write(u, 0, PAGE(30), PAGE(30)));
+	}
+	ASSERT_LT(0, f->seen);
+	RUN(g_dma_pasid, 0, 0);
+	ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+}
+
+TEST_F_TIMEOUT(nested, with_pasid_change, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	start_pasid(u);
+	EACH_FAILURE {
+		RUN(g_pasid_attach, SID(0), PASID, 1, 0);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+		RUN(g_pasid_write, SID(0), PASID, VTD_SM_PTE_P |
+		    VTD_SM_PTE_PGTT(VTD_SM_PGTT_FIRST_STAGE), DID + 1, u->vm.g->dom[1].root);
+		ACT(tell_of_pasid, DID);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(0)));
+		/* It is known, so a try for all of them is enough. */
+		reaches(f, IOVA, PAGE(1), true);
+		ASSERT_EQ(2, unit_stats(u).domains);
+	}
+	RUN(g_dma_pasid, 0, 0);
+}
+
+TEST_F_TIMEOUT(nested, with_pasid_cleared, 2400)
+{
+	struct fails *f = &self->f;
+	struct unit *u = f->u;
+
+	start_pasid(u);
+	EACH_FAILURE {
+		RUN(g_pasid_attach, SID(0), PASID, 1, 1);
+		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(1)));
+		RUN(g_pasid_write, SID(0), PASID, 0, 0, 0);
+		ACT(tell_of_pasid, DID + 1);
+		ASSERT_TRUE(blocked(f, IOVA, PAGE(1)));
+		ASSERT_EQ(0, unit_stats(u).pasids);
+		ASSERT_EQ(1, unit_stats(u).domains);
+	}
+	RUN(g_dma_pasid, 0, 0);
 }
 
 /* What the guest unmaps is gone whatever fails. */

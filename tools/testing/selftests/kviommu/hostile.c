@@ -124,7 +124,7 @@ static __u64 hostile_desc_lo(__u64 *s)
 /* Descriptors of scalable mode, or of any mode */
 static __u64 hostile_sm_desc_lo(__u64 *s)
 {
-	__u64 did = pick(s, 4) << 16, pasid = pick(s, 8) ? 0 : pick(s, 4) << 32;
+	__u64 did = pick(s, 4) << 16, pasid = pick(s, 2) ? 0 : pick(s, 4) << 32;
 
 	switch (pick(s, 8)) {
 	case 0 ... 3:
@@ -205,18 +205,26 @@ static __u64 hostile_word(__u64 *s)
 	return pick(s, 64) ? 0 : BIT_ULL(pick(s, 64));
 }
 
-/* What leads device n to tables of the pool in scalable mode; pages 2 and 3 are queues. */
-static void hostile_sm_device(__u64 *s, __u64 n)
+/*
+ * What leads device n to tables of the pool in scalable mode; pages 2 and 3 are queues. With
+ * PASIDs these are 0 to 3, and some behind them have the same entries.
+ */
+static void hostile_sm_device(struct guest *g, __u64 *s, __u64 n)
 {
+	bool pasids = g_read64(g, VTD_ECAP) & VTD_ECAP_PASID;
 	__u64 *root = (__u64 *)POOL_PAGE(0);
 	__u64 *ctx = (__u64 *)POOL_PAGE(1) + SID(n) * 4;
 	__u64 *directory = (__u64 *)POOL_PAGE(4 + n), *pte = (__u64 *)POOL_PAGE(6 + n), i;
 
 	WRITE_ONCE(root[0], POOL_PAGE(1) | 1);
-	WRITE_ONCE(ctx[0], (__u64)directory | 1);
+	WRITE_ONCE(ctx[0], (__u64)directory | 1 |
+		   (pasids && pick(s, 8) ? VTD_SM_CE_PASIDE | VTD_SM_CE_PDTS(pick(s, 8)) : 0));
 	for (i = 1; i < 4; i++)
 		WRITE_ONCE(ctx[i], hostile_word(s));
+	WRITE_ONCE(directory[pasids ? pick(s, 4) : 0], (__u64)pte | 1);
 	WRITE_ONCE(directory[0], (__u64)pte | 1);
+	if (pasids)
+		pte += pick(s, 4) * 8;
 	WRITE_ONCE(pte[1], pick(s, 4) | hostile_word(s));
 	WRITE_ONCE(pte[2], POOL_PAGE(pick(s, POOL_PAGES)) | hostile_word(s));
 	for (i = 3; i < 8; i++)
@@ -233,7 +241,7 @@ static void hostile_driver(struct guest *g, __u64 *s)
 	WRITE_ONCE(root[1], 0);
 	for (n = 0; n < 2; n++) {
 		if (g->scalable) {
-			hostile_sm_device(s, n);
+			hostile_sm_device(g, s, n);
 			continue;
 		}
 		WRITE_ONCE(ctx[SID(n) * 2], (POOL + pick(s, POOL_PAGES) * PAGE_SIZE) |
@@ -271,11 +279,11 @@ static __u64 hostile(struct guest *g, __u64 cpu, __u64 s)
 			hostile_register(g, &s);
 			break;
 		default:
-			if (!cpu && !g_dma_busy(g, n % 2))
-				g_dma_start(g, n % 2, pick(&s, 2),
-					    pick(&s, 4) ? pick(&s, 4) << 21 :
-					    next(&s), EDU_PATTERN_SIZE,
-					    DMA_LEN);
+			if (cpu || g_dma_busy(g, n % 2))
+				break;
+			g_dma_pasid(g, n % 2, pick(&s, 4));
+			g_dma_start(g, n % 2, pick(&s, 2), pick(&s, 4) ? pick(&s, 4) << 21 :
+				    next(&s), EDU_PATTERN_SIZE, DMA_LEN);
 		}
 		WRITE_ONCE(g->count, g->count + 1);
 	}
@@ -328,8 +336,15 @@ static void map_ram(struct unit *u)
 static void open_vmm(struct unit *u, const struct unit_config *config)
 {
 	struct unit_config bare = *config;
+	struct kviommu_vtd_info info;
+	int fd = unit_open_file();
 
 	bare.no_ram = true;
+	/* Not every host that nests has PASIDs. */
+	REQUIRE(!kviommu_get_vtd_info(fd, &info));
+	close(fd);
+	if (config->nested && info.out_ecap & VTD_ECAP_PASID)
+		bare.pasid_bits = 20;
 	unit_open(u, &bare);
 	map_ram(u);
 	unit_add_device(u, 0, SID(0));
@@ -436,9 +451,11 @@ static void against_guest(struct unit *u, const struct unit_config *config)
 	for (i = 0; i < GUEST_VCPUS; i++)
 		REQUIRE(!pthread_join(thread[i], NULL));
 	/* A device at work would not take another order. */
-	for (i = 0; i < u->ndev; i++)
+	for (i = 0; i < u->ndev; i++) {
 		while (guest_run(&u->vm, g_dma_busy, i))
 			usleep(1000);
+		guest_run(&u->vm, g_dma_pasid, i, 0);
+	}
 
 	/* Nothing of it is left. */
 	stats = unit_stats(u);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 
 #include "kselftest_harness.h"
 #include "calls.h"
@@ -42,8 +43,16 @@ FIXTURE_TEARDOWN(scalable)
 TEST_F(scalable, capabilities)
 {
 	struct unit *u = &self->u;
+	struct kviommu_vtd_info info;
 	struct kviommu_get_device d;
+	struct utsname uts;
 
+	/* The hardware has PASIDs, but 6.12 cannot attach them to tables of a guest. */
+	ASSERT_EQ(0, kviommu_get_vtd_info(u->fd, &info));
+	ASSERT_EQ(0, uname(&uts));
+	EXPECT_EQ(strncmp(uts.release, "6.12.", 5) ? VTD_ECAP_PASID : 0,
+		  info.out_ecap & VTD_ECAP_PASID);
+	EXPECT_FALSE(u->ecap & (VTD_ECAP_PASID | VTD_ECAP_PSS));
 	EXPECT_TRUE(u->ecap & VTD_ECAP_SMTS);
 	EXPECT_TRUE(u->ecap & VTD_ECAP_FSTS);
 	EXPECT_TRUE(u->cap & VTD_CAP_CM);
@@ -536,6 +545,410 @@ TEST_F(scalable, pasid_entry_faults)
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 	unit_show(u);
 	EXPECT_EQ(ARRAY_SIZE(bad), unit_stats(u).faults);
+}
+
+#define PASID 5
+/* More than the device has, but not than the unit */
+#define PASID_BITS 20
+#define DEVICE_PASIDS 0x10000
+
+FIXTURE(pasids) {
+	struct unit u;
+};
+
+FIXTURE_VARIANT(pasids) {
+	struct unit_config config;
+};
+
+UNIT_MODES(pasids, .config.nested = true, .config.pasid_bits = PASID_BITS);
+
+/* Requests without PASID go through domain 0, and those with PASID through domain 1. */
+FIXTURE_SETUP(pasids)
+{
+	struct unit *u = &self->u;
+
+	unit_open_guest(u, &variant->config, DID, IOVA);
+	RUN(g_domain, 1, DID + 1, 4);
+	RUN(g_map, 1, IOVA, PAGE(20), 1, MAP_RW);
+	RUN(g_pasid_enable, SID(0), VTD_SM_CE_PASIDE);
+	RUN(g_enable, true);
+	RUN(g_pasid_attach, SID(0), PASID, 1, 1);
+}
+
+FIXTURE_TEARDOWN(pasids)
+{
+	unit_close(&self->u);
+}
+
+static enum dma_result pasid_write(struct unit *u, unsigned int dev, __u32 pasid, __u64 iova,
+				   __u64 gpa)
+{
+	enum dma_result res;
+
+	guest_run(&u->vm, g_dma_pasid, dev, pasid);
+	res = dma_write(u, dev, iova, gpa);
+	guest_run(&u->vm, g_dma_pasid, dev, 0);
+	return res;
+}
+
+static __u64 *pasid_entry(struct unit *u, __u32 pasid)
+{
+	return vm_hva(&u->vm, (__u64)guest_run(&u->vm, g_pasid_entry_of, SID(0), pasid));
+}
+
+TEST_F(pasids, dma)
+{
+	struct unit *u = &self->u;
+
+	EXPECT_TRUE(u->ecap & VTD_ECAP_PASID);
+	EXPECT_EQ(VTD_ECAP_PASID_BITS(PASID_BITS), u->ecap & VTD_ECAP_PSS);
+	EXPECT_EQ(1, unit_stats(u).pasids);
+	EXPECT_EQ(2, unit_stats(u).domains);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID + 1, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(20)));
+	/* A map is a store here, too. */
+	RUN(g_map_quiet, 1, SPARE, PAGE(21), 1, MAP_RW);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, SPARE, PAGE(21)));
+	/* What becomes of the device's other requests does not matter. */
+	RUN(g_detach, SID(0), DID);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	RUN(g_attach_pt, SID(0), 0);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, PAGE(30), PAGE(30)));
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
+/* One domain for all that the guest has in one, and one flush */
+TEST_F(pasids, shared)
+{
+	struct unit *u = &self->u;
+	unsigned int second = unit_add_device(u, 1, SID(1));
+	struct kviommu_stats a, b;
+
+	RUN(g_pasid_enable, SID(1), VTD_SM_CE_PASIDE);
+	RUN(g_pasid_attach, SID(1), PASID, 1, 1);
+	RUN(g_pasid_attach, SID(0), 7, 3, 1);
+	RUN(g_pasid_attach, SID(0), 0x1fff, 1, 0);
+	EXPECT_EQ(6, unit_stats(u).pasids);
+	EXPECT_EQ(2, unit_stats(u).domains);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, second, PASID, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, 9, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, 0x1fff, IOVA, PAGE(0)));
+	a = unit_stats(u);
+	RUN(g_unmap_quiet, 1, IOVA, 1, 0);
+	RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(DID + 1) |
+	    VTD_QI_PASID(PASID), 0);
+	RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(DID + 1) |
+	    VTD_QI_PASID(9), 0);
+	RUN(g_flush);
+	b = unit_stats(u);
+	EXPECT_EQ(1, b.syncs - a.syncs);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, second, PASID, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, 9, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, 0x1fff, IOVA, PAGE(0)));
+	ASSERT_EQ(0, unit_detach(u->fd, SID(1)));
+	EXPECT_EQ(5, unit_stats(u).pasids);
+	RUN(g_pasid_detach, SID(0), 7, 3, DID + 1);
+	EXPECT_EQ(2, unit_stats(u).pasids);
+	EXPECT_EQ(2, unit_stats(u).domains);
+	RUN(g_pasid_detach, SID(0), PASID, 1, DID + 1);
+	EXPECT_EQ(1, unit_stats(u).domains);
+}
+
+/* What hardware has cached is gone when the guest has its status. */
+TEST_F(pasids, unmap)
+{
+	struct unit *u = &self->u;
+	struct kviommu_stats a, b;
+	unsigned int i;
+
+	for (i = 0; i < 5; i++) {
+		RUN(g_map, 1, SPARE, PAGE(21), 2, MAP_RW);
+		EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, SPARE, PAGE(21)));
+		EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, SPARE + PAGE_SIZE, PAGE(22)));
+		RUN(g_unmap_quiet, 1, SPARE, 2, 0);
+		a = unit_stats(u);
+		/* Of no other PASID, and no other domain */
+		RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(DID + 1) |
+		    VTD_QI_PASID(PASID + 1), 0);
+		RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(DID + 2) |
+		    VTD_QI_PASID(PASID), 0);
+		RUN(g_flush);
+		b = unit_stats(u);
+		EXPECT_EQ(0, b.syncs - a.syncs);
+		EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, SPARE, PAGE(21)));
+		switch (i) {
+		case 0:
+			RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PAGES | VTD_QI_DID(DID + 1) |
+			    VTD_QI_PASID(PASID), SPARE | VTD_QI_HI_AM(1));
+			break;
+		case 1:
+			RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(DID + 1) |
+			    VTD_QI_PASID(PASID), 0);
+			break;
+		case 2:
+			RUN(g_queue, VTD_QI_IOTLB | VTD_QI_DOMAIN | VTD_QI_DID(DID + 1), 0);
+			break;
+		case 3:
+			RUN(g_queue, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
+			break;
+		case 4:
+			RUN(g_queue, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PAGES | VTD_QI_DID(DID + 1) |
+			    VTD_QI_PASID(PASID), VTD_QI_HI_AM(52));
+			break;
+		}
+		RUN(g_flush);
+		EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, SPARE, PAGE(21)));
+		EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, SPARE + PAGE_SIZE, PAGE(22)));
+		EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	}
+}
+
+/* Guest physical addresses, which need no flush and no domain of the guest */
+TEST_F(pasids, pass_through)
+{
+	struct unit *u = &self->u;
+	struct kviommu_stats a, b;
+
+	RUN(g_pasid_attach_pt, SID(0), PASID, 3);
+	RUN(g_pasid_attach_pt, SID(0), PASID + 1, 4);
+	EXPECT_EQ(2, unit_stats(u).pasids);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, PAGE(30), PAGE(30)));
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID + 1, PAGE(30), PAGE(30)));
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	a = unit_stats(u);
+	RUN(g_flush_pasid_of, 3, PASID);
+	RUN(g_flush_global);
+	b = unit_stats(u);
+	/* That of domain 0 */
+	EXPECT_EQ(1, b.syncs - a.syncs);
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, 0, GPA_RAM_END));
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, PAGE(30), PAGE(30)));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_RAM_END, IOAS_RW));
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, PAGE(30), PAGE(30)));
+	RUN(g_pasid_attach, SID(0), PASID, 1, 1);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, PAGE(30), PAGE(30)));
+	RUN(g_pasid_detach, SID(0), PASID + 1, 1, 4);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID + 1, PAGE(30), PAGE(30)));
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
+/* By what the unit is told of a change of an entry that it knows, and of one that it does not */
+TEST_F(pasids, announced)
+{
+	struct unit *u = &self->u;
+	__u64 *known = pasid_entry(u, PASID), *other = pasid_entry(u, PASID + 1);
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		known[0] &= ~VTD_SM_PTE_P;
+		RUN(g_flush_pasid_of, DID + 1, PASID);
+		EXPECT_EQ(0, unit_stats(u).pasids);
+		EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+		known[0] |= VTD_SM_PTE_P;
+		RUN(g_flush_pasid_of, 0, PASID);
+		EXPECT_EQ(1, unit_stats(u).pasids);
+		memcpy(other, known, 64);
+		known[1] = DID;
+		known[2] = u->vm.g->dom[0].root;
+		switch (i) {
+		case 0:
+			RUN(g_queue, VTD_QI_PASID_CACHE | VTD_QI_PC_DOMAIN |
+			    VTD_QI_DID(DID + 1), 0);
+			RUN(g_flush);
+			break;
+		case 1:
+			RUN(g_queue, VTD_QI_PASID_CACHE | VTD_QI_PC_GLOBAL, 0);
+			RUN(g_flush);
+			break;
+		case 2:
+			RUN(g_flush_context, SID(0), 0);
+			break;
+		case 3:
+			RUN(g_flush_pasid_of, DID + 1, PASID);
+			break;
+		}
+		EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(0)));
+		/* Nobody has said that it is there. */
+		EXPECT_EQ(1, unit_stats(u).pasids);
+		EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID + 1, IOVA, PAGE(20)));
+		RUN(g_flush_pasid_of, DID + 1, PASID + 1);
+		EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID + 1, IOVA, PAGE(20)));
+		RUN(g_pasid_detach, SID(0), PASID + 1, 1, DID + 1);
+		EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID + 1, IOVA, PAGE(20)));
+		known[1] = DID + 1;
+		known[2] = u->vm.g->dom[1].root;
+		RUN(g_flush_pasid_of, DID, PASID);
+	}
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+}
+
+/* What is undone, and comes again as far as the unit knows of it */
+TEST_F(pasids, undone)
+{
+	struct unit *u = &self->u;
+	__u64 root;
+
+	/* The context entry: no PASIDs, fewer, as many again */
+	RUN(g_pasid_attach, SID(0), 0x2000, 1, 1);
+	EXPECT_EQ(1, unit_stats(u).pasids);
+	RUN(g_pasid_enable, SID(0), VTD_SM_CE_PASIDE | VTD_SM_CE_PDTS(1));
+	RUN(g_flush_pasid_of, DID + 1, 0x2000);
+	EXPECT_EQ(2, unit_stats(u).pasids);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, 0x2000, IOVA, PAGE(20)));
+	RUN(g_pasid_enable, SID(0), VTD_SM_CE_PASIDE);
+	EXPECT_EQ(1, unit_stats(u).pasids);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, 0x2000, IOVA, PAGE(20)));
+	RUN(g_pasid_enable, SID(0), 0);
+	EXPECT_EQ(0, unit_stats(u).pasids);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	RUN(g_pasid_enable, SID(0), VTD_SM_CE_PASIDE);
+	RUN(g_flush_pasid_of, DID + 1, PASID);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	/* Translation off and on */
+	RUN(g_enable, false);
+	EXPECT_EQ(0, unit_stats(u).pasids);
+	EXPECT_EQ(0, unit_stats(u).domains);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	/* A reset, and a guest that goes on with the tables that it has, as after suspend */
+	ASSERT_EQ(0, unit_reset(u->fd));
+	EXPECT_EQ(0, unit_stats(u).pasids);
+	EXPECT_EQ(0, unit_stats(u).domains);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	RUN(g_queue_on, 0);
+	RUN(g_set_root, u->vm.g->root);
+	RUN(g_enable, true);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	/* Another root table */
+	RUN(g_enable, false);
+	root = RUN(g_page);
+	RUN(g_set_root, root);
+	RUN(g_enable, true);
+	EXPECT_EQ(0, unit_stats(u).pasids);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	/* The device goes, and comes again. */
+	RUN(g_attach, SID(0), 0);
+	RUN(g_pasid_enable, SID(0), VTD_SM_CE_PASIDE);
+	RUN(g_pasid_attach, SID(0), PASID, 1, 1);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
+	EXPECT_EQ(0, unit_stats(u).pasids);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	ASSERT_EQ(0, unit_attach(u->fd, u->dev[0].fd, SID(0)));
+	RUN(g_flush_pasid_of, DID + 1, PASID);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
+/* The fault of an entry that is wrong says of which PASID it is, once. */
+TEST_F(pasids, faults)
+{
+	struct unit *u = &self->u;
+	__u64 fro = VTD_CAP_FRO(u->cap), *e = pasid_entry(u, PASID), hi;
+
+	e[1] |= BIT_ULL(16);
+	RUN(g_flush_pasid_of, DID + 1, PASID);
+	EXPECT_EQ(0, unit_stats(u).pasids);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	unit_show(u);
+	EXPECT_EQ(1, unit_stats(u).faults);
+	hi = RUN(g_peek64, fro + 8);
+	EXPECT_TRUE(hi & VTD_FRCD_F);
+	EXPECT_TRUE(hi & VTD_FRCD_PP);
+	EXPECT_EQ(PASID, VTD_FRCD_PV(hi));
+	EXPECT_EQ(0x5a, VTD_FRCD_FR(hi));
+	EXPECT_EQ(SID(0), hi & 0xffff);
+	RUN(g_flush_pasid_of, DID + 1, PASID);
+	EXPECT_EQ(1, unit_stats(u).faults);
+	e[1] &= ~BIT_ULL(16);
+	RUN(g_flush_pasid_of, DID + 1, PASID);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+}
+
+/* PASIDs that the unit has and the device does not, and more than a unit takes */
+TEST_F(pasids, limits)
+{
+	struct unit *u = &self->u;
+	unsigned int max = 1024;
+	struct kviommu_stats s;
+	__u64 *ce, *dir;
+	__u64 gpa;
+
+	/* A directory of several pages, of which entry 0 and that of DEVICE_PASIDS are the same */
+	gpa = RUN(g_page);
+	RUN(g_page);
+	RUN(g_page);
+	dir = vm_hva(&u->vm, gpa);
+	ce = vm_hva(&u->vm, (__u64)RUN(g_context, SID(0)));
+	dir[0] = *(__u64 *)vm_hva(&u->vm, *ce & VTD_SL_ADDR);
+	dir[DEVICE_PASIDS >> 6] = dir[0];
+	*ce = (*ce & ~VTD_SL_ADDR) | gpa;
+	RUN(g_pasid_enable, SID(0), VTD_SM_CE_PASIDE | VTD_SM_CE_PDTS(4));
+	EXPECT_EQ(1, unit_stats(u).pasids);
+	EXPECT_EQ(0, unit_stats(u).errors);
+	RUN(g_pasid_attach, SID(0), 0x100, max - 1, 1);
+	s = unit_stats(u);
+	EXPECT_EQ(max, s.pasids);
+	EXPECT_EQ(2, s.domains);
+	EXPECT_EQ(0, s.limits);
+	RUN(g_pasid_attach, SID(0), 0x1000, 1, 1);
+	s = unit_stats(u);
+	EXPECT_EQ(max, s.pasids);
+	EXPECT_EQ(1, s.errors);
+	EXPECT_EQ(1, s.limits);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, 0x1000, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, 0x100 + max - 2, IOVA, PAGE(20)));
+	/* All of them are looked at again. */
+	RUN(g_queue, VTD_QI_PASID_CACHE | VTD_QI_PC_GLOBAL, 0);
+	RUN(g_flush);
+	EXPECT_EQ(max, unit_stats(u).pasids);
+	RUN(g_pasid_detach, SID(0), 0x100, 1, DID + 1);
+	RUN(g_flush_pasid_of, DID + 1, 0x1000);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, 0x1000, IOVA, PAGE(20)));
+	RUN(g_pasid_detach, SID(0), 0x101, max - 2, DID + 1);
+	s = unit_stats(u);
+	EXPECT_EQ(2, s.pasids);
+	RUN(g_flush_pasid_of, DID + 1, DEVICE_PASIDS + PASID);
+	EXPECT_EQ(2, unit_stats(u).pasids);
+	EXPECT_EQ(s.errors + 1, unit_stats(u).errors);
+	EXPECT_EQ(s.limits, unit_stats(u).limits);
+}
+
+static void vmm_with_pasids(const void *arg)
+{
+	struct unit u;
+
+	unit_open_guest(&u, arg, DID, IOVA);
+	guest_run(&u.vm, g_domain, 1, DID + 1, 4);
+	guest_run(&u.vm, g_map, 1, IOVA, PAGE(20), 1, MAP_RW);
+	guest_run(&u.vm, g_pasid_enable, SID(0), VTD_SM_CE_PASIDE);
+	guest_run(&u.vm, g_enable, true);
+	guest_run(&u.vm, g_pasid_attach, SID(0), PASID, 40, 1);
+	guest_run(&u.vm, g_pasid_attach_pt, SID(0), 0x100, 1);
+	REQUIRE(pasid_write(&u, 0, PASID, IOVA, PAGE(20)) == DMA_REACHED);
+	guest_run(&u.vm, g_dma_pasid, 0, 0);
+	unit_ready();
+}
+
+/* A VMM that is killed, or closes its files with PASIDs attached, leaves nothing. */
+TEST_F(pasids, kill)
+{
+	RUN(g_pasid_attach, SID(0), PASID, 10, 1);
+	unit_close(&self->u);
+	EXPECT_TRUE(device_is_free(0));
+	unit_kill(vmm_with_pasids, &variant->config);
+	EXPECT_TRUE(device_is_free(0));
+	unit_open_guest(&self->u, &variant->config, DID, IOVA);
 }
 
 TEST_HARNESS_MAIN

@@ -154,6 +154,7 @@ void edu_bind(struct edu *edu, int iommufd)
 	REQUIRE((READ_ONCE(*(__u32 *)(edu->bar + EDU_ID)) & 0xff) == EDU_ID_MAGIC);
 	/* It knows no reset: what a former owner started is to come to nothing. */
 	edu_wait(edu);
+	edu_write64(edu->bar, EDU_DMA_PASID, 0);
 	vfio_command(edu->fd, PCI_COMMAND_MASTER);
 }
 

@@ -20,6 +20,9 @@
 #define EDU_DMA_CMD		0x98
 #define EDU_DMA_RUN		0x1
 #define EDU_DMA_TO_RAM		0x2
+/* Of the lab's edu-pasid: the PASID that requests have, if EDU_DMA_TAGGED is set */
+#define EDU_DMA_PASID		0xa0
+#define EDU_DMA_TAGGED		0x80000000
 
 /* The device's memory as its DMA engine addresses it */
 #define EDU_BUF			0x40000

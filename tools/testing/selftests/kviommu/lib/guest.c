@@ -302,16 +302,22 @@ static __u64 g_next_table(struct guest *g, __u64 *entry)
 	return *entry & VTD_SL_ADDR;
 }
 
-__u64 *g_pasid_entry(struct guest *g, __u64 sid)
+__u64 *g_pasid_entry_of(struct guest *g, __u64 sid, __u64 pasid)
 {
-	__u64 directory = g_next_table(g, g_context(g, sid));
+	__u64 *directory = (__u64 *)g_next_table(g, g_context(g, sid));
 
-	return (__u64 *)g_next_table(g, (__u64 *)directory);
+	G_ASSERT(g, pasid >> 6 < PAGE_SIZE / 8);
+	return (__u64 *)(g_next_table(g, &directory[pasid >> 6]) + (pasid & 63) * 64);
 }
 
-__u64 g_pasid_entry_quiet(struct guest *g, __u64 sid, __u64 lo, __u64 did, __u64 root)
+__u64 *g_pasid_entry(struct guest *g, __u64 sid)
 {
-	__u64 *e = g_pasid_entry(g, sid);
+	return g_pasid_entry_of(g, sid, 0);
+}
+
+__u64 g_pasid_write(struct guest *g, __u64 sid, __u64 pasid, __u64 lo, __u64 did, __u64 root)
+{
+	__u64 *e = g_pasid_entry_of(g, sid, pasid);
 
 	WRITE_ONCE(e[0], 0);
 	WRITE_ONCE(e[1], VTD_SM_PTE_1_DID(did));
@@ -320,11 +326,28 @@ __u64 g_pasid_entry_quiet(struct guest *g, __u64 sid, __u64 lo, __u64 did, __u64
 	return 0;
 }
 
+__u64 g_pasid_entry_quiet(struct guest *g, __u64 sid, __u64 lo, __u64 did, __u64 root)
+{
+	return g_pasid_write(g, sid, 0, lo, did, root);
+}
+
+static void queue_pasid(struct guest *g, __u64 did, __u64 pasid)
+{
+	g_queue(g, VTD_QI_PASID_CACHE | VTD_QI_PC_PASID | VTD_QI_DID(did) |
+		VTD_QI_PASID(pasid), 0);
+	g_queue(g, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(did) |
+		VTD_QI_PASID(pasid), 0);
+}
+
+__u64 g_flush_pasid_of(struct guest *g, __u64 did, __u64 pasid)
+{
+	queue_pasid(g, did, pasid);
+	return g_flush(g);
+}
+
 __u64 g_flush_pasid(struct guest *g, __u64 did)
 {
-	g_queue(g, VTD_QI_PASID_CACHE | VTD_QI_PC_PASID | VTD_QI_DID(did), 0);
-	g_queue(g, VTD_QI_PIOTLB | VTD_QI_PIOTLB_PASID | VTD_QI_DID(did), 0);
-	return g_flush(g);
+	return g_flush_pasid_of(g, did, 0);
 }
 
 __u64 *g_context(struct guest *g, __u64 sid)
@@ -460,6 +483,54 @@ __u64 g_detach(struct guest *g, __u64 sid, __u64 did)
 		VTD_QI_CC_SID(sid), 0);
 	g_queue(g, VTD_QI_IOTLB | VTD_QI_DOMAIN | VTD_QI_DID(did), 0);
 	return g_flush(g);
+}
+
+__u64 g_pasid_enable(struct guest *g, __u64 sid, __u64 bits)
+{
+	__u64 *ce = g_context(g, sid);
+
+	g_next_table(g, ce);
+	WRITE_ONCE(*ce, (*ce & ~(VTD_SM_CE_PASIDE | VTD_SM_CE_PDTS(7))) | bits);
+	return g_flush_context(g, sid, 0);
+}
+
+__u64 g_pasid_attach(struct guest *g, __u64 sid, __u64 pasid, __u64 n, __u64 d)
+{
+	struct guest_domain *dom = &g->dom[d];
+
+	for (; n; n--, pasid++) {
+		g_pasid_write(g, sid, pasid, VTD_SM_PTE_P |
+			      VTD_SM_PTE_PGTT(VTD_SM_PGTT_FIRST_STAGE), dom->did,
+			      dom->root | (dom->levels == 5 ? VTD_SM_PTE_2_5_LEVEL : 0));
+		queue_pasid(g, dom->did, pasid);
+		if (n % 32 == 1)
+			g_flush(g);
+	}
+	return 0;
+}
+
+__u64 g_pasid_attach_pt(struct guest *g, __u64 sid, __u64 pasid, __u64 did)
+{
+	g_pasid_write(g, sid, pasid, VTD_SM_PTE_P | VTD_SM_PTE_PGTT(VTD_SM_PGTT_PT), did, 0);
+	return g_flush_pasid_of(g, did, pasid);
+}
+
+__u64 g_pasid_detach(struct guest *g, __u64 sid, __u64 pasid, __u64 n, __u64 did)
+{
+	for (; n; n--, pasid++) {
+		g_pasid_write(g, sid, pasid, 0, 0, 0);
+		queue_pasid(g, did, pasid);
+		if (n % 32 == 1)
+			g_flush(g);
+	}
+	return 0;
+}
+
+__u64 g_dma_pasid(struct guest *g, __u64 dev, __u64 pasid)
+{
+	G_ASSERT(g, dev < g->bar_end);
+	edu_write64((void *)g->bar[dev], EDU_DMA_PASID, pasid ? EDU_DMA_TAGGED | pasid : 0);
+	return 0;
 }
 
 __u64 g_dma_start(struct guest *g, __u64 dev, bool to_ram, __u64 iova,

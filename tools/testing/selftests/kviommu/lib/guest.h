@@ -232,10 +232,16 @@ __u64 g_domain(struct guest *g, __u64 d, __u64 did, __u64 levels);
 __u64 *g_entry(struct guest *g, __u64 d, __u64 iova, __u64 leaf);
 __u64 g_entry_gpa(struct guest *g, __u64 d, __u64 iova, __u64 leaf);
 __u64 *g_context(struct guest *g, __u64 sid);
-/* In scalable mode: the PASID table entry for requests of a device without PASID */
+/*
+ * In scalable mode: the PASID table entry of a device for requests with a PASID, and without
+ * it (as with 0); the PASID has to be below 0x8000.
+ */
+__u64 *g_pasid_entry_of(struct guest *g, __u64 sid, __u64 pasid);
 __u64 *g_pasid_entry(struct guest *g, __u64 sid);
+__u64 g_pasid_write(struct guest *g, __u64 sid, __u64 pasid, __u64 lo, __u64 did, __u64 root);
 __u64 g_pasid_entry_quiet(struct guest *g, __u64 sid, __u64 lo, __u64 did, __u64 root);
 /* Tell the unit of a new or changed PASID table entry, as Linux does in caching mode. */
+__u64 g_flush_pasid_of(struct guest *g, __u64 did, __u64 pasid);
 __u64 g_flush_pasid(struct guest *g, __u64 did);
 /* These write entries and invalidate nothing. n: pages of the leaf's size */
 __u64 g_map_quiet(struct guest *g, __u64 d, __u64 iova, __u64 gpa, __u64 n,
@@ -249,6 +255,14 @@ __u64 g_unmap(struct guest *g, __u64 d, __u64 iova, __u64 n, __u64 flags);
 __u64 g_attach(struct guest *g, __u64 sid, __u64 d);
 __u64 g_attach_pt(struct guest *g, __u64 sid, __u64 did);
 __u64 g_detach(struct guest *g, __u64 sid, __u64 did);
+/*
+ * The same for n PASIDs of a device in a row; the context entry has to have these bits, and
+ * the unit is told of it.
+ */
+__u64 g_pasid_enable(struct guest *g, __u64 sid, __u64 bits);
+__u64 g_pasid_attach(struct guest *g, __u64 sid, __u64 pasid, __u64 n, __u64 d);
+__u64 g_pasid_attach_pt(struct guest *g, __u64 sid, __u64 pasid, __u64 did);
+__u64 g_pasid_detach(struct guest *g, __u64 sid, __u64 pasid, __u64 n, __u64 did);
 /* Map a page of domain 0 and unmap it, n times or until g->stop. */
 __u64 g_churn(struct guest *g, __u64 iova, __u64 gpa, __u64 n);
 
@@ -261,6 +275,8 @@ __u64 g_churn(struct guest *g, __u64 iova, __u64 gpa, __u64 n);
 __u64 g_dma_start(struct guest *g, __u64 dev, bool to_ram, __u64 iova,
 		  __u64 off, __u64 len);
 __u64 g_dma_busy(struct guest *g, __u64 dev);
+/* Of an edu-pasid: what it sends from now on has this PASID, or none if it is 0. */
+__u64 g_dma_pasid(struct guest *g, __u64 dev, __u64 pasid);
 __u64 g_dma(struct guest *g, __u64 dev, bool to_ram, __u64 iova, __u64 off,
 	    __u64 len);
 

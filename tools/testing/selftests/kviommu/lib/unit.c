@@ -46,6 +46,10 @@ int unit_create(int fd, int kvm_fd, int iommufd, __u32 ioas,
 		vtd.cap &= ~(VTD_CAP_FS1GP | VTD_CAP_FS5LP);
 		vtd.ecap &= ~VTD_ECAP_SCALABLE;
 	}
+	/* Without PASIDs unless they are wanted; more than the host has are refused. */
+	vtd.ecap &= ~(VTD_ECAP_PASID | VTD_ECAP_PSS);
+	if (config->pasid_bits)
+		vtd.ecap |= VTD_ECAP_PASID | VTD_ECAP_PASID_BITS(config->pasid_bits);
 	return -kviommu_create_vtd(fd, &create, &vtd);
 }
 

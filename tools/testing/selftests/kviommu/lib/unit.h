@@ -34,6 +34,7 @@ enum unit_mode {
  * @ecap_without: The same of ECAP
  * @nested: Offer the guest scalable mode, which it uses, so that the physical IOMMU walks
  *          its tables: needs a host with tools/lab/run -i nested
+ * @pasid_bits: Offer such a guest PASIDs of so many bits, if not 0
  * @no_ram: Leave it to the test to map RAM in the IOAS
  * @no_arm: Do not create the register page's slot, do not arm
  */
@@ -45,6 +46,7 @@ struct unit_config {
 	__u64 cap_without;
 	__u64 ecap_without;
 	bool nested;
+	unsigned int pasid_bits;
 	bool no_ram;
 	bool no_arm;
 };

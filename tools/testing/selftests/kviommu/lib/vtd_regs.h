@@ -57,11 +57,15 @@
 #define VTD_ECAP_PT		BIT_ULL(6)
 #define VTD_ECAP_IRO(e)		((((e) >> 8) & 0x3ff) * 16)
 #define VTD_ECAP_SC		BIT_ULL(7)
+#define VTD_ECAP_PSS		(31ULL << 35)
+#define VTD_ECAP_PASID_BITS(bits) (((bits) - 1ULL) << 35)
+#define VTD_ECAP_PASID		BIT_ULL(40)
 #define VTD_ECAP_SMTS		BIT_ULL(43)
 #define VTD_ECAP_FSTS		BIT_ULL(47)
 #define VTD_ECAP_SMPWCS		BIT_ULL(48)
 /* What comes with scalable mode and belongs to no other */
-#define VTD_ECAP_SCALABLE	(VTD_ECAP_SC | VTD_ECAP_SMTS | VTD_ECAP_FSTS | VTD_ECAP_SMPWCS)
+#define VTD_ECAP_SCALABLE	(VTD_ECAP_SC | VTD_ECAP_SMTS | VTD_ECAP_FSTS | \
+				 VTD_ECAP_SMPWCS | VTD_ECAP_PSS | VTD_ECAP_PASID)
 
 /* GCMD, and the same bits in GSTS */
 #define VTD_GCMD_TE		BIT(31)
@@ -105,6 +109,12 @@
 #define VTD_ECTL_IM		BIT(31)
 #define VTD_ECTL_IP		BIT(30)
 
+/* Upper half of a fault recording register */
+#define VTD_FRCD_F		BIT_ULL(63)
+#define VTD_FRCD_PV(f)		(((f) >> 40) & 0xfffff)
+#define VTD_FRCD_FR(f)		(((f) >> 32) & 0xff)
+#define VTD_FRCD_PP		BIT_ULL(31)
+
 #define VTD_ICS_IWC		BIT(0)
 
 /* Invalidation descriptors of 128 bits, the low half where not said */
@@ -135,6 +145,8 @@
 #define VTD_IQA_DW		BIT_ULL(11)
 #define VTD_SM_CE_P		BIT_ULL(0)
 #define VTD_SM_CE_FPD		BIT_ULL(1)
+#define VTD_SM_CE_PASIDE	BIT_ULL(3)
+#define VTD_SM_CE_PDTS(n)	((__u64)(n) << 9)
 #define VTD_SM_PDE_P		BIT_ULL(0)
 #define VTD_SM_PTE_P		BIT_ULL(0)
 #define VTD_SM_PTE_FPD		BIT_ULL(1)
