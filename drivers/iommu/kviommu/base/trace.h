@@ -69,12 +69,12 @@ TRACE_EVENT(kviommu_bind,
 		__entry->pgtbl = pgtbl;
 		__entry->ret = ret;
 	),
-	TP_printk("unit %d source_id 0x%04x pasid %u %s did %u pgtbl 0x%llx ret %d",
-		  __entry->unit, __entry->source_id, __entry->pasid,
+	TP_printk("unit %d source_id 0x%04x %s did %u pgtbl 0x%llx ret %d pasid %u",
+		  __entry->unit, __entry->source_id,
 		  __print_symbolic(__entry->type, { 0, "blocked" },
 				   { 1, "identity" }, { 2, "domain" },
 				   { 3, "nested" }),
-		  __entry->did, __entry->pgtbl, __entry->ret)
+		  __entry->did, __entry->pgtbl, __entry->ret, __entry->pasid)
 );
 
 TRACE_EVENT(kviommu_map,
@@ -265,9 +265,9 @@ TRACE_EVENT(kviommu_fault,
 		__entry->addr = addr;
 		__entry->reason = reason;
 	),
-	TP_printk("unit %d source_id 0x%04x pasid %u addr 0x%llx reason 0x%02x",
-		  __entry->unit, __entry->source_id, __entry->pasid,
-		  __entry->addr, __entry->reason)
+	TP_printk("unit %d source_id 0x%04x addr 0x%llx reason 0x%02x pasid %u",
+		  __entry->unit, __entry->source_id, __entry->addr,
+		  __entry->reason, __entry->pasid)
 );
 
 TRACE_EVENT(kviommu_error,
