@@ -194,10 +194,10 @@ static int vtd_kunit_init(struct kunit *test)
 	struct ctx *ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, ctx);
-	ctx->unit.page = alloc_page(GFP_KERNEL | __GFP_ZERO);
-	KUNIT_ASSERT_NOT_NULL(test, ctx->unit.page);
+	ctx->unit.pages[0] = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	KUNIT_ASSERT_NOT_NULL(test, ctx->unit.pages[0]);
 	test->priv = ctx;
-	ctx->page = page_address(ctx->unit.page);
+	ctx->page = page_address(ctx->unit.pages[0]);
 	recreate_vtd(test, ctx, 48, ~0ULL, ~0ULL);
 	return 0;
 }
@@ -210,7 +210,7 @@ static void vtd_kunit_exit(struct kunit *test)
 		return;
 	if (!IS_ERR_OR_NULL(ctx->model))
 		ctx->model->ops->destroy(ctx->model);
-	__free_page(ctx->unit.page);
+	__free_page(ctx->unit.pages[0]);
 }
 
 /*

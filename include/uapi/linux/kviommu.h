@@ -93,9 +93,15 @@ enum {
  *                     without interrupt remapping. The register page is one page of 4 KiB. The
  *                     blobs are &struct kviommu_create_vtd and &struct
  *                     kviommu_vtd_info.
+ * @KVIOMMU_MODEL_COIOMMU: The host's side of coIOMMU: a guest that remaps nothing says
+ *                     which of its pages are in use for DMA, and only these are pinned.
+ *                     Beside the register page it has two pages of requests and two that
+ *                     list the devices. The blobs are &struct kviommu_create_coiommu and
+ *                     &struct kviommu_coiommu_info.
  */
 enum kviommu_model_type {
 	KVIOMMU_MODEL_VTD = 1,
+	KVIOMMU_MODEL_COIOMMU = 2,
 };
 
 /**
@@ -121,7 +127,8 @@ enum kviommu_model_type {
  * @out_allowed_modes: Those of @out_modes that would come into force now; the
  *                     administrator can change that at any time
  * @data_uptr: Where to write what there is to know of @model: for
- *             KVIOMMU_MODEL_VTD a &struct kviommu_vtd_info
+ *             KVIOMMU_MODEL_VTD a &struct kviommu_vtd_info, for
+ *             KVIOMMU_MODEL_COIOMMU a &struct kviommu_coiommu_info
  *
  * What this host offers. Needs no unit. @data_len and @data_uptr are not looked at
  * if @model is 0.
@@ -241,6 +248,71 @@ struct kviommu_create_vtd {
 };
 
 /**
+ * enum kviommu_coiommu_flags - Bits of kviommu_create_coiommu.flags
+ * @KVIOMMU_COIOMMU_BOOT_IDENTITY: While the guest has not activated its table, devices
+ *                                 reach all of the IOAS at the guest physical address,
+ *                                 which pins all of it: for firmware, and for guests that
+ *                                 do not know of coIOMMU. Without this flag such DMA is
+ *                                 blocked.
+ */
+enum kviommu_coiommu_flags {
+	KVIOMMU_COIOMMU_BOOT_IDENTITY = 1 << 0,
+};
+
+/**
+ * struct kviommu_coiommu_info - What a unit of KVIOMMU_MODEL_COIOMMU has, and can be given
+ * @out_flags: Mask of &enum kviommu_coiommu_flags
+ * @out_aw_bits_min: The smallest kviommu_create_coiommu.aw_bits
+ * @out_aw_bits_max: The largest one
+ * @out_cpus_max: The largest kviommu_create_coiommu.cpus
+ * @out_notify_offset: Where mmap() finds the notify map, in bytes
+ * @out_notify_size: Its size in bytes
+ * @out_topology_offset: Where mmap() finds the list of devices, which it maps for reading
+ *                       only, in bytes
+ * @out_topology_size: Its size in bytes
+ *
+ * Written by KVIOMMU_GET_INFO. The register page, for the first page of BAR 0, is at offset
+ * 0; the notify map is BAR 2, the list of devices BAR 4.
+ */
+struct kviommu_coiommu_info {
+	__u32 out_flags;
+	__u32 out_aw_bits_min;
+	__u32 out_aw_bits_max;
+	__u32 out_cpus_max;
+	__aligned_u64 out_notify_offset;
+	__aligned_u64 out_notify_size;
+	__aligned_u64 out_topology_offset;
+	__aligned_u64 out_topology_size;
+};
+
+/**
+ * struct kviommu_create_coiommu - What a unit of KVIOMMU_MODEL_COIOMMU is to be like
+ * @flags: Mask of &enum kviommu_coiommu_flags
+ * @aw_bits: Width in bits of the guest physical addresses that devices are to reach, from
+ *           39 to 52
+ * @cpus: How many CPUs the guest may have, at least 1: requests in slots from that number
+ *        on are not carried out
+ * @__reserved: Must be 0
+ *
+ * The blob of KVIOMMU_CREATE. The registers, the requests and the table in guest memory are
+ * those of the coIOMMU device of crosvm. The guest activates a table that has one word for
+ * each page. Then devices reach only what is pinned, at the guest physical address. A guest
+ * that maps a page for DMA counts that in its word. If the word does not say that the page is
+ * pinned, the guest asks for it; it never says when it has no use for it any more. The unit
+ * unpins what has not been in use for kviommu_policy.unpin_ms, at kviommu_policy.max_pins,
+ * when the host lacks memory, and by KVIOMMU_RELEASE_PINS; but never what the word says is in
+ * use.
+ *
+ * The unit has no interrupt and no fault. Mode and strategy of the policy have no effect.
+ */
+struct kviommu_create_coiommu {
+	__u32 flags;
+	__u32 aw_bits;
+	__u32 cpus;
+	__u32 __reserved;
+};
+
+/**
  * struct kviommu_create - ioctl(KVIOMMU_CREATE)
  * @size: sizeof(struct kviommu_create)
  * @flags: Must be 0
@@ -254,7 +326,8 @@ struct kviommu_create_vtd {
  * @data_len: Size in bytes of what @data_uptr points to
  * @__reserved: Must be 0
  * @data_uptr: The blob of @model: for KVIOMMU_MODEL_VTD a &struct
- *             kviommu_create_vtd
+ *             kviommu_create_vtd, for KVIOMMU_MODEL_COIOMMU a &struct
+ *             kviommu_create_coiommu
  *
  * Make this file a unit of that virtual machine. The unit keeps references to
  * the three objects until the file is closed. If the call fails the file is as it
@@ -265,8 +338,8 @@ struct kviommu_create_vtd {
  *  - EBUSY: this file is a unit already, or another thread makes it one.
  *  - EBADF: @kvm_fd or @iommufd is not an open file.
  *  - EINVAL: @kvm_fd is no KVM virtual machine, @iommufd no iommufd, the
- *    blob's aw_bits is none of the documented values, or its capabilities do not go
- *    together.
+ *    blob's aw_bits or cpus is none of the documented values, or its capabilities do not
+ *    go together.
  *  - EPERM: the virtual machine belongs to another process.
  *  - EAGAIN: the unit needs a thread, and one more is not allowed: by RLIMIT_NPROC, by
  *    the pids controller of a control group, or by the host (threads-max).
@@ -413,11 +486,14 @@ struct kviommu_detach_device {
  * @KVIOMMU_DMA_BLOCKED: Nothing: it reaches no memory
  * @KVIOMMU_DMA_IDENTITY: The IOAS: it reaches all of the guest's memory
  * @KVIOMMU_DMA_TRANSLATED: Tables of the guest
+ * @KVIOMMU_DMA_TRACKED: The pages that the guest has asked for, at their guest physical
+ *                       addresses
  */
 enum kviommu_dma {
 	KVIOMMU_DMA_BLOCKED = 0,
 	KVIOMMU_DMA_IDENTITY = 1,
 	KVIOMMU_DMA_TRANSLATED = 2,
+	KVIOMMU_DMA_TRACKED = 3,
 };
 
 /**
@@ -453,7 +529,7 @@ enum kviommu_pin_scope {
  * @out_pins: One of &enum kviommu_pin_scope: what is pinned because of it
  * @out_pinned: How many pages of 4 KiB are mapped for it, if that is
  *              KVIOMMU_PINS_MAPPED, else 0. Devices that share a guest domain share
- *              these.
+ *              these, and so do all that are tracked behind one physical IOMMU.
  *
  * The state of a device that is attached to the unit. When KVIOMMU_EVENT_CONTROL
  * is signalled, it says for each device what became of what the guest wants.
@@ -538,9 +614,9 @@ struct kviommu_set_eventfd {
  *
  * Put the registers back to their state after creation, drop all translations
  * and pins, but for those that kviommu_create_vtd.ecap asks for. Devices stay
- * attached, their DMA is as before the guest enabled translation. Eventfds, the
- * armed address, the policy and the statistics stay. For the reset of the virtual
- * machine, while its vCPUs do not run.
+ * attached, their DMA is as before the guest enabled translation, or activated its
+ * table. Eventfds, the armed address, the policy and the statistics stay. For the reset
+ * of the virtual machine, while its vCPUs do not run.
  */
 struct kviommu_reset {
 	__u32 size;
@@ -638,6 +714,8 @@ enum kviommu_strategy {
  * @KVIOMMU_POLICY_IDLE_PIN_MS: kviommu_policy.idle_pin_ms
  * @KVIOMMU_POLICY_POLL_US_MIN: kviommu_policy.poll_us_min
  * @KVIOMMU_POLICY_POLL_US_MAX: kviommu_policy.poll_us_max
+ * @KVIOMMU_POLICY_UNPIN_MS: kviommu_policy.unpin_ms
+ * @KVIOMMU_POLICY_UNPIN_PAGES: kviommu_policy.unpin_pages
  */
 enum kviommu_policy_member {
 	KVIOMMU_POLICY_MODE = 1 << 0,
@@ -652,6 +730,8 @@ enum kviommu_policy_member {
 	KVIOMMU_POLICY_IDLE_PIN_MS = 1 << 9,
 	KVIOMMU_POLICY_POLL_US_MIN = 1 << 10,
 	KVIOMMU_POLICY_POLL_US_MAX = 1 << 11,
+	KVIOMMU_POLICY_UNPIN_MS = 1 << 12,
+	KVIOMMU_POLICY_UNPIN_PAGES = 1 << 13,
 };
 
 /**
@@ -703,6 +783,10 @@ enum kviommu_get_policy_flags {
  * @poll_us_min: How long at least an adaptive unit is polled without finding
  *               anything before it is trapped again, in microseconds
  * @poll_us_max: How long at most
+ * @unpin_ms: How long a page that a guest of coIOMMU has asked for stays pinned without
+ *            being in use, in milliseconds, up to twice as long; 0: until a limit, the host's
+ *            lack of memory or KVIOMMU_RELEASE_PINS asks for it
+ * @unpin_pages: How many such pages are unpinned for their age in @unpin_ms at most
  *
  * KVIOMMU_SET_POLICY says what the VMM wants; KVIOMMU_GET_POLICY says what is in
  * force. What is in force follows from what the VMM wants, what the administrator
@@ -710,9 +794,9 @@ enum kviommu_get_policy_flags {
  * follows anew when one of these changes, at any time:
  *
  *  - Limits (@max_pins, @max_idle_pins, @max_tables, @max_domains, @max_mapped,
- *    @max_stale, @stale_us, @poll_us_max): the smaller one of what the VMM wants and
+ *    @max_stale, @stale_us, @poll_us_max, @unpin_pages): the smaller one of what the VMM wants and
  *    what the administrator set for the unit, or else the module's parameter.
- *  - @strategy, @idle_pin_ms and @poll_us_min: what the administrator set for the
+ *  - @strategy, @idle_pin_ms, @poll_us_min and @unpin_ms: what the administrator set for the
  *    unit; if nothing, what the VMM wants; if nothing, the parameter. Of @poll_us_min
  *    no more than @poll_us_max is in force.
  *  - @mode: the same, but a mode that the VMM wants must be one that the
@@ -751,6 +835,8 @@ struct kviommu_policy {
 	__aligned_u64 idle_pin_ms;
 	__aligned_u64 poll_us_min;
 	__aligned_u64 poll_us_max;
+	__aligned_u64 unpin_ms;
+	__aligned_u64 unpin_pages;
 };
 
 #define KVIOMMU_SET_POLICY _IO(KVIOMMU_TYPE, KVIOMMU_CMD_SET_POLICY)
@@ -795,10 +881,12 @@ struct kviommu_refresh {
  * that they use none.
  *
  * A page is in use if a translation leads to it, or if it is a table of the guest
- * that the unit follows. The VMM should not discard pages of a range where there
- * are such: devices would go on with the memory of before, not with that which
- * the guest sees. It may ask for smaller ranges to find out which they are, but
- * for pages that it gave away a guest has no reason to have any. When a device
+ * that the unit follows. A page that a guest of coIOMMU has asked for is in use if its
+ * word in the table says so, or while the guest has parked the unit. The VMM should not
+ * discard pages of a range where there are such: devices would go on with the memory of
+ * before, not with that which the guest sees. It may ask for smaller ranges to find out
+ * which they are, but for pages that it gave away a guest has no reason to have any. When
+ * a device
  * reaches the whole IOAS (the statistic "identity_devices" is not 0), or might by first-stage
  * tables (of a unit that has scalable mode, and a device), all of the range counts as in use,
  * also what the IOAS does not have.

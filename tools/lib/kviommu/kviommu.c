@@ -66,6 +66,25 @@ int kviommu_get_vtd_info(int fd, struct kviommu_vtd_info *info)
 }
 
 /**
+ * kviommu_get_coiommu_info() - KVIOMMU_GET_INFO: what a coIOMMU unit has and can be given
+ * @fd: From kviommu_open()
+ * @info: Where to; need not be initialized
+ *
+ * Return: 0 or a negative errno; EOPNOTSUPP if the module has no coIOMMU.
+ */
+int kviommu_get_coiommu_info(int fd, struct kviommu_coiommu_info *info)
+{
+	struct kviommu_info general = {
+		.size = sizeof(general),
+		.model = KVIOMMU_MODEL_COIOMMU,
+		.data_len = sizeof(*info),
+		.data_uptr = (uintptr_t)info,
+	};
+
+	return call(fd, KVIOMMU_GET_INFO, &general);
+}
+
+/**
  * kviommu_create() - KVIOMMU_CREATE: make the file a unit
  * @fd: From kviommu_open()
  * @create: What it is to be like, but for the size
@@ -92,6 +111,25 @@ int kviommu_create_vtd(int fd, struct kviommu_create *create,
 	create->model = KVIOMMU_MODEL_VTD;
 	create->data_len = sizeof(*vtd);
 	create->data_uptr = (uintptr_t)vtd;
+	return kviommu_create(fd, create);
+}
+
+/**
+ * kviommu_create_coiommu() - KVIOMMU_CREATE: make the file a coIOMMU unit
+ * @fd: From kviommu_open()
+ * @create: Its virtual machine and IOAS; size, model and blob are filled in
+ * @coiommu: What it is to be like
+ *
+ * Notify map and list of devices are mapped with mmap() as kviommu_get_coiommu_info() says.
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_create_coiommu(int fd, struct kviommu_create *create,
+			   struct kviommu_create_coiommu *coiommu)
+{
+	create->model = KVIOMMU_MODEL_COIOMMU;
+	create->data_len = sizeof(*coiommu);
+	create->data_uptr = (uintptr_t)coiommu;
 	return kviommu_create(fd, create);
 }
 
@@ -407,6 +445,11 @@ const struct kviommu_field kviommu_stats_fields[] = {
 	COUNTER(reuses),
 	COUNTER(pool_ns),
 	LEVEL(pasids),
+	COUNTER(asked),
+	COUNTER(refused),
+	COUNTER(unpinned),
+	LEVEL(tracked),
+	LEVEL(tracked_devices),
 	{}
 };
 
@@ -429,6 +472,8 @@ const struct kviommu_field kviommu_policy_fields[] = {
 	POLICY(idle_pin_ms, IDLE_PIN_MS),
 	POLICY(poll_us_min, POLL_US_MIN),
 	POLICY(poll_us_max, POLL_US_MAX),
+	POLICY(unpin_ms, UNPIN_MS),
+	POLICY(unpin_pages, UNPIN_PAGES),
 	{}
 };
 

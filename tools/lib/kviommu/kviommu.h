@@ -26,6 +26,9 @@ int kviommu_get_vtd_info(int fd, struct kviommu_vtd_info *info);
 int kviommu_create(int fd, struct kviommu_create *create);
 int kviommu_create_vtd(int fd, struct kviommu_create *create,
 		       struct kviommu_create_vtd *vtd);
+int kviommu_get_coiommu_info(int fd, struct kviommu_coiommu_info *info);
+int kviommu_create_coiommu(int fd, struct kviommu_create *create,
+			   struct kviommu_create_coiommu *coiommu);
 int kviommu_map_regs(int fd, void **regs, size_t *size);
 int kviommu_arm(int fd, __u64 gpa);
 int kviommu_attach(int fd, int device_fd, __u32 source_id);
@@ -86,6 +89,11 @@ struct kviommu_stats {
 	__u64 reuses;
 	__u64 pool_ns;
 	__u64 pasids;
+	__u64 asked;
+	__u64 refused;
+	__u64 unpinned;
+	__u64 tracked;
+	__u64 tracked_devices;
 	__u64 latency[KVIOMMU_LATENCY_BUCKETS];
 };
 

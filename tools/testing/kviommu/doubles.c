@@ -479,6 +479,7 @@ const struct kviommu_xlate_ops *const kviommu_backends[KVIOMMU_NR_BINDINGS] = {
 	[KVIOMMU_BIND_IDENTITY] = &kviommu_identity_ops,
 	[KVIOMMU_BIND_DOMAIN] = (DOUBLES == XLATE) ? &recorder_ops : &kviommu_shadow_ops,
 	[KVIOMMU_BIND_NESTED] = &kviommu_nested_ops,
+	[KVIOMMU_BIND_TRACKED] = &kviommu_tracked_ops,
 };
 
 /* What both doubles need */
@@ -585,7 +586,7 @@ static u32 reg_read(unsigned int offset)
 {
 	u32 val;
 
-	memcpy(&val, (u8 *)page_address(unit->page) + offset, sizeof(val));
+	memcpy(&val, (u8 *)page_address(unit->pages[0]) + offset, sizeof(val));
 	return val;
 }
 
@@ -611,7 +612,7 @@ static void poll_look(void)
 static void reg_store(unsigned int offset, u64 val, unsigned int len)
 {
 	model_new_batch();
-	memcpy((u8 *)page_address(unit->page) + offset, &val, len);
+	memcpy((u8 *)page_address(unit->pages[0]) + offset, &val, len);
 	if (polled)
 		poll_look();
 	else
@@ -795,7 +796,7 @@ static void begin_test(void)
 
 static void test_no_page(void)
 {
-	expect(!unit->page);
+	expect(!unit->nr_pages);
 	expect(kviommu_unit_arm(unit, 0xfed90000) == -ENXIO);
 	/* Without a page the unit is not polled. */
 	model_pool_open = true;

@@ -1300,6 +1300,7 @@ static void check_bound(void)
 							      struct kviommu_nested,
 							      xlate)->hw);
 			break;
+		case KVIOMMU_BIND_TRACKED:
 		case KVIOMMU_NR_BINDINGS:
 			never(true);
 		}
@@ -2788,7 +2789,7 @@ static bool create_unit(void)
 	shim_fail = (struct shim_fail){};
 	if (ret)
 		return false;
-	t.page = page_address(t.unit->page);
+	t.page = page_address(t.unit->pages[0]);
 	t.cap = reg64(REG_CAP);
 	t.ecap = reg64(REG_ECAP);
 	t.ref.mgaw = vtd.aw_bits;

@@ -71,7 +71,7 @@ struct page {
 #define LOW_FRAMES	0x800
 
 static struct page pages[NR_PFNS];
-static struct page reg_page;
+static struct page reg_pages[KVIOMMU_MAX_PAGES];
 
 /* Contents of the low frames, of the last frame (AREA_TOP), and one page for all others */
 static alignas(PAGE_SIZE) u8 contents[LOW_FRAMES + 2][PAGE_SIZE];
@@ -516,14 +516,19 @@ int kviommu_access_rw(struct kviommu_access *a, u64 gpa, void *buf,
 
 struct page *alloc_page(gfp_t gfp)
 {
-	reg_page.va = (void *)get_zeroed_page(gfp);
-	return reg_page.va ? &reg_page : NULL;
+	unsigned int i;
+
+	for (i = 0; reg_pages[i].va; i++)
+		never(i == ARRAY_SIZE(reg_pages) - 1);
+	reg_pages[i].va = (void *)get_zeroed_page(gfp);
+	return reg_pages[i].va ? &reg_pages[i] : NULL;
 }
 
 void put_page(struct page *page)
 {
-	never(page != &reg_page);
-	free_page((unsigned long)reg_page.va);
+	never(page < reg_pages || page >= reg_pages + ARRAY_SIZE(reg_pages));
+	free_page((unsigned long)page->va);
+	page->va = NULL;
 }
 
 unsigned long page_to_pfn(const struct page *page)

@@ -22,7 +22,10 @@ struct kviommu_binding;
  *           the guest's request is invalid, and was not invalid in the same way before, the
  *           guest gets a fault. Return 0; -EAGAIN or -EINTR, see kviommu_unfinished(), with
  *           @b as it was. Under map_lock, too.
- * @fault: Report to the guest that @iova cannot be translated for the device @id.
+ * @fault: Report to the guest that @iova cannot be translated for the device @id. NULL if
+ *         no device is ever bound to a KVIOMMU_BIND_DOMAIN.
+ * @devices_changed: A device was attached to the unit, or detached from it. NULL if the
+ *                   model does not list them.
  * @destroy: Free the model.
  *
  * All are called in process context and under unit->lock; they may sleep unless the
@@ -36,6 +39,7 @@ struct kviommu_model_ops {
 		       u32 id, u32 pasid, struct kviommu_binding *b);
 	void (*fault)(struct kviommu_model *model, u32 id, u64 iova,
 		      enum kviommu_fault reason);
+	void (*devices_changed)(struct kviommu_model *model);
 	void (*destroy)(struct kviommu_model *model);
 };
 
@@ -59,7 +63,8 @@ struct kviommu_model_ops {
  * @set_polled: Begin or end polling. While polled, state that cannot be derived from the
  *              page is not shown there, and its events are held back.
  *
- * All but @peek and @pollable are called in process context and under unit->lock.
+ * All but @peek and @pollable are called in process context and under unit->lock. Of a model
+ * that is never pollable @sync, @peek and @set_polled may be NULL.
  */
 struct kviommu_regpage_ops {
 	void (*write)(struct kviommu_model *model, unsigned int offset,
@@ -90,7 +95,9 @@ struct kviommu_model {
 /**
  * struct kviommu_model_kind - A kind of model
  * @id: One of &enum kviommu_model_type
- * @has_page: The guest drives the model by a page of registers, kviommu_unit.page
+ * @pages: Number of pages that the VMM may map, kviommu_unit.pages. The first is the page
+ *         of registers by which the guest drives the model; 0 if it has none.
+ * @read_only: Number of the last of them that are for reading only
  * @args_min: Size in bytes of the first version of the blob of KVIOMMU_CREATE
  * @args_size: Size in bytes of the current version of that blob
  * @info_size: Size in bytes of the blob of KVIOMMU_GET_INFO
@@ -101,7 +108,8 @@ struct kviommu_model {
  */
 struct kviommu_model_kind {
 	u32 id;
-	bool has_page;
+	unsigned int pages;
+	unsigned int read_only;
 	unsigned int args_min;
 	unsigned int args_size;
 	unsigned int info_size;

@@ -69,7 +69,11 @@ enum kviommu_policy_kind {
 	X(poll_us_min, POLL_US_MIN, VALUE, KVIOMMU_US_MAX, 200,		\
 	  "Minimum idle time after which polling of an adaptive unit ends, in us") \
 	X(poll_us_max, POLL_US_MAX, LIMIT, KVIOMMU_US_MAX, 4000,	\
-	  "Maximum idle time after which polling of an adaptive unit ends, in us")
+	  "Maximum idle time after which polling of an adaptive unit ends, in us") \
+	X(unpin_ms, UNPIN_MS, VALUE, U64_MAX, 4000,			\
+	  "Time for which a page of a coIOMMU guest stays pinned unused, in ms; 0: no limit") \
+	X(unpin_pages, UNPIN_PAGES, LIMIT, U64_MAX, SZ_64K,		\
+	  "Maximum number of such pages of one unit that are unpinned in unpin_ms")
 
 #define KVIOMMU_POLICY_BIT(name, bit, ...)	| KVIOMMU_POLICY_##bit
 

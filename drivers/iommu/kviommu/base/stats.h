@@ -49,6 +49,11 @@
 	X(stale_ns_max, PEAK, SECONDS, -9)				\
 	X(reuses, CUMULATIVE, NONE, 0)					\
 	X(pool_ns, CUMULATIVE, SECONDS, -9)				\
+	X(asked, CUMULATIVE, NONE, 0)					\
+	X(refused, CUMULATIVE, NONE, 0)					\
+	X(unpinned, CUMULATIVE, NONE, 0)				\
+	X(tracked, INSTANT, NONE, 0)					\
+	X(tracked_devices, INSTANT, NONE, 0)				\
 	X(latency, LOG_HIST, SECONDS, -6)
 
 #define KVIOMMU_STAT_CUMULATIVE(name)	u64 name;

@@ -73,7 +73,7 @@ TRACE_EVENT(kviommu_bind,
 		  __entry->unit, __entry->source_id,
 		  __print_symbolic(__entry->type, { 0, "blocked" },
 				   { 1, "identity" }, { 2, "domain" },
-				   { 3, "nested" }),
+				   { 3, "nested" }, { 4, "tracked" }),
 		  __entry->did, __entry->pgtbl, __entry->ret, __entry->pasid)
 );
 

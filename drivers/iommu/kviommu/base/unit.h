@@ -94,6 +94,7 @@
 
 #include "policy.h"
 #include "stats.h"
+#include "tracked.h"
 #include "work.h"
 #include "../host/host.h"
 
@@ -125,6 +126,7 @@ struct vhost_task;
 
 #define KVIOMMU_MAX_DEVICES	64
 #define KVIOMMU_MAX_PASIDS	1024	/* of all devices of a unit */
+#define KVIOMMU_MAX_PAGES	5	/* pages of a model that the VMM may map */
 #define KVIOMMU_NR_EVENTS	(KVIOMMU_EVENT_LIMIT + 1)
 #define KVIOMMU_RELEASE_BATCH	256	/* ranges of frames that may wait for a flush */
 #define KVIOMMU_RELEASE_FRAMES	SZ_64K	/* frames that may wait for a flush */
@@ -171,6 +173,8 @@ struct kviommu_upcalls {
  * @KVIOMMU_BIND_DOMAIN: DMA is translated by tables of the guest, merged into a shadow
  * @KVIOMMU_BIND_NESTED: DMA is translated by tables of the guest that the physical IOMMU
  *                       walks
+ * @KVIOMMU_BIND_TRACKED: DMA addresses are guest physical addresses, of the pages that the
+ *                        guest has asked for
  * @KVIOMMU_NR_BINDINGS: Number of kinds
  */
 enum kviommu_binding_type {
@@ -178,6 +182,7 @@ enum kviommu_binding_type {
 	KVIOMMU_BIND_IDENTITY,
 	KVIOMMU_BIND_DOMAIN,
 	KVIOMMU_BIND_NESTED,
+	KVIOMMU_BIND_TRACKED,
 	KVIOMMU_NR_BINDINGS,
 };
 
@@ -207,6 +212,7 @@ struct kviommu_recent {
  * @ticking: The next tick is scheduled
  * @tick_at: Time of the next tick, in jiffies
  * @nr_chunks: Number of entries in @chunks
+ * @beyond_limit: A page is being pinned for which the limit does not hold
  * @wanted: Number of idle pins that the shrinker has asked the worker to release
  * @shrinker: The registered shrinker
  *
@@ -223,6 +229,7 @@ struct kviommu_pins {
 	bool ticking;
 	unsigned long tick_at;
 	unsigned long nr_chunks;
+	bool beyond_limit;
 	atomic_long_t wanted;
 	struct shrinker *shrinker;
 };
@@ -399,8 +406,10 @@ struct kviommu_self {
  * @kvm: The virtual machine, and the tracking of its writes
  * @access: The IOAS that maps guest physical addresses
  * @aw_bits: Width of the I/O virtual addresses, in bits
- * @page: The register page, which the guest reads and the unit never trusts; NULL if
- *        the model has none
+ * @pages: The pages that the VMM may map: the register page, which the guest reads and the
+ *         unit never trusts, if the model has one, and further ones of the model
+ * @nr_pages: Number of used entries in @pages
+ * @nr_writable: Number of them, from the first one on, that may be mapped for writing
  * @devices: Attached devices, by kviommu_device.entry; under @lock
  * @device_serial: Serial number of the device that was attached last; under @lock
  * @groups: IOMMU groups of the devices, by kviommu_group.entry; under @lock
@@ -438,6 +447,9 @@ struct kviommu_self {
  * @busy_since: Time at which the oldest unfinished work of the guest was seen, in ns of
  *              ktime_get_ns(); 0 if there is none; under @lock
  * @closing: The unit is being destroyed, so work has to stop
+ * @must_finish: A vCPU that has written to the register page must not go on before the model
+ *               has done all, as the guest does not look whether that is so. Changed by the
+ *               model under @lock.
  * @limited: A limit was hit and KVIOMMU_EVENT_LIMIT is to be signalled; under @lock
  * @policy_wanted: The policy members that the VMM has set; under @lock
  * @policy_admin: The policy members that the administrator has set for this unit; under
@@ -456,6 +468,7 @@ struct kviommu_self {
  *               kviommu_invalidate_complete(); under @map_lock
  * @shadows: State that all shadows share
  * @nested: State that all nested translations share
+ * @tracked: State that all tracked translations share
  * @nest: What the guest was promised of nested translation; constant once created
  * @stats: The statistics; each counter is changed under @lock or @map_lock and read
  *         without
@@ -479,7 +492,9 @@ struct kviommu_unit {
 	struct kviommu_kvm kvm;
 	struct kviommu_access access;
 	unsigned int aw_bits;
-	struct page *page;
+	struct page *pages[KVIOMMU_MAX_PAGES];
+	unsigned int nr_pages;
+	unsigned int nr_writable;
 	struct list_head devices;
 	u64 device_serial;
 	struct list_head groups;
@@ -508,6 +523,7 @@ struct kviommu_unit {
 	unsigned int overuse;
 	u64 busy_since;
 	bool closing;
+	bool must_finish;
 	bool limited;
 	struct kviommu_policy policy_wanted;
 	struct kviommu_policy policy_admin;
@@ -523,6 +539,7 @@ struct kviommu_unit {
 	unsigned long invalidated;
 	struct kviommu_shadows shadows;
 	struct kviommu_nested_state nested;
+	struct kviommu_tracked_state tracked;
 	struct kviommu_nest nest;
 	struct kviommu_stats stats;
 	struct kviommu_stats_source *stats_source;

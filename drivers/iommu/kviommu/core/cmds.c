@@ -15,6 +15,7 @@
 #include "../run/run.h"
 #include "../xlate/nested/api.h"
 #include "../xlate/shadow/api.h"
+#include "../xlate/tracked/api.h"
 
 /* Begin a piece of work, under unit->lock from here on. Return: 0; -EINTR without the lock. */
 static int unit_begin_piece(struct kviommu_unit *unit, struct kviommu_work *work)
@@ -201,7 +202,8 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	kviommu_unlock(unit);
 
 	ret = kviommu_unit_settle(unit) ?:
-	      unit_in_pieces(unit, kviommu_nested_reap);
+	      unit_in_pieces(unit, kviommu_nested_reap) ?:
+	      unit_in_pieces(unit, kviommu_tracked_reap);
 	if (ret || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	mutex_lock(&unit->map_lock);
@@ -242,6 +244,8 @@ static int unit_set_policy(struct kviommu_unit *unit, const struct kviommu_polic
 	/* The maximum age of idle pins may have changed: start a tick of the new length. */
 	unit->pins.ticking = false;
 	kviommu_pin_tidy(unit);
+	unit->tracked.ticking = false;
+	kviommu_tracked_schedule(unit);
 	mutex_unlock(&unit->map_lock);
 	kviommu_stale_free(&stale);
 	trace_kviommu_policy(unit->id, &unit->policy);
@@ -429,7 +433,7 @@ static bool unit_reaches_all(struct kviommu_unit *unit)
 int kviommu_unit_release_pins(struct kviommu_unit *unit,
 			      struct kviommu_release_pins *cmd)
 {
-	struct kviommu_range range;
+	struct kviommu_range range, tracked;
 	struct kviommu_work work;
 	bool all;
 	u64 last;
@@ -440,6 +444,7 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 		return -EINVAL;
 	range = (struct kviommu_range){ cmd->gpa >> PAGE_SHIFT,
 					last >> PAGE_SHIFT };
+	tracked = range;
 	cmd->out_in_use = 0;
 	ret = unit_in_pieces(unit, kviommu_nested_reap);
 	if (ret)
@@ -449,7 +454,8 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 			return -EINTR;
 		mutex_lock(&unit->map_lock);
 		kviommu_stale_end(unit, &work);
-		ret = kviommu_pin_release(unit, &work, &range, &cmd->out_in_use);
+		ret = kviommu_tracked_release(unit, &work, &tracked) ?:
+		      kviommu_pin_release(unit, &work, &range, &cmd->out_in_use);
 		mutex_unlock(&unit->map_lock);
 		all = unit_reaches_all(unit);
 		kviommu_unlock(unit);
@@ -481,6 +487,7 @@ void kviommu_unit_get_stats(struct kviommu_unit *unit,
 	stats->pinned = unit->pins.pinned + unit->nested.pinned;
 	stats->idle = unit->pins.idle;
 	stats->stale = kviommu_stale_pages(unit);
+	stats->tracked = unit->tracked.pinned;
 	stats->polled = unit->polled;
 	stats->polled_ns = kviommu_poll_time(unit);
 	stats->table_bytes = kviommu_shadow_bytes(unit) + kviommu_pin_bytes(unit);
@@ -489,5 +496,6 @@ void kviommu_unit_get_stats(struct kviommu_unit *unit,
 		type = dev->group->xlate->binding.type;
 		stats->identity_devices += type == KVIOMMU_BIND_IDENTITY;
 		stats->nested_devices += type == KVIOMMU_BIND_NESTED;
+		stats->tracked_devices += type == KVIOMMU_BIND_TRACKED;
 	}
 }

@@ -359,21 +359,32 @@ static long kviommu_ioctl(struct file *file, unsigned int cmd,
 
 static int kviommu_mmap(struct file *file, struct vm_area_struct *vma)
 {
+	unsigned long i, first = vma->vm_pgoff, nr = vma_pages(vma);
 	struct kviommu_unit *unit = file->private_data;
+	int ret = 0;
 
 	/* KVM writes through a mapping, and all mappings have to show the same page. */
-	if (!(vma->vm_flags & VM_SHARED) || vma->vm_pgoff ||
-	    vma_pages(vma) != 1)
+	if (!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	/* Pairs with the release in kviommu_unit_create(). */
 	if (!smp_load_acquire(&unit->created))
 		return -ENODEV;
 	if (unit->mm != current->mm)
 		return -EPERM;
-	if (!unit->page)
+	if (!unit->nr_pages)
 		return -ENXIO;
+	if (first >= unit->nr_pages || nr > unit->nr_pages - first)
+		return -EINVAL;
+	if (first + nr > unit->nr_writable) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EACCES;
+		vm_flags_clear(vma, VM_MAYWRITE);
+	}
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY);
-	return vm_insert_page(vma, vma->vm_start, unit->page);
+	for (i = 0; i < nr && !ret; i++)
+		ret = vm_insert_page(vma, vma->vm_start + (i << PAGE_SHIFT),
+				     unit->pages[first + i]);
+	return ret;
 }
 
 static int kviommu_open(struct inode *inode, struct file *file)

@@ -15,6 +15,7 @@
 #include "../run/run.h"
 #include "../xlate/nested/api.h"
 #include "../xlate/shadow/api.h"
+#include "../xlate/tracked/api.h"
 
 static DEFINE_IDA(unit_ids);
 
@@ -64,6 +65,7 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	INIT_LIST_HEAD(&unit->nested.unflushed);
 	INIT_LIST_HEAD(&unit->poll_entry);
 	xa_init_flags(&unit->pins.chunks, XA_FLAGS_ACCOUNT);
+	xa_init_flags(&unit->tracked.leaves, XA_FLAGS_ACCOUNT);
 	unit->up = &upcalls;
 	kviommu_worker_init(unit);
 	return unit;
@@ -84,15 +86,15 @@ static void unit_free_resources(struct kviommu_unit *unit)
 	/* Ending the access unpins all pages. */
 	kviommu_access_put(&unit->access);
 	xa_destroy(&unit->pins.chunks);
+	xa_destroy(&unit->tracked.leaves);
 	kviommu_stale_free(&unit->shadows.stale);
 	kviommu_shadow_free_spare(unit);
 	kviommu_xlate_exit(unit);
 	if (unit->model)
 		unit->model->ops->destroy(unit->model);
 	unit->model = NULL;
-	if (unit->page)
-		put_page(unit->page);
-	unit->page = NULL;
+	while (unit->nr_pages)
+		put_page(unit->pages[--unit->nr_pages]);
 	ida_free(&unit_ids, unit->id);
 }
 
@@ -124,6 +126,10 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 			kviommu_device_destroy(dev, &kviommu_work_whole);
 		kviommu_xlate_reap(unit, &kviommu_work_whole);
 		kviommu_nested_reap(unit, &kviommu_work_whole);
+		mutex_lock(&unit->map_lock);
+		kviommu_tracked_stop(unit, false);
+		mutex_unlock(&unit->map_lock);
+		kviommu_tracked_reap(unit, &kviommu_work_whole);
 		mutex_unlock(&unit->lock);
 		unit_free_resources(unit);
 	}
@@ -160,10 +166,11 @@ static int unit_build(struct kviommu_unit *unit, const struct kviommu_create *cm
 	ret = kviommu_stale_alloc(&unit->shadows.stale, &unit->policy);
 	if (ret)
 		goto release;
-	if (kind->has_page) {
-		ret = -ENOMEM;
-		unit->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-		if (!unit->page)
+	ret = -ENOMEM;
+	unit->nr_writable = kind->pages - kind->read_only;
+	for (; unit->nr_pages < kind->pages; unit->nr_pages++) {
+		unit->pages[unit->nr_pages] = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		if (!unit->pages[unit->nr_pages])
 			goto release;
 	}
 	unit->model = kind->create(unit, args);

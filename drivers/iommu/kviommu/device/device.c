@@ -29,6 +29,13 @@ static int device_resolve(struct kviommu_device *dev, const struct kviommu_work 
 	return 0;
 }
 
+/* Tell the model, if it lists the devices, that there is another one or one less. */
+static void device_list_changed(struct kviommu_unit *unit)
+{
+	if (unit->model->ops->devices_changed)
+		unit->model->ops->devices_changed(unit->model);
+}
+
 /**
  * kviommu_device_settle() - Finish what changes of devices or their bindings began
  * @unit: The unit
@@ -246,6 +253,7 @@ int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *
 		goto put;
 	list_add_tail(&dev->entry, &unit->devices);
 	kviommu_count(unit, devices, 1);
+	device_list_changed(unit);
 	mutex_lock(&unit->map_lock);
 	ret = device_resolve(dev, work);
 	mutex_unlock(&unit->map_lock);
@@ -315,6 +323,7 @@ void kviommu_device_destroy(struct kviommu_device *dev, const struct kviommu_wor
 	kviommu_group_leave(dev, work);
 	kviommu_count(dev->unit, devices, -1);
 	list_del(&dev->entry);
+	device_list_changed(dev->unit);
 	kviommu_vfio_put(&dev->host);
 	kfree(dev);
 }
@@ -348,6 +357,7 @@ int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd
 		[KVIOMMU_BIND_IDENTITY] = KVIOMMU_DMA_IDENTITY,
 		[KVIOMMU_BIND_DOMAIN] = KVIOMMU_DMA_TRANSLATED,
 		[KVIOMMU_BIND_NESTED] = KVIOMMU_DMA_TRANSLATED,
+		[KVIOMMU_BIND_TRACKED] = KVIOMMU_DMA_TRACKED,
 	};
 	struct kviommu_device *dev = device_find(unit, cmd->source_id);
 	const struct kviommu_xlate *xlate;

@@ -123,3 +123,33 @@ int kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *wo
 {
 	return guest_rw(unit, work, gpa, (void *)buf, len, true);
 }
+
+/**
+ * kviommu_guest_map() - Get at a page of guest memory, to read and write it for a while
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ * @gfn: Guest frame number
+ * @va: Set to the page's address in the kernel, which holds until kviommu_pin_put()
+ *
+ * For atomic operations, which are possible on pinned pages alone. The limit of pins is for
+ * DMA: it does not hold for this page.
+ *
+ * Context: process context, under map_lock; may sleep if @work may wait.
+ * Return: 0, or an error of kviommu_pin_get().
+ */
+int kviommu_guest_map(struct kviommu_unit *unit, const struct kviommu_work *work, u64 gfn,
+		      void **va)
+{
+	u64 pfn;
+	int ret;
+
+	ret = kviommu_pin_get(unit, work, gfn, KVIOMMU_READ | KVIOMMU_WRITE, &pfn);
+	if (ret == -EDQUOT) {
+		unit->pins.beyond_limit = true;
+		ret = kviommu_pin_get(unit, work, gfn, KVIOMMU_READ | KVIOMMU_WRITE, &pfn);
+		unit->pins.beyond_limit = false;
+	}
+	if (!ret)
+		*va = page_address(pfn_to_page(pfn));
+	return ret;
+}

@@ -171,6 +171,9 @@ void kviommu_pin_tidy(struct kviommu_unit *unit)
 	idle = pins->idle;
 	wanted = atomic_long_xchg(&pins->wanted, 0);
 	kviommu_pin_trim(unit, idle - min(wanted, idle));
+	/* What a guest of coIOMMU has asked for may be unused as well. */
+	if (wanted > idle)
+		atomic_long_add(wanted - idle, &unit->tracked.wanted);
 	if (pins->ticking && time_after_eq(jiffies, pins->tick_at)) {
 		pins->ticking = false;
 		pins->tick++;
@@ -180,12 +183,21 @@ void kviommu_pin_tidy(struct kviommu_unit *unit)
 	kviommu_pin_next_tick(unit);
 }
 
-static unsigned long pin_count_reclaimable(struct kviommu_pins *pins)
+/* A guest of coIOMMU does not say which frames it has no use for any more: this is a guess. */
+static unsigned long pin_count_unused(struct kviommu_tracked_state *t)
 {
-	unsigned long idle = READ_ONCE(pins->idle);
-	unsigned long wanted = atomic_long_read(&pins->wanted);
+	unsigned long pinned = READ_ONCE(t->pinned), busy = READ_ONCE(t->busy);
 
-	return idle - min(wanted, idle);
+	return READ_ONCE(t->parked) ? 0 : pinned - min(pinned, busy);
+}
+
+static unsigned long pin_count_reclaimable(struct kviommu_unit *unit)
+{
+	unsigned long n = READ_ONCE(unit->pins.idle) + pin_count_unused(&unit->tracked);
+	unsigned long wanted = atomic_long_read(&unit->pins.wanted) +
+			       atomic_long_read(&unit->tracked.wanted);
+
+	return n - min(wanted, n);
 }
 
 static unsigned long pin_shrinker_count(struct shrinker *shrinker,
@@ -193,7 +205,7 @@ static unsigned long pin_shrinker_count(struct shrinker *shrinker,
 {
 	struct kviommu_unit *unit = shrinker->private_data;
 
-	return pin_count_reclaimable(&unit->pins) ?: SHRINK_EMPTY;
+	return pin_count_reclaimable(unit) ?: SHRINK_EMPTY;
 }
 
 /*
@@ -204,7 +216,7 @@ static unsigned long pin_shrinker_scan(struct shrinker *shrinker,
 				       struct shrink_control *sc)
 {
 	struct kviommu_unit *unit = shrinker->private_data;
-	unsigned long n = min(sc->nr_to_scan, pin_count_reclaimable(&unit->pins));
+	unsigned long n = min(sc->nr_to_scan, pin_count_reclaimable(unit));
 
 	if (!n)
 		return SHRINK_STOP;

@@ -16,6 +16,7 @@ int kviommu_pin_get(struct kviommu_unit *unit, const struct kviommu_work *work,
 		    u64 gfn, unsigned int prot, u64 *pfn);
 void kviommu_pin_put_range(struct kviommu_unit *unit, const struct kviommu_work *work,
 			   u64 gfn, u64 nr);
+void kviommu_pin_discard(struct kviommu_unit *unit, u64 gfn);
 bool kviommu_pin_revoke(struct kviommu_unit *unit, u64 first, u64 last);
 int kviommu_pin_release(struct kviommu_unit *unit, const struct kviommu_work *work,
 			struct kviommu_range *range, u64 *in_use);
@@ -58,6 +59,8 @@ int kviommu_pin_shrinker_register(struct kviommu_unit *unit);
 void kviommu_pin_shrinker_unregister(struct kviommu_unit *unit);
 
 /* guestmem.c */
+int kviommu_guest_map(struct kviommu_unit *unit, const struct kviommu_work *work, u64 gfn,
+		      void **va);
 int kviommu_guest_read(struct kviommu_unit *unit, const struct kviommu_work *work,
 		       u64 gpa, void *buf, unsigned int len);
 int kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *work,

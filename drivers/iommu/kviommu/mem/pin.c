@@ -86,7 +86,8 @@ static int pin_add_right(struct kviommu_unit *unit, const struct kviommu_work *w
 	/* iommufd may take the VMM's mmap_lock and fault. */
 	if (!work->may_wait)
 		return -EAGAIN;
-	if (!p->pinned && unit->pins.pinned >= unit->policy.max_pins)
+	if (!p->pinned && unit->pins.pinned >= unit->policy.max_pins &&
+	    !unit->pins.beyond_limit)
 		return -EDQUOT;
 	ret = kviommu_access_pin(&unit->access, gfn, write, &page);
 	if (ret)
@@ -217,6 +218,29 @@ void kviommu_pin_put_range(struct kviommu_unit *unit, const struct kviommu_work 
 		if (nr)
 			cond_resched();
 	}
+}
+
+/**
+ * kviommu_pin_discard() - Undo one kviommu_pin_get() and keep no idle pin
+ * @unit: The unit
+ * @gfn: Guest frame number
+ *
+ * As kviommu_pin_put(), for a frame that is known not to be wanted again soon.
+ *
+ * Context: process context, under map_lock; may sleep.
+ */
+void kviommu_pin_discard(struct kviommu_unit *unit, u64 gfn)
+{
+	struct chunk *chunk = chunk_find(unit, gfn);
+	struct pin *p = &chunk->pins[gfn % CHUNK_GFNS];
+
+	lockdep_assert_held(&unit->map_lock);
+
+	if (--p->uses)
+		return;
+	__pin_set_idle(unit, p);
+	kviommu_pin_unpin(unit, p, gfn);
+	kviommu_chunk_put(unit, chunk, gfn >> CHUNK_SHIFT);
 }
 
 /*

@@ -4,6 +4,7 @@
  *
  *	models.c	the table of kinds of models
  *	vtd/		Intel VT-d, legacy mode
+ *	coiommu/	coIOMMU: a guest without remapping says which pages are in use for DMA
  */
 #ifndef _KVIOMMU_MODELS_H
 #define _KVIOMMU_MODELS_H
@@ -15,5 +16,8 @@ extern const struct kviommu_model_kind *const kviommu_models[];
 
 /* vtd/ */
 extern const struct kviommu_model_kind kviommu_vtd;
+
+/* coiommu/ */
+extern const struct kviommu_model_kind kviommu_coiommu;
 
 #endif /* _KVIOMMU_MODELS_H */

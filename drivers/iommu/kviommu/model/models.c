@@ -6,4 +6,6 @@
 
 #include "model.h"
 
-const struct kviommu_model_kind *const kviommu_models[] = { &kviommu_vtd, NULL };
+const struct kviommu_model_kind *const kviommu_models[] = {
+	&kviommu_vtd, &kviommu_coiommu, NULL
+};

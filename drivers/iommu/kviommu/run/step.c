@@ -104,17 +104,21 @@ bool kviommu_step(struct kviommu_unit *unit)
  * @unit: The unit
  * @more: There is more work, as kviommu_step() returned
  *
- * Work that remains when the vCPU must not be delayed any longer is left to the worker.
+ * Work that remains when the vCPU must not be delayed any longer is left to the worker, unless
+ * the model needs the vCPU to wait: then only a fatal signal ends that.
  *
  * Context: process context of the VMM, no locks but kvm->srcu; may sleep.
  */
 void kviommu_run(struct kviommu_unit *unit, bool more)
 {
 	unsigned long end = jiffies + VCPU_TIME;
+	bool wait;
 
 	while (more) {
 		cond_resched();
-		if (signal_pending(current) || time_after(jiffies, end)) {
+		wait = READ_ONCE(unit->must_finish);
+		if (wait ? fatal_signal_pending(current) :
+			   signal_pending(current) || time_after(jiffies, end)) {
 			kviommu_unit_defer(unit);
 			return;
 		}

@@ -15,6 +15,7 @@
 #include "run.h"
 #include "../mem/mem.h"
 #include "../xlate/shadow/api.h"
+#include "../xlate/tracked/api.h"
 
 /**
  * kviommu_unit_defer() - Wake the worker to do the unit's pending work
@@ -73,6 +74,7 @@ static void worker_tidy(struct kviommu_unit *unit)
 static bool worker_run(void *data)
 {
 	struct kviommu_unit *unit = data;
+	struct kviommu_work work;
 	bool poll;
 
 	if (!READ_ONCE(unit->deferred) && !READ_ONCE(unit->self.on))
@@ -93,6 +95,9 @@ static bool worker_run(void *data)
 	if (mutex_lock_killable(&unit->lock))
 		return true;
 	if (kviommu_step(unit))
+		WRITE_ONCE(unit->deferred, true);
+	kviommu_work_begin(&work);
+	if (kviommu_tracked_tidy(unit, &work))
 		WRITE_ONCE(unit->deferred, true);
 	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);

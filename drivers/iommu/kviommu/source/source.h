@@ -3,6 +3,7 @@
  * Sources: the guest's mappings of I/O virtual addresses, whatever form they have.
  *
  *	radix.c		tables in guest memory, in a format that the model decodes
+ *	dtt.c		the tracking table of coIOMMU, which says of no address where it leads
  */
 #ifndef _KVIOMMU_SOURCE_H
 #define _KVIOMMU_SOURCE_H

@@ -9,4 +9,5 @@ const struct kviommu_xlate_ops *const kviommu_backends[KVIOMMU_NR_BINDINGS] = {
 	[KVIOMMU_BIND_IDENTITY] = &kviommu_identity_ops,
 	[KVIOMMU_BIND_DOMAIN] = &kviommu_shadow_ops,
 	[KVIOMMU_BIND_NESTED] = &kviommu_nested_ops,
+	[KVIOMMU_BIND_TRACKED] = &kviommu_tracked_ops,
 };

@@ -7,6 +7,7 @@
  *	fixed.c		blocked and identity, which are permanent
  *	shadow/		the guest's mappings, merged with guest memory
  *	nested/		the guest's tables, walked by the physical IOMMU
+ *	tracked/	guest physical addresses, of what the guest has asked for
  */
 #ifndef _KVIOMMU_XLATE_H
 #define _KVIOMMU_XLATE_H
@@ -211,6 +212,9 @@ extern const struct kviommu_xlate_ops kviommu_shadow_ops;
 
 /* nested/ */
 extern const struct kviommu_xlate_ops kviommu_nested_ops;
+
+/* tracked/ */
+extern const struct kviommu_xlate_ops kviommu_tracked_ops;
 
 /* xlate.c */
 int kviommu_xlate_init(struct kviommu_unit *unit);

@@ -193,6 +193,13 @@ static void xa_mark(struct xarray *xa, unsigned long index, bool mark)
 		xa->items[i].mark = mark;
 }
 
+bool xa_get_mark(struct xarray *xa, unsigned long index, int mark)
+{
+	size_t i = xa_at(xa, index);
+
+	return i < xa->nr && xa->items[i].index == index && xa->items[i].mark;
+}
+
 void xa_set_mark(struct xarray *xa, unsigned long index, int mark)
 {
 	xa_mark(xa, index, true);

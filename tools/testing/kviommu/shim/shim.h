@@ -199,6 +199,13 @@ static inline unsigned int shim_next_bit(const unsigned long *map,
 	return n;
 }
 
+static inline void __clear_bit(unsigned int n, unsigned long *map)
+{
+	map[n / BITS_PER_LONG] &= ~BIT(n % BITS_PER_LONG);
+}
+
+#define find_next_bit(map, bits, n)	shim_next_bit(map, bits, n)
+
 #define for_each_set_bit(n, map, bits)					\
 	for ((n) = shim_next_bit(map, bits, 0); (n) < (bits);		\
 	     (n) = shim_next_bit(map, bits, (n) + 1))
@@ -422,6 +429,12 @@ void vhost_task_stop(struct vhost_task *task);
 #define vhost_task_start(task)		((void)(task))
 #define vhost_task_wake(task)		((void)(task))
 
+#define atomic_t			u32
+#define atomic_or(n, a)			((void)(*(a) |= (n)))
+#define atomic_andnot(n, a)		((void)(*(a) &= ~(n)))
+/* A barrier that no other thread needs, either */
+#define smp_mb__before_atomic()		((void)0)
+
 #define atomic_long_t			struct shim_atomic_long
 
 struct shim_atomic_long {
@@ -562,6 +575,7 @@ void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp);
 void *xa_erase(struct xarray *xa, unsigned long index);
 void *xa_find(struct xarray *xa, unsigned long *index, unsigned long max,
 	      int filter);
+bool xa_get_mark(struct xarray *xa, unsigned long index, int mark);
 void xa_set_mark(struct xarray *xa, unsigned long index, int mark);
 void xa_clear_mark(struct xarray *xa, unsigned long index, int mark);
 void *shim_xa_after(struct xarray *xa, unsigned long *index,

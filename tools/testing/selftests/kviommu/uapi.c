@@ -194,7 +194,7 @@ TEST_F(UAPI, info)
 	/* Without a unit */
 	ASSERT_EQ(0, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
 	EXPECT_EQ(1, info.out_api_version);
-	EXPECT_EQ(BIT(KVIOMMU_MODEL_VTD), info.out_models);
+	EXPECT_EQ(BIT(KVIOMMU_MODEL_VTD) | BIT(KVIOMMU_MODEL_COIOMMU), info.out_models);
 	EXPECT_EQ(0, info.out_features);
 	EXPECT_LT(0, info.out_max_devices);
 	EXPECT_EQ(PAGE_SIZE, info.out_page_size);
@@ -204,7 +204,7 @@ TEST_F(UAPI, info)
 	EXPECT_EQ(BIT(KVIOMMU_STRATEGY_OPTIMISTIC + 1) - 1, info.out_strategies);
 	EXPECT_EQ(BIT(KVIOMMU_EVENT_LIMIT + 1) - 1, info.out_events);
 	/* Each member of the structure has a bit, in their order. */
-	EXPECT_EQ(2 * KVIOMMU_POLICY_POLL_US_MAX - 1, info.out_policy);
+	EXPECT_EQ(2 * KVIOMMU_POLICY_UNPIN_PAGES - 1, info.out_policy);
 	/* And with one */
 	EXPECT_EQ(0, unit_ioctl(self->u.fd, KVIOMMU_GET_INFO, &info));
 }
@@ -1160,7 +1160,8 @@ TEST_F(UAPI, policy)
 		p = unit_wanted_policy(&self->u);
 		EXPECT_EQ(~0ULL, *member) TH_LOG("%s", f->name);
 		value = kviommu_field_value(f, &host);
-		if (f->member == KVIOMMU_POLICY_IDLE_PIN_MS)
+		if (f->member == KVIOMMU_POLICY_IDLE_PIN_MS ||
+		    f->member == KVIOMMU_POLICY_UNPIN_MS)
 			value = ~0ULL;
 		if (f->member == KVIOMMU_POLICY_POLL_US_MIN)
 			value = host.poll_us_max;

@@ -320,7 +320,7 @@ static struct kviommu_model *vtd_create(struct kviommu_unit *unit, const void *d
 	vtd->model.unit = unit;
 	vtd->source.ops = &kviommu_radix_ops;
 	vtd->source.decode = vtd_decode;
-	vtd->page = page_address(unit->page);
+	vtd->page = page_address(unit->pages[0]);
 	vtd->haw = 48;
 	unit->aw_bits = args->aw_bits;
 	unit->nest = nest;
@@ -348,7 +348,7 @@ static_assert(sizeof(struct kviommu_vtd_info) <= KVIOMMU_MODEL_BLOB_MAX);
 
 const struct kviommu_model_kind kviommu_vtd = {
 	.id = KVIOMMU_MODEL_VTD,
-	.has_page = true,
+	.pages = 1,
 	.args_min = offsetofend(struct kviommu_create_vtd, ecap),
 	.args_size = sizeof(struct kviommu_create_vtd),
 	.info_size = sizeof(struct kviommu_vtd_info),
