@@ -53,6 +53,7 @@ static int nest_hardware(struct device *dev, struct kviommu_nest *nest,
 	struct iommu_hw_info_vtd *info;
 	struct iommu_domain *domain;
 	u32 length;
+	u64 bits;
 
 	*nest = (struct kviommu_nest){};
 	if (!dev->iommu || !dev->iommu->iommu_dev)
@@ -71,9 +72,9 @@ static int nest_hardware(struct device *dev, struct kviommu_nest *nest,
 		nest->five_levels = info->cap_reg & HW_CAP_FS5LP;
 		nest->coherent = info->ecap_reg & HW_ECAP_SMPWCS;
 		nest->snoop = info->ecap_reg & HW_ECAP_SC;
+		bits = FIELD_GET(HW_ECAP_PSS, info->ecap_reg) + 1;
 		if (info->ecap_reg & HW_ECAP_PASID && kviommu_compat_nests_pasids())
-			nest->pasid_bits = min(FIELD_GET(HW_ECAP_PSS, info->ecap_reg) + 1,
-					       PASID_BITS);
+			nest->pasid_bits = min(bits, PASID_BITS);
 	}
 	kfree(info);
 	if (!nest->wanted)
