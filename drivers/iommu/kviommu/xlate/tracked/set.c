@@ -262,6 +262,10 @@ int kviommu_tracked_pin(struct kviommu_unit *unit, const struct kviommu_work *wo
 			return err;
 		if (err)
 			break;
+		/* More may have to go than there is time for. */
+		err = kviommu_resched(unit, work);
+		if (err)
+			return err;
 	}
 	unit->tracked.hand_left = 0;
 	return ret;

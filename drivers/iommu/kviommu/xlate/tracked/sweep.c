@@ -251,9 +251,15 @@ bool kviommu_tracked_tidy(struct kviommu_unit *unit, const struct kviommu_work *
 	if (!s->active || READ_ONCE(unit->closing))
 		return false;
 	mutex_lock(&unit->map_lock);
-	if (!s->parked)
-		more = tracked_tell_lost(unit, work) ||
-		       tracked_shrink(unit, work, wanted) || tracked_round(unit, work);
+	if (!s->parked) {
+		more = tracked_tell_lost(unit, work);
+		/* The shrinker counts on them. */
+		if (more)
+			atomic_long_add(wanted, &s->wanted);
+		else
+			more = tracked_shrink(unit, work, wanted) ||
+			       tracked_round(unit, work);
+	}
 	if (!more)
 		kviommu_tracked_schedule(unit);
 	mutex_unlock(&unit->map_lock);
@@ -278,8 +284,11 @@ int kviommu_tracked_release(struct kviommu_unit *unit, const struct kviommu_work
 	u64 busy = 0;
 	int ret;
 
-	if (!s->active || s->parked)
+	if (!s->active || s->parked) {
+		/* A request may have been served since the guest parked the unit. */
+		kviommu_dtt_close(unit);
 		return 0;
+	}
 	while ((leaf = kviommu_tracked_find(unit, &index, range->last >> DTT_WORD_BITS))) {
 		kviommu_count(unit, reclaims,
 			      leaf_sweep(unit, work, leaf, range, true, U64_MAX, &busy));

@@ -65,25 +65,27 @@ static int tracked_add(struct kviommu_tracked *t, const struct kviommu_work *wor
 }
 
 /*
- * Map all of a leaf. A frame that cannot be mapped is one that devices behind this IOMMU do
- * not reach, though the guest takes it for pinned. Return: whether all could be mapped.
+ * Map all of a leaf. A frame at an address that this IOMMU does not translate, or reserves, is
+ * one that devices behind it do not reach, though the guest takes it for pinned. Return: 0;
+ * another error of tracked_add(), for which devices are not attached, and tried again.
  */
-static bool tracked_add_leaf(struct kviommu_tracked *t, const struct kviommu_work *work,
-			     const struct tracked_leaf *leaf)
+static int tracked_add_leaf(struct kviommu_tracked *t, const struct kviommu_work *work,
+			    const struct tracked_leaf *leaf)
 {
-	bool all = true;
 	unsigned int i;
 	int ret;
 
 	for_each_set_bit(i, leaf->pinned, DTT_WORDS) {
 		ret = tracked_add(t, work, leaf_gfn(leaf) + i);
+		if (ret && ret != -ERANGE)
+			return ret;
 		if (!ret)
 			continue;
 		kviommu_error(t->xlate.unit, "tracked frame", PFN_PHYS(leaf_gfn(leaf) + i),
 			      ret);
-		all = false;
+		t->incomplete = true;
 	}
-	return all;
+	return 0;
 }
 
 static int tracked_build(struct kviommu_xlate *xlate, const struct kviommu_work *work)
@@ -96,7 +98,9 @@ static int tracked_build(struct kviommu_xlate *xlate, const struct kviommu_work 
 
 	mutex_lock(&unit->map_lock);
 	while (!ret && (leaf = kviommu_tracked_find(unit, &index, ULONG_MAX))) {
-		t->incomplete |= !tracked_add_leaf(t, work, leaf);
+		ret = tracked_add_leaf(t, work, leaf);
+		if (ret)
+			break;
 		index++;
 		ret = kviommu_resched(unit, work);
 	}
