@@ -71,12 +71,38 @@ int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *
 	return kviommu_xlate_reap(unit, work);
 }
 
-/* Follow the bindings that are known now. Return: as kviommu_rebind(). */
-static int device_follow(struct kviommu_unit *unit, const struct kviommu_work *work,
-			 struct kviommu_progress *p)
-{
-	int ret;
+/* For rebind(): all that is known of a device; no PASID is as large. */
+#define ALL_REQUESTS	U32_MAX
 
+static int device_ask(struct kviommu_device *dev, const struct kviommu_work *work, u32 pasid)
+{
+	if (pasid == ALL_REQUESTS)
+		return device_resolve(dev, work) ?: kviommu_pasids_resolve(dev, work);
+	return pasid ? kviommu_pasid_announced(dev, work, pasid) : device_resolve(dev, work);
+}
+
+static int rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
+		  u16 mask, u32 pasid, struct kviommu_progress *p)
+{
+	struct kviommu_device *dev;
+	int ret = 0;
+
+	lockdep_assert_held(&unit->lock);
+	lockdep_assert_held(&unit->map_lock);
+
+	/* VFIO and the IOMMU core sleep. */
+	if (!work->may_wait)
+		return -EAGAIN;
+	/*
+	 * Resolve all devices before any group is updated: a group must not be attached
+	 * to an outdated binding of one of its devices.
+	 */
+	list_for_each_entry(dev, &unit->devices, entry) {
+		if (!p->resolved && !((dev->source_id ^ sid) & ~mask))
+			ret = device_ask(dev, work, pasid);
+		if (ret)
+			return ret;
+	}
 	p->resolved = true;
 	mutex_unlock(&unit->map_lock);
 	ret = kviommu_device_settle(unit, work);
@@ -106,27 +132,7 @@ static int device_follow(struct kviommu_unit *unit, const struct kviommu_work *w
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
 		   u16 mask, struct kviommu_progress *p)
 {
-	struct kviommu_device *dev;
-	int ret = 0;
-
-	lockdep_assert_held(&unit->lock);
-	lockdep_assert_held(&unit->map_lock);
-
-	/* VFIO and the IOMMU core sleep. */
-	if (!work->may_wait)
-		return -EAGAIN;
-	/*
-	 * Resolve all devices before any group is updated: a group must not be attached
-	 * to an outdated binding of one of its devices.
-	 */
-	list_for_each_entry(dev, &unit->devices, entry) {
-		if (!p->resolved && !((dev->source_id ^ sid) & ~mask))
-			ret = device_resolve(dev, work) ?:
-			      kviommu_pasids_resolve(dev, work);
-		if (ret)
-			return ret;
-	}
-	return device_follow(unit, work, p);
+	return rebind(unit, work, sid, mask, ALL_REQUESTS, p);
 }
 
 /**
@@ -142,22 +148,7 @@ int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u
 int kviommu_rebind_pasid(struct kviommu_unit *unit, const struct kviommu_work *work,
 			 u32 pasid, struct kviommu_progress *p)
 {
-	struct kviommu_device *dev;
-	int ret = 0;
-
-	lockdep_assert_held(&unit->lock);
-	lockdep_assert_held(&unit->map_lock);
-
-	if (!work->may_wait)
-		return -EAGAIN;
-	list_for_each_entry(dev, &unit->devices, entry) {
-		if (!p->resolved)
-			ret = pasid ? kviommu_pasid_announced(dev, work, pasid) :
-				      device_resolve(dev, work);
-		if (ret)
-			return ret;
-	}
-	return device_follow(unit, work, p);
+	return rebind(unit, work, 0, U16_MAX, pasid, p);
 }
 
 /**
@@ -190,8 +181,15 @@ void kviommu_device_fault(struct kviommu_xlate *xlate, u64 iova,
 	}
 }
 
-static struct kviommu_device *device_find(struct kviommu_unit *unit,
-					  u32 source_id)
+/**
+ * kviommu_device_find() - Find a device of a unit
+ * @unit: The unit
+ * @source_id: Requester ID that the guest knows it by
+ *
+ * Context: under unit->lock.
+ * Return: the device, or NULL.
+ */
+struct kviommu_device *kviommu_device_find(struct kviommu_unit *unit, u32 source_id)
 {
 	struct kviommu_device *dev;
 
@@ -225,7 +223,7 @@ int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *
 
 	if (source_id > U16_MAX)
 		return -EINVAL;
-	if (device_find(unit, source_id))
+	if (kviommu_device_find(unit, source_id))
 		return -EEXIST;
 	if (unit->stats.devices >= KVIOMMU_MAX_DEVICES)
 		return -ENOSPC;
@@ -359,7 +357,7 @@ int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd
 		[KVIOMMU_BIND_NESTED] = KVIOMMU_DMA_TRANSLATED,
 		[KVIOMMU_BIND_TRACKED] = KVIOMMU_DMA_TRACKED,
 	};
-	struct kviommu_device *dev = device_find(unit, cmd->source_id);
+	struct kviommu_device *dev = kviommu_device_find(unit, cmd->source_id);
 	const struct kviommu_xlate *xlate;
 
 	lockdep_assert_held(&unit->lock);
@@ -390,7 +388,7 @@ int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd
 int kviommu_device_detach(struct kviommu_unit *unit, const struct kviommu_work *work,
 			  u32 source_id)
 {
-	struct kviommu_device *dev = device_find(unit, source_id);
+	struct kviommu_device *dev = kviommu_device_find(unit, source_id);
 
 	if (!dev)
 		return -ENOENT;

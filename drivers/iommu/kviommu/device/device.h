@@ -99,6 +99,7 @@ static inline struct kviommu_device *kviommu_group_first(struct kviommu_group *g
 }
 
 /* device.c */
+struct kviommu_device *kviommu_device_find(struct kviommu_unit *unit, u32 source_id);
 int kviommu_device_attach(struct kviommu_unit *unit, const struct kviommu_work *work,
 			  int fd, u32 source_id, u64 *serial);
 int kviommu_device_fill(struct kviommu_unit *unit, const struct kviommu_work *work,

@@ -46,16 +46,6 @@ void co_request_abort(struct coiommu *co)
 		request_end(co);
 }
 
-static bool request_device(struct kviommu_unit *unit, u16 bdf)
-{
-	struct kviommu_device *dev;
-
-	list_for_each_entry(dev, &unit->devices, entry)
-		if (dev->source_id == bdf)
-			return true;
-	return false;
-}
-
 /* Fill in a request of one frame. */
 static int request_single(struct co_request *r, u64 slot, u16 *bdf)
 {
@@ -107,7 +97,7 @@ static int request_begin(struct coiommu *co, const struct kviommu_work *work,
 	if (kviommu_unfinished(ret))
 		return ret;
 	kviommu_count(unit, descriptors, 1);
-	if (!ret && !request_device(unit, bdf))
+	if (!ret && !kviommu_device_find(unit, bdf))
 		ret = -ENODEV;
 	if (ret) {
 		kviommu_error(unit, "request", slot, ret);

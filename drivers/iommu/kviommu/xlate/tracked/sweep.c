@@ -143,10 +143,10 @@ static bool tracked_tell_lost(struct kviommu_unit *unit, const struct kviommu_wo
 }
 
 /* Unpin what the shrinker wants. Return: true if there is more to do. */
-static bool tracked_shrink(struct kviommu_unit *unit, const struct kviommu_work *work,
-			   unsigned long wanted)
+static bool tracked_shrink(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	struct kviommu_tracked_state *s = &unit->tracked;
+	unsigned long wanted = atomic_long_xchg(&s->wanted, 0);
 	unsigned int i, n;
 	u64 busy = 0;
 
@@ -244,22 +244,16 @@ bool kviommu_tracked_tidy(struct kviommu_unit *unit, const struct kviommu_work *
 {
 	struct kviommu_tracked_state *s = &unit->tracked;
 	bool more = false;
-	long wanted;
 
-	/* Also of a unit that tracks nothing, for which the shrinker would count it for ever. */
-	wanted = atomic_long_xchg(&s->wanted, 0);
+	/* Nothing can be unpinned then, and the shrinker would count what it wants for ever. */
+	if (!s->active || s->parked || READ_ONCE(unit->closing))
+		atomic_long_xchg(&s->wanted, 0);
 	if (!s->active || READ_ONCE(unit->closing))
 		return false;
 	mutex_lock(&unit->map_lock);
-	if (!s->parked) {
-		more = tracked_tell_lost(unit, work);
-		/* The shrinker counts on them. */
-		if (more)
-			atomic_long_add(wanted, &s->wanted);
-		else
-			more = tracked_shrink(unit, work, wanted) ||
-			       tracked_round(unit, work);
-	}
+	if (!s->parked)
+		more = tracked_tell_lost(unit, work) || tracked_shrink(unit, work) ||
+		       tracked_round(unit, work);
 	if (!more)
 		kviommu_tracked_schedule(unit);
 	mutex_unlock(&unit->map_lock);
