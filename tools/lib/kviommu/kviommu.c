@@ -46,6 +46,18 @@ int kviommu_get_info(int fd, struct kviommu_info *info)
 	return call(fd, KVIOMMU_GET_INFO, info);
 }
 
+static int model_info(int fd, __u32 model, void *info, __u32 size)
+{
+	struct kviommu_info general = {
+		.size = sizeof(general),
+		.model = model,
+		.data_len = size,
+		.data_uptr = (uintptr_t)info,
+	};
+
+	return call(fd, KVIOMMU_GET_INFO, &general);
+}
+
 /**
  * kviommu_get_vtd_info() - KVIOMMU_GET_INFO: what a VT-d unit can be given
  * @fd: From kviommu_open()
@@ -55,14 +67,7 @@ int kviommu_get_info(int fd, struct kviommu_info *info)
  */
 int kviommu_get_vtd_info(int fd, struct kviommu_vtd_info *info)
 {
-	struct kviommu_info general = {
-		.size = sizeof(general),
-		.model = KVIOMMU_MODEL_VTD,
-		.data_len = sizeof(*info),
-		.data_uptr = (uintptr_t)info,
-	};
-
-	return call(fd, KVIOMMU_GET_INFO, &general);
+	return model_info(fd, KVIOMMU_MODEL_VTD, info, sizeof(*info));
 }
 
 /**
@@ -74,14 +79,7 @@ int kviommu_get_vtd_info(int fd, struct kviommu_vtd_info *info)
  */
 int kviommu_get_coiommu_info(int fd, struct kviommu_coiommu_info *info)
 {
-	struct kviommu_info general = {
-		.size = sizeof(general),
-		.model = KVIOMMU_MODEL_COIOMMU,
-		.data_len = sizeof(*info),
-		.data_uptr = (uintptr_t)info,
-	};
-
-	return call(fd, KVIOMMU_GET_INFO, &general);
+	return model_info(fd, KVIOMMU_MODEL_COIOMMU, info, sizeof(*info));
 }
 
 /**
