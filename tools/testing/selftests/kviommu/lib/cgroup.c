@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "cgroup.h"
+#include "pollers.h"
 #include "require.h"
 
 void cgroup_write(const char *file, const char *value)
 {
-	int fd = open(file, O_WRONLY);
+	int err = file_put(file, value);
 
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		FATAL("%s: %s", file, strerror(errno));
-	close(fd);
+	if (err)
+		FATAL("%s: %s", file, strerror(err));
 }
 
 unsigned long cgroup_read(const char *file, const char *format)
