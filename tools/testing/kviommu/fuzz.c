@@ -2567,7 +2567,7 @@ static void pasid_changed(u32 pasid, u16 did, u8 how)
 	      !pasid_agrees(pasid));
 }
 
-/* All devices have PASIDs, and some of these translations; the unit is told of those. */
+/* Give each device PASIDs 1 to 3, with what the input's bits say, and announce them. */
 static void do_pasid_set_up(void)
 {
 	u8 b = get8();

@@ -1123,7 +1123,7 @@ TEST_F(co, balloon)
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, PAGE(3), PAGE(3)));
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, PAGE(6), PAGE(6)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, PAGE(4), PAGE(4)));
-	/* While the table is the guest's alone nothing can be given back. */
+	/* While the guest has parked the unit, that unpins nothing, and all counts as in use. */
 	RUN(g_co_command, PARK);
 	EXPECT_EQ(2, release(&self->u, PAGE(6), 2 * PAGE_SIZE));
 	EXPECT_EQ(PINNED | ACCESSED, *word(&self->u, GFN(6)));

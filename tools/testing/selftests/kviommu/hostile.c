@@ -468,7 +468,7 @@ static void against_guest(struct unit *u, const struct unit_config *config)
 	stats = unit_stats(u);
 	/* But what units that offer scalable mode keep for their devices. */
 	REQUIRE((!stats.pinned || u->config.nested) && !stats.mapped && !stats.domains);
-	/* The last change of the IOAS may be one that the unit was not told of. */
+	/* The loop may have ended after the IOAS got its memory anew, and before a REFRESH. */
 	REQUIRE(!unit_refresh(u));
 	start_guest(u);
 	REQUIRE(dma_write(u, 0, IOVA, PAGE(0)) == DMA_REACHED);
