@@ -1594,9 +1594,13 @@ int kviommu_kvm_track(struct kviommu_kvm *k, bool on)
 	return 0;
 }
 
+void (*model_vcpu)(void);
+
 void kviommu_kvm_wait_writes(struct kviommu_kvm *k)
 {
 	never(unit->lock.held || unit->map_lock.held);
+	if (model_vcpu)
+		model_vcpu();
 }
 
 void kviommu_kvm_put(struct kviommu_kvm *k)

@@ -207,6 +207,9 @@ extern bool model_pool_open, model_self_open;
 bool model_pool_has(void);
 void model_pool_let_go(void);
 
+/* What a vCPU does while the module waits for writes in progress, or NULL */
+extern void (*model_vcpu)(void);
+
 /* The unit's directory in sysfs cannot be made, after root has written to a file in it. */
 extern bool model_sysfs_fails;
 

@@ -115,6 +115,8 @@ struct vhost_task;
 
 #define KVIOMMU_READ	1
 #define KVIOMMU_WRITE	2
+/* Of kviommu_pin_get(): the limit of pins, which is for DMA, does not count */
+#define KVIOMMU_BEYOND_LIMIT	4
 
 /*
  * For allocations that a guest can cause. At the limit of the VMM's memory cgroup or of
@@ -212,7 +214,6 @@ struct kviommu_recent {
  * @ticking: The next tick is scheduled
  * @tick_at: Time of the next tick, in jiffies
  * @nr_chunks: Number of entries in @chunks
- * @beyond_limit: A page is being pinned for which the limit does not hold
  * @wanted: Number of idle pins that the shrinker has asked the worker to release
  * @shrinker: The registered shrinker
  *
@@ -229,7 +230,6 @@ struct kviommu_pins {
 	bool ticking;
 	unsigned long tick_at;
 	unsigned long nr_chunks;
-	bool beyond_limit;
 	atomic_long_t wanted;
 	struct shrinker *shrinker;
 };

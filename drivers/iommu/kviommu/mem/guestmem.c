@@ -140,15 +140,14 @@ int kviommu_guest_write(struct kviommu_unit *unit, const struct kviommu_work *wo
 int kviommu_guest_map(struct kviommu_unit *unit, const struct kviommu_work *work, u64 gfn,
 		      void **va)
 {
+	const unsigned int prot = KVIOMMU_READ | KVIOMMU_WRITE;
 	u64 pfn;
 	int ret;
 
-	ret = kviommu_pin_get(unit, work, gfn, KVIOMMU_READ | KVIOMMU_WRITE, &pfn);
-	if (ret == -EDQUOT) {
-		unit->pins.beyond_limit = true;
-		ret = kviommu_pin_get(unit, work, gfn, KVIOMMU_READ | KVIOMMU_WRITE, &pfn);
-		unit->pins.beyond_limit = false;
-	}
+	ret = kviommu_pin_get(unit, work, gfn, prot, &pfn);
+	/* Idle pins have gone by now. */
+	if (ret == -EDQUOT)
+		ret = kviommu_pin_get(unit, work, gfn, prot | KVIOMMU_BEYOND_LIMIT, &pfn);
 	if (!ret)
 		*va = page_address(pfn_to_page(pfn));
 	return ret;

@@ -78,7 +78,7 @@ void kviommu_pin_unpin(struct kviommu_unit *unit, struct pin *p, u64 gfn)
 
 /* Get read or write access to a frame from iommufd, which pins it if necessary. */
 static int pin_add_right(struct kviommu_unit *unit, const struct kviommu_work *work,
-			 struct pin *p, u64 gfn, bool write)
+			 struct pin *p, u64 gfn, bool write, bool beyond_limit)
 {
 	struct page *page;
 	int ret;
@@ -86,8 +86,7 @@ static int pin_add_right(struct kviommu_unit *unit, const struct kviommu_work *w
 	/* iommufd may take the VMM's mmap_lock and fault. */
 	if (!work->may_wait)
 		return -EAGAIN;
-	if (!p->pinned && unit->pins.pinned >= unit->policy.max_pins &&
-	    !unit->pins.beyond_limit)
+	if (!p->pinned && !beyond_limit && unit->pins.pinned >= unit->policy.max_pins)
 		return -EDQUOT;
 	ret = kviommu_access_pin(&unit->access, gfn, write, &page);
 	if (ret)
@@ -114,6 +113,7 @@ static noinline int pin_get_slow(struct kviommu_unit *unit,
 				 const struct kviommu_work *work, u64 gfn,
 				 unsigned int prot, u64 *pfn)
 {
+	bool beyond_limit = prot & KVIOMMU_BEYOND_LIMIT;
 	struct chunk *chunk;
 	struct pin *p;
 	int ret = 0;
@@ -126,9 +126,9 @@ static noinline int pin_get_slow(struct kviommu_unit *unit,
 		kviommu_count(unit, pin_hits, 1);
 
 	if ((prot & KVIOMMU_WRITE) && !p->writable)
-		ret = pin_add_right(unit, work, p, gfn, true);
+		ret = pin_add_right(unit, work, p, gfn, true, beyond_limit);
 	if (!ret && (prot & KVIOMMU_READ) && !p->readable)
-		ret = pin_add_right(unit, work, p, gfn, false);
+		ret = pin_add_right(unit, work, p, gfn, false, beyond_limit);
 	if (!ret && !p->idle && p->uses == MAX_USES)
 		ret = -EOVERFLOW;
 	if (ret) {
@@ -145,7 +145,7 @@ static noinline int pin_get_slow(struct kviommu_unit *unit,
  * @unit: The unit
  * @work: The piece of work that this is part of
  * @gfn: Guest frame number
- * @prot: KVIOMMU_READ, KVIOMMU_WRITE or both
+ * @prot: KVIOMMU_READ, KVIOMMU_WRITE or both; and KVIOMMU_BEYOND_LIMIT
  * @pfn: Set to the host frame number; the frame stays pinned until kviommu_pin_put()
  *
  * Context: process context, under map_lock; may sleep if @work may wait.

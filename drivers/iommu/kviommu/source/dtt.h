@@ -70,6 +70,19 @@ static inline u32 kviommu_dtt_take(u32 *word)
 	return cmpxchg(word, DTT_PINNED, 0);
 }
 
+/**
+ * kviommu_dtt_has() - Check whether a frame is the last-level table that is pinned
+ * @unit: The unit
+ * @gfn: Guest frame number
+ *
+ * Context: under map_lock.
+ * Return: true if it is.
+ */
+static inline bool kviommu_dtt_has(const struct kviommu_unit *unit, u64 gfn)
+{
+	return unit->tracked.dtt.words && unit->tracked.dtt.window == gfn;
+}
+
 /* dtt.c */
 bool kviommu_dtt_valid(u64 root, u64 levels);
 int kviommu_dtt_open(struct kviommu_unit *unit, const struct kviommu_work *work, u64 gfn,

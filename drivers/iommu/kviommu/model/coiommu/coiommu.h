@@ -103,7 +103,6 @@ struct co_table {
  * @levels: The register of that name
  * @snapshot: What the guest has written while the page was not trapped
  * @snapshot_taken: Trapped writes go to @snapshot, too
- * @snapshot_command: There is a command in @snapshot, which may be 0
  * @want: What the guest's last command asks for
  * @commanded: @want is not in force yet
  * @bound: The devices follow @want already
@@ -123,7 +122,6 @@ struct coiommu {
 	u64 levels;
 	u8 snapshot[CO_REGS_SIZE];
 	bool snapshot_taken;
-	bool snapshot_command;
 	struct co_table want;
 	bool commanded;
 	bool bound;

@@ -107,20 +107,50 @@ static void co_store(struct coiommu *co, unsigned int offset, const u8 *data,
 	co_command(co, command);
 }
 
+/*
+ * Take the registers from the snapshot, and the command that was written without being trapped,
+ * if it can be seen: 0 cannot.
+ */
+static void co_take(struct coiommu *co)
+{
+	u64 command;
+
+	co_store(co, CO_ROOT, co->snapshot + CO_ROOT, sizeof(co->root));
+	co_store(co, CO_LEVELS, co->snapshot + CO_LEVELS, sizeof(co->levels));
+	memcpy(&command, co->snapshot + CO_COMMAND, sizeof(command));
+	if (command)
+		co_command(co, command);
+	memset(co->snapshot + CO_COMMAND, 0, sizeof(command));
+}
+
+/* A trapped write between snapshot and commit */
+static void co_write_snapshot(struct coiommu *co, unsigned int offset, const void *data,
+			      unsigned int len)
+{
+	if (offset >= CO_REGS_SIZE)
+		return;
+	if (offset == CO_COMMAND) {
+		/* The guest goes on when this returns, so the command is not left to co_commit(). */
+		memset(co->page + CO_COMMAND, 0, sizeof(u64));
+		co_take(co);
+		co_store(co, offset, data, len);
+		return;
+	}
+	/* It stays in the page, of which there may be another snapshot. */
+	memcpy(co->snapshot + offset, data, min_t(unsigned int, len, CO_REGS_SIZE - offset));
+}
+
 static void co_write(struct kviommu_model *model, unsigned int offset, const void *data,
 		     unsigned int len)
 {
 	struct coiommu *co = to_coiommu(model);
 
-	if (!co->snapshot_taken) {
-		co_store(co, offset, data, len);
-		co_show(co);
-	} else if (offset < CO_REGS_SIZE) {
-		/* It stays in the page, of which there may be another snapshot. */
-		memcpy(co->snapshot + offset, data,
-		       min_t(unsigned int, len, CO_REGS_SIZE - offset));
-		co->snapshot_command |= offset == CO_COMMAND;
+	if (co->snapshot_taken) {
+		co_write_snapshot(co, offset, data, len);
+		return;
 	}
+	co_store(co, offset, data, len);
+	co_show(co);
 }
 
 /*
@@ -132,24 +162,16 @@ static void co_snapshot(struct kviommu_model *model)
 	struct coiommu *co = to_coiommu(model);
 
 	memcpy(co->snapshot, co->page, CO_REGS_SIZE);
-	if (!co->snapshot_taken)
-		co->snapshot_command = false;
 	co->snapshot_taken = true;
 }
 
-/* What was written without being trapped: a command of 0 cannot be seen. */
 static void co_commit(struct kviommu_model *model)
 {
 	struct coiommu *co = to_coiommu(model);
 	unsigned int i;
-	u64 command;
 
 	co->snapshot_taken = false;
-	memcpy(&command, co->snapshot + CO_COMMAND, sizeof(command));
-	co_store(co, CO_ROOT, co->snapshot + CO_ROOT, sizeof(co->root));
-	co_store(co, CO_LEVELS, co->snapshot + CO_LEVELS, sizeof(co->levels));
-	if (command || co->snapshot_command)
-		co_command(co, command);
+	co_take(co);
 	for (i = 0; i < CO_SLOTS; i++)
 		if (co->snapshot[CO_TRIGGER + i])
 			co_trigger(co, i);

@@ -153,10 +153,14 @@ void kviommu_tracked_flush(struct kviommu_tracked *t)
 	kviommu_count(t->xlate.unit, syncs, 1);
 }
 
-/* Map a pinned frame in all translations that devices use, or in none. */
+/*
+ * Map a pinned frame in all translations that devices use. If one of them fails it is in none,
+ * and not used any more.
+ */
 static int tracked_map_all(struct kviommu_unit *unit, u64 gfn, u64 pfn)
 {
 	struct kviommu_xlate *xlate, *undo;
+	bool gone = true;
 	int ret;
 
 	list_for_each_entry(xlate, &unit->xlates, entry) {
@@ -179,9 +183,12 @@ unmap:
 			break;
 		if (undo->ops != &kviommu_tracked_ops || !undo->users)
 			continue;
-		kviommu_tracked_unmap(to_tracked(undo), gfn, 1);
+		gone &= kviommu_tracked_unmap(to_tracked(undo), gfn, 1);
 		kviommu_tracked_flush(to_tracked(undo));
 	}
+	/* Otherwise it stays pinned until the unit's domains are freed. */
+	if (gone)
+		kviommu_pin_discard(unit, gfn);
 	return ret;
 }
 
@@ -191,14 +198,15 @@ static int tracked_pin_new(struct kviommu_unit *unit, const struct kviommu_work 
 	u64 pfn;
 	int ret;
 
+	/* The table may be pinned beyond the limit; for a device it counts. */
+	if (kviommu_dtt_has(unit, gfn) && unit->pins.pinned > unit->policy.max_pins)
+		return -EDQUOT;
 	ret = kviommu_pin_get(unit, work, gfn, KVIOMMU_READ | KVIOMMU_WRITE, &pfn);
 	if (ret)
 		return ret;
 	ret = tracked_map_all(unit, gfn, pfn);
-	if (ret) {
-		kviommu_pin_discard(unit, gfn);
+	if (ret)
 		return ret;
-	}
 	trace_kviommu_map(unit->id, 0, PFN_PHYS(gfn), gfn, 1, KVIOMMU_READ | KVIOMMU_WRITE);
 	kviommu_count(unit, maps, 1);
 	__set_bit(gfn & (DTT_WORDS - 1), leaf->pinned);
