@@ -132,7 +132,7 @@ static __u64 g_ask(struct guest *g, __u64 cpu, __u64 value)
 	WRITE_ONCE(*g_slot(cpu), value);
 	g_trigger(g, cpu);
 	for (n = 0; READ_ONCE(*g_slot(cpu)); n++) {
-		G_ASSERT_GOT(g, n < PATIENCE, value);
+		G_ASSERT_GOT(g, g_patient(n), value);
 		asm volatile("pause" : : : "memory");
 	}
 	return n;
@@ -839,7 +839,7 @@ static __u64 g_wide_trigger(struct guest *g)
 	g_write64(g, CO_TRIGGER, ~0ULL);
 	for (i = 0; i < 8; i++)
 		for (n = 0; READ_ONCE(*g_slot(i)); n++)
-			G_ASSERT_GOT(g, n < PATIENCE, i);
+			G_ASSERT_GOT(g, g_patient(n), i);
 	return 0;
 }
 

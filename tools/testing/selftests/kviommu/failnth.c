@@ -658,7 +658,7 @@ static __u64 g_await(struct guest *g)
 	for (n = 0; READ_ONCE(g->status) != g->seq; n++) {
 		if (g_read32(g, VTD_FSTS) & VTD_FSTS_IQE)
 			break;
-		G_ASSERT_GOT(g, n < PATIENCE, g_read32(g, VTD_FSTS));
+		G_ASSERT_GOT(g, g_patient(n), g_read32(g, VTD_FSTS));
 	}
 	return g_read32(g, VTD_FSTS);
 }
@@ -709,7 +709,7 @@ static __u64 tell_enable(struct guest *g, __u64 on)
 	g_write32(g, VTD_GCMD, cmd);
 	/* Whatever becomes of the devices, the command is obeyed. */
 	for (n = 0; (g_read32(g, VTD_GSTS) ^ cmd) >> 31; n++)
-		G_ASSERT(g, n < PATIENCE);
+		G_ASSERT(g, g_patient(n));
 	return 0;
 }
 

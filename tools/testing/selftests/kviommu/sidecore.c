@@ -532,7 +532,7 @@ static __u64 g_all_off(struct guest *g)
 
 	g_write32(g, VTD_GCMD, 0);
 	for (n = 0; g_read32(g, VTD_GSTS) & (VTD_GCMD_TE | VTD_GCMD_QIE); n++)
-		G_ASSERT(g, n < PATIENCE);
+		G_ASSERT(g, g_patient(n));
 	return 0;
 }
 

@@ -38,13 +38,20 @@ void g_assert_failed(struct guest *g, const char *expr, const char *file,
 		asm volatile("outb %%al, %0" : : "i" (GUEST_PORT_ASSERT) : "memory");
 }
 
+bool g_patient(unsigned long n)
+{
+	if (n == PATIENCE_SHOW)
+		asm volatile("outb %%al, %0" : : "i" (GUEST_PORT_SHOW) : "memory");
+	return n < PATIENCE;
+}
+
 /* Until it is done a polled unit leaves a command as it was written. */
 static void wait_command(struct guest *g, __u32 cmd)
 {
 	unsigned long n;
 
 	for (n = 0; cmd && g_read32(g, VTD_GCMD) == cmd; n++) {
-		G_ASSERT_GOT(g, n < PATIENCE, cmd);
+		G_ASSERT_GOT(g, g_patient(n), cmd);
 		g_pause();
 	}
 }
@@ -72,7 +79,7 @@ __u64 g_settle(struct guest *g)
 	g_write32(g, VTD_GCMD, cmd);
 	wait_command(g, cmd);
 	for (n = 0; pending(g); n++) {
-		G_ASSERT_GOT(g, n < PATIENCE, g_read32(g, VTD_IQH));
+		G_ASSERT_GOT(g, g_patient(n), g_read32(g, VTD_IQH));
 		g_pause();
 	}
 	return 0;
@@ -119,7 +126,7 @@ __u64 g_wait_clear(struct guest *g, __u64 reg, __u64 bits)
 	unsigned long n;
 
 	for (n = 0; g_read64(g, reg) & bits; n++) {
-		G_ASSERT_GOT(g, n < PATIENCE, reg);
+		G_ASSERT_GOT(g, g_patient(n), reg);
 		g_pause();
 	}
 	return 0;
@@ -151,7 +158,7 @@ __u64 g_command(struct guest *g, __u64 bit, bool on)
 	if (g->polls && bit == VTD_GCMD_SRTP)
 		wait_command(g, cmd);
 	for (n = 0; !!(g_read32(g, VTD_GSTS) & want) != on; n++) {
-		G_ASSERT_GOT(g, n < PATIENCE, g_read32(g, VTD_GSTS));
+		G_ASSERT_GOT(g, g_patient(n), g_read32(g, VTD_GSTS));
 		g_pause();
 	}
 	return g_read32(g, VTD_GSTS);
@@ -185,7 +192,7 @@ __u64 g_flush(struct guest *g)
 		(__u64)&g->status);
 	g_queue_tail(g);
 	for (n = 0; READ_ONCE(g->status) != g->seq; n++) {
-		G_ASSERT_GOT(g, n < PATIENCE, g_read32(g, VTD_FSTS));
+		G_ASSERT_GOT(g, g_patient(n), g_read32(g, VTD_FSTS));
 		g_pause();
 	}
 	return 0;
@@ -553,7 +560,7 @@ __u64 g_dma(struct guest *g, __u64 dev, bool to_ram, __u64 iova, __u64 off,
 
 	g_dma_start(g, dev, to_ram, iova, off, len);
 	for (n = 0; g_dma_busy(g, dev); n++) {
-		G_ASSERT(g, n < PATIENCE);
+		G_ASSERT(g, g_patient(n));
 		g_pause();
 	}
 	return 0;

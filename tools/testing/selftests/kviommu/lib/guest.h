@@ -45,6 +45,8 @@
  * say where it is: minutes, as a slow host takes a while to pin 1 GiB.
  */
 #define PATIENCE	1000000000UL
+/* Looks after which the host is asked to show what its threads are doing */
+#define PATIENCE_SHOW	(PATIENCE / 8)
 
 #define GUEST_VCPUS		2
 #define GUEST_MAX_DEVICES	8
@@ -54,6 +56,7 @@
 #define GUEST_PORT_DONE		0x10
 #define GUEST_PORT_SYNC		0x11
 #define GUEST_PORT_ASSERT	0x12
+#define GUEST_PORT_SHOW		0x13
 
 /* Page sizes, as the level of the leaf */
 #define LEAF_4K		1UL
@@ -153,6 +156,8 @@ void g_assert_failed(struct guest *g, const char *expr, const char *file,
 
 /* Stop here until the host resumes the guest. */
 void g_sync(struct guest *g, __u64 stage);
+/* Whether a guest that has looked @n times without success looks once more */
+bool g_patient(unsigned long n);
 
 /* Registers of the unit */
 static inline __u32 g_read32(struct guest *g, __u64 reg)

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -184,18 +187,85 @@ static void guest_died(struct vcpu *vcpu)
 	      r.rip);
 }
 
+/* Show those lines of a file that contain @word, after "# @name: ". */
+static void show_file(const char *name, const char *path, const char *word)
+{
+	FILE *f = fopen(path, "r");
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, word))
+			fprintf(stderr, "# %s: %s", name, line);
+	if (f)
+		fclose(f);
+}
+
+static void show_thread(const char *proc, const char *tid)
+{
+	static const char *const files[] = { "comm", "stat", "schedstat", "stack" };
+	char path[300];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof(path), "%s/%s/%s", proc, tid, files[i]);
+		show_file(tid, path, "");
+	}
+}
+
+/* Of this process, and threads of the kernel that belong to the module or to KVM */
+static void show_threads(const char *proc, const char *prefix)
+{
+	DIR *dir = opendir(proc);
+	char path[300], comm[32];
+	struct dirent *d;
+	FILE *f;
+
+	while (dir && (d = readdir(dir))) {
+		snprintf(path, sizeof(path), "%s/%s/comm", proc, d->d_name);
+		f = isdigit(d->d_name[0]) ? fopen(path, "r") : NULL;
+		if (!f)
+			continue;
+		if (fgets(comm, sizeof(comm), f) && !strncmp(comm, prefix, strlen(prefix)))
+			show_thread(proc, d->d_name);
+		fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* A guest waits for long: was something lost, or does a processor of the host stand still? */
+static void show_host(void)
+{
+	unsigned int i;
+
+	fprintf(stderr, "# A guest waits. The host's threads, and interrupts one second apart:\n");
+	show_threads("/proc/self/task", "");
+	show_threads("/proc", "kviommu");
+	for (i = 0; i < 2; i++) {
+		show_file("interrupts", "/proc/interrupts", "CPU0");
+		show_file("interrupts", "/proc/interrupts", "LOC:");
+		show_file("interrupts", "/proc/interrupts", "RES:");
+		show_file("interrupts", "/proc/interrupts", "CAL:");
+		sleep(1);
+	}
+}
+
 bool vm_resume(struct vm *vm, unsigned int cpu)
 {
 	struct vcpu *vcpu = &vm->vcpu[cpu];
 	struct kvm_run *run = vcpu->run;
 	struct guest *g = vm->g;
 
+run:
 	while (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
 		REQUIRE(errno == EINTR ||
 			(vm->starved && (errno == ENOMEM || errno == EFAULT)));
 	if (run->exit_reason != KVM_EXIT_IO)
 		guest_died(vcpu);
 	switch (run->io.port) {
+	case GUEST_PORT_SHOW:
+		show_host();
+		goto run;
 	case GUEST_PORT_DONE:
 		return true;
 	case GUEST_PORT_SYNC:
