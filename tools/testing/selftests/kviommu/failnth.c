@@ -1236,7 +1236,8 @@ TEST_F_TIMEOUT(nested, refresh, 2400)
 			ASSERT_EQ(0, unit_refresh(u));
 		}
 		ASSERT_TRUE(all_there(u));
-		ASSERT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+		/* What the guest has for the device may be what could not be read. */
+		reaches(f, IOVA, PAGE(0), true);
 	}
 }
 
