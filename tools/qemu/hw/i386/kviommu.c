@@ -650,25 +650,13 @@ static int kviommu_source_id(KVIOMMUDevice *d)
     return PCI_BUILD_BDF(bus_num, d->devfn);
 }
 
-int kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d, int source_id,
-                         Error **errp)
+/* Say why the unit does not take @d, or cannot give it what it is to have */
+static void kviommu_refuse(KVIOMMUState *k, KVIOMMUDevice *d, int err,
+                           Error **errp)
 {
-    struct kviommu_attach_device attach = {
-        .size = sizeof(attach),
-        .device_fd = d->vdev->fd,
-        .source_id = source_id,
-    };
     const char *why, *hint = NULL;
-    int ret;
 
-    trace_kviommu_attach(d->vdev->name, source_id);
-    if (!ioctl(k->fd, KVIOMMU_ATTACH_DEVICE, &attach)) {
-        d->source_id = source_id;
-        return 0;
-    }
-
-    ret = -errno;
-    switch (-ret) {
+    switch (err) {
     case EBUSY:
         why = "it, or another device of its IOMMU group, is in use elsewhere";
         break;
@@ -685,15 +673,34 @@ int kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d, int source_id,
         why = "it is no VFIO device that is bound to an iommufd";
         break;
     default:
-        why = k->ops->refusal(k, -ret, &hint);
+        why = k->ops->refusal(k, err, &hint);
         break;
     }
-    error_setg_errno(errp, -ret, "kviommu cannot take device %s%s%s",
+    error_setg_errno(errp, err, "kviommu cannot take device %s%s%s",
                      d->vdev->name, why ? ": " : "", why ?: "");
     if (hint) {
         error_append_hint(errp, "%s\n", hint);
     }
-    return ret;
+}
+
+int kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d, int source_id,
+                         Error **errp)
+{
+    struct kviommu_attach_device attach = {
+        .size = sizeof(attach),
+        .device_fd = d->vdev->fd,
+        .source_id = source_id,
+    };
+    int ret;
+
+    trace_kviommu_attach(d->vdev->name, source_id);
+    if (ioctl(k->fd, KVIOMMU_ATTACH_DEVICE, &attach)) {
+        ret = -errno;
+        kviommu_refuse(k, d, -ret, errp);
+        return ret;
+    }
+    d->source_id = source_id;
+    return 0;
 }
 
 static void kviommu_ioctl_detach(KVIOMMUState *k, KVIOMMUDevice *d)
@@ -712,6 +719,29 @@ static void kviommu_ioctl_detach(KVIOMMUState *k, KVIOMMUDevice *d)
                      strerror(errno));
     }
     d->source_id = KVIOMMU_NO_SOURCE;
+}
+
+/*
+ * Check that @d, which the unit has taken, has what it is to have: it is blocked for
+ * instance if all of the guest's memory cannot be pinned for it.
+ */
+static bool kviommu_is_served(KVIOMMUState *k, KVIOMMUDevice *d, Error **errp)
+{
+    struct kviommu_get_device get = {
+        .size = sizeof(get),
+        .source_id = d->source_id,
+    };
+
+    if (ioctl(k->fd, KVIOMMU_GET_DEVICE, &get)) {
+        error_setg_errno(errp, errno, "kviommu does not tell of device %s",
+                         d->vdev->name);
+        return false;
+    }
+    if (get.out_error && get.out_error != EINPROGRESS) {
+        kviommu_refuse(k, d, get.out_error, errp);
+        return false;
+    }
+    return true;
 }
 
 /* Unpin what nothing uses: no device is left that might need it. */
@@ -844,6 +874,11 @@ bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
     ret = k->ops->attach_first ? k->ops->attach_first(k, d, probe_id, errp) :
                                  kviommu_ioctl_attach(k, d, probe_id, errp);
     if (ret) {
+        g_free(d);
+        return false;
+    }
+    if (!kviommu_is_served(k, d, errp)) {
+        kviommu_ioctl_detach(k, d);
         g_free(d);
         return false;
     }

@@ -52,8 +52,8 @@ typedef struct KVIOMMUNumber {
  * @numbers: those of the policy that are options, up to one without a name
  * @events: what is to be done when an event is signalled, or NULL
  * @covers: whether the assigned device @pdev is to be behind the unit
- * @refusal: why the unit may have refused a device with the error @err, what a
- *           message says after a colon, or NULL; may set @hint
+ * @refusal: why the unit may refuse a device, or block it, with the error @err, as
+ *           a message says it after a colon, or NULL; may set @hint
  * @attach_first: attach a device for the first time; NULL: with no way out if it
  *                is refused. Returns 0 or a negative errno with @errp set.
  */

@@ -40,6 +40,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(KVIOMMUTracker, KVIOMMU_TRACKER)
 #define TRACKER_VENDOR_ID   0x1234
 #define TRACKER_DEVICE_ID   0xabcd
 #define TRACKER_REVISION    0x10
+#define TRACKER_CLASS       0xffff  /* other, other */
 #define TRACKER_BAR_SIZE    0x2000
 
 struct KVIOMMUTracker {
@@ -406,7 +407,7 @@ static void tracker_class_init(ObjectClass *klass, void *data)
     pc->vendor_id = pc->subsystem_vendor_id = TRACKER_VENDOR_ID;
     pc->device_id = pc->subsystem_id = TRACKER_DEVICE_ID;
     pc->revision = TRACKER_REVISION;
-    pc->class_id = PCI_CLASS_OTHERS;
+    pc->class_id = TRACKER_CLASS;
     rc->phases.exit = tracker_reset_exit;
     dc->desc = "coIOMMU: pins only what the guest says is in use for DMA";
     dc->hotpluggable = false;

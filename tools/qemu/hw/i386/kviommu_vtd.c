@@ -280,7 +280,8 @@ static bool kviommu_vtd_covers(KVIOMMUState *k, PCIDevice *pdev)
 static const char *kviommu_vtd_refusal(KVIOMMUState *k, int err,
                                        const char **hint)
 {
-    bool nested = container_of(k, KVIOMMUVTDState, unit)->nested;
+    KVIOMMUVTDState *v = container_of(k, KVIOMMUVTDState, unit);
+    bool nested = v->nested;
 
     if (nested && (err == EMEDIUMTYPE || err == ENOMEM)) {
         *hint = "kviommu-nested=off gives the guest a unit in legacy mode.";
@@ -296,6 +297,10 @@ static const char *kviommu_vtd_refusal(KVIOMMUState *k, int err,
     if (err == ENOMEM && nested) {
         return "for kviommu-nested all of the guest's memory has to be pinned, "
                "which RLIMIT_MEMLOCK or the host's memory does not allow";
+    }
+    if (err == ENOMEM && v->iommu->kviommu_boot_identity) {
+        return "for kviommu-boot-identity all of the guest's memory has to be "
+               "pinned, which RLIMIT_MEMLOCK or the host's memory does not allow";
     }
     return NULL;
 }
