@@ -1,8 +1,8 @@
 /*
  * kviommu: units of the host kernel, whatever the guest sees of them
  *
- * The host kernel emulates what the guest drives the unit by, and translates for
- * assigned devices. What is left to do here:
+ * The host kernel emulates what the guest drives the unit by, and translates
+ * for assigned devices. What is left to do here:
  *
  *  - put the register page where the guest looks for it, as a memory slot;
  *  - keep an IOAS of guest physical addresses in step with the memory map; the
@@ -67,7 +67,8 @@ static uint64_t kviommu_number(const KVIOMMUOptions *o, const KVIOMMUNumber *n)
     return *(const uint64_t *)((const char *)o + n->option);
 }
 
-const char *kviommu_given_number(const KVIOMMUOps *ops, const KVIOMMUOptions *o)
+const char *kviommu_given_number(const KVIOMMUOps *ops,
+                                 const KVIOMMUOptions *o)
 {
     const KVIOMMUNumber *n;
 
@@ -722,8 +723,8 @@ static void kviommu_ioctl_detach(KVIOMMUState *k, KVIOMMUDevice *d)
 }
 
 /*
- * Check that @d, which the unit has taken, has what it is to have: it is blocked for
- * instance if all of the guest's memory cannot be pinned for it.
+ * Check that @d, which the unit has taken, has what it is to have: it is
+ * blocked for instance if all of the guest's memory cannot be pinned for it.
  */
 static bool kviommu_is_served(KVIOMMUState *k, KVIOMMUDevice *d, Error **errp)
 {

@@ -52,10 +52,10 @@ typedef struct KVIOMMUNumber {
  * @numbers: those of the policy that are options, up to one without a name
  * @events: what is to be done when an event is signalled, or NULL
  * @covers: whether the assigned device @pdev is to be behind the unit
- * @refusal: why the unit may refuse a device, or block it, with the error @err, as
- *           a message says it after a colon, or NULL; may set @hint
- * @attach_first: attach a device for the first time; NULL: with no way out if it
- *                is refused. Returns 0 or a negative errno with @errp set.
+ * @refusal: why the unit may refuse a device, or block it, with the error @err,
+ *           as a message says it after a colon, or NULL; may set @hint
+ * @attach_first: attach a device for the first time; NULL: with no way out if
+ *                it is refused. Returns 0 or a negative errno with @errp set.
  */
 typedef struct KVIOMMUOps {
     const char *device;
@@ -113,7 +113,8 @@ struct KVIOMMUState {
  *
  * Returns: NULL if there is none.
  */
-const char *kviommu_given_number(const KVIOMMUOps *ops, const KVIOMMUOptions *o);
+const char *kviommu_given_number(const KVIOMMUOps *ops,
+                                 const KVIOMMUOptions *o);
 
 /**
  * kviommu_open: open a file that can become a unit
@@ -145,7 +146,8 @@ bool kviommu_arm(KVIOMMUState *k, Error **errp);
  * @parent: where the register page is in, at @offset
  *
  * Creates the unit in k->fd, puts its register page into the guest's memory and
- * begins to keep the IOAS of guest physical addresses in step with the memory map.
+ * begins to keep the IOAS of guest physical addresses in step with the memory
+ * map.
  *
  * Returns: false with @errp set on failure.
  */

@@ -1,17 +1,17 @@
 /*
  * kviommu-tracker: the coIOMMU device, whose unit is in the host kernel
  *
- * A guest that remaps nothing keeps a table of the pages that are in use for DMA, and
- * asks for those that are not pinned. The PCI function is the one that crosvm has,
- * so that drivers for it work:
+ * A guest that remaps nothing keeps a table of the pages that are in use for
+ * DMA, and asks for those that are not pinned. The PCI function is the one that
+ * crosvm has, so that drivers for it work:
  *
  *   BAR 0  registers: the unit's register page, and a second page that is empty
  *   BAR 2  requests, a slot for each CPU of the guest
  *   BAR 4  the devices that are tracked, which the guest may only read
  *
- * All of these are pages of the unit. Assigned devices that it covers go through
- * the unit; emulated ones, and assigned ones that it does not cover, reach memory
- * as without it.
+ * All of these are pages of the unit. Assigned devices that it covers go
+ * through the unit; emulated ones, and assigned ones that it does not cover,
+ * reach memory as without it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -132,14 +132,15 @@ static bool tracker_set_args(KVIOMMUTracker *t, Error **errp)
         t->args.flags |= KVIOMMU_COIOMMU_BOOT_IDENTITY;
     }
     if (bits > t->info.out_aw_bits_max) {
-        error_setg(errp, "kviommu-tracker: the guest's memory takes addresses of "
-                   "%u bits, the kernel module has %u", bits,
+        error_setg(errp, "kviommu-tracker: the guest's memory takes addresses "
+                   "of %u bits, the kernel module has %u", bits,
                    t->info.out_aw_bits_max);
         return false;
     }
     if (t->args.cpus > t->info.out_cpus_max) {
-        error_setg(errp, "kviommu-tracker: the guest may have %u CPUs, the kernel "
-                   "module serves %u", t->args.cpus, t->info.out_cpus_max);
+        error_setg(errp, "kviommu-tracker: the guest may have %u CPUs, the "
+                   "kernel module serves %u", t->args.cpus,
+                   t->info.out_cpus_max);
         return false;
     }
     if (t->info.out_notify_size != TRACKER_BAR_SIZE ||
@@ -174,9 +175,9 @@ static const char *tracker_refusal(KVIOMMUState *k, int err, const char **hint)
     }
     if (err == ENOMEM && t->args.flags & KVIOMMU_COIOMMU_BOOT_IDENTITY) {
         *hint = "boot=block pins nothing then, and blocks the device's DMA.";
-        return "all of the guest's memory has to be pinned until the guest says "
-               "what it uses, which RLIMIT_MEMLOCK or the host's memory does not "
-               "allow";
+        return "all of the guest's memory has to be pinned until the guest "
+               "says what it uses, which RLIMIT_MEMLOCK or the host's memory "
+               "does not allow";
     }
     return NULL;
 }
@@ -242,8 +243,8 @@ static void tracker_machine_done(Notifier *n, void *unused)
 
     if (pci_get_bus(PCI_DEVICE(t))->iommu_ops != &tracker_iommu_ops) {
         error_report("kviommu-tracker cannot be used together with a virtual "
-                     "IOMMU: the kernel module does not track devices behind one "
-                     "yet");
+                     "IOMMU: the kernel module does not track devices behind "
+                     "one yet");
         exit(1);
     }
     object_child_foreach_recursive(object_get_root(), tracker_check_device, t);
@@ -300,8 +301,8 @@ static bool tracker_map(KVIOMMUTracker *t, MemoryRegion *mr, const char *name,
                        offset);
 
     if (pages == MAP_FAILED) {
-        error_setg_errno(errp, errno, "kviommu-tracker: cannot map pages of the "
-                         "unit");
+        error_setg_errno(errp, errno, "kviommu-tracker: cannot map pages of "
+                         "the unit");
         return false;
     }
     memory_region_init_ram_device_ptr(mr, OBJECT(t), name, TRACKER_BAR_SIZE,
@@ -318,8 +319,9 @@ static bool tracker_map_pages(KVIOMMUTracker *t, Error **errp)
         return false;
     }
     /*
-     * A store of the guest comes here, as the memory slot is read-only. That of a RAM
-     * device would be done, into pages that QEMU has mapped for reading only.
+     * A store of the guest comes here, as the memory slot is read-only. That of
+     * a RAM device would be done, into pages that QEMU has mapped for reading
+     * only.
      */
     t->topology.ops = &tracker_topology_ops;
     memory_region_set_readonly(&t->topology, true);

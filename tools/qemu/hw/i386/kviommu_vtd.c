@@ -162,19 +162,21 @@ static void kviommu_vtd_send_msi(KVIOMMUState *k, hwaddr addr_reg,
 
 static void kviommu_vtd_fault_event(EventNotifier *n)
 {
+    KVIOMMUState *k = container_of(n, KVIOMMUState,
+                                   events[KVIOMMU_EVENT_FAULT]);
+
     if (event_notifier_test_and_clear(n)) {
-        kviommu_vtd_send_msi(container_of(n, KVIOMMUState,
-                                          events[KVIOMMU_EVENT_FAULT]),
-                         DMAR_FEADDR_REG, DMAR_FEDATA_REG);
+        kviommu_vtd_send_msi(k, DMAR_FEADDR_REG, DMAR_FEDATA_REG);
     }
 }
 
 static void kviommu_vtd_inval_completion_event(EventNotifier *n)
 {
+    KVIOMMUState *k = container_of(n, KVIOMMUState,
+                                   events[KVIOMMU_EVENT_INVAL_COMPLETION]);
+
     if (event_notifier_test_and_clear(n)) {
-        kviommu_vtd_send_msi(container_of(n, KVIOMMUState,
-                                          events[KVIOMMU_EVENT_INVAL_COMPLETION]),
-                         DMAR_IEADDR_REG, DMAR_IEDATA_REG);
+        kviommu_vtd_send_msi(k, DMAR_IEADDR_REG, DMAR_IEDATA_REG);
     }
 }
 
@@ -223,8 +225,9 @@ static void kviommu_vtd_set_args(KVIOMMUVTDState *v)
     };
 
     /*
-     * Of these the host may lack some, see below. No FS5LP: five levels would be
-     * for more than aw_bits, and QEMU walks no more than four for its own devices.
+     * Of these the host may lack some, see below. No FS5LP: five levels would
+     * be for more than aw_bits, and QEMU walks no more than four for its own
+     * devices.
      */
     if (v->nested) {
         v->args.cap |= s->fs1gp ? VTD_CAP_FS1GP : 0;
@@ -288,9 +291,10 @@ static const char *kviommu_vtd_refusal(KVIOMMUState *k, int err,
     }
     if (err == EMEDIUMTYPE) {
         return nested ?
-               "the host's IOMMU of this device cannot walk the guest's tables "
-               "as kviommu-nested promised, translates fewer bits than aw-bits, "
-               "or cannot keep the device's DMA coherent with the CPU's caches" :
+               "the host's IOMMU of this device cannot walk the guest's "
+               "tables as kviommu-nested promised, translates fewer bits than "
+               "aw-bits, or cannot keep the device's DMA coherent with the "
+               "CPU's caches" :
                "the host's IOMMU translates fewer bits than aw-bits, or cannot "
                "keep the device's DMA coherent with the CPU's caches";
     }
@@ -300,7 +304,8 @@ static const char *kviommu_vtd_refusal(KVIOMMUState *k, int err,
     }
     if (err == ENOMEM && v->iommu->kviommu_boot_identity) {
         return "for kviommu-boot-identity all of the guest's memory has to be "
-               "pinned, which RLIMIT_MEMLOCK or the host's memory does not allow";
+               "pinned, which RLIMIT_MEMLOCK or the host's memory does not "
+               "allow";
     }
     return NULL;
 }

@@ -15,8 +15,8 @@ typedef struct IntelIOMMUState IntelIOMMUState;
 typedef struct KVIOMMUState KVIOMMUState;
 
 /*
- * Numbers of the policy: name of the option, member of struct kviommu_policy, bit.
- * Those that both devices have as options, and those of either.
+ * Numbers of the policy: name of the option, member of struct kviommu_policy,
+ * bit. Those that both devices have as options, and those of either.
  */
 #define KVIOMMU_COMMON_NUMBERS(X) \
     X("max-pins", max_pins, MAX_PINS) \
@@ -41,7 +41,7 @@ typedef struct KVIOMMUState KVIOMMUState;
 #define KVIOMMU_OPTION(_name, _field, _member) uint64_t _field;
 
 /**
- * KVIOMMUOptions: policy that is wanted for the unit, as in struct kviommu_policy
+ * KVIOMMUOptions: policy that is wanted, as in struct kviommu_policy
  *
  * A name that is NULL and a number that is UINT64_MAX leave what the host's
  * administrator chose. Numbers that are no option of the device mean nothing.
@@ -92,8 +92,8 @@ uint64_t kviommu_read_quad(KVIOMMUState *k, hwaddr reg);
 /**
  * kviommu_get_address_space: what VFIO is to map for an assigned device
  *
- * Returns: an address space without memory if there is a device at that place that
- * is to be behind the unit, NULL for others.
+ * Returns: an address space without memory if there is a device at that place
+ * that is to be behind the unit, NULL for others.
  */
 AddressSpace *kviommu_get_address_space(KVIOMMUState *k, PCIBus *bus,
                                         int devfn);
@@ -106,7 +106,7 @@ AddressSpace *kviommu_get_address_space(KVIOMMUState *k, PCIBus *bus,
 bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
                            HostIOMMUDevice *hiod, Error **errp);
 
-/* Take a device back from the unit, if it is behind it; its DMA is blocked then */
+/* Take a device back if it is behind the unit; its DMA is blocked then */
 void kviommu_detach_device(KVIOMMUState *k, PCIBus *bus, int devfn);
 
 /* End QEMU if the assigned device @pdev did not get behind the unit */
