@@ -35,7 +35,7 @@
 #include "table.h"
 
 #ifndef CONFIG_ARCH_HAS_DMA_OPS
-#error "coiommu: this kernel has no DMA operations of devices (CONFIG_ARCH_HAS_DMA_OPS, which comes with CONFIG_GART_IOMMU or CONFIG_XEN)"
+#error "coiommu: needs CONFIG_ARCH_HAS_DMA_OPS (of CONFIG_GART_IOMMU or CONFIG_XEN)"
 #endif
 
 struct dentry;
@@ -128,7 +128,7 @@ struct coiommu {
 	bool tracking;
 	struct coiommu_table table;
 	struct coiommu_batch **batches;
-	struct mutex lock;
+	struct mutex lock;	/* See "Locks" */
 	struct list_head devices;
 	struct notifier_block bus_notifier;
 	struct notifier_block memory_notifier;

@@ -4,6 +4,7 @@
  */
 #include <linux/cc_platform.h>
 #include <linux/ioport.h>
+#include <linux/kernel.h>
 #include <linux/kref.h>
 #include <linux/memory.h>
 #include <linux/module.h>
@@ -181,10 +182,14 @@ static void coiommu_remove(struct pci_dev *pdev)
 	clear_bit(0, &in_use);
 }
 
-/* What comes afterwards, as a kernel of kexec, may not know of tracking. */
+/*
+ * A next kernel, of kexec, may not know of tracking. (At a reboot the host pins all memory
+ * anyway, and before power off it would do so for nothing.)
+ */
 static void coiommu_shutdown(struct pci_dev *pdev)
 {
-	coiommu_deactivate(pci_get_drvdata(pdev));
+	if (system_state == SYSTEM_RESTART)
+		coiommu_deactivate(pci_get_drvdata(pdev));
 }
 
 /* The host may have forgotten the table when the guest resumes. */

@@ -64,10 +64,11 @@ static __always_inline void co_unmark(struct coiommu_device *cd, dma_addr_t dma,
 		unmark_failed(cd, dma, size);
 }
 
-/* A bounce buffer is in use from now on. */
+/* A bounce buffer is in use: from now on syncs are needed. */
 static void note_bounce(struct coiommu_device *cd)
 {
 	WRITE_ONCE(cd->bounced, true);
+	dma_reset_need_sync(cd->dev);
 	coiommu_count(bounced, 1);
 }
 
