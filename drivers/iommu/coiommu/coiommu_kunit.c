@@ -210,6 +210,7 @@ static void table_grows(struct kunit *test)
 
 	coiommu_mark(t, RAM_FIRST, RAM_FIRST);
 	KUNIT_EXPECT_EQ(test, coiommu_table_add(t, FAR, FAR), 0);
+	KUNIT_EXPECT_NOT_NULL(test, coiommu_leaf(t, RAM_FIRST));
 	KUNIT_EXPECT_EQ(test, coiommu_table_add(t, RAM_FIRST, RAM_LAST), 0);
 	KUNIT_EXPECT_EQ(test, word_of(ctx, RAM_FIRST), CO_ACCESSED | 1);
 	KUNIT_EXPECT_EQ(test, coiommu_mark(t, FAR, FAR), CO_MISS);
