@@ -13,6 +13,9 @@
 #                         or (lesser) it is not, as one of its devices cannot
 #   nested-strict, -lazy  kviommu in scalable mode, with iommu.strict=1 or 0 in the guest
 #   coiommu               kviommu-tracker, and a guest that does not know of it
+#   coiommu-driver, -bounce  kviommu-tracker, and a guest with coiommu.ko; with all DMA through
+#                         bounce buffers
+#   coiommu-builtin       the same with a kernel whose other drivers are built in
 # shellcheck shell=busybox
 
 # Settings of the scripts that source this: the guest's kernel, its tasks (the last one is
@@ -139,7 +142,7 @@ virtual_iommu()
 	qemu-nested-*) iommu=intel-iommu,x-scalable-mode=on,x-flts=on,intremap=off ;;
 	kviommu) iommu=$kviommu,kviommu-nested=off ;;
 	nested-*) iommu=$kviommu,kviommu-nested=on ;;
-	coiommu) iommu="kviommu-tracker,iommufd=iommufd0" ;;
+	coiommu | coiommu-*) iommu="kviommu-tracker,iommufd=iommufd0" ;;
 	kviommu-nested-*-lesser) iommu=$kviommu ;;
 	kviommu-nested-*) iommu=$kviommu,kviommu-nested=on ;;
 	kviommu-*-*)
@@ -162,6 +165,9 @@ append_of()
 	qemu-*-lazy | *nested-*lazy) echo iommu.strict=0 ;;
 	kviommu-nested-*-smoff) echo intel_iommu=on,sm_off ;;
 	kviommu-nested-*-pt) echo iommu=pt ;;
+	coiommu-driver) echo coiommu= ;;
+	coiommu-bounce) echo coiommu= swiotlb=force ;;
+	coiommu-builtin) echo coiommu=reprobe=1 ;;
 	esac
 }
 
