@@ -8,6 +8,7 @@
  */
 #include <linux/gfp.h>
 #include <linux/io.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/pfn.h>
@@ -49,20 +50,25 @@ int coiommu_mark_cold(atomic_t *word, u32 old)
  */
 int coiommu_mark_range(const struct coiommu_table *t, unsigned long first, unsigned long last)
 {
-	atomic_t *leaf = coiommu_leaf(t, first);
-	unsigned long pfn = first;
-	int ret = 0, one;
+	unsigned long pfn = first, end;
+	int ret = 0, one = -EFAULT;
+	atomic_t *leaf;
 
-	for (;;) {
-		one = leaf ? coiommu_mark_word(leaf + (pfn & CO_LEAF_MASK)) : -EFAULT;
-		if (one < 0)
-			break;
-		ret |= one;
-		if (pfn >= last)
-			return ret;
-		if (!(++pfn & CO_LEAF_MASK))
-			leaf = coiommu_leaf(t, pfn);
+	while (pfn <= last) {
+		leaf = coiommu_leaf(t, pfn);
+		if (!leaf)
+			goto undo;
+		end = min(last, pfn | CO_LEAF_MASK);
+		for (; pfn <= end; pfn++) {
+			one = coiommu_mark_word(leaf + (pfn & CO_LEAF_MASK));
+			if (one < 0)
+				goto undo;
+			ret |= one;
+		}
+		one = -EFAULT;
 	}
+	return ret;
+undo:
 	if (pfn != first)
 		coiommu_unmark_range(t, first, pfn - 1);
 	return one;
@@ -80,16 +86,17 @@ int coiommu_mark_range(const struct coiommu_table *t, unsigned long first, unsig
 bool coiommu_unmark_range(const struct coiommu_table *t, unsigned long first,
 			  unsigned long last)
 {
-	atomic_t *leaf = coiommu_leaf(t, first);
+	unsigned long pfn = first, end;
 	bool ok = true;
+	atomic_t *leaf;
 
-	for (;;) {
-		ok &= leaf && coiommu_unmark_word(leaf + (first & CO_LEAF_MASK));
-		if (first >= last)
-			return ok;
-		if (!(++first & CO_LEAF_MASK))
-			leaf = coiommu_leaf(t, first);
+	while (pfn <= last) {
+		leaf = coiommu_leaf(t, pfn);
+		end = min(last, pfn | CO_LEAF_MASK);
+		for (; pfn <= end; pfn++)
+			ok &= leaf && coiommu_unmark_word(leaf + (pfn & CO_LEAF_MASK));
 	}
+	return ok;
 }
 
 static void *table_page(struct coiommu_table *t)
