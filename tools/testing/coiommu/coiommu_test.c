@@ -5,7 +5,7 @@
  * the test writes to where the device would.
  */
 #include <linux/completion.h>
-#include <linux/dma-mapping.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dmapool.h>
 #include <linux/io.h>
 #include <linux/kthread.h>
@@ -28,6 +28,14 @@ MODULE_PARM_DESC(hold, "number of pages that stay mapped while the device is bou
 static bool fail;
 module_param(fail, bool, 0444);
 MODULE_PARM_DESC(fail, "let the probe fail at its end");
+
+static unsigned long frame;
+module_param(frame, ulong, 0444);
+MODULE_PARM_DESC(frame, "number of a frame that is mapped, too");
+
+static bool foreign;
+module_param(foreign, bool, 0444);
+MODULE_PARM_DESC(foreign, "give devices DMA operations of their own before they are bound, and test nothing");
 
 static bool bench;
 module_param(bench, bool, 0444);
@@ -240,6 +248,15 @@ static void test_race(struct ctx *ctx)
 		__free_page(race.pages[i]);
 }
 
+static void test_frame(struct ctx *ctx)
+{
+	dma_addr_t a = dma_map_page(ctx->dev, pfn_to_page(frame), 0, PAGE_SIZE, DMA_TO_DEVICE);
+
+	expect(ctx, !dma_mapping_error(ctx->dev, a));
+	if (!dma_mapping_error(ctx->dev, a))
+		dma_unmap_page(ctx->dev, a, PAGE_SIZE, DMA_TO_DEVICE);
+}
+
 static void test_hold(struct ctx *ctx)
 {
 	unsigned int i;
@@ -322,8 +339,11 @@ static void bench_all(struct ctx *ctx)
 static int coiommu_test_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct device *dev = &pdev->dev;
-	struct ctx *ctx = devm_kzalloc(dev, sizeof(*ctx), GFP_KERNEL);
+	struct ctx *ctx;
 
+	if (foreign)
+		return 0;
+	ctx = devm_kzalloc(dev, sizeof(*ctx), GFP_KERNEL);
 	if (!ctx || pci_enable_device_mem(pdev))
 		return -ENODEV;
 	pci_set_drvdata(pdev, ctx);
@@ -342,6 +362,8 @@ static int coiommu_test_probe(struct pci_dev *pdev, const struct pci_device_id *
 		run(ctx, "coherent", test_coherent);
 		run(ctx, "race", test_race);
 	}
+	if (frame)
+		run(ctx, "frame", test_frame);
 	if (!fail)
 		run(ctx, "hold", test_hold);
 	pr_info("coiommu_test: done\n");
@@ -356,6 +378,8 @@ static void coiommu_test_remove(struct pci_dev *pdev)
 {
 	struct ctx *ctx = pci_get_drvdata(pdev);
 
+	if (foreign)
+		return;
 	release_held(ctx);
 	__free_pages(ctx->pages, 3);
 	pci_disable_device(pdev);
@@ -372,7 +396,33 @@ static struct pci_driver coiommu_test_driver = {
 	.probe = coiommu_test_probe,
 	.remove = coiommu_test_remove,
 };
-module_pci_driver(coiommu_test_driver);
+static void set_foreign_ops(const struct dma_map_ops *ops)
+{
+	struct pci_dev *pdev = NULL;
+
+	while (foreign && (pdev = pci_get_device(0x1234, 0x11e8, pdev)))
+		set_dma_ops(&pdev->dev, ops);
+}
+
+static int __init coiommu_test_init(void)
+{
+	static const struct dma_map_ops ops;
+	int ret;
+
+	set_foreign_ops(&ops);
+	ret = pci_register_driver(&coiommu_test_driver);
+	if (ret)
+		set_foreign_ops(NULL);
+	return ret;
+}
+module_init(coiommu_test_init);
+
+static void __exit coiommu_test_exit(void)
+{
+	pci_unregister_driver(&coiommu_test_driver);
+	set_foreign_ops(NULL);
+}
+module_exit(coiommu_test_exit);
 
 MODULE_DESCRIPTION("Tests of coiommu in a guest");
 MODULE_LICENSE("GPL");
