@@ -186,10 +186,10 @@ int coiommu_bind_start(struct coiommu *co, bool reprobe)
 			ret = -EBUSY;
 	if (!ret)
 		ret = coiommu_activate(co);
-	if (!ret && !host_answers(co)) {
-		pci_err(co->pdev, "the host does not pin what it is asked for\n");
+	if (!ret && !host_answers(co))
 		ret = -EIO;
-	}
+	if (ret == -EIO)
+		pci_err(co->pdev, "the host does not do what it is asked for\n");
 	if (ret)
 		coiommu_bind_stop(co);
 	attach_all(co);

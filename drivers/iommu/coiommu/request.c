@@ -16,11 +16,14 @@
 
 #define TIMEOUT_US	(5 * USEC_PER_SEC)
 
-/* A command is done when the register has been read back. */
-static void command(struct coiommu *co, u64 what)
+/*
+ * A command is done when the register has been read back, as 0. Return: false if the host has
+ * not taken it.
+ */
+static bool command(struct coiommu *co, u64 what)
 {
 	writeq(what, co->regs + CO_COMMAND);
-	readq(co->regs + CO_COMMAND);
+	return !readq(co->regs + CO_COMMAND);
 }
 
 /**
@@ -30,7 +33,8 @@ static void command(struct coiommu *co, u64 what)
  * From then on devices reach only what the host was asked for.
  *
  * Context: process context, may sleep.
- * Return: 0; -ECANCELED if coiommu_deactivate() was called before.
+ * Return: 0; -ECANCELED if coiommu_deactivate() was called before; -EIO if the host does not
+ * take commands.
  */
 int coiommu_activate(struct coiommu *co)
 {
@@ -40,8 +44,7 @@ int coiommu_activate(struct coiommu *co)
 	if (co->tracking) {
 		writeq(virt_to_phys(co->table.root), co->regs + CO_ROOT);
 		writeq(co->table.levels, co->regs + CO_LEVELS);
-		command(co, CO_ACTIVATE);
-		ret = 0;
+		ret = command(co, CO_ACTIVATE) ? 0 : -EIO;
 	}
 	mutex_unlock(&co->lock);
 	return ret;
