@@ -108,6 +108,7 @@ static void host_serve(struct ctx *ctx, unsigned int cpu)
 			ctx->bad++;
 		host_pin(ctx, value >> 16);
 	}
+	/* What the host has pinned is seen before. */
 	smp_store_release(slot, 0);
 }
 
@@ -442,6 +443,7 @@ static struct kunit_suite coiommu_suite = {
 	.exit = coiommu_test_exit,
 	.test_cases = coiommu_cases,
 };
+
 kunit_test_suite(coiommu_suite);
 
 MODULE_DESCRIPTION("KUnit tests of coiommu");

@@ -22,7 +22,7 @@ DEFINE_PER_CPU(struct coiommu_stats, coiommu_stats);
 
 /* Not all frames were found pinned, or there was an error. */
 static int mark_failed(struct coiommu_device *cd, int ret, unsigned long first,
-				unsigned long last)
+		       unsigned long last)
 {
 	struct coiommu *co = cd->co;
 
@@ -117,7 +117,7 @@ static noinline dma_addr_t map_failed(struct coiommu_device *cd, int ret, phys_a
 }
 
 static __always_inline dma_addr_t co_map(struct device *dev, phys_addr_t phys, size_t size,
-				      enum dma_data_direction dir, unsigned long attrs)
+					 enum dma_data_direction dir, unsigned long attrs)
 {
 	struct coiommu_device *cd = to_coiommu_device(dev);
 	phys_addr_t last = phys + size - 1;
@@ -131,7 +131,7 @@ static __always_inline dma_addr_t co_map(struct device *dev, phys_addr_t phys, s
 }
 
 static __always_inline void co_unmap(struct device *dev, dma_addr_t dma, size_t size,
-				  enum dma_data_direction dir, unsigned long attrs)
+				     enum dma_data_direction dir, unsigned long attrs)
 {
 	struct coiommu_device *cd = to_coiommu_device(dev);
 

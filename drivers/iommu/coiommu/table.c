@@ -174,6 +174,7 @@ static int dir_grow(struct coiommu_table *t, unsigned long leaf)
 		return -ENOMEM;
 	memcpy(dir->leaf, t->dir->leaf, flex_array_size(dir, leaf, t->dir->nr));
 	dir->old = t->dir;
+	/* Who finds it finds it filled. */
 	smp_store_release(&t->dir, dir);
 	return 0;
 }
@@ -201,6 +202,7 @@ static int table_add_leaf(struct coiommu_table *t, unsigned long leaf)
 		}
 		table = next;
 	} while (shift);
+	/* Who finds it finds it zeroed. */
 	smp_store_release(&t->dir->leaf[leaf], next);
 	return 0;
 }

@@ -54,7 +54,7 @@ struct coiommu_table {
 	struct coiommu_dir *dir;
 	u64 *root;
 	unsigned int levels;
-	struct mutex lock;
+	struct mutex lock;	/* For growing */
 	struct list_head pages;
 };
 

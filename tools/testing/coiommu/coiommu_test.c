@@ -396,6 +396,8 @@ static struct pci_driver coiommu_test_driver = {
 	.probe = coiommu_test_probe,
 	.remove = coiommu_test_remove,
 };
+static const struct dma_map_ops foreign_ops = {};
+
 static void set_foreign_ops(const struct dma_map_ops *ops)
 {
 	struct pci_dev *pdev = NULL;
@@ -406,15 +408,15 @@ static void set_foreign_ops(const struct dma_map_ops *ops)
 
 static int __init coiommu_test_init(void)
 {
-	static const struct dma_map_ops ops;
 	int ret;
 
-	set_foreign_ops(&ops);
+	set_foreign_ops(&foreign_ops);
 	ret = pci_register_driver(&coiommu_test_driver);
 	if (ret)
 		set_foreign_ops(NULL);
 	return ret;
 }
+
 module_init(coiommu_test_init);
 
 static void __exit coiommu_test_exit(void)
@@ -422,6 +424,7 @@ static void __exit coiommu_test_exit(void)
 	pci_unregister_driver(&coiommu_test_driver);
 	set_foreign_ops(NULL);
 }
+
 module_exit(coiommu_test_exit);
 
 MODULE_DESCRIPTION("Tests of coiommu in a guest");
