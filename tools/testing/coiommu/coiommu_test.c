@@ -396,6 +396,7 @@ static struct pci_driver coiommu_test_driver = {
 	.probe = coiommu_test_probe,
 	.remove = coiommu_test_remove,
 };
+
 static const struct dma_map_ops foreign_ops = {};
 
 static void set_foreign_ops(const struct dma_map_ops *ops)
