@@ -2,6 +2,7 @@
 #
 # make [KDIR=...]	build kviommu.ko against a configured kernel tree or its
 #			headers (default: those of the running kernel)
+# make guest [KDIR=...]	the same with coiommu.ko, for guests
 # make demo		the whole path in an emulated host, with figures
 # make check		the tests, in the emulated host
 # make check-long	those that take hours, on more kernels
@@ -15,12 +16,14 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 # What the host's kernel has to be built with.
 NEEDS := CONFIG_IOMMUFD CONFIG_VFIO_DEVICE_CDEV CONFIG_KVM_EXTERNAL_WRITE_TRACKING \
 	 CONFIG_VHOST_TASK
+# Guests' have it with CONFIG_GART_IOMMU or CONFIG_XEN.
+guest: NEEDS := CONFIG_ARCH_HAS_DMA_OPS
 auto_conf := $(KDIR)/include/config/auto.conf
 missing = $(foreach n,$(NEEDS),$(if $(shell grep -sE '^$(n)=[ym]' $(auto_conf)),,$(n)))
 
 module = drivers/iommu/kviommu/kviommu.ko
 
-.PHONY: all modules modules_install clean config-check demo check check-long coverage \
+.PHONY: all modules modules_install guest clean config-check demo check check-long coverage \
 	static bench bench-icount
 
 all: modules
@@ -38,6 +41,10 @@ modules: config-check
 	$(MAKE) -C $(KDIR) M=$(CURDIR) CONFIG_KVIOMMU=m modules
 	cp $(module) kviommu.ko
 
+guest: config-check
+	$(MAKE) -C $(KDIR) M=$(CURDIR) CONFIG_COIOMMU=m modules
+	cp drivers/iommu/coiommu/coiommu.ko coiommu.ko
+
 modules_install: config-check
 	$(MAKE) -C $(KDIR) M=$(CURDIR) CONFIG_KVIOMMU=m modules_install
 
@@ -45,7 +52,7 @@ modules_install: config-check
 clean:
 	find drivers \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o \
 		-name '.*.cmd' -o -name 'modules.order' \) -type f -delete
-	rm -f kviommu.ko Module.symvers modules.order .module-common.o .*.cmd
+	rm -f kviommu.ko coiommu.ko Module.symvers modules.order .module-common.o .*.cmd
 
 demo:
 	tools/lab/demo

@@ -12,6 +12,10 @@
 #                         strict, lazy, in legacy mode (smoff) or in pass-through (pt);
 #                         or (lesser) it is not, as one of its devices cannot
 #   nested-strict, -lazy  kviommu in scalable mode, with iommu.strict=1 or 0 in the guest
+#   coiommu               kviommu-tracker, and a guest that does not know of it
+#   coiommu-driver, -bounce  kviommu-tracker, and a guest with coiommu.ko; with all DMA through
+#                         bounce buffers
+#   coiommu-builtin       the same with a kernel whose other drivers are built in
 # shellcheck shell=busybox
 
 # Settings of the scripts that source this: the guest's kernel, its tasks (the last one is
@@ -117,6 +121,16 @@ await_disk()
 	fail "the host's nvme driver did not take the disk"
 }
 
+# await_value FILE VALUE: wait until the file has this value
+await_value()
+{
+	for _ in $(seq 600); do
+		[ "$(cat "$1")" != "$2" ] || return 0
+		usleep 100000
+	done
+	return 1
+}
+
 # virtual_iommu CONFIG BDF...: QEMU's arguments for a guest with these devices
 virtual_iommu()
 {
@@ -128,6 +142,7 @@ virtual_iommu()
 	qemu-nested-*) iommu=intel-iommu,x-scalable-mode=on,x-flts=on,intremap=off ;;
 	kviommu) iommu=$kviommu,kviommu-nested=off ;;
 	nested-*) iommu=$kviommu,kviommu-nested=on ;;
+	coiommu | coiommu-*) iommu="kviommu-tracker,iommufd=iommufd0" ;;
 	kviommu-nested-*-lesser) iommu=$kviommu ;;
 	kviommu-nested-*) iommu=$kviommu,kviommu-nested=on ;;
 	kviommu-*-*)
@@ -150,6 +165,9 @@ append_of()
 	qemu-*-lazy | *nested-*lazy) echo iommu.strict=0 ;;
 	kviommu-nested-*-smoff) echo intel_iommu=on,sm_off ;;
 	kviommu-nested-*-pt) echo iommu=pt ;;
+	coiommu-driver) echo coiommu= ;;
+	coiommu-bounce) echo coiommu= swiotlb=force ;;
+	coiommu-builtin) echo coiommu=reprobe=1 ;;
 	esac
 }
 

@@ -9,7 +9,7 @@
 #include "hw/i386/intel_iommu.h"
 #include "hw/i386/kviommu.h"
 
-bool kviommu_check_options(IntelIOMMUState *s, Error **errp)
+bool kviommu_vtd_check_options(IntelIOMMUState *s, Error **errp)
 {
     if (s->kviommu_enabled) {
         error_setg(errp, "kviommu=on: this QEMU was built without KVM, VFIO "
@@ -19,7 +19,7 @@ bool kviommu_check_options(IntelIOMMUState *s, Error **errp)
     return true;
 }
 
-KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
+KVIOMMUState *kviommu_vtd_new(IntelIOMMUState *s, Error **errp)
 {
     g_assert_not_reached();
 }

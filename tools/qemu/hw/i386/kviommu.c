@@ -1,17 +1,16 @@
 /*
- * kviommu: the virtual IOMMU of the host kernel behind intel-iommu
+ * kviommu: units of the host kernel, whatever the guest sees of them
  *
- * The host kernel emulates the remapping unit: its registers, its invalidation
- * queue and the translation of assigned devices. What is left to do here:
+ * The host kernel emulates what the guest drives the unit by, and translates
+ * for assigned devices. What is left to do here:
  *
  *  - put the register page where the guest looks for it, as a memory slot;
  *  - keep an IOAS of guest physical addresses in step with the memory map; the
- *    kernel pins from it what the guest maps for DMA, and nothing else;
+ *    kernel pins from it what the guest uses for DMA, and nothing else;
  *  - hand the devices over that VFIO opened, under the requester ID that the
- *    guest knows them by;
- *  - raise the unit's own interrupts.
+ *    guest knows them by.
  *
- * DMA of devices that QEMU itself emulates stays with intel_iommu.c.
+ * kviommu_vtd.c and kviommu_tracker.c are the devices that have a unit.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -23,32 +22,22 @@
 #include <linux/vfio.h>
 
 #include "qemu/error-report.h"
-#include "qemu/event_notifier.h"
 #include "qemu/main-loop.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
-#include "hw/i386/apic_internal.h"
-#include "hw/i386/intel_iommu.h"
-#include "hw/i386/kviommu.h"
 #include "hw/pci/pci_bridge.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/qdev-core.h"
 #include "hw/vfio/pci.h"
 #include "hw/vfio/vfio-common.h"
-#include "migration/blocker.h"
-#include "system/iommufd.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
-#include "intel_iommu_internal.h"
+#include "cpu.h"
+#include "kviommu_internal.h"
 #include "trace.h"
 
 #define KVIOMMU_DEV         "/dev/kviommu"
-#define KVIOMMU_NO_SOURCE   (-1)
-
-/* ECAP: what scalable mode is, for the guest and for QEMU's own devices */
-#define KVIOMMU_ECAP_NESTED (VTD_ECAP_SMTS | VTD_ECAP_FLTS)
-#define KVIOMMU_ECAP_SMPWCS (1ULL << 48)
 
 /* A part of guest physical address space that is RAM */
 typedef struct KVIOMMURange {
@@ -57,44 +46,6 @@ typedef struct KVIOMMURange {
     void *host;
     bool readonly;
 } KVIOMMURange;
-
-typedef struct KVIOMMUDevice {
-    VFIODevice *vdev;
-    PCIBus *bus;
-    uint8_t devfn;
-    int source_id;      /* as the unit knows it, or KVIOMMU_NO_SOURCE */
-    bool warned;        /* the guest may cause failures: report only one */
-    bool blocked_reported;
-    QLIST_ENTRY(KVIOMMUDevice) next;
-} KVIOMMUDevice;
-
-struct KVIOMMUState {
-    IntelIOMMUState *iommu;
-    int fd;
-    struct kviommu_vtd_info info;
-    bool nested;        /* the guest is offered scalable mode */
-    IOMMUFDBackend *be;
-    uint32_t ioas_id;
-
-    void *page;
-    MemoryRegion page_mr;
-    bool arm_pending;
-
-    MemoryListener listener;
-    GArray *wanted;     /* KVIOMMURange: what the memory map has */
-    GArray *mapped;     /* KVIOMMURange: what the IOAS has */
-    Error *error;       /* of the listener, until kviommu_new() returns */
-    bool initialized;
-
-    MemoryRegion vfio_root;
-    MemoryRegion vfio_ir;
-    AddressSpace vfio_as;
-    QLIST_HEAD(, KVIOMMUDevice) devices;
-    Notifier bus_num_notifier;
-
-    EventNotifier events[KVIOMMU_EVENT_LIMIT + 1];
-    Error *migration_blocker;
-};
 
 /* Options */
 
@@ -111,36 +62,19 @@ static const char *const kviommu_strategies[] = {
     [KVIOMMU_STRATEGY_OPTIMISTIC] = "optimistic",
 };
 
-#define KVIOMMU_NUMBER(_name, _field, _member) \
-    { "kviommu-" _name, offsetof(KVIOMMUOptions, _field), \
-      offsetof(struct kviommu_policy, _field), KVIOMMU_POLICY_##_member },
-
-static const struct {
-    const char *name;
-    size_t option;
-    size_t policy;
-    uint64_t member;
-} kviommu_numbers[] = {
-    KVIOMMU_NUMBERS(KVIOMMU_NUMBER)
-};
-
-static uint64_t kviommu_number(const KVIOMMUOptions *o, int i)
+static uint64_t kviommu_number(const KVIOMMUOptions *o, const KVIOMMUNumber *n)
 {
-    return *(const uint64_t *)((const char *)o + kviommu_numbers[i].option);
+    return *(const uint64_t *)((const char *)o + n->option);
 }
 
-/* The option that was given first, or NULL */
-static const char *kviommu_given_option(const KVIOMMUOptions *o)
+const char *kviommu_given_number(const KVIOMMUOps *ops,
+                                 const KVIOMMUOptions *o)
 {
-    if (o->mode) {
-        return "kviommu-mode";
-    }
-    if (o->strategy) {
-        return "kviommu-strategy";
-    }
-    for (int i = 0; i < ARRAY_SIZE(kviommu_numbers); i++) {
-        if (kviommu_number(o, i) != UINT64_MAX) {
-            return kviommu_numbers[i].name;
+    const KVIOMMUNumber *n;
+
+    for (n = ops->numbers; n->name; n++) {
+        if (kviommu_number(o, n) != UINT64_MAX) {
+            return n->name;
         }
     }
     return NULL;
@@ -162,119 +96,7 @@ static bool kviommu_choose(const char *option, const char *value,
     return !value;
 }
 
-bool kviommu_check_options(IntelIOMMUState *s, Error **errp)
-{
-    X86IOMMUState *x86_iommu = X86_IOMMU_DEVICE(s);
-    const struct {
-        bool refused;
-        const char *option;
-        const char *why;
-    } options[] = {
-        { x86_iommu->intr_supported == ON_OFF_AUTO_ON, "intremap=on",
-          "the unit of the host kernel has no interrupt remapping" },
-        { s->intr_eim == ON_OFF_AUTO_ON, "eim=on",
-          "the unit of the host kernel has no interrupt remapping" },
-        { s->scalable_mode, "x-scalable-mode=on",
-          "kviommu-nested=on is what offers scalable mode" },
-        { s->flts, "x-flts=on",
-          "kviommu-nested=on is what offers first-stage translation" },
-        { s->pasid, "x-pasid-mode=on",
-          "the unit of the host kernel translates no requests with PASID" },
-        { x86_iommu->dt_supported, "device-iotlb=on",
-          "the unit of the host kernel does not handle device IOTLBs" },
-        { s->snoop_control, "snoop-control=on",
-          "the unit decides by itself, from what the host's IOMMU can do" },
-        { !s->dma_drain, "dma-drain=off",
-          "the unit of the host kernel always drains" },
-        { !s->dma_translation, "dma-translation=off",
-          "translation is all that the unit is for" },
-    };
-
-    if (!s->kviommu_enabled) {
-        const char *given = s->kviommu_iommufd ? "iommufd" :
-                            s->kviommu_boot_identity ? "kviommu-boot-identity" :
-                            s->kviommu_nested != ON_OFF_AUTO_AUTO ?
-                            "kviommu-nested" :
-                            kviommu_given_option(&s->kviommu_options);
-
-        if (given) {
-            error_setg(errp, "%s needs kviommu=on", given);
-        }
-        return !given;
-    }
-
-    for (int i = 0; i < ARRAY_SIZE(options); i++) {
-        if (options[i].refused) {
-            error_setg(errp, "%s cannot be used together with kviommu=on: %s",
-                       options[i].option, options[i].why);
-            return false;
-        }
-    }
-    if (!kvm_enabled()) {
-        error_setg(errp, "kviommu=on needs KVM");
-        error_append_hint(errp, "Start QEMU with -accel kvm.\n");
-        return false;
-    }
-    if (!s->kviommu_iommufd) {
-        error_setg(errp, "kviommu=on needs an iommufd object");
-        error_append_hint(errp, "Use -object iommufd,id=iommufd0 "
-                          "-device intel-iommu,kviommu=on,iommufd=iommufd0.\n");
-        return false;
-    }
-    if (s->kviommu_nested == ON_OFF_AUTO_ON &&
-        s->aw_bits != VTD_HOST_AW_48BIT) {
-        error_setg(errp, "kviommu-nested=on needs aw-bits=48: first-stage "
-                   "tables of the guest have four levels");
-        return false;
-    }
-
-    x86_iommu->intr_supported = ON_OFF_AUTO_OFF;
-    s->caching_mode = true;
-    return true;
-}
-
-/* Registers and interrupts */
-
-uint32_t kviommu_read_long(KVIOMMUState *k, hwaddr reg)
-{
-    return le32_to_cpu(qatomic_read((uint32_t *)(k->page + reg)));
-}
-
-uint64_t kviommu_read_quad(KVIOMMUState *k, hwaddr reg)
-{
-    return le64_to_cpu(qatomic_read((uint64_t *)(k->page + reg)));
-}
-
-static void kviommu_send_msi(KVIOMMUState *k, hwaddr addr_reg, hwaddr data_reg)
-{
-    /* The upper address register follows the lower one */
-    MSIMessage msi = {
-        .address = kviommu_read_long(k, addr_reg) |
-                   (uint64_t)kviommu_read_long(k, addr_reg + 4) << 32,
-        .data = kviommu_read_long(k, data_reg),
-    };
-
-    trace_kviommu_send_msi(msi.address, msi.data);
-    apic_get_class(NULL)->send_msi(&msi);
-}
-
-static void kviommu_fault_event(EventNotifier *n)
-{
-    if (event_notifier_test_and_clear(n)) {
-        kviommu_send_msi(container_of(n, KVIOMMUState,
-                                      events[KVIOMMU_EVENT_FAULT]),
-                         DMAR_FEADDR_REG, DMAR_FEDATA_REG);
-    }
-}
-
-static void kviommu_inval_completion_event(EventNotifier *n)
-{
-    if (event_notifier_test_and_clear(n)) {
-        kviommu_send_msi(container_of(n, KVIOMMUState,
-                                      events[KVIOMMU_EVENT_INVAL_COMPLETION]),
-                         DMAR_IEADDR_REG, DMAR_IEDATA_REG);
-    }
-}
+/* Events */
 
 /* Why a device's DMA does not go through what the guest wants */
 static const char *kviommu_blocked_reason(const struct kviommu_get_device *d)
@@ -321,7 +143,7 @@ static void kviommu_report_blocked(KVIOMMUState *k, KVIOMMUDevice *d)
     }
 }
 
-static void kviommu_control_event(EventNotifier *n)
+void kviommu_control_event(EventNotifier *n)
 {
     KVIOMMUState *k = container_of(n, KVIOMMUState,
                                    events[KVIOMMU_EVENT_CONTROL]);
@@ -334,7 +156,7 @@ static void kviommu_control_event(EventNotifier *n)
     }
 }
 
-static void kviommu_limit_event(EventNotifier *n)
+void kviommu_limit_event(EventNotifier *n)
 {
     if (event_notifier_test_and_clear(n)) {
         warn_report_once("kviommu: DMA of the guest is blocked for lack of "
@@ -343,45 +165,47 @@ static void kviommu_limit_event(EventNotifier *n)
     }
 }
 
-static EventNotifierHandler *const kviommu_handlers[] = {
-    [KVIOMMU_EVENT_FAULT] = kviommu_fault_event,
-    [KVIOMMU_EVENT_INVAL_COMPLETION] = kviommu_inval_completion_event,
-    [KVIOMMU_EVENT_CONTROL] = kviommu_control_event,
-    [KVIOMMU_EVENT_LIMIT] = kviommu_limit_event,
-};
-
 static void kviommu_cleanup_events(KVIOMMUState *k, int nr)
 {
     for (int i = 0; i < nr; i++) {
-        event_notifier_set_handler(&k->events[i], NULL);
-        event_notifier_cleanup(&k->events[i]);
+        if (k->ops->events[i]) {
+            event_notifier_set_handler(&k->events[i], NULL);
+            event_notifier_cleanup(&k->events[i]);
+        }
     }
 }
 
 static bool kviommu_init_events(KVIOMMUState *k, Error **errp)
 {
-    for (int i = 0; i < ARRAY_SIZE(k->events); i++) {
-        int ret = event_notifier_init(&k->events[i], 0);
+    for (int i = 0; i < KVIOMMU_NR_EVENTS; i++) {
+        int ret;
 
+        if (!k->ops->events[i]) {
+            continue;
+        }
+        ret = event_notifier_init(&k->events[i], 0);
         if (ret < 0) {
             error_setg_errno(errp, -ret, "kviommu: cannot make an eventfd");
             kviommu_cleanup_events(k, i);
             return false;
         }
-        event_notifier_set_handler(&k->events[i], kviommu_handlers[i]);
+        event_notifier_set_handler(&k->events[i], k->ops->events[i]);
     }
     return true;
 }
 
 static bool kviommu_set_events(KVIOMMUState *k, int fd, Error **errp)
 {
-    for (int i = 0; i < ARRAY_SIZE(k->events); i++) {
+    for (int i = 0; i < KVIOMMU_NR_EVENTS; i++) {
         struct kviommu_set_eventfd set = {
             .size = sizeof(set),
             .event = i,
-            .fd = event_notifier_get_fd(&k->events[i]),
         };
 
+        if (!k->ops->events[i]) {
+            continue;
+        }
+        set.fd = event_notifier_get_fd(&k->events[i]);
         if (ioctl(fd, KVIOMMU_SET_EVENTFD, &set)) {
             error_setg_errno(errp, errno, "kviommu: cannot set event %d", i);
             return false;
@@ -447,6 +271,7 @@ static void kviommu_region_add(MemoryListener *listener,
 
     if (section->mr == &k->page_mr) {
         k->arm_pending = true;
+        k->arm_gpa = section->offset_within_address_space;
     } else if (kviommu_section_range(section, &range)) {
         g_array_append_val(k->wanted, range);
     }
@@ -548,12 +373,11 @@ static void kviommu_map_missing(KVIOMMUState *k, const KVIOMMURange *w)
     }
 }
 
-/* Have the kernel track the register page; its memory slot must be there. */
-static bool kviommu_arm(KVIOMMUState *k, Error **errp)
+bool kviommu_arm(KVIOMMUState *k, Error **errp)
 {
     struct kviommu_arm arm = {
         .size = sizeof(arm),
-        .gpa = Q35_HOST_BRIDGE_IOMMU_ADDR,
+        .gpa = k->arm_gpa,
     };
 
     trace_kviommu_arm(arm.gpa);
@@ -625,8 +449,7 @@ static void kviommu_commit(MemoryListener *listener)
 
 /* The unit */
 
-/* Return: a file that can become a unit, or -1 with @errp set */
-static int kviommu_open(Error **errp)
+int kviommu_open(Error **errp)
 {
     int fd = qemu_open_old(KVIOMMU_DEV, O_RDWR);
 
@@ -657,7 +480,7 @@ static int kviommu_open(Error **errp)
     return -1;
 }
 
-static bool kviommu_check_host(KVIOMMUState *k, Error **errp)
+bool kviommu_get_info(KVIOMMUState *k, void *data, size_t len, Error **errp)
 {
     struct kviommu_info info = { .size = sizeof(info) };
 
@@ -666,16 +489,17 @@ static bool kviommu_check_host(KVIOMMUState *k, Error **errp)
                          "offers");
         return false;
     }
-    if (!(info.out_models & (1 << KVIOMMU_MODEL_VTD))) {
-        error_setg(errp, "the kernel module kviommu does not offer VT-d");
+    if (!(info.out_models & (1 << k->ops->model))) {
+        error_setg(errp, "the kernel module kviommu does not offer %s",
+                   k->ops->model_name);
         return false;
     }
-    info.model = KVIOMMU_MODEL_VTD;
-    info.data_len = sizeof(k->info);
-    info.data_uptr = (uintptr_t)&k->info;
+    info.model = k->ops->model;
+    info.data_len = len;
+    info.data_uptr = (uintptr_t)data;
     if (ioctl(k->fd, KVIOMMU_GET_INFO, &info)) {
-        error_setg_errno(errp, errno, "cannot ask " KVIOMMU_DEV " what VT-d "
-                         "it offers");
+        error_setg_errno(errp, errno, "cannot ask " KVIOMMU_DEV " what %s it "
+                         "offers", k->ops->model_name);
         return false;
     }
     if (info.out_page_size != qemu_real_host_page_size()) {
@@ -686,61 +510,18 @@ static bool kviommu_check_host(KVIOMMUState *k, Error **errp)
     return true;
 }
 
-/*
- * Choose whether the guest is offered scalable mode. That needs all of its
- * devices to be behind an IOMMU that can walk the guest's tables: here the host
- * says whether it has any, later the unit refuses devices behind another one.
- */
-static bool kviommu_choose_nested(KVIOMMUState *k, Error **errp)
-{
-    IntelIOMMUState *s = k->iommu;
-
-    k->nested = s->kviommu_nested != ON_OFF_AUTO_OFF &&
-                s->aw_bits == VTD_HOST_AW_48BIT &&
-                (k->info.out_ecap & KVIOMMU_ECAP_NESTED) == KVIOMMU_ECAP_NESTED;
-    if (s->kviommu_nested == ON_OFF_AUTO_ON && !k->nested) {
-        error_setg(errp, "kviommu-nested=on: no IOMMU of this host can walk "
-                   "the tables of a guest");
-        error_append_hint(errp, "It takes a VT-d unit with nested translation, "
-                          "which the host's kernel uses "
-                          "(intel_iommu=on,sm_on), and a device behind it that "
-                          "has a driver.\n");
-        return false;
-    }
-    return true;
-}
-
 static bool kviommu_create(KVIOMMUState *k, int fd, Error **errp)
 {
-    IntelIOMMUState *s = k->iommu;
-    /* The capabilities that QEMU knows: others may come with later modules */
-    struct kviommu_create_vtd vtd = {
-        .flags = s->kviommu_boot_identity ? KVIOMMU_VTD_BOOT_IDENTITY : 0,
-        .aw_bits = s->aw_bits,
-        .cap = VTD_CAP_PSI | VTD_CAP_SLLPS,
-        .ecap = X86_IOMMU_DEVICE(s)->pt_supported ? VTD_ECAP_PT : 0,
-    };
     struct kviommu_create create = {
         .size = sizeof(create),
         .kvm_fd = kvm_state->vmfd,
         .iommufd = k->be->fd,
         .ioas_id = k->ioas_id,
-        .model = KVIOMMU_MODEL_VTD,
-        .data_len = sizeof(vtd),
-        .data_uptr = (uintptr_t)&vtd,
+        .model = k->ops->model,
+        .data_len = k->args_len,
+        .data_uptr = (uintptr_t)k->args,
     };
 
-    /*
-     * Of these the host may lack some, see below. No FS5LP: five levels would be
-     * for more than aw_bits, and QEMU walks no more than four for its own devices.
-     */
-    if (k->nested) {
-        vtd.cap |= s->fs1gp ? VTD_CAP_FS1GP : 0;
-        vtd.ecap |= KVIOMMU_ECAP_NESTED | KVIOMMU_ECAP_SMPWCS | VTD_ECAP_SC;
-    }
-    vtd.cap &= k->info.out_cap;
-    vtd.ecap &= k->info.out_ecap;
-    trace_kviommu_create(vtd.cap, vtd.ecap);
     if (!ioctl(fd, KVIOMMU_CREATE, &create)) {
         return true;
     }
@@ -754,7 +535,7 @@ static bool kviommu_create(KVIOMMUState *k, int fd, Error **errp)
     case EINVAL:
         error_setg_errno(errp, errno, "kviommu cannot serve this virtual "
                          "machine: it knows neither this KVM and iommufd, nor "
-                         "aw-bits=%u", s->aw_bits);
+                         "addresses of %u bits", k->aw_bits);
         break;
     default:
         error_setg_errno(errp, errno, "kviommu cannot serve this virtual "
@@ -766,8 +547,9 @@ static bool kviommu_create(KVIOMMUState *k, int fd, Error **errp)
 
 static bool kviommu_set_policy(KVIOMMUState *k, int fd, Error **errp)
 {
-    const KVIOMMUOptions *o = &k->iommu->kviommu_options;
+    const KVIOMMUOptions *o = k->options;
     struct kviommu_policy policy = { .size = sizeof(policy) };
+    const KVIOMMUNumber *n;
 
     if (!kviommu_choose("kviommu-mode", o->mode, kviommu_modes,
                         ARRAY_SIZE(kviommu_modes), &policy.mode, errp) ||
@@ -778,32 +560,26 @@ static bool kviommu_set_policy(KVIOMMUState *k, int fd, Error **errp)
     }
     policy.mask = (o->mode ? KVIOMMU_POLICY_MODE : 0) |
                   (o->strategy ? KVIOMMU_POLICY_STRATEGY : 0);
-    for (int i = 0; i < ARRAY_SIZE(kviommu_numbers); i++) {
-        uint64_t *number = (void *)((char *)&policy + kviommu_numbers[i].policy);
+    for (n = k->ops->numbers; n->name; n++) {
+        uint64_t *number = (void *)((char *)&policy + n->policy);
 
-        if (kviommu_number(o, i) != UINT64_MAX) {
-            policy.mask |= kviommu_numbers[i].member;
-            *number = kviommu_number(o, i);
+        if (kviommu_number(o, n) != UINT64_MAX) {
+            policy.mask |= n->member;
+            *number = kviommu_number(o, n);
         }
     }
     if (policy.mask && ioctl(fd, KVIOMMU_SET_POLICY, &policy)) {
         error_setg_errno(errp, errno, "kviommu refuses the policy that the "
-                         "kviommu-* options ask for");
-        error_append_hint(errp, "kviommu-poll-us-min must not be above "
-                          "kviommu-poll-us-max, and the kernel module has to "
-                          "know the option.\n");
+                         "options of %s ask for", k->ops->device);
+        error_append_hint(errp, "The kernel module has to know the option, and "
+                          "a minimum must not be above its maximum.\n");
         return false;
-    }
-    if (k->nested && policy.strategy != KVIOMMU_STRATEGY_STRICT) {
-        warn_report("kviommu-strategy=%s has no effect on what the guest maps "
-                    "in scalable mode, see kviommu-nested", o->strategy);
     }
     return true;
 }
 
 static bool kviommu_map_page(KVIOMMUState *k, int fd, Error **errp)
 {
-    IntelIOMMUState *s = k->iommu;
     void *page = mmap(k->page, qemu_real_host_page_size(),
                       PROT_READ | PROT_WRITE,
                       MAP_SHARED | (k->page ? MAP_FIXED : 0), fd, 0);
@@ -813,40 +589,13 @@ static bool kviommu_map_page(KVIOMMUState *k, int fd, Error **errp)
         return false;
     }
     k->page = page;
-    s->cap = kviommu_read_quad(k, DMAR_CAP_REG);
-    s->ecap = kviommu_read_quad(k, DMAR_ECAP_REG);
-    /* For what QEMU translates itself */
-    s->scalable_mode = k->nested;
-    s->flts = k->nested;
     return true;
 }
 
-/* Make @fd the unit: the one that there was ends with its file. */
-static bool kviommu_make(KVIOMMUState *k, int fd, Error **errp)
+bool kviommu_make(KVIOMMUState *k, int fd, Error **errp)
 {
     return kviommu_create(k, fd, errp) && kviommu_set_policy(k, fd, errp) &&
            kviommu_set_events(k, fd, errp) && kviommu_map_page(k, fd, errp);
-}
-
-/*
- * Take a unit in legacy mode instead, in the same memory slot. Only before the
- * machine is complete: no device is attached then, but for a moment.
- */
-static bool kviommu_fall_back(KVIOMMUState *k, Error **errp)
-{
-    int fd = kviommu_open(errp);
-
-    if (fd < 0) {
-        return false;
-    }
-    k->nested = false;
-    if (!kviommu_make(k, fd, errp)) {
-        close(fd);
-        return false;
-    }
-    close(k->fd);
-    k->fd = fd;
-    return kviommu_arm(k, errp);
 }
 
 /* Assigned devices */
@@ -856,8 +605,8 @@ AddressSpace *kviommu_get_address_space(KVIOMMUState *k, PCIBus *bus,
 {
     PCIDevice *pdev = bus->devices[devfn];
 
-    return object_dynamic_cast(OBJECT(pdev), TYPE_VFIO_PCI) ? &k->vfio_as
-                                                             : NULL;
+    return object_dynamic_cast(OBJECT(pdev), TYPE_VFIO_PCI) &&
+           k->ops->covers(k, pdev) ? &k->vfio_as : NULL;
 }
 
 static KVIOMMUDevice *kviommu_find_device(KVIOMMUState *k, PCIBus *bus,
@@ -902,65 +651,57 @@ static int kviommu_source_id(KVIOMMUDevice *d)
     return PCI_BUILD_BDF(bus_num, d->devfn);
 }
 
-/* Return: 0, or a negative errno with @errp set */
-static int kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d,
-                                int source_id, Error **errp)
+/* Say why the unit does not take @d, or cannot give it what it is to have */
+static void kviommu_refuse(KVIOMMUState *k, KVIOMMUDevice *d, int err,
+                           Error **errp)
+{
+    const char *why, *hint = NULL;
+
+    switch (err) {
+    case EBUSY:
+        why = "it, or another device of its IOMMU group, is in use elsewhere";
+        break;
+    case EXDEV:
+        why = "it is bound to another iommufd";
+        break;
+    case EEXIST:
+        why = "the unit has another device of that requester ID";
+        break;
+    case ENOSPC:
+        why = "the unit has as many devices as it takes";
+        break;
+    case EINVAL:
+        why = "it is no VFIO device that is bound to an iommufd";
+        break;
+    default:
+        why = k->ops->refusal(k, err, &hint);
+        break;
+    }
+    error_setg_errno(errp, err, "kviommu cannot take device %s%s%s",
+                     d->vdev->name, why ? ": " : "", why ?: "");
+    if (hint) {
+        error_append_hint(errp, "%s\n", hint);
+    }
+}
+
+int kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d, int source_id,
+                         Error **errp)
 {
     struct kviommu_attach_device attach = {
         .size = sizeof(attach),
         .device_fd = d->vdev->fd,
         .source_id = source_id,
     };
-    const char *why = "";
     int ret;
 
     trace_kviommu_attach(d->vdev->name, source_id);
-    if (!ioctl(k->fd, KVIOMMU_ATTACH_DEVICE, &attach)) {
-        d->source_id = source_id;
-        return 0;
+    if (ioctl(k->fd, KVIOMMU_ATTACH_DEVICE, &attach)) {
+        ret = -errno;
+        kviommu_refuse(k, d, -ret, errp);
+        return ret;
     }
-
-    ret = -errno;
-    switch (-ret) {
-    case EBUSY:
-        why = ": it, or another device of its IOMMU group, is in use elsewhere";
-        break;
-    case EXDEV:
-        why = ": it is bound to another iommufd";
-        break;
-    case EEXIST:
-        why = ": the unit has another device of that requester ID";
-        break;
-    case ENOSPC:
-        why = ": the unit has as many devices as it takes";
-        break;
-    case EMEDIUMTYPE:
-        why = k->nested ?
-              ": the host's IOMMU of this device cannot walk the guest's "
-              "tables as kviommu-nested promised, translates fewer bits than "
-              "aw-bits, or cannot keep the device's DMA coherent with the "
-              "CPU's caches" :
-              ": the host's IOMMU translates fewer bits than aw-bits, or "
-              "cannot keep the device's DMA coherent with the CPU's caches";
-        break;
-    case ENOMEM:
-        if (k->nested) {
-            why = ": for kviommu-nested all of the guest's memory has to be "
-                  "pinned, which RLIMIT_MEMLOCK or the host's memory does not "
-                  "allow";
-        }
-        break;
-    case EINVAL:
-        why = ": it is no VFIO device that is bound to an iommufd";
-        break;
-    }
-    error_setg_errno(errp, -ret, "kviommu cannot take device %s%s",
-                     d->vdev->name, why);
-    if ((ret == -EMEDIUMTYPE || ret == -ENOMEM) && k->nested) {
-        error_append_hint(errp, "kviommu-nested=off gives the guest a unit "
-                          "in legacy mode.\n");
-    }
-    return ret;
+    d->source_id = source_id;
+    return 0;
 }
 
 static void kviommu_ioctl_detach(KVIOMMUState *k, KVIOMMUDevice *d)
@@ -981,7 +722,30 @@ static void kviommu_ioctl_detach(KVIOMMUState *k, KVIOMMUDevice *d)
     d->source_id = KVIOMMU_NO_SOURCE;
 }
 
-/* Unpin the guest's memory: no device is left that might need all of it. */
+/*
+ * Check that @d, which the unit has taken, has what it is to have: it is
+ * blocked for instance if all of the guest's memory cannot be pinned for it.
+ */
+static bool kviommu_is_served(KVIOMMUState *k, KVIOMMUDevice *d, Error **errp)
+{
+    struct kviommu_get_device get = {
+        .size = sizeof(get),
+        .source_id = d->source_id,
+    };
+
+    if (ioctl(k->fd, KVIOMMU_GET_DEVICE, &get)) {
+        error_setg_errno(errp, errno, "kviommu does not tell of device %s",
+                         d->vdev->name);
+        return false;
+    }
+    if (get.out_error && get.out_error != EINPROGRESS) {
+        kviommu_refuse(k, d, get.out_error, errp);
+        return false;
+    }
+    return true;
+}
+
+/* Unpin what nothing uses: no device is left that might need it. */
 static void kviommu_release_pins(KVIOMMUState *k)
 {
     struct kviommu_release_pins release = {
@@ -1055,58 +819,24 @@ static bool kviommu_vfio_detach(VFIODevice *vdev, Error **errp)
     return true;
 }
 
-/*
- * Attach @d for the first time. If it is the one that cannot be behind a unit in
- * scalable mode, and nobody insists on that, the guest gets no such unit.
- */
-static bool kviommu_attach_first(KVIOMMUState *k, KVIOMMUDevice *d,
-                                 int source_id, Error **errp)
-{
-    Error *err = NULL;
-    int ret = kviommu_ioctl_attach(k, d, source_id, &err);
-
-    if ((ret == -EMEDIUMTYPE || ret == -ENOMEM) && k->nested &&
-        !phase_check(PHASE_MACHINE_READY) &&
-        k->iommu->kviommu_nested == ON_OFF_AUTO_AUTO) {
-        error_free(err);
-        if (!kviommu_fall_back(k, errp) ||
-            kviommu_ioctl_attach(k, d, source_id, errp)) {
-            return false;
-        }
-        if (ret == -ENOMEM) {
-            info_report("kviommu-nested=auto: the guest gets a unit in legacy "
-                        "mode, as not all of its memory can be pinned for "
-                        "device %s", d->vdev->name);
-        } else {
-            info_report("kviommu-nested=auto: the guest gets a unit in legacy "
-                        "mode, as the host's IOMMU of device %s cannot walk "
-                        "the guest's tables as those of others can",
-                        d->vdev->name);
-        }
-        return true;
-    }
-    error_propagate(errp, err);
-    return !ret;
-}
-
 bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
                            HostIOMMUDevice *hiod, Error **errp)
 {
     KVIOMMUDevice *d;
     VFIODevice *vdev;
-    int source_id, probe_id;
+    int source_id, probe_id, ret;
 
     if (!object_dynamic_cast(OBJECT(hiod), TYPE_HOST_IOMMU_DEVICE_IOMMUFD)) {
         error_setg(errp, "kviommu needs the device to be opened through "
                    "iommufd");
         error_append_hint(errp, "Give the vfio-pci device the same iommufd= "
-                          "option as the intel-iommu device.\n");
+                          "option as the %s device.\n", k->ops->device);
         return false;
     }
     vdev = hiod->agent;
     if (vdev->iommufd != k->be) {
         error_setg(errp, "kviommu needs the device to use the same iommufd "
-                   "object as the intel-iommu device");
+                   "object as the %s device", k->ops->device);
         return false;
     }
     if (hiod->aliased_bus != bus || hiod->aliased_devfn != devfn) {
@@ -1142,7 +872,14 @@ bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
             probe_id--;
         }
     }
-    if (!kviommu_attach_first(k, d, probe_id, errp)) {
+    ret = k->ops->attach_first ? k->ops->attach_first(k, d, probe_id, errp) :
+                                 kviommu_ioctl_attach(k, d, probe_id, errp);
+    if (ret) {
+        g_free(d);
+        return false;
+    }
+    if (!kviommu_is_served(k, d, errp)) {
+        kviommu_ioctl_detach(k, d);
         g_free(d);
         return false;
     }
@@ -1163,7 +900,7 @@ void kviommu_detach_device(KVIOMMUState *k, PCIBus *bus, int devfn)
     kviommu_ioctl_detach(k, d);
     QLIST_REMOVE(d, next);
     g_free(d);
-    if (k->nested && QLIST_EMPTY(&k->devices)) {
+    if (QLIST_EMPTY(&k->devices)) {
         kviommu_release_pins(k);
     }
     /* Its requester ID may be what another one waits for */
@@ -1179,26 +916,19 @@ void kviommu_require_device(KVIOMMUState *k, PCIDevice *pdev)
         return;
     }
     error_report("vfio-pci device %s is not behind kviommu: it is mediated, or "
-                 "comes before the intel-iommu device on the command line",
-                 VFIO_PCI(pdev)->vbasedev.name);
+                 "comes before the %s device on the command line",
+                 VFIO_PCI(pdev)->vbasedev.name, k->ops->device);
     exit(1);
 }
 
 /* Life of the unit */
 
-KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
+bool kviommu_realize(KVIOMMUState *k, MemoryRegion *parent, hwaddr offset,
+                     Error **errp)
 {
-    KVIOMMUState *k = g_new0(KVIOMMUState, 1);
     int ret;
 
-    k->iommu = s;
-    k->be = s->kviommu_iommufd;
     QLIST_INIT(&k->devices);
-    k->fd = kviommu_open(errp);
-    if (k->fd < 0 || !kviommu_check_host(k, errp) ||
-        !kviommu_choose_nested(k, errp)) {
-        goto err_open;
-    }
 
     /*
      * The unit may hold a page that the guest has freed. If it were discarded
@@ -1206,7 +936,7 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
      */
     ret = ram_block_discard_disable(true);
     if (ret) {
-        error_setg_errno(errp, -ret, "kviommu=on cannot be used together with "
+        error_setg_errno(errp, -ret, "kviommu cannot be used together with "
                          "devices that give guest memory back to the host");
         goto err_open;
     }
@@ -1228,10 +958,9 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
     if (!kviommu_make(k, k->fd, errp)) {
         goto err_make;
     }
-    memory_region_init_ram_device_ptr(&k->page_mr, OBJECT(s), "kviommu",
+    memory_region_init_ram_device_ptr(&k->page_mr, k->owner, "kviommu",
                                       qemu_real_host_page_size(), k->page);
-    memory_region_add_subregion(get_system_memory(),
-                                Q35_HOST_BRIDGE_IOMMU_ADDR, &k->page_mr);
+    memory_region_add_subregion(parent, offset, &k->page_mr);
 
     k->wanted = g_array_new(false, false, sizeof(KVIOMMURange));
     k->mapped = g_array_new(false, false, sizeof(KVIOMMURange));
@@ -1247,9 +976,9 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
     if (k->error) {
         /* The region is in use now: leave it all to the exit of QEMU */
         memory_listener_unregister(&k->listener);
-        memory_region_del_subregion(get_system_memory(), &k->page_mr);
+        memory_region_del_subregion(parent, &k->page_mr);
         error_propagate(errp, k->error);
-        return NULL;
+        return false;
     }
     k->initialized = true;
 
@@ -1257,18 +986,19 @@ KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp)
      * What VFIO sees of the guest is empty, so it maps and pins nothing, but
      * for the address range of interrupts, where QEMU sends a device's MSIs.
      */
-    memory_region_init(&k->vfio_root, OBJECT(s), "kviommu-vfio", UINT64_MAX);
-    memory_region_init_alias(&k->vfio_ir, OBJECT(s), "kviommu-vfio-ir",
-                             &s->mr_ir, 0, memory_region_size(&s->mr_ir));
-    memory_region_add_subregion(&k->vfio_root, VTD_INTERRUPT_ADDR_FIRST,
-                                &k->vfio_ir);
+    memory_region_init(&k->vfio_root, k->owner, "kviommu-vfio", UINT64_MAX);
+    memory_region_init_alias(&k->vfio_msi, k->owner, "kviommu-vfio-msi",
+                             get_system_memory(), APIC_DEFAULT_ADDRESS,
+                             APIC_SPACE_SIZE);
+    memory_region_add_subregion(&k->vfio_root, APIC_DEFAULT_ADDRESS,
+                                &k->vfio_msi);
     address_space_init(&k->vfio_as, &k->vfio_root, "kviommu-vfio");
     k->bus_num_notifier.notify = kviommu_bus_num_changed;
     pci_bridge_add_bus_num_notifier(&k->bus_num_notifier);
-    return k;
+    return true;
 
 err_make:
-    kviommu_cleanup_events(k, ARRAY_SIZE(k->events));
+    kviommu_cleanup_events(k, KVIOMMU_NR_EVENTS);
 err_events:
     /* The unit holds the IOAS */
     close(k->fd);
@@ -1284,8 +1014,7 @@ err_open:
     if (k->fd >= 0) {
         close(k->fd);
     }
-    g_free(k);
-    return NULL;
+    return false;
 }
 
 void kviommu_reset(KVIOMMUState *k)

@@ -1,5 +1,5 @@
 /*
- * kviommu: the virtual IOMMU of the host kernel behind intel-iommu
+ * kviommu: units of the host kernel
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,26 +14,37 @@
 typedef struct IntelIOMMUState IntelIOMMUState;
 typedef struct KVIOMMUState KVIOMMUState;
 
-/* Numbers of the policy: name of the option, member of struct kviommu_policy, bit */
-#define KVIOMMU_NUMBERS(X) \
+/*
+ * Numbers of the policy: name of the option, member of struct kviommu_policy,
+ * bit. Those that both devices have as options, and those of either.
+ */
+#define KVIOMMU_COMMON_NUMBERS(X) \
     X("max-pins", max_pins, MAX_PINS) \
     X("max-idle-pins", max_idle_pins, MAX_IDLE_PINS) \
+    X("idle-pin-ms", idle_pin_ms, IDLE_PIN_MS)
+#define KVIOMMU_VTD_NUMBERS(X) \
     X("max-tables", max_tables, MAX_TABLES) \
     X("max-domains", max_domains, MAX_DOMAINS) \
     X("max-mapped", max_mapped, MAX_MAPPED) \
     X("max-stale", max_stale, MAX_STALE) \
     X("stale-us", stale_us, STALE_US) \
-    X("idle-pin-ms", idle_pin_ms, IDLE_PIN_MS) \
     X("poll-us-min", poll_us_min, POLL_US_MIN) \
     X("poll-us-max", poll_us_max, POLL_US_MAX)
+#define KVIOMMU_TRACKER_NUMBERS(X) \
+    X("unpin-ms", unpin_ms, UNPIN_MS) \
+    X("unpin-pages", unpin_pages, UNPIN_PAGES)
+#define KVIOMMU_NUMBERS(X) \
+    KVIOMMU_COMMON_NUMBERS(X) \
+    KVIOMMU_VTD_NUMBERS(X) \
+    KVIOMMU_TRACKER_NUMBERS(X)
 
 #define KVIOMMU_OPTION(_name, _field, _member) uint64_t _field;
 
 /**
- * KVIOMMUOptions: policy that is wanted for the unit, as in struct kviommu_policy
+ * KVIOMMUOptions: policy that is wanted, as in struct kviommu_policy
  *
  * A name that is NULL and a number that is UINT64_MAX leave what the host's
- * administrator chose.
+ * administrator chose. Numbers that are no option of the device mean nothing.
  */
 typedef struct KVIOMMUOptions {
     char *mode;
@@ -49,12 +60,13 @@ typedef struct KVIOMMUOptions {
 #define DEFINE_KVIOMMU_OPTIONS \
     DEFINE_PROP_STRING("kviommu-mode", IntelIOMMUState, \
                        kviommu_options.mode), \
-    KVIOMMU_NUMBERS(DEFINE_KVIOMMU_OPTION) \
+    KVIOMMU_COMMON_NUMBERS(DEFINE_KVIOMMU_OPTION) \
+    KVIOMMU_VTD_NUMBERS(DEFINE_KVIOMMU_OPTION) \
     DEFINE_PROP_STRING("kviommu-strategy", IntelIOMMUState, \
                        kviommu_options.strategy)
 
 /**
- * kviommu_check_options: judge the options of an intel-iommu device
+ * kviommu_vtd_check_options: judge the options of an intel-iommu device
  *
  * To be called before the device's other options get their defaults. With
  * kviommu=on sets the options that are implied, and refuses those that do not
@@ -62,18 +74,16 @@ typedef struct KVIOMMUOptions {
  *
  * Returns: false with @errp set if the options are refused.
  */
-bool kviommu_check_options(IntelIOMMUState *s, Error **errp);
+bool kviommu_vtd_check_options(IntelIOMMUState *s, Error **errp);
 
 /**
- * kviommu_new: make the unit of this virtual machine
+ * kviommu_vtd_new: make the unit of an intel-iommu device
  *
- * Opens /dev/kviommu, creates the unit for this VM, takes cap and ecap of @s
- * from it, puts its register page into system memory and begins to keep the
- * IOAS of guest physical addresses in step with the memory map.
+ * Takes cap and ecap of @s from it.
  *
  * Returns: NULL with @errp set on failure.
  */
-KVIOMMUState *kviommu_new(IntelIOMMUState *s, Error **errp);
+KVIOMMUState *kviommu_vtd_new(IntelIOMMUState *s, Error **errp);
 
 /* What the guest sees in a register now */
 uint32_t kviommu_read_long(KVIOMMUState *k, hwaddr reg);
@@ -82,8 +92,8 @@ uint64_t kviommu_read_quad(KVIOMMUState *k, hwaddr reg);
 /**
  * kviommu_get_address_space: what VFIO is to map for an assigned device
  *
- * Returns: an address space without memory if there is an assigned device at
- * that place, NULL for devices that QEMU emulates.
+ * Returns: an address space without memory if there is a device at that place
+ * that is to be behind the unit, NULL for others.
  */
 AddressSpace *kviommu_get_address_space(KVIOMMUState *k, PCIBus *bus,
                                         int devfn);
@@ -96,7 +106,7 @@ AddressSpace *kviommu_get_address_space(KVIOMMUState *k, PCIBus *bus,
 bool kviommu_attach_device(KVIOMMUState *k, PCIBus *bus, int devfn,
                            HostIOMMUDevice *hiod, Error **errp);
 
-/* Take a device back from the unit; its DMA is blocked then */
+/* Take a device back if it is behind the unit; its DMA is blocked then */
 void kviommu_detach_device(KVIOMMUState *k, PCIBus *bus, int devfn);
 
 /* End QEMU if the assigned device @pdev did not get behind the unit */
