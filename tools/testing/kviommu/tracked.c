@@ -30,7 +30,7 @@
 #define NR_DEVICES	3
 #define LEVELS		3
 #define STEPS		400
-#define RUNS		60
+#define RUNS		20
 
 /* Frames of the guest's tables: the root, one below, two with words; another four later */
 #define TABLES		0x10
