@@ -20,13 +20,18 @@
 
 DEFINE_PER_CPU(struct coiommu_stats, coiommu_stats);
 
-/* Not all frames were found pinned, or there was an error. */
+/*
+ * Not all frames were found pinned, or there was an error. Without tracking it does not matter
+ * whether a mapping is counted, nor what unmark_failed() finds.
+ */
 static int mark_failed(struct coiommu_device *cd, int ret, unsigned long first,
 		       unsigned long last)
 {
 	struct coiommu *co = cd->co;
 
 	if (ret < 0) {
+		if (!READ_ONCE(co->tracking))
+			return 0;
 		coiommu_count(refused, 1);
 		dev_err_ratelimited(cd->dev, "DMA to frames %#lx to %#lx cannot be tracked: %s\n",
 				    first, last, ret == -EFAULT ? "no RAM" :
@@ -53,6 +58,8 @@ static int co_mark(struct coiommu_device *cd, dma_addr_t dma, size_t size)
 
 static noinline void unmark_failed(struct coiommu_device *cd, dma_addr_t dma, size_t size)
 {
+	if (!READ_ONCE(cd->co->tracking))
+		return;
 	coiommu_count(underflows, 1);
 	dev_err_ratelimited(cd->dev, "unmaps %#zx bytes at %pad, which are not mapped\n", size,
 			    &dma);
@@ -232,11 +239,15 @@ static int sg_mark(struct coiommu_device *cd, struct scatterlist *sgl, int nents
 
 	for_each_sg(sgl, sg, nents, n) {
 		one = coiommu_mark(t, sg_first_frame(sg), sg_last_frame(sg));
-		if (one < 0) {
-			ret = mark_failed(cd, one, sg_first_frame(sg), sg_last_frame(sg));
+		if (one >= 0) {
+			ret |= one;
+			continue;
+		}
+		one = mark_failed(cd, one, sg_first_frame(sg), sg_last_frame(sg));
+		if (one) {
+			ret = one;
 			goto undo;
 		}
-		ret |= one;
 	}
 	coiommu_count(maps, nents);
 	if (!ret || sg_ask(cd, sgl, nents))

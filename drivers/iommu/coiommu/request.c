@@ -157,7 +157,7 @@ void coiommu_ask_end(struct coiommu_ask *ask)
 /**
  * coiommu_asked() - Check whether devices reach some frames that the host was asked for
  * @co: The driver's state
- * @first: First frame number; all are marked
+ * @first: First frame number; all are marked, unless tracking has ended
  * @last: Last frame number, inclusive
  *
  * Context: any.
@@ -165,6 +165,9 @@ void coiommu_ask_end(struct coiommu_ask *ask)
  */
 bool coiommu_asked(struct coiommu *co, unsigned long first, unsigned long last)
 {
+	/* Then there may be frames without a word. */
+	if (!READ_ONCE(co->tracking))
+		return true;
 	for (; first <= last; first++)
 		if (!coiommu_pinned(&co->table, first))
 			return !READ_ONCE(co->tracking);
