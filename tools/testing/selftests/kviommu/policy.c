@@ -363,6 +363,7 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	snprintf(max, sizeof(max), "%lu",
 		 cgroup_read(CGROUP "/memory.current", "%lu") + (4UL << 20));
 	ASSERT_LT(0, write(fd, max, strlen(max)));
+	self->u.vm.starved = true;
 	RUN(map_wide, 4);
 	/*
 	 * The VMM is still there. Until there is memory again it must not call
@@ -377,6 +378,7 @@ TEST_F_TIMEOUT(cgroup, memory_max, 120)
 	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&self->u, 0, WIDE + 4 * SZ_1G - SZ_2M, PAGE(1)));
 	ASSERT_EQ(3, write(fd, "max", 3));
+	self->u.vm.starved = false;
 	EXPECT_LT(0, s.limits);
 	EXPECT_EQ(s.errors, s.limits);
 	EXPECT_LT(513, s.mapped);

@@ -46,7 +46,7 @@
  */
 #define PATIENCE	1000000000UL
 /* Looks after which the host is asked to show what its threads are doing */
-#define PATIENCE_SHOW	(PATIENCE / 8)
+#define PATIENCE_SHOW	(PATIENCE / 2)
 
 #define GUEST_VCPUS		2
 #define GUEST_MAX_DEVICES	8

@@ -264,7 +264,9 @@ run:
 		guest_died(vcpu);
 	switch (run->io.port) {
 	case GUEST_PORT_SHOW:
-		show_host();
+		/* It takes memory. */
+		if (!vm->starved)
+			show_host();
 		goto run;
 	case GUEST_PORT_DONE:
 		return true;
