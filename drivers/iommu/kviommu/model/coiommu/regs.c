@@ -130,7 +130,7 @@ static void co_write_snapshot(struct coiommu *co, unsigned int offset, const voi
 	if (offset >= CO_REGS_SIZE)
 		return;
 	if (offset == CO_COMMAND) {
-		/* The guest goes on when this returns, so the command is not left to co_commit(). */
+		/* The guest goes on when this returns: co_commit() would be too late. */
 		memset(co->page + CO_COMMAND, 0, sizeof(u64));
 		co_take(co);
 		co_store(co, offset, data, len);
