@@ -329,11 +329,27 @@ static void reset(void)
 	activate(TABLES);
 }
 
+/* KVM has stored a command, but not reported it yet, when the unit looks once more. */
+static void park_seen(void)
+{
+	u64 cmd = CO_PARK;
+
+	memcpy((u8 *)page_address(unit->pages[0]) + CO_COMMAND, &cmd, sizeof(cmd));
+	mutex_lock(&unit->lock);
+	unit->model->page_ops->snapshot(unit->model);
+	mutex_unlock(&unit->lock);
+	command(CO_PARK);
+}
+
 static void any_command(void)
 {
-	switch (pick(4)) {
+	switch (pick(5)) {
 	case 0:
 		command(CO_PARK);
+		guest.parked++;
+		break;
+	case 3:
+		park_seen();
 		guest.parked++;
 		break;
 	case 1:

@@ -132,6 +132,9 @@ static void co_write_snapshot(struct coiommu *co, unsigned int offset, const voi
 	if (offset == CO_COMMAND) {
 		/* The guest goes on when this returns: co_commit() would be too late. */
 		memset(co->page + CO_COMMAND, 0, sizeof(u64));
+		/* The snapshot may have been taken after this write was stored. */
+		if (!memcmp(co->snapshot + CO_COMMAND, data, min_t(unsigned int, len, sizeof(u64))))
+			memset(co->snapshot + CO_COMMAND, 0, sizeof(u64));
 		co_take(co);
 		co_store(co, offset, data, len);
 		return;
@@ -154,8 +157,8 @@ static void co_write(struct kviommu_model *model, unsigned int offset, const voi
 }
 
 /*
- * The snapshot may hold part of a trapped write; when KVM reports that write, co_write()
- * overwrites it in the snapshot.
+ * The snapshot may hold a trapped write, or part of it; when KVM reports that write,
+ * co_write() overwrites it in the snapshot, or takes a command out of it.
  */
 static void co_snapshot(struct kviommu_model *model)
 {
