@@ -30,7 +30,8 @@ static bool listed(const struct coiommu *co, struct device *dev)
 
 	if (pci_domain_nr(pdev->bus) != pci_domain_nr(co->pdev->bus))
 		return false;
-	for (i = 1; i <= list_len(co); i++)
+	/* When a device is removed those behind it move towards the beginning, so from the end. */
+	for (i = list_len(co); i; i--)
 		if (readw(co->list + i) == bdf)
 			return true;
 	return false;
