@@ -2,53 +2,61 @@
 /*
  * What an administrator can look at.
  */
+#include <linux/array_size.h>
+#include <linux/build_bug.h>
 #include <linux/debugfs.h>
+#include <linux/list.h>
 #include <linux/seq_file.h>
+#include <linux/stddef.h>
 
 #include "coiommu.h"
+
+#define COUNTER(_name)	{ #_name, offsetof(struct coiommu_stats, _name) }
+
+static const struct {
+	const char *name;
+	size_t offset;
+} counters[] = {
+	COUNTER(maps),
+	COUNTER(misses),
+	COUNTER(asked),
+	COUNTER(requests),
+	COUNTER(failed),
+	COUNTER(timeouts),
+	COUNTER(refused),
+	COUNTER(bounced),
+	COUNTER(underflows),
+};
+
+static_assert(sizeof(struct coiommu_stats) == ARRAY_SIZE(counters) * sizeof(u64));
+
+static u64 counter_sum(size_t offset)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += *(u64 *)((void *)per_cpu_ptr(&coiommu_stats, cpu) + offset);
+	return sum;
+}
 
 static int statistics_show(struct seq_file *s, void *unused)
 {
 	struct coiommu *co = s->private;
-	struct coiommu_stats sum = {};
 	struct coiommu_sum table;
-	struct coiommu_device *cd;
-	unsigned int devices = 0;
-	int cpu;
+	unsigned int i;
 
-	for_each_possible_cpu(cpu) {
-		const struct coiommu_stats *c = per_cpu_ptr(&coiommu_stats, cpu);
-
-		sum.maps += c->maps;
-		sum.misses += c->misses;
-		sum.asked += c->asked;
-		sum.requests += c->requests;
-		sum.failed += c->failed;
-		sum.timeouts += c->timeouts;
-		sum.refused += c->refused;
-		sum.bounced += c->bounced;
-		sum.underflows += c->underflows;
-	}
-	mutex_lock(&co->lock);
-	list_for_each_entry(cd, &co->devices, entry)
-		devices++;
-	mutex_unlock(&co->lock);
 	coiommu_table_sum(&co->table, &table);
 	seq_printf(s, "tracking %d\n", READ_ONCE(co->tracking));
-	seq_printf(s, "devices %u\n", devices);
+	mutex_lock(&co->lock);
+	seq_printf(s, "devices %zu\n", list_count_nodes(&co->devices));
+	mutex_unlock(&co->lock);
 	seq_printf(s, "frames %llu\n", table.frames);
 	seq_printf(s, "mapped_frames %llu\n", table.mapped);
 	seq_printf(s, "mappings %llu\n", table.mappings);
 	seq_printf(s, "pinned_frames %llu\n", table.pinned);
-	seq_printf(s, "maps %llu\n", sum.maps);
-	seq_printf(s, "misses %llu\n", sum.misses);
-	seq_printf(s, "asked %llu\n", sum.asked);
-	seq_printf(s, "requests %llu\n", sum.requests);
-	seq_printf(s, "failed %llu\n", sum.failed);
-	seq_printf(s, "timeouts %llu\n", sum.timeouts);
-	seq_printf(s, "refused %llu\n", sum.refused);
-	seq_printf(s, "bounced %llu\n", sum.bounced);
-	seq_printf(s, "underflows %llu\n", sum.underflows);
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		seq_printf(s, "%s %llu\n", counters[i].name, counter_sum(counters[i].offset));
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(statistics);
