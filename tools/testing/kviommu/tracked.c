@@ -149,6 +149,18 @@ static void deactivate(void)
 	memset(guest.uses, 0, sizeof(guest.uses));
 }
 
+static void park(void)
+{
+	command(CO_PARK);
+	guest.parked++;
+}
+
+static void unpark(void)
+{
+	command(CO_UNPARK);
+	guest.parked -= !!guest.parked;
+}
+
 static void ask(unsigned int cpu, u64 value)
 {
 	u64 *slot = (u64 *)page_address(unit->pages[CO_SLOTS_PAGE + cpu / 512]) + cpu % 512;
@@ -338,26 +350,23 @@ static void park_seen(void)
 	mutex_lock(&unit->lock);
 	unit->model->page_ops->snapshot(unit->model);
 	mutex_unlock(&unit->lock);
-	command(CO_PARK);
+	park();
 }
 
 static void any_command(void)
 {
 	switch (pick(5)) {
 	case 0:
-		command(CO_PARK);
-		guest.parked++;
-		break;
-	case 3:
-		park_seen();
-		guest.parked++;
+		park();
 		break;
 	case 1:
-		command(CO_UNPARK);
-		guest.parked -= !!guest.parked;
+		unpark();
 		break;
 	case 2:
 		deactivate();
+		break;
+	case 3:
+		park_seen();
 		break;
 	default:
 		activate(guest.root ^ NR_TABLES);
@@ -395,13 +404,11 @@ static void step(void)
 		set_policy(KVIOMMU_POLICY_UNPIN_PAGES, pick(2) ? U64_MAX : pick(20));
 		break;
 	case 6:
-		command(CO_PARK);
-		guest.parked++;
+		park();
 		break;
 	case 7:
 	case 8:
-		command(CO_UNPARK);
-		guest.parked -= !!guest.parked;
+		unpark();
 		break;
 	case 9:
 		if (guest.wild || !pick(4))
