@@ -300,11 +300,12 @@ struct record {
 static struct record records[64];
 static unsigned int nr_records;
 
-/* The next @times calls of @what return @ret. */
+/* The next @times calls of @what return @ret, but for the first @skip. */
 static struct {
 	enum xlate_call what;
 	int ret;
 	unsigned int times;
+	unsigned int skip;
 } answer;
 
 /* The first DROP of each translation returns -EAGAIN. */
@@ -320,6 +321,10 @@ static int record_call(enum xlate_call what, const struct kviommu_work *work, u6
 	records[nr_records++] = (struct record){ what, first, last, !work || work->may_wait };
 	if (answer.what != what || !answer.times)
 		return 0;
+	if (answer.skip) {
+		answer.skip--;
+		return 0;
+	}
 	answer.times--;
 	return answer.ret;
 }
@@ -332,6 +337,16 @@ static unsigned int nr_calls(enum xlate_call what)
 	for (i = 0; i < nr_records; i++)
 		n += records[i].what == what;
 	return n;
+}
+
+/* Whether the last call of an operation was for this */
+static bool last_call(enum xlate_call what, u64 first, u64 last)
+{
+	unsigned int i = nr_records;
+
+	while (i && records[i - 1].what != what)
+		i--;
+	return i && records[i - 1].first == first && records[i - 1].last == last;
 }
 
 /* Whether these operations were called in this order, maybe with others in between */
@@ -559,8 +574,10 @@ static void detach_device(u32 id)
 #define RTADDR		0x20
 #define CCMD		0x28
 #define FSTS		0x34
+#define IQH		0x80
 #define IQT		0x88
 #define IQA		0x90
+#define IOTLB		0xf8
 #define TE		BIT(31)
 #define SRTP		BIT(30)
 #define QIE		BIT(26)
@@ -1130,6 +1147,67 @@ static void test_identity_fails(void)
 	expect(invalidate_context() && model_path(0) == PATH_IOAS);
 }
 
+/* The guest submits what is queued, and one step is done of it, which is not all. */
+static void submit_half(void)
+{
+	u32 tail = queue_tail * 16;
+
+	answer = (typeof(answer)){ INVALIDATE, -EAGAIN, 1 };
+	mutex_lock(&unit->lock);
+	unit->model->page_ops->write(unit->model, IQT, &tail, sizeof(tail));
+	kviommu_unlock(unit);
+	do_step(true);
+	expect(nr_calls(INVALIDATE) == 1 && records[0].first == 0x123000);
+}
+
+/*
+ * The guest replaces what is half done: what was begun is completed, as its progress is of no
+ * use for anything else. But after the queue was off the guest means what is there.
+ */
+static void test_replaced(void)
+{
+	put_context(1, 8);
+	enable_translation();
+	clear_records();
+	queue_add(IOTLB_PAGE(8), 0x123000);
+	submit_half();
+	/* A domain that this is beyond */
+	put64(QUEUE + 16 * (queue_tail - 1), IOTLB_PAGE(7));
+	kviommu_unit_defer(unit);
+	drain_worker();
+	expect(nr_calls(INVALIDATE) == 2 && reg_read(IQH) == queue_tail * 16);
+
+	clear_records();
+	queue_add(IOTLB_PAGE(7), 0x123000);
+	submit_half();
+	reg_store(GCMD, TE, 4);
+	reg_store(IQT, 0, 4);
+	reg_store(GCMD, TE | QIE, 4);
+	queue_tail = 0;
+	queue_add(IOTLB_PAGE(7), 0x456000);
+	expect(flush_queue() && nr_calls(INVALIDATE) == 2);
+	expect(last_call(INVALIDATE, 0x456000, 0x456fff));
+}
+
+/* A request by register that replaces one is done from its beginning, for both domains. */
+static void test_replaced_register(void)
+{
+	u64 iotlb = 1ULL << 63 | 1ULL << 60;	/* IVT, global */
+
+	put_context(1, 8);
+	enable_translation();
+	reg_write(GCMD, TE, 4);
+	clear_records();
+	answer = (typeof(answer)){ INVALIDATE, -EAGAIN, 1, .skip = 1 };
+	mutex_lock(&unit->lock);
+	unit->model->page_ops->write(unit->model, IOTLB, &iotlb, sizeof(iotlb));
+	kviommu_unlock(unit);
+	do_step(true);
+	expect(nr_calls(INVALIDATE) == 2);
+	reg_write(IOTLB, iotlb, 8);
+	expect(nr_calls(INVALIDATE) == 4 && !(reg_read(IOTLB + 4) >> 31));
+}
+
 /* A request that comes while another one is being done is not taken for that one. */
 static void test_disable_meanwhile(void)
 {
@@ -1148,16 +1226,10 @@ static void test_disable_meanwhile(void)
 /* The guest disables the queue with work left: what comes an hour later did not take it. */
 static void test_withdrawn(void)
 {
-	u32 tail;
-
 	enable_translation();
-	answer = (typeof(answer)){ INVALIDATE, -EAGAIN, 1 };
+	clear_records();
 	queue_add(IOTLB_PAGE(7), 0x123000);
-	tail = queue_tail * 16;
-	mutex_lock(&unit->lock);
-	unit->model->page_ops->write(unit->model, IQT, &tail, sizeof(tail));
-	kviommu_unlock(unit);
-	do_step(true);
+	submit_half();
 	expect(unit->busy_since);
 	reg_write(GCMD, TE, 4);
 	jiffies += HOUR;
@@ -1456,6 +1528,8 @@ static const struct test tests[] = {
 	{ "xlate.again_polled", test_again_polled },
 	{ "xlate.attach_fails", test_attach_fails },
 	{ "xlate.identity_fails", test_identity_fails },
+	{ "xlate.replaced", test_replaced },
+	{ "xlate.replaced_register", test_replaced_register },
 	{ "xlate.disable_meanwhile", test_disable_meanwhile },
 	{ "xlate.withdrawn", test_withdrawn },
 	{ "xlate.shared", test_shared },

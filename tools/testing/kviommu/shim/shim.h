@@ -111,6 +111,7 @@ bool shim_should_fail(void);
 
 #define ALIGN_DOWN(x, a)	((x) & ~((__typeof__(x))(a) - 1))
 #define IS_ALIGNED(x, a)	(!((x) & ((__typeof__(x))(a) - 1)))
+#define array_index_nospec(i, size)	((i) % (size))
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof(*(array)))
 
 #define min_t(type, x, y)						\

@@ -5,6 +5,7 @@
  */
 #include <linux/bitmap.h>
 #include <linux/container_of.h>
+#include <linux/nospec.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
 
@@ -211,7 +212,7 @@ static void vtd_write(struct kviommu_model *model, unsigned int offset,
 		      const void *data, unsigned int len)
 {
 	struct vtd *vtd = to_vtd(model);
-	unsigned int i, first = offset / 4, nr = len / 4;
+	unsigned int i, first, nr = len / 4;
 	u32 val[2];
 
 	/*
@@ -223,6 +224,8 @@ static void vtd_write(struct kviommu_model *model, unsigned int offset,
 		vtd_page_repair(vtd, offset, len);
 		return;
 	}
+	/* The guest's offset selects a function to call. */
+	first = array_index_nospec(offset / 4, ARRAY_SIZE(vtd->regs) - (nr - 1));
 	memcpy(val, data, len);
 	/*
 	 * Polling has begun since the store, or the page is about to be committed. Earlier

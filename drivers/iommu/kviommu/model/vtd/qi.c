@@ -6,6 +6,7 @@
 #include <linux/errno.h>
 #include <linux/minmax.h>
 #include <linux/sizes.h>
+#include <linux/string.h>
 
 #include "vtd.h"
 #include "../../base/trace.h"
@@ -220,18 +221,27 @@ static int vtd_queue_fetch(struct vtd *vtd, const struct kviommu_work *work,
  * The head moves past those that were handled: on -EINVAL it stays at the invalid
  * descriptor, and on -EAGAIN or -EINTR at the one that the next step has to finish.
  */
-static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work,
-			    const __le64 *desc, unsigned int n, unsigned int *head)
+static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work, __le64 *desc,
+			    unsigned int n, unsigned int *head)
 {
 	const __le64 *end = desc + n / sizeof(*desc);
 	unsigned int nr = 0;
 	int ret = 0;
 
+	/* Its progress belongs to what was read first. */
+	if (unlikely(vtd->half_done)) {
+		memcpy(desc, vtd->latched, vtd->iq_desc);
+		vtd->half_done = false;
+	}
+
 	for (; desc < end && !(nr && kviommu_time_up(work));
 	     desc += vtd->iq_desc / sizeof(*desc)) {
 		ret = vtd_desc_handle(vtd, work, desc);
-		if (kviommu_unfinished(ret))
+		if (kviommu_unfinished(ret)) {
+			memcpy(vtd->latched, desc, vtd->iq_desc);
+			vtd->half_done = true;
 			break;
+		}
 		trace_kviommu_descriptor(vtd->model.unit->id, le64_to_cpu(desc[0]),
 					 le64_to_cpu(desc[1]), ret);
 		if (ret)
@@ -282,15 +292,27 @@ void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work)
 	vtd_set32(vtd, VTD_IQH, head);
 	/* After -EAGAIN or -EINTR the next step goes on. */
 	if (ret == -EINVAL) {
-		vtd->progress = (struct kviommu_progress){};
+		vtd_inval_forget(vtd);
 		vtd_queue_error(vtd);
 	}
+}
+
+/**
+ * vtd_inval_forget() - Forget the invalidation that the last step did not finish
+ * @vtd: The unit
+ *
+ * Context: under unit->lock; does not sleep.
+ */
+void vtd_inval_forget(struct vtd *vtd)
+{
+	vtd->half_done = false;
+	vtd->progress = (struct kviommu_progress){};
 }
 
 /* The queue starts with its first descriptor, and none is half done. */
 static void vtd_queue_rewind(struct vtd *vtd)
 {
-	vtd->progress = (struct kviommu_progress){};
+	vtd_inval_forget(vtd);
 	vtd_set32(vtd, VTD_IQH, 0);
 }
 
@@ -345,7 +367,7 @@ static bool vtd_ccmd_run(struct vtd *vtd, const struct kviommu_work *work)
 					FIELD_GET(VTD_CCMD_FM, ccmd));
 	if (kviommu_unfinished(ret))
 		return false;
-	vtd->progress = (struct kviommu_progress){};
+	vtd_inval_forget(vtd);
 	if (ret)
 		gran = 0;
 	/* vtd_inval_context() did a global invalidation. */
@@ -369,7 +391,7 @@ static bool vtd_iotlb_run(struct vtd *vtd, const struct kviommu_work *work)
 	kviommu_invalidate_complete(vtd->model.unit, work);
 	if (kviommu_unfinished(ret))
 		return false;
-	vtd->progress = (struct kviommu_progress){};
+	vtd_inval_forget(vtd);
 	iotlb &= ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);
 	gran = ret ? 0 : vtd_iotlb_gran(vtd, gran);
 	vtd_set64(vtd, VTD_IOTLB, iotlb | FIELD_PREP(VTD_IOTLB_IAIG, gran));

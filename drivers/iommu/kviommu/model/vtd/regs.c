@@ -119,8 +119,9 @@ const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
 	RW(VTD_GCMD, ~0U, vtd_gcmd_written),
 	RW(VTD_RTADDR, lower_32_bits(VTD_RTADDR_RTA | VTD_RTADDR_TTM), NULL),
 	RW(VTD_RTADDR + 4, ~0U, NULL),
-	RW(VTD_CCMD, lower_32_bits(CCMD_RW), NULL),
-	RW(VTD_CCMD + 4, upper_32_bits(CCMD_RW), NULL),
+	/* A request that the guest replaces before it is done begins anew. */
+	RW(VTD_CCMD, lower_32_bits(CCMD_RW), vtd_inval_forget),
+	RW(VTD_CCMD + 4, upper_32_bits(CCMD_RW), vtd_inval_forget),
 	W1C(VTD_FSTS, VTD_FSTS_W1C, vtd_fsts_written),
 	RW(VTD_FECTL, VTD_ECTL_IM, vtd_fectl_written),
 	RW(VTD_FEDATA, ~0U, vtd_msg_written),
@@ -135,10 +136,10 @@ const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
 	RW(VTD_IEDATA, ~0U, vtd_msg_written),
 	RW(VTD_IEADDR, ~3U, vtd_msg_written),
 	RW(VTD_IEUADDR, ~0U, vtd_msg_written),
-	RW(VTD_IVA, lower_32_bits(VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM), NULL),
-	RW(VTD_IVA + 4, ~0U, NULL),
-	RW(VTD_IOTLB, lower_32_bits(IOTLB_RW), NULL),
-	RW(VTD_IOTLB + 4, upper_32_bits(IOTLB_RW), NULL),
+	RW(VTD_IVA, lower_32_bits(VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM), vtd_inval_forget),
+	RW(VTD_IVA + 4, ~0U, vtd_inval_forget),
+	RW(VTD_IOTLB, lower_32_bits(IOTLB_RW), vtd_inval_forget),
+	RW(VTD_IOTLB + 4, upper_32_bits(IOTLB_RW), vtd_inval_forget),
 	FRCD(0), FRCD(1), FRCD(2), FRCD(3), FRCD(4), FRCD(5), FRCD(6), FRCD(7),
 };
 
@@ -212,7 +213,7 @@ static void vtd_reset(struct kviommu_model *model)
 	vtd->te_progress = (struct kviommu_progress){};
 	vtd->held_events = 0;
 	vtd->root = 0;
-	vtd->progress = (struct kviommu_progress){};
+	vtd_inval_forget(vtd);
 	vtd->next_frcd = 0;
 	vtd_page_reset(vtd);
 }

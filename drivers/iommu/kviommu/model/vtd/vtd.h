@@ -42,6 +42,8 @@
  * @iq_base: Guest physical address of the queue, latched when GCMD.QIE was set
  * @iq_size: Size of the queue, in bytes
  * @iq_desc: Size of a descriptor, in bytes
+ * @half_done: @latched is the descriptor at the head, which the last step did not finish
+ * @latched: Its copy: the guest may have replaced it in the queue
  * @progress: Progress of the invalidation that the last step did not finish
  * @te_progress: Progress of the change of @te that the last step did not finish. It is not
  *               @progress, as the change comes before an invalidation that was begun.
@@ -72,6 +74,8 @@ struct vtd {
 	u64 iq_base;
 	unsigned int iq_size;
 	unsigned int iq_desc;
+	bool half_done;
+	__le64 latched[4];
 	struct kviommu_progress progress;
 	struct kviommu_progress te_progress;
 	unsigned int next_frcd;
@@ -179,6 +183,7 @@ void vtd_page_reset(struct vtd *vtd);
 /* qi.c */
 void vtd_queue_enable(struct vtd *vtd);
 void vtd_queue_disable(struct vtd *vtd);
+void vtd_inval_forget(struct vtd *vtd);
 void vtd_queue_run(struct vtd *vtd, const struct kviommu_work *work);
 bool vtd_inval_run(struct vtd *vtd, const struct kviommu_work *work);
 
