@@ -49,12 +49,18 @@ counted()
 		awk '/^(entries|overrun|dropped events):/ { n += $NF } END { print n + 0 }'
 }
 
-set_up_counters()
+# count_page ADDRESS: count exits that the register page at this address causes
+count_page()
 {
 	# A read causes two events: count only the one before the exit (type 0), not type 1.
-	counter viommu_user kvm_mmio "type != 1 && gpa >= $((page)) && gpa < $((page + 4096))"
+	counter viommu_user kvm_mmio "type != 1 && gpa >= $(($1)) && gpa < $(($1 + 4096))"
 	counter viommu_kvm kvm_page_fault \
-		"fault_address >= $((page)) && fault_address < $((page + 4096))"
+		"fault_address >= $(($1)) && fault_address < $(($1 + 4096))"
+}
+
+set_up_counters()
+{
+	count_page $page
 	counter all_user kvm_userspace_exit 'reason >= 0'
 }
 
@@ -263,6 +269,7 @@ run_guest()
 {
 	name=$1 config=$2 memory=$3 vcpus=$4 died_of='' before=$(losses)
 	shift 4
+	export guest_log="/lab/$name.log"	# for begin_STEP and end_STEP
 	bind-vfio "$@" >/dev/null
 	echo end >>/tmp/steps
 	while :; do
