@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "kselftest_harness.h"
+#include "pollers.h"
 #include "require.h"
 #include "variants.h"
 
@@ -318,7 +319,8 @@ TEST_F_TIMEOUT(poll, fault_record, 600)
 
 static __u64 g_wait_with_event(struct guest *g)
 {
-	g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_IF, 0);
+	g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_IF | VTD_QI_WAIT_SW | VTD_QI_WAIT_DATA(g->seq),
+		(__u64)&g->status);
 	return g_flush(g);
 }
 
@@ -340,6 +342,49 @@ TEST_F_TIMEOUT(poll, completion_event, 600)
 		EXPECT_EQ(0, RUN(g_peek32, VTD_ICS));
 	}
 	close(event);
+}
+
+/*
+ * A driver that clears ICS.IWC before each wait, whatever it is, and has nothing else to wait
+ * for. Return: how often it read the 1 that it had written.
+ */
+static __u64 g_wait_for_ics(struct guest *g, __u64 n)
+{
+	__u64 early = 0;
+
+	while (n--) {
+		g_map_quiet(g, 0, SPARE, PAGE(n % 8), 1, MAP_RW);
+		g_write32(g, VTD_ICS, VTD_ICS_IWC);
+		g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_IF, 0);
+		g_queue_tail(g);
+		while (!(g_read32(g, VTD_ICS) & VTD_ICS_IWC))
+			asm volatile("pause");
+		early += g_read32(g, VTD_IQH) != g_read32(g, VTD_IQT);
+	}
+	return early;
+}
+
+TEST_F_TIMEOUT(poll, waits_for_ics, 600)
+{
+	pthread_t guest;
+
+	ASSERT_EQ(0, unit_reset(self->u.fd));
+	RUN(g_queue_on, 0);
+	RUN(g_set_root, self->u.vm.g->root);
+	/* Before translation is on, as drivers do: nothing is polled yet. */
+	EXPECT_EQ(0, RUN(g_wait_for_ics, 1));
+	RUN(g_enable, true);
+	EXPECT_EQ(0, RUN(g_wait_for_ics, 200));
+	RUN(g_poke32, VTD_ICS, VTD_ICS_IWC);
+	guest = start_guest(&self->u);
+	EXPECT_TRUE(stays_trapped(&self->u));
+	stop_guest(&self->u, guest);
+	/* Another driver */
+	ASSERT_EQ(0, unit_reset(self->u.fd));
+	RUN(g_queue_on, 0);
+	RUN(g_set_root, self->u.vm.g->root);
+	RUN(g_enable, true);
+	wait_until_polled(&self->u);
 }
 
 /* Memory comes and goes under a thread that must not wait for it. */

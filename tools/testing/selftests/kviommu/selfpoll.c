@@ -177,7 +177,8 @@ static __u64 g_wait_for_events(struct guest *g, __u64 n)
 {
 	for (; n; n--) {
 		g_map_quiet(g, 0, SPARE, PAGE(9), 1, MAP_RW);
-		g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_IF, 0);
+		g_queue(g, VTD_QI_WAIT | VTD_QI_WAIT_IF | VTD_QI_WAIT_SW |
+			VTD_QI_WAIT_DATA(g->seq), (__u64)&g->status);
 		g_write32(g, VTD_IQT, g->tail * 16);
 		while (!(g_read32(g, VTD_ICS) & VTD_ICS_IWC))
 			asm volatile("pause");

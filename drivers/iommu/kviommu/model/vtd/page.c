@@ -269,7 +269,8 @@ static bool vtd_peek(const struct kviommu_model *model, bool all)
 /*
  * In the steady state a driver writes IQT, and values that other registers keep. Set-up
  * and register-based invalidation have to be trapped, and so has every write while a
- * bit is set that a written 1 clears.
+ * bit is set that a written 1 clears. A driver that has nothing but ICS.IWC to wait for may
+ * clear it before each wait: if that write is not trapped, it reads its own 1.
  */
 static bool vtd_pollable(const struct kviommu_model *model)
 {
@@ -278,7 +279,7 @@ static bool vtd_pollable(const struct kviommu_model *model)
 	return vtd->te && !vtd->te_changed &&
 	       vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES &&
 	       !vtd_get32(vtd, VTD_FSTS) && !vtd_get32(vtd, VTD_ICS) &&
-	       !vtd->held_events;
+	       !vtd->held_events && !vtd->waits_for_ics;
 }
 
 static void vtd_set_polled(struct kviommu_model *model, bool on)

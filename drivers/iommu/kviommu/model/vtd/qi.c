@@ -106,8 +106,10 @@ static int vtd_desc_wait(struct vtd *vtd, const struct kviommu_work *work, u64 l
 					  sizeof(data));
 	if (ret)
 		return kviommu_unfinished(ret) ? ret : -EINVAL;
-	if (lo & VTD_WAIT_IF)
+	if (lo & VTD_WAIT_IF) {
+		vtd->waits_for_ics |= !(lo & VTD_WAIT_SW);
 		vtd_inval_complete(vtd);
+	}
 	return 0;
 }
 
@@ -329,6 +331,8 @@ void vtd_queue_enable(struct vtd *vtd)
 	vtd->iq_base = iqa & VTD_IQA_IQA;
 	vtd->iq_size = SZ_4K << FIELD_GET(VTD_IQA_QS, iqa);
 	vtd->iq_desc = iqa & VTD_IQA_DW ? 32 : 16;
+	/* It may be another driver by now. */
+	vtd->waits_for_ics = false;
 	vtd_queue_rewind(vtd);
 	vtd_set32(vtd, VTD_GSTS, vtd_get32(vtd, VTD_GSTS) | VTD_GSTS_QIES);
 }

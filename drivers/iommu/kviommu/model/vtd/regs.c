@@ -212,6 +212,7 @@ static void vtd_reset(struct kviommu_model *model)
 	vtd->te_changed = false;
 	vtd->te_progress = (struct kviommu_progress){};
 	vtd->held_events = 0;
+	vtd->waits_for_ics = false;
 	vtd->root = 0;
 	vtd_inval_forget(vtd);
 	vtd->next_frcd = 0;

@@ -35,6 +35,8 @@
  *               polling ends
  * @polled: Writes to @page are not trapped, see vtd_set_polled()
  * @snapshot_taken: Writes stay in @page and @snapshot until vtd_commit() applies them
+ * @waits_for_ics: The guest waits for ICS.IWC and for no status in memory, see
+ *                 vtd_pollable()
  * @te: GCMD.TE as the guest wrote it last
  * @te_changed: GSTS.TES does not follow @te yet
  * @regs: Values of the registers
@@ -67,6 +69,7 @@ struct vtd {
 	unsigned long held_events;
 	bool polled;
 	bool snapshot_taken;
+	bool waits_for_ics;
 	bool te;
 	bool te_changed;
 	u32 regs[VTD_REGS_SIZE / sizeof(u32)] __aligned(64);
