@@ -124,8 +124,9 @@ enum kviommu_model_type {
  * @data_len: Size in bytes of what @data_uptr points to. Replaced by the size of
  *            the blob as the kernel knows it. Of the two the smaller one is
  *            written, and the rest set to zero.
- * @out_allowed_modes: Those of @out_modes that would come into force now; the
- *                     administrator can change that at any time
+ * @out_allowed_modes: Those of @out_modes that the host would put into force now.
+ *                     The administrator can change that at any time, and set a mode
+ *                     for one unit that is not among them.
  * @data_uptr: Where to write what there is to know of @model: for
  *             KVIOMMU_MODEL_VTD a &struct kviommu_vtd_info, for
  *             KVIOMMU_MODEL_COIOMMU a &struct kviommu_coiommu_info
@@ -816,7 +817,8 @@ enum kviommu_get_policy_flags {
  *
  * Errors of KVIOMMU_SET_POLICY beside the general ones, on which nothing changes:
  *
- *  - EINVAL: both are set, and @poll_us_min is above @poll_us_max.
+ *  - EINVAL: both are set, and @poll_us_min is above @poll_us_max; or @mask names
+ *    a member that is beyond @size.
  *  - EOPNOTSUPP: an unknown bit of @mask, mode or strategy.
  */
 struct kviommu_policy {

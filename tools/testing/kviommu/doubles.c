@@ -607,10 +607,12 @@ static u32 reg_read(unsigned int offset)
 	return val;
 }
 
+static u64 budget_until = U64_MAX;
+
 /* The shared thread may neither wait nor take longer than its budget. */
 static void poll_look(void)
 {
-	struct kviommu_budget budget = { .until = U64_MAX };
+	struct kviommu_budget budget = { .until = budget_until };
 	const struct kviommu_work look = {
 		.began = ktime_get_ns(),
 		.deadline = jiffies + 1,
@@ -1096,6 +1098,25 @@ static void test_invalidate_polled(void)
 	poll_end();
 }
 
+/* A shared thread notices that its time is up, also where there is nothing to do. */
+static void test_budget(void)
+{
+	unsigned int i;
+
+	enable_translation();
+	poll_begin();
+	for (i = 0; i < 100; i++)
+		queue_add(IOTLB_PAGE(9), 0x123000);
+	budget_until = 0;
+	reg_store(IQT, queue_tail * 16, 4);
+	i = reg_read(IQT) - reg_read(IQH);
+	expect(i > 50 * 16);
+	budget_until = U64_MAX;
+	drain_worker();
+	expect(reg_read(IQH) == queue_tail * 16);
+	poll_end();
+}
+
 static void test_again_polled(void)
 {
 	enable_translation();
@@ -1526,6 +1547,7 @@ static const struct test tests[] = {
 	{ "xlate.again", test_again },
 	{ "xlate.invalidate_polled", test_invalidate_polled },
 	{ "xlate.again_polled", test_again_polled },
+	{ "xlate.budget", test_budget },
 	{ "xlate.attach_fails", test_attach_fails },
 	{ "xlate.identity_fails", test_identity_fails },
 	{ "xlate.replaced", test_replaced },

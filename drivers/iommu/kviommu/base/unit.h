@@ -324,12 +324,13 @@ struct kviommu_nested_state {
 
 /**
  * enum kviommu_poll_why - The reason why polling of a unit begins or ends
- * @KVIOMMU_POLL_ASKED: The guest wrote to a register, so polling begins
+ * @KVIOMMU_POLL_ASKED: The guest writes to registers, so polling begins
  * @KVIOMMU_POLL_IDLE: The guest has not written to a register for a while
  * @KVIOMMU_POLL_STOPPED: An ioctl needs the unit to be trapped
  * @KVIOMMU_POLL_STATUS: The guest has a status bit to clear, or disabled something that
  *                       polling needs
- * @KVIOMMU_POLL_MOVED: The unit is to be polled by another thread
+ * @KVIOMMU_POLL_MOVED: The unit is to be polled by another thread, or what the administrator
+ *                      allows has changed
  * @KVIOMMU_POLL_OFFLINE: The thread's CPU goes offline or is no longer one to poll on
  * @KVIOMMU_POLL_OVERCOMMITTED: The thread waits too long for its CPU
  * @KVIOMMU_POLL_SUSPENDED: The host is about to be suspended
@@ -423,6 +424,7 @@ struct kviommu_self {
  * @poll_idle_ns: Time without work after which polling ends, in ns; changed under @lock
  * @abandoned: No thread does deferred work: @worker was killed or stopped, or there is none
  *             yet
+ * @policy_outdated: The module's limits may have changed since @policy was computed
  * @policy: The policy in force; changed under @lock and @map_lock
  * @poll_lock: Held while the unit switches between trapping and polling
  * @polled: Writes to the register page are polled and not trapped; under @poll_lock and
@@ -437,7 +439,11 @@ struct kviommu_self {
  * @poll_why: The reason why the last polling thread stopped. Whoever ends polling sets it,
  *            without a common lock: of two reasons at the same time either may be read.
  * @poll_since: Time at which @polled was set, in ns of ktime_get_ns(); under @lock
- * @poll_asked: The guest has written to a register, so polling may begin; under @lock
+ * @poll_asked: The guest writes to registers often, so polling may begin; under @lock
+ * @trapped_at: Time of the last trapped write, in ns of ktime_get_ns(); only in adaptive mode,
+ *              under @lock
+ * @trapped_often: Number of trapped writes in succession that came soon after one another;
+ *                 under @lock
  * @trap_backoff: The delay before the unit is polled again, after its state required
  *                trapping; under @lock
  * @pool_backoff: The delay before a shared thread polls the unit again, after the unit
@@ -455,7 +461,6 @@ struct kviommu_self {
  * @policy_admin: The policy members that the administrator has set for this unit; under
  *                @lock
  * @policy_entry: Entry in the list of all units, see core/policy.c
- * @policy_outdated: The module's limits may have changed since @policy was computed
  * @events_lock: Protects @events and @events_missed
  * @events: An eventfd for each &enum kviommu_event, or NULL
  * @events_missed: Bitmap of events that occurred without an eventfd
@@ -506,6 +511,7 @@ struct kviommu_unit {
 	u64 poll_busy_at;
 	u64 poll_idle_ns;
 	bool abandoned;
+	bool policy_outdated;
 	struct kviommu_policy policy;
 	struct mutex poll_lock;	/* see above */
 	bool polled;
@@ -518,6 +524,8 @@ struct kviommu_unit {
 	enum kviommu_poll_why poll_why;
 	u64 poll_since;
 	bool poll_asked;
+	u64 trapped_at;
+	unsigned int trapped_often;
 	struct kviommu_backoff trap_backoff;
 	struct kviommu_backoff pool_backoff;
 	unsigned int overuse;
@@ -528,7 +536,6 @@ struct kviommu_unit {
 	struct kviommu_policy policy_wanted;
 	struct kviommu_policy policy_admin;
 	struct list_head policy_entry;
-	bool policy_outdated;
 	spinlock_t events_lock;	/* see above */
 	struct eventfd_ctx *events[KVIOMMU_NR_EVENTS];
 	unsigned long events_missed;

@@ -75,6 +75,19 @@ static inline bool kviommu_time_up(const struct kviommu_work *work)
 }
 
 /**
+ * kviommu_work_spend() - Count what was processed against the budget, if there is one
+ * @work: The piece of work
+ * @n: Number of entries and pages; KVIOMMU_BUDGET_LOOK if it may have taken any time
+ *
+ * Context: any.
+ */
+static inline void kviommu_work_spend(const struct kviommu_work *work, unsigned int n)
+{
+	if (work->budget)
+		work->budget->spent += n;
+}
+
+/**
  * kviommu_unfinished() - Check whether a function ended before its work was done
  * @ret: What the function returned
  *

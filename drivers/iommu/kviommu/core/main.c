@@ -349,6 +349,8 @@ static long kviommu_ioctl(struct file *file, unsigned int cmd,
 	ret = copy_struct_from_user(&buf, op->size, uarg, usize);
 	if (ret)
 		return ret;
+	/* Each command begins with it. The VMM may have changed it since it was checked. */
+	buf.info.size = usize;
 	/* If the result cannot be copied back, fail before the ioctl has any effect. */
 	ret = ioctl_copy_out(op, uarg, usize, &buf);
 	if (ret)

@@ -34,6 +34,12 @@
 #define TRAP_TIME	(4 * NSEC_PER_MSEC)
 #define TRAP_DOUBLINGS	8
 
+/*
+ * So many writes in succession, each within poll_us_max of the one before, make polling of an
+ * adaptive unit begin. It does not pay off for a guest that writes now and then.
+ */
+#define TRAPPED_OFTEN	4
+
 /* Set the idle time after which polling ends, within the limits of the policy. */
 static void poll_set_timeout(struct kviommu_unit *unit, u64 ns)
 {
@@ -74,10 +80,32 @@ void kviommu_poll_clamp_timeout(struct kviommu_unit *unit)
 }
 
 /**
+ * kviommu_poll_ask() - Note that a write of the guest was trapped
+ * @unit: The unit
+ *
+ * Context: under unit->lock.
+ */
+void kviommu_poll_ask(struct kviommu_unit *unit)
+{
+	u64 now;
+
+	if (unit->policy.mode == KVIOMMU_MODE_ADAPTIVE) {
+		now = ktime_get_ns();
+		if (now > unit->trapped_at + unit->policy.poll_us_max * NSEC_PER_USEC)
+			unit->trapped_often = 0;
+		unit->trapped_at = now;
+		if (++unit->trapped_often < TRAPPED_OFTEN)
+			return;
+		unit->trapped_often = 0;
+	}
+	unit->poll_asked = true;
+}
+
+/**
  * kviommu_poll_wanted() - Check whether a trapped unit should be polled
  * @unit: The unit
  *
- * If a delay is not over yet, the guest's next write leads to the next check. There is no
+ * If a delay is not over yet, the guest's next writes lead to the next check. There is no
  * timer for it.
  *
  * Context: under unit->lock.
@@ -87,8 +115,8 @@ bool kviommu_poll_wanted(struct kviommu_unit *unit)
 {
 	const struct kviommu_model *model = unit->model;
 
-	return unit->policy.mode != KVIOMMU_MODE_TRAP && unit->poll_asked &&
-	       !unit->polled && model->page_ops && model->page_ops->pollable(model) &&
+	return unit->policy.mode != KVIOMMU_MODE_TRAP && !unit->policy_outdated &&
+	       unit->poll_asked && !unit->polled && model->page_ops && model->page_ops->pollable(model) &&
 	       kviommu_backoff_over(&unit->trap_backoff) &&
 	       (kviommu_pool_usable(unit) || kviommu_self_usable(unit));
 }
@@ -230,6 +258,8 @@ int kviommu_poll_trap(struct kviommu_unit *unit)
 	if (mutex_lock_killable(&unit->poll_lock))
 		return -EINTR;
 	ret = poll_stop_looks(unit);
+	/* Whatever the thread had stopped for: no other one is to go on. */
+	WRITE_ONCE(unit->poll_why, KVIOMMU_POLL_STOPPED);
 	if (!ret && unit->polled)
 		ret = poll_resume_trapping(unit);
 	mutex_unlock(&unit->poll_lock);

@@ -110,20 +110,22 @@ static inline bool kviommu_poll_peek(struct kviommu_unit *unit, bool all,
 
 /*
  * Check whether polling may continue. The worker or a vCPU may have raised a status bit,
- * which is shown to the guest only while the unit is trapped.
+ * which is shown to the guest only while the unit is trapped. What the administrator allows
+ * may have changed: it is the worker that looks, whose VMM may be stopped.
  */
 static inline bool kviommu_poll_may_stay(struct kviommu_unit *unit)
 {
 	return unit->model->page_ops->pollable(unit->model) &&
 	       READ_ONCE(unit->policy.mode) != KVIOMMU_MODE_TRAP &&
-	       !READ_ONCE(unit->abandoned);
+	       !READ_ONCE(unit->policy_outdated) && !READ_ONCE(unit->abandoned);
 }
 
 /* The reason why kviommu_poll_may_stay() returned false */
 static inline enum kviommu_poll_why kviommu_poll_ended(struct kviommu_unit *unit)
 {
-	return unit->model->page_ops->pollable(unit->model) ? KVIOMMU_POLL_STOPPED :
-							      KVIOMMU_POLL_STATUS;
+	if (!unit->model->page_ops->pollable(unit->model))
+		return KVIOMMU_POLL_STATUS;
+	return READ_ONCE(unit->policy_outdated) ? KVIOMMU_POLL_MOVED : KVIOMMU_POLL_STOPPED;
 }
 
 /*

@@ -34,6 +34,7 @@ void kviommu_unit_wake(struct kviommu_unit *unit, u64 us);
 
 /* handover.c */
 void kviommu_poll_clamp_timeout(struct kviommu_unit *unit);
+void kviommu_poll_ask(struct kviommu_unit *unit);
 bool kviommu_poll_wanted(struct kviommu_unit *unit);
 void kviommu_poll_begin(struct kviommu_unit *unit);
 int kviommu_poll_end(struct kviommu_unit *unit);

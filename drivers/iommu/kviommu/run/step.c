@@ -156,7 +156,7 @@ void kviommu_unit_write(struct kviommu_kvm *k, unsigned int offset, const void *
 	kviommu_count(unit, reg_writes, 1);
 	unit->model->page_ops->write(unit->model, offset, data, len);
 	more = kviommu_step(unit);
-	unit->poll_asked = true;
+	kviommu_poll_ask(unit);
 	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);
 	if (poll)

@@ -158,14 +158,20 @@ int kviommu_worker_start(struct kviommu_unit *unit)
 
 /**
  * kviommu_worker_stop() - Stop the worker of a unit, if there is one, and wait for its end
- * @unit: The unit; nothing may wake its worker any more
+ * @unit: The unit; only its timer and holders of map_lock may still wake its worker
  *
  * Context: process context, no locks, as the worker takes all of the unit's; may sleep.
  */
 void kviommu_worker_stop(struct kviommu_unit *unit)
 {
-	/* Pins that become idle later would wake it. */
+	/*
+	 * iommufd still tells of memory that is unmapped, and pins that become idle wake the
+	 * worker, both under map_lock; and the timer does.
+	 */
+	mutex_lock(&unit->map_lock);
 	WRITE_ONCE(unit->abandoned, true);
+	mutex_unlock(&unit->map_lock);
+	timer_delete_sync(&unit->timer);
 	if (unit->worker)
 		vhost_task_stop(unit->worker);
 	unit->worker = NULL;

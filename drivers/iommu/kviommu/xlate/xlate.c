@@ -246,6 +246,7 @@ static int xlate_invalidate_all(struct kviommu_unit *unit,
 	lockdep_assert_held(&unit->map_lock);
 
 	list_for_each_entry(xlate, &unit->xlates, entry) {
+		kviommu_work_spend(work, 1);
 		if ((did >= 0 && xlate->binding.did != did) || !xlate->users ||
 		    xlate->serial < p->serial)
 			continue;

@@ -399,6 +399,7 @@ struct timer_list {
 #define timer_setup(t, f, flags)	((void)(flags), (t)->fn = (f))
 #define timer_shutdown_sync(t)						\
 	(*(t) = (struct timer_list){})
+#define timer_delete_sync(t)		((void)((t)->pending = false))
 #define timer_reduce(t, when)						\
 do {									\
 	if ((t)->fn && (!(t)->pending || time_after((t)->expires, (when)))) {	\

@@ -208,6 +208,27 @@ TEST_F_TIMEOUT(selfpoll, hysteresis, 600)
 	unit_close(u);
 }
 
+/* To poll a guest that writes now and then would cost more than its traps. */
+TEST_F_TIMEOUT(selfpoll, now_and_then, 600)
+{
+	struct unit *u = &self->u;
+	__u64 polls;
+	int i;
+
+	module_reload("poll_wait=100 poll_us_max=1000");
+	open_adaptive(u);
+	unit_poll(u);
+	polls = unit_stats_now(u).polls;
+	for (i = 0; i < 50; i++) {
+		usleep(10000);
+		guest_run(&u->vm, g_flush);
+	}
+	/* Once if it was asked for before */
+	EXPECT_GE(1, unit_stats_now(u).polls - polls);
+	unit_poll(u);
+	unit_close(u);
+}
+
 /* The worker's CPU has other things to do: trapped, for 10 s. */
 TEST_F_TIMEOUT(selfpoll, overcommitted, 600)
 {

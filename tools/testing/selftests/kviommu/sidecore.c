@@ -5,8 +5,11 @@
  */
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "pollers.h"
@@ -701,6 +704,43 @@ TEST_F_TIMEOUT(sidecore, budget, 600)
 	EXPECT_EQ(0, unit_stats_now(u).errors);
 	unit_close(quiet);
 	unit_close(u);
+}
+
+/* What the administrator no longer allows ends at once, also if the VMM is stopped. */
+TEST_F_TIMEOUT(sidecore, stopped, 600)
+{
+	struct unit *u = self->u;
+	int pipes[2], status;
+	pid_t pid;
+	char c = 0;
+
+	module_reload(SHARED "poll_cpus=1 poll_wait=100 " VERY_LONG);
+	ASSERT_EQ(0, pipe(pipes));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		open_units(u, 1, variant->mode);
+		wait_for_cpu(u, 0, 1);
+		REQUIRE(write(pipes[1], &c, 1) == 1);
+		for (;;)
+			pause();
+	}
+	close(pipes[1]);
+	ASSERT_EQ(1, read(pipes[0], &c, 1));
+	ASSERT_EQ(0, kill(pid, SIGSTOP));
+	ASSERT_EQ(pid, waitpid(pid, &status, WUNTRACED));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	EXPECT_EQ(1, polled_on(0));
+	ASSERT_EQ(0, set_parameter("modes", "trap"));
+	while (polled_on(0) == 1 || thread_state(poller(1)) != 'S')
+		sched_yield();
+	ASSERT_EQ(0, set_parameter("modes", "trap,sidecore,adaptive"));
+	ASSERT_EQ(0, kill(pid, SIGCONT));
+	while (polled_on(0) != 1)
+		sched_yield();
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(device_is_free(0));
 }
 
 /* Good values are taken, bad ones refused, and nothing changes. */

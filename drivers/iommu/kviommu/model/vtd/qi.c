@@ -14,6 +14,9 @@
 /* Bytes of descriptors that are read at once */
 #define VTD_FETCH_MAX	256
 
+/* What a descriptor costs, in entries of a table */
+#define DESC_COST	16
+
 /* The bits of a requester ID that a function mask (FM) tells to ignore */
 static u16 vtd_fm_mask(unsigned int fm)
 {
@@ -238,6 +241,8 @@ static int vtd_queue_handle(struct vtd *vtd, const struct kviommu_work *work, __
 
 	for (; desc < end && !(nr && kviommu_time_up(work));
 	     desc += vtd->iq_desc / sizeof(*desc)) {
+		/* Those that there is nothing to do for take time, too. */
+		kviommu_work_spend(work, DESC_COST);
 		ret = vtd_desc_handle(vtd, work, desc);
 		if (kviommu_unfinished(ret)) {
 			memcpy(vtd->latched, desc, vtd->iq_desc);

@@ -184,6 +184,8 @@ static bool nested_complete(struct kviommu_unit *unit, const struct kviommu_work
 		else
 			nested_flushed(nested);
 		kviommu_count(unit, syncs, 1);
+		/* The hardware may take its time. */
+		kviommu_work_spend(work, KVIOMMU_BUDGET_LOOK);
 	}
 	return false;
 }

@@ -34,8 +34,7 @@ void kviommu_iotlb_sync(struct kviommu_unit *unit, const struct kviommu_work *wo
 		kviommu_hw_sync(shadow->hw, &shadow->unflushed);
 		kviommu_count(unit, syncs, 1);
 		/* The hardware may take its time. */
-		if (work->budget)
-			work->budget->spent = KVIOMMU_BUDGET_LOOK;
+		kviommu_work_spend(work, KVIOMMU_BUDGET_LOOK);
 	}
 	for (i = 0; i < s->nr_release; i++)
 		kviommu_pin_put_range(unit, work, s->release[i].gfn,

@@ -370,11 +370,10 @@ static inline int merge_too_large(const struct merge *m, u64 slot, unsigned int 
 	return !m->work->may_wait && slot & SLOT_PROT && level > 2 ? -EAGAIN : 0;
 }
 
-/* Count what was processed since the last time against the budget, if there is one. */
+/* Count what was processed since the last time. */
 static inline void kviommu_merge_spend(const struct merge *m)
 {
-	if (m->work->budget)
-		m->work->budget->spent += m->slice;
+	kviommu_work_spend(m->work, m->slice);
 }
 
 /**

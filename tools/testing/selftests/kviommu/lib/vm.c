@@ -233,7 +233,10 @@ static void show_threads(const char *proc, const char *prefix)
 		closedir(dir);
 }
 
-/* A guest waits for long: was something lost, or does a processor of the host stand still? */
+/*
+ * A guest waits for long: was something lost, or does a processor of the host stand still?
+ * Grace periods need irq work (IWI) and the kernel's own workers.
+ */
 static void show_host(void)
 {
 	unsigned int i;
@@ -241,11 +244,14 @@ static void show_host(void)
 	fprintf(stderr, "# A guest waits. The host's threads, and interrupts one second apart:\n");
 	show_threads("/proc/self/task", "");
 	show_threads("/proc", "kviommu");
+	show_threads("/proc", "kworker");
+	show_threads("/proc", "rcu");
 	for (i = 0; i < 2; i++) {
 		show_file("interrupts", "/proc/interrupts", "CPU0");
 		show_file("interrupts", "/proc/interrupts", "LOC:");
 		show_file("interrupts", "/proc/interrupts", "RES:");
 		show_file("interrupts", "/proc/interrupts", "CAL:");
+		show_file("interrupts", "/proc/interrupts", "IWI:");
 		sleep(1);
 	}
 }
