@@ -92,7 +92,8 @@ load_kviommu()
 	tracing_on $always_traced
 }
 
-# release_worker: let the unit's worker, which polls in adaptive mode, run on all processors.
+# release_worker: let the unit's worker, which polls in adaptive mode, run on all processors,
+# also those that this script itself may not use.
 # Else it would share those of the guest, while the one that sidecore mode has for polling
 # does nothing.
 release_worker()
@@ -100,7 +101,7 @@ release_worker()
 	for unit in "$sys"/kviommu*; do
 		for task in /proc/"$(cat "$unit/pid")"/task/*; do
 			[ "$(cat "$task/comm")" = "kviommu-${unit##*/kviommu}" ] || continue
-			taskset -p "$(printf %x $(((1 << $(nproc)) - 1)))" "${task##*/}" >/dev/null
+			taskset -p "$(printf %x $(((1 << $(nproc --all)) - 1)))" "${task##*/}" >/dev/null
 		done
 	done
 }
@@ -145,7 +146,9 @@ virtual_iommu()
 	none) iommu='' ;;
 	qemu-intel) iommu=intel-iommu,aw-bits=48,caching-mode=on,intremap=off ;;
 	qemu-virtio-*) iommu=virtio-iommu-pci,aw-bits=48 ;;
-	qemu-nested-*) iommu=intel-iommu,x-scalable-mode=on,x-flts=on,intremap=off ;;
+	qemu-nested-*)
+		iommu=intel-iommu,scalable-mode=on,fsts=on,caching-mode=on,intremap=off
+		;;
 	kviommu) iommu=$kviommu,kviommu-nested=off ;;
 	nested-*) iommu=$kviommu,kviommu-nested=on ;;
 	coiommu | coiommu-*) iommu="kviommu-tracker,iommufd=iommufd0" ;;

@@ -27,7 +27,7 @@
  *
  * ``unit->poll_lock`` (a mutex)
  *   Held while a unit switches between trapping and polling, and so across a grace period
- *   of ``kvm->srcu``: who takes it waits for the VM's vCPUs. It is outside of KVM's
+ *   of ``kvm->srcu``: a thread that takes it waits for the VM's vCPUs. It is outside of KVM's
  *   ``slots_lock``, too.
  *
  * ``unit->lock`` (a mutex)

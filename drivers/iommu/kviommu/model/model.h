@@ -3,7 +3,7 @@
  * The models: what the guest sees.
  *
  *	models.c	the table of kinds of models
- *	vtd/		Intel VT-d, legacy mode
+ *	vtd/		Intel VT-d, legacy and scalable mode
  *	coiommu/	coIOMMU: a guest without remapping says which pages are in use for DMA
  */
 #ifndef _KVIOMMU_MODELS_H
