@@ -595,7 +595,8 @@ static bool kviommu_map_page(KVIOMMUState *k, int fd, Error **errp)
 bool kviommu_make(KVIOMMUState *k, int fd, Error **errp)
 {
     return kviommu_create(k, fd, errp) && kviommu_set_policy(k, fd, errp) &&
-           kviommu_set_events(k, fd, errp) && kviommu_map_page(k, fd, errp);
+           kviommu_set_events(k, fd, errp) && kviommu_map_page(k, fd, errp) &&
+           (!k->ops->map_pages || k->ops->map_pages(k, errp));
 }
 
 /* Assigned devices */
@@ -998,9 +999,12 @@ bool kviommu_realize(KVIOMMUState *k, MemoryRegion *parent, hwaddr offset,
     return true;
 
 err_make:
+    if (k->page) {
+        munmap(k->page, qemu_real_host_page_size());
+    }
     kviommu_cleanup_events(k, KVIOMMU_NR_EVENTS);
 err_events:
-    /* The unit holds the IOAS */
+    /* The unit holds the IOAS, and ends with its file and that one's mappings */
     close(k->fd);
     k->fd = -1;
     iommufd_backend_free_id(k->be, k->ioas_id);

@@ -52,6 +52,8 @@ typedef struct KVIOMMUNumber {
  * @numbers: those of the policy that are options, up to one without a name
  * @events: what is to be done when an event is signalled, or NULL
  * @covers: whether the assigned device @pdev is to be behind the unit
+ * @map_pages: map what the unit has besides the register page, or NULL. Returns
+ *             false with @errp set and nothing mapped.
  * @refusal: why the unit may refuse a device, or block it, with the error @err,
  *           as a message says it after a colon, or NULL; may set @hint
  * @attach_first: attach a device for the first time; NULL: with no way out if
@@ -64,6 +66,7 @@ typedef struct KVIOMMUOps {
     const KVIOMMUNumber *numbers;
     EventNotifierHandler *events[KVIOMMU_NR_EVENTS];
     bool (*covers)(KVIOMMUState *k, PCIDevice *pdev);
+    bool (*map_pages)(KVIOMMUState *k, Error **errp);
     const char *(*refusal)(KVIOMMUState *k, int err, const char **hint);
     int (*attach_first)(KVIOMMUState *k, KVIOMMUDevice *d, int source_id,
                         Error **errp);

@@ -57,6 +57,8 @@ struct KVIOMMUTracker {
     struct kviommu_create_coiommu args;
     Notifier machine_done;
 
+    void *requests_pages;
+    void *topology_pages;
     MemoryRegion registers;
     MemoryRegion requests;
     MemoryRegion topology;
@@ -182,6 +184,37 @@ static const char *tracker_refusal(KVIOMMUState *k, int err, const char **hint)
     return NULL;
 }
 
+static void *tracker_map(KVIOMMUState *k, uint64_t offset, int prot,
+                         Error **errp)
+{
+    void *pages = mmap(NULL, TRACKER_BAR_SIZE, prot, MAP_SHARED, k->fd, offset);
+
+    if (pages == MAP_FAILED) {
+        error_setg_errno(errp, errno, "kviommu-tracker: cannot map pages of "
+                         "the unit");
+        return NULL;
+    }
+    return pages;
+}
+
+static bool tracker_map_pages(KVIOMMUState *k, Error **errp)
+{
+    KVIOMMUTracker *t = KVIOMMU_TRACKER(k->owner);
+
+    t->requests_pages = tracker_map(k, t->info.out_notify_offset,
+                                    PROT_READ | PROT_WRITE, errp);
+    if (!t->requests_pages) {
+        return false;
+    }
+    t->topology_pages = tracker_map(k, t->info.out_topology_offset, PROT_READ,
+                                    errp);
+    if (!t->topology_pages) {
+        munmap(t->requests_pages, TRACKER_BAR_SIZE);
+        return false;
+    }
+    return true;
+}
+
 static const KVIOMMUOps tracker_ops = {
     .device = TYPE_KVIOMMU_TRACKER,
     .model = KVIOMMU_MODEL_COIOMMU,
@@ -192,6 +225,7 @@ static const KVIOMMUOps tracker_ops = {
         [KVIOMMU_EVENT_LIMIT] = kviommu_limit_event,
     },
     .covers = tracker_covers,
+    .map_pages = tracker_map_pages,
     .refusal = tracker_refusal,
 };
 
@@ -294,30 +328,14 @@ static const MemoryRegionOps tracker_topology_ops = {
     },
 };
 
-static bool tracker_map(KVIOMMUTracker *t, MemoryRegion *mr, const char *name,
-                        uint64_t offset, int prot, Error **errp)
+static void tracker_init_pages(KVIOMMUTracker *t)
 {
-    void *pages = mmap(NULL, TRACKER_BAR_SIZE, prot, MAP_SHARED, t->unit->fd,
-                       offset);
-
-    if (pages == MAP_FAILED) {
-        error_setg_errno(errp, errno, "kviommu-tracker: cannot map pages of "
-                         "the unit");
-        return false;
-    }
-    memory_region_init_ram_device_ptr(mr, OBJECT(t), name, TRACKER_BAR_SIZE,
-                                      pages);
-    return true;
-}
-
-static bool tracker_map_pages(KVIOMMUTracker *t, Error **errp)
-{
-    if (!tracker_map(t, &t->requests, "kviommu-tracker-requests",
-                     t->info.out_notify_offset, PROT_READ | PROT_WRITE, errp) ||
-        !tracker_map(t, &t->topology, "kviommu-tracker-topology",
-                     t->info.out_topology_offset, PROT_READ, errp)) {
-        return false;
-    }
+    memory_region_init_ram_device_ptr(&t->requests, OBJECT(t),
+                                      "kviommu-tracker-requests",
+                                      TRACKER_BAR_SIZE, t->requests_pages);
+    memory_region_init_ram_device_ptr(&t->topology, OBJECT(t),
+                                      "kviommu-tracker-topology",
+                                      TRACKER_BAR_SIZE, t->topology_pages);
     /*
      * A store of the guest comes here, as the memory slot is read-only. That of
      * a RAM device would be done, into pages that QEMU has mapped for reading
@@ -325,7 +343,6 @@ static bool tracker_map_pages(KVIOMMUTracker *t, Error **errp)
      */
     t->topology.ops = &tracker_topology_ops;
     memory_region_set_readonly(&t->topology, true);
-    return true;
 }
 
 static void tracker_register_bars(KVIOMMUTracker *t)
@@ -353,9 +370,6 @@ static void tracker_realize(PCIDevice *pdev, Error **errp)
     if (!tracker_check_options(t, errp)) {
         return;
     }
-    if (t->devices) {
-        t->covered = g_strsplit(t->devices, ":", -1);
-    }
     k = t->unit = g_new0(KVIOMMUState, 1);
     k->ops = &tracker_ops;
     k->owner = OBJECT(t);
@@ -366,15 +380,23 @@ static void tracker_realize(PCIDevice *pdev, Error **errp)
     k->fd = kviommu_open(errp);
     if (k->fd < 0 || !kviommu_get_info(k, &t->info, sizeof(t->info), errp) ||
         !tracker_set_args(t, errp)) {
+        if (k->fd >= 0) {
+            close(k->fd);
+        }
+        g_clear_pointer(&t->unit, g_free);
         return;
     }
     k->aw_bits = t->args.aw_bits;
     memory_region_init_io(&t->registers, OBJECT(t), &tracker_empty_ops, NULL,
                           "kviommu-tracker-registers", TRACKER_BAR_SIZE);
-    if (!kviommu_realize(k, &t->registers, 0, errp) ||
-        !tracker_map_pages(t, errp)) {
+    /* Nothing may fail after that: it cannot be undone. */
+    if (!kviommu_realize(k, &t->registers, 0, errp)) {
         return;
     }
+    if (t->devices) {
+        t->covered = g_strsplit(t->devices, ":", -1);
+    }
+    tracker_init_pages(t);
     tracker_register_bars(t);
     pci_setup_iommu(pci_get_bus(pdev), &tracker_iommu_ops, t);
     t->machine_done.notify = tracker_machine_done;
