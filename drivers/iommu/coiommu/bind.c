@@ -48,7 +48,10 @@ static bool is_tracked(const struct coiommu *co, const struct device *dev)
 	return false;
 }
 
-/* The last managed resource of the device that is freed, as it was the first one. */
+/*
+ * The last managed resource of the device that is freed but one, as it was the second one. The
+ * very first one puts the module, from outside of it.
+ */
 static void untrack(void *data)
 {
 	struct coiommu_device *cd = data;
@@ -60,7 +63,6 @@ static void untrack(void *data)
 	mutex_unlock(&co->lock);
 	coiommu_device_free(cd);
 	coiommu_put(co);
-	module_put(THIS_MODULE);
 }
 
 /* Return: why the device cannot be tracked, or NULL. */
@@ -74,20 +76,23 @@ static const char *track(struct coiommu *co, struct device *dev)
 		return "it has DMA operations of its own";
 	if (dev->dma_range_map)
 		return "its bus does not map addresses one to one";
+	if (!try_module_get(THIS_MODULE))
+		return "the module is being unloaded";
+	/* By the address of one of its functions: when untrack() has returned, all of it may go. */
+	if (devm_add_action_or_reset(dev, symbol_put_addr, untrack))
+		return "no memory";
 	cd = coiommu_device_alloc(co, dev);
 	if (!cd)
 		return "no memory";
-	if (!try_module_get(THIS_MODULE)) {
+	if (devm_add_action(dev, untrack, cd)) {
 		coiommu_device_free(cd);
-		return "the module is being unloaded";
+		return "no memory";
 	}
 	kref_get(&co->ref);
 	mutex_lock(&co->lock);
 	list_add_tail(&cd->entry, &co->devices);
 	mutex_unlock(&co->lock);
 	set_dma_ops(dev, &cd->ops);
-	if (devm_add_action_or_reset(dev, untrack, cd))
-		return "no memory";
 	return NULL;
 }
 
