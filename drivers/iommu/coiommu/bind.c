@@ -7,6 +7,8 @@
  * to be tracked, or none: a device that a driver had before, or that cannot be tracked, ends
  * it for all.
  */
+#include <linux/bitmap.h>
+#include <linux/cleanup.h>
 #include <linux/dma-map-ops.h>
 #include <linux/io.h>
 #include <linux/iommu-dma.h>
@@ -33,17 +35,6 @@ static bool listed(const struct coiommu *co, struct device *dev)
 	/* When a device is removed those behind it move towards the beginning, so from the end. */
 	for (i = list_len(co); i; i--)
 		if (readw(co->list + i) == bdf)
-			return true;
-	return false;
-}
-
-static bool is_tracked(const struct coiommu *co, const struct device *dev)
-{
-	const struct coiommu_device *cd;
-
-	lockdep_assert_held(&co->lock);
-	list_for_each_entry(cd, &co->devices, entry)
-		if (cd->dev == dev)
 			return true;
 	return false;
 }
@@ -89,9 +80,7 @@ static const char *track(struct coiommu *co, struct device *dev)
 		return "no memory";
 	}
 	kref_get(&co->ref);
-	mutex_lock(&co->lock);
 	list_add_tail(&cd->entry, &co->devices);
-	mutex_unlock(&co->lock);
 	set_dma_ops(dev, &cd->ops);
 	return NULL;
 }
@@ -102,41 +91,72 @@ static int being_bound(struct notifier_block *nb, unsigned long action, void *da
 	struct device *dev = data;
 	const char *why;
 
-	if (action != BUS_NOTIFY_BIND_DRIVER || !READ_ONCE(co->tracking) || !listed(co, dev))
+	if (action != BUS_NOTIFY_BIND_DRIVER || !listed(co, dev))
 		return NOTIFY_DONE;
+	/* If the host is just being told to track, its answer is awaited here, before the probe. */
+	guard(mutex)(&co->lock);
+	if (!co->tracking) {
+		co->missed = true;
+		return NOTIFY_DONE;
+	}
 	why = track(co, dev);
 	if (!why) {
 		dev_info(dev, "coiommu: DMA is tracked\n");
 		return NOTIFY_OK;
 	}
 	/* The driver's probe cannot be stopped from here. */
-	dev_err(dev, "coiommu: DMA cannot be tracked: %s. All memory is pinned from now on.\n",
-		why);
-	coiommu_deactivate(co);
+	dev_err(dev, "coiommu: DMA cannot be tracked: %s. %s\n", why,
+		coiommu_deactivate(co, false) ? "All memory is pinned from now on." :
+		"So there will be none.");
 	return NOTIFY_OK;
 }
 
 /*
- * Take a listed device from a driver that had it before, or complain of that.
- * Return: true if the device has no such driver any more.
+ * Take a listed device from a driver that has it, and note its requester ID in @taken; without
+ * that, complain. Return: true if the device has no driver any more.
  */
-static bool take_over(struct coiommu *co, struct device *dev, bool reprobe)
+static bool take(struct device *dev, unsigned long *taken)
 {
-	bool before;
+	bool bound;
 
 	device_lock(dev);
-	mutex_lock(&co->lock);
-	before = dev->driver && !is_tracked(co, dev);
-	mutex_unlock(&co->lock);
-	if (before && !reprobe)
+	bound = dev->driver;
+	if (bound && !taken)
 		dev_err(dev, "coiommu: the driver %s was bound before, so nothing is tracked: load coiommu earlier, or with reprobe=1\n",
 			dev->driver->name);
 	device_unlock(dev);
-	if (before && reprobe) {
+	if (bound && taken) {
 		dev_info(dev, "coiommu: binding the driver anew\n");
+		__set_bit(pci_dev_id(to_pci_dev(dev)), taken);
 		device_release_driver(dev);
 	}
-	return !before || reprobe;
+	return !bound || taken;
+}
+
+/* Take all listed devices. Return: 0 or -EBUSY. */
+static int take_all(struct coiommu *co, unsigned long *taken)
+{
+	struct pci_dev *pdev = NULL;
+	int ret = 0;
+
+	mutex_lock(&co->lock);
+	co->missed = false;
+	mutex_unlock(&co->lock);
+	for_each_pci_dev(pdev)
+		if (listed(co, &pdev->dev) && !take(&pdev->dev, taken))
+			ret = -EBUSY;
+	return ret;
+}
+
+/* Let drivers have the devices again that were taken. */
+static void give_back(struct coiommu *co, const unsigned long *taken)
+{
+	struct pci_dev *pdev = NULL;
+
+	for_each_pci_dev(pdev)
+		if (listed(co, &pdev->dev) && test_bit(pci_dev_id(pdev), taken) &&
+		    device_attach(&pdev->dev) < 0)
+			dev_warn(&pdev->dev, "coiommu: no driver could be bound\n");
 }
 
 /* Check whether the host pins what it is asked for. */
@@ -154,14 +174,20 @@ static bool host_answers(struct coiommu *co)
 	return answers;
 }
 
-/* Let drivers have those listed devices that have none. */
-static void attach_all(struct coiommu *co)
+/*
+ * Have the host track. Return: 0; -EAGAIN if a device was bound since all were taken; -EIO if the
+ * host does not answer.
+ */
+static int begin(struct coiommu *co)
 {
-	struct pci_dev *pdev = NULL;
-
-	for_each_pci_dev(pdev)
-		if (listed(co, &pdev->dev) && device_attach(&pdev->dev) < 0)
-			dev_warn(&pdev->dev, "coiommu: no driver could be bound\n");
+	guard(mutex)(&co->lock);
+	if (co->missed)
+		return -EAGAIN;
+	if (!coiommu_activate(co) && host_answers(co))
+		return 0;
+	pci_err(co->pdev, "the host does not do what it is asked for\n");
+	coiommu_deactivate(co, true);
+	return -EIO;
 }
 
 /**
@@ -169,36 +195,33 @@ static void attach_all(struct coiommu *co)
  * @co: The driver's state, with a table of all RAM
  * @reprobe: Bind drivers anew that were bound before
  *
- * Devices that are bound while this goes on are tracked, and cannot map anything before the
- * host tracks, too. Should their probe fail for that they are bound once more.
+ * No listed device has a driver when the host begins, and what is being bound at that time waits
+ * until it has begun. A device that is bound before that is as one that was bound all along.
  *
  * Context: process context, may sleep; may not be called with a device's lock held, but the
  * function's.
- * Return: 0; -EBUSY if a device was bound before; -ECANCELED if one cannot be tracked; -EIO if
- * the host does not answer. After an error nothing is tracked.
+ * Return: 0; -EBUSY if a device was bound before; -EIO if the host does not answer; another error
+ * number. After an error nothing is tracked.
  */
 int coiommu_bind_start(struct coiommu *co, bool reprobe)
 {
-	struct pci_dev *pdev = NULL;
+	unsigned long *taken = bitmap_zalloc(U16_MAX + 1, GFP_KERNEL);
 	int ret;
 
-	co->tracking = true;
+	if (!taken)
+		return -ENOMEM;
 	co->bus_notifier.notifier_call = being_bound;
 	ret = bus_register_notifier(&pci_bus_type, &co->bus_notifier);
 	if (ret)
-		return ret;
-	for_each_pci_dev(pdev)
-		if (listed(co, &pdev->dev) && !take_over(co, &pdev->dev, reprobe))
-			ret = -EBUSY;
-	if (!ret)
-		ret = coiommu_activate(co);
-	if (!ret && !host_answers(co))
-		ret = -EIO;
-	if (ret == -EIO)
-		pci_err(co->pdev, "the host does not do what it is asked for\n");
+		goto free;
+	do {
+		ret = take_all(co, reprobe ? taken : NULL) ?: begin(co);
+	} while (ret == -EAGAIN);
 	if (ret)
 		coiommu_bind_stop(co);
-	attach_all(co);
+	give_back(co, taken);
+free:
+	bitmap_free(taken);
 	return ret;
 }
 
@@ -213,5 +236,6 @@ int coiommu_bind_start(struct coiommu *co, bool reprobe)
 void coiommu_bind_stop(struct coiommu *co)
 {
 	bus_unregister_notifier(&pci_bus_type, &co->bus_notifier);
-	coiommu_deactivate(co);
+	guard(mutex)(&co->lock);
+	coiommu_deactivate(co, true);
 }

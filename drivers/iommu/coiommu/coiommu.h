@@ -14,13 +14,14 @@
  *
  * the lock of a device that is being bound or unbound (of the driver core)
  * coiommu->lock (a mutex)
- *	Protects the list of tracked devices. Commands that change whether the host tracks are
- *	given under it. It is taken with a device's lock held, so no device may be bound or
- *	unbound under it.
+ *	Protects the list of tracked devices, and decides between a device that is being bound
+ *	and a change of whether the host tracks. It is taken with a device's lock held, so no
+ *	device may be bound or unbound under it.
  * coiommu_table.lock (a mutex)
  *	Serializes growing of the table.
  *
- * Mapping and unmapping take no lock.
+ * Mapping and unmapping take no lock. What maps while tracking ends may have to wait for the end,
+ * with interrupts off, too: so the host is told of the end with interrupts off.
  */
 #ifndef _COIOMMU_H
 #define _COIOMMU_H
@@ -109,8 +110,10 @@ DECLARE_PER_CPU(struct coiommu_stats, coiommu_stats);
  * @regs: BAR 0
  * @slots: BAR 2
  * @list: BAR 4
- * @tracking: What is mapped has to be pinned. It is set before the host begins to track and
- *	cleared after it has ended, and stays clear then
+ * @tracking: What is mapped has to be pinned. Written under @lock: set before the host begins to
+ *	track, with no listed device bound; cleared after it has ended, and stays clear then
+ * @ending: The host is being told to end
+ * @missed: Written under @lock: a listed device was bound when @tracking was not set
  * @table: The tracking table
  * @batches: A batch for each possible CPU
  * @lock: See above
@@ -126,6 +129,8 @@ struct coiommu {
 	u64 __iomem *slots;
 	u16 __iomem *list;
 	bool tracking;
+	bool ending;
+	bool missed;
 	struct coiommu_table table;
 	struct coiommu_batch **batches;
 	struct mutex lock;	/* See "Locks" */
@@ -193,7 +198,8 @@ void coiommu_device_free(struct coiommu_device *cd);
 
 /* request.c */
 int coiommu_activate(struct coiommu *co);
-void coiommu_deactivate(struct coiommu *co);
+bool coiommu_deactivate(struct coiommu *co, bool gone);
+bool coiommu_over(struct coiommu *co);
 void coiommu_ask_begin(struct coiommu_ask *ask, struct coiommu *co, u16 bdf);
 void coiommu_ask_add(struct coiommu_ask *ask, unsigned long first, unsigned long last);
 void coiommu_ask_end(struct coiommu_ask *ask);

@@ -3,6 +3,7 @@
  * The tracking table, and requests to a host that the test itself plays.
  */
 #include <kunit/test.h>
+#include <linux/cleanup.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -15,13 +16,18 @@ DEFINE_PER_CPU(struct coiommu_stats, coiommu_stats);
 static void __iomem *command_register;
 static u64 last_command;
 static bool takes_commands;
+/* Called before a command is done, if it is set */
+static void (*before_command)(void);
 
 static u64 host_readq(const void __iomem *addr)
 {
 	if (addr == command_register) {
 		last_command = readq(addr);
-		if (takes_commands)
+		if (takes_commands) {
+			if (before_command)
+				before_command();
 			writeq(0, command_register);
+		}
 	}
 	return readq(addr);
 }
@@ -154,6 +160,7 @@ static int coiommu_test_init(struct kunit *test)
 	}
 	command_register = co->regs + CO_COMMAND;
 	takes_commands = true;
+	before_command = NULL;
 	KUNIT_ASSERT_EQ(test, coiommu_table_init(&co->table, 4), 0);
 	KUNIT_ASSERT_EQ(test, coiommu_table_add(&co->table, RAM_FIRST, RAM_LAST), 0);
 	set_cpus_allowed_ptr(current, cpumask_of(0));
@@ -398,26 +405,113 @@ static void ask_while_busy(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->requests, 0);
 }
 
+static bool deactivate(struct ctx *ctx, bool gone)
+{
+	guard(mutex)(&ctx->co.lock);
+	return coiommu_deactivate(&ctx->co, gone);
+}
+
+static int activate(struct ctx *ctx)
+{
+	guard(mutex)(&ctx->co.lock);
+	return coiommu_activate(&ctx->co);
+}
+
 static void commands(struct kunit *test)
 {
 	struct ctx *ctx = test->priv;
 	u64 *regs = (u64 __force *)ctx->co.regs;
 
 	takes_commands = false;
-	KUNIT_EXPECT_EQ(test, coiommu_activate(&ctx->co), -EIO);
+	KUNIT_EXPECT_EQ(test, activate(ctx), -EIO);
 	takes_commands = true;
-	KUNIT_EXPECT_EQ(test, coiommu_activate(&ctx->co), 0);
+	KUNIT_EXPECT_EQ(test, activate(ctx), 0);
 	KUNIT_EXPECT_EQ(test, regs[0], virt_to_phys(ctx->co.table.root));
 	KUNIT_EXPECT_EQ(test, regs[2], 4);
 	KUNIT_EXPECT_EQ(test, last_command, 1);
-	coiommu_deactivate(&ctx->co);
+	KUNIT_EXPECT_TRUE(test, deactivate(ctx, false));
 	KUNIT_EXPECT_EQ(test, last_command, 0);
 	/* Nobody is asked any more, and all can be mapped. */
 	KUNIT_EXPECT_TRUE(test, map_range(ctx, RAM_FIRST, RAM_LAST));
 	KUNIT_EXPECT_EQ(test, ctx->requests, 0);
 	last_command = 77;
-	KUNIT_EXPECT_EQ(test, coiommu_activate(&ctx->co), -ECANCELED);
+	KUNIT_EXPECT_TRUE(test, deactivate(ctx, false));
 	KUNIT_EXPECT_EQ(test, last_command, 77);
+}
+
+/* The end of tracking that the host does not see is none, unless the registers go away. */
+static void end_unseen(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	u64 *regs = (u64 __force *)ctx->co.regs;
+
+	/* The registers are as other memory. */
+	KUNIT_EXPECT_EQ(test, activate(ctx), 0);
+	takes_commands = false;
+	KUNIT_EXPECT_FALSE(test, deactivate(ctx, false));
+	/* There is nothing at all. */
+	takes_commands = true;
+	regs[0] = 0;
+	KUNIT_EXPECT_FALSE(test, deactivate(ctx, false));
+	KUNIT_EXPECT_TRUE(test, map_range(ctx, RAM_LAST, RAM_LAST));
+	KUNIT_EXPECT_EQ(test, ctx->requests, 1);
+	KUNIT_EXPECT_FALSE(test, deactivate(ctx, true));
+	KUNIT_EXPECT_TRUE(test, map_range(ctx, RAM_FIRST, RAM_FIRST));
+	KUNIT_EXPECT_EQ(test, ctx->requests, 1);
+}
+
+/* What a mapping on another processor finds while tracking is being ended */
+static struct {
+	struct ctx *ctx;
+	bool begun;
+	bool looks;
+	bool has_looked;
+	bool reached;
+} other;
+
+static int map_meanwhile(void *unused)
+{
+	while (!READ_ONCE(other.begun) && !kthread_should_stop())
+		cond_resched();
+	WRITE_ONCE(other.looks, true);
+	/* The host has not pinned it. */
+	other.reached = coiommu_asked(&other.ctx->co, RAM_FIRST, RAM_FIRST);
+	WRITE_ONCE(other.has_looked, true);
+	return 0;
+}
+
+/* Give the mapping time to go wrong. */
+static void end_slowly(void)
+{
+	unsigned int i;
+
+	if (last_command != CO_DEACTIVATE)
+		return;
+	WRITE_ONCE(other.begun, true);
+	while (!READ_ONCE(other.looks))
+		cpu_relax();
+	for (i = 0; i < 100000 && !READ_ONCE(other.has_looked); i++)
+		cpu_relax();
+}
+
+static void map_while_ending(struct kunit *test)
+{
+	struct ctx *ctx = test->priv;
+	struct task_struct *task;
+
+	memset(&other, 0, sizeof(other));
+	other.ctx = ctx;
+	KUNIT_EXPECT_EQ(test, activate(ctx), 0);
+	KUNIT_EXPECT_EQ(test, coiommu_mark(&ctx->co.table, RAM_FIRST, RAM_FIRST), CO_MISS);
+	task = kthread_create(map_meanwhile, NULL, "coiommu-test-map");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	kthread_bind(task, 1);
+	get_task_struct(task);
+	wake_up_process(task);
+	before_command = end_slowly;
+	KUNIT_EXPECT_TRUE(test, deactivate(ctx, false));
+	kthread_stop_put(task);
+	KUNIT_EXPECT_TRUE(test, other.reached);
 }
 
 static struct kunit_case coiommu_cases[] = {
@@ -434,6 +528,8 @@ static struct kunit_case coiommu_cases[] = {
 	KUNIT_CASE(ask_refused),
 	KUNIT_CASE(ask_while_busy),
 	KUNIT_CASE(commands),
+	KUNIT_CASE(end_unseen),
+	KUNIT_CASE(map_while_ending),
 	{}
 };
 

@@ -3,6 +3,7 @@
  * The PCI function by which guest and host talk, and the driver's life.
  */
 #include <linux/cc_platform.h>
+#include <linux/cleanup.h>
 #include <linux/ioport.h>
 #include <linux/kernel.h>
 #include <linux/kref.h>
@@ -188,15 +189,23 @@ static void coiommu_remove(struct pci_dev *pdev)
  */
 static void coiommu_shutdown(struct pci_dev *pdev)
 {
-	if (system_state == SYSTEM_RESTART)
-		coiommu_deactivate(pci_get_drvdata(pdev));
+	struct coiommu *co = pci_get_drvdata(pdev);
+
+	if (system_state != SYSTEM_RESTART)
+		return;
+	guard(mutex)(&co->lock);
+	coiommu_deactivate(co, false);
 }
 
 /* The host may have forgotten the table when the guest resumes. */
 static int coiommu_suspend(struct device *dev)
 {
-	pci_info(to_pci_dev(dev), "suspending: DMA is not tracked any more\n");
-	coiommu_deactivate(dev_get_drvdata(dev));
+	struct coiommu *co = dev_get_drvdata(dev);
+
+	guard(mutex)(&co->lock);
+	if (!coiommu_deactivate(co, false))
+		return -EIO;
+	pci_info(co->pdev, "suspending: DMA is not tracked any more\n");
 	return 0;
 }
 

@@ -30,7 +30,7 @@ static int mark_failed(struct coiommu_device *cd, int ret, unsigned long first,
 	struct coiommu *co = cd->co;
 
 	if (ret < 0) {
-		if (!READ_ONCE(co->tracking))
+		if (coiommu_over(co))
 			return 0;
 		coiommu_count(refused, 1);
 		dev_err_ratelimited(cd->dev, "DMA to frames %#lx to %#lx cannot be tracked: %s\n",
@@ -153,7 +153,7 @@ static __always_inline void co_unmap(struct device *dev, dma_addr_t dma, size_t 
  */
 static noinline bool mmio_refused(struct coiommu_device *cd, phys_addr_t phys)
 {
-	if (!READ_ONCE(cd->co->tracking))
+	if (coiommu_over(cd->co))
 		return false;
 	coiommu_count(refused, 1);
 	dev_err_ratelimited(cd->dev, "DMA to other devices (%pap) is not possible\n", &phys);

@@ -9,6 +9,7 @@
 #include <linux/io.h>
 #include <linux/iopoll.h>
 #include <linux/irqflags.h>
+#include <linux/lockdep.h>
 #include <linux/rcupdate.h>
 #include <linux/smp.h>
 
@@ -17,13 +18,14 @@
 #define TIMEOUT_US	(5 * USEC_PER_SEC)
 
 /*
- * A command is done when the register has been read back, as 0. Return: false if the host has
- * not taken it.
+ * A command is done when the register has been read back, as 0. Where nothing answers that may be
+ * 0 as well, but not the root. Return: false if the host has not taken it.
  */
 static bool command(struct coiommu *co, u64 what)
 {
 	writeq(what, co->regs + CO_COMMAND);
-	return !readq(co->regs + CO_COMMAND);
+	return !readq(co->regs + CO_COMMAND) &&
+		readq(co->regs + CO_ROOT) == virt_to_phys(co->table.root);
 }
 
 /**
@@ -32,42 +34,71 @@ static bool command(struct coiommu *co, u64 what)
  *
  * From then on devices reach only what the host was asked for.
  *
- * Context: process context, may sleep.
- * Return: 0; -ECANCELED if coiommu_deactivate() was called before; -EIO if the host does not
- * take commands.
+ * Context: process context, under co->lock; may sleep.
+ * Return: 0; -EIO if the host does not take commands.
  */
 int coiommu_activate(struct coiommu *co)
 {
-	int ret = -ECANCELED;
-
-	mutex_lock(&co->lock);
-	if (co->tracking) {
-		writeq(virt_to_phys(co->table.root), co->regs + CO_ROOT);
-		writeq(co->table.levels, co->regs + CO_LEVELS);
-		ret = command(co, CO_ACTIVATE) ? 0 : -EIO;
-	}
-	mutex_unlock(&co->lock);
-	return ret;
+	lockdep_assert_held(&co->lock);
+	writeq(virt_to_phys(co->table.root), co->regs + CO_ROOT);
+	writeq(co->table.levels, co->regs + CO_LEVELS);
+	WRITE_ONCE(co->tracking, true);
+	return command(co, CO_ACTIVATE) ? 0 : -EIO;
 }
 
 /**
  * coiommu_deactivate() - Have the host let devices reach all memory again, for good
  * @co: The driver's state
+ * @gone: Go on as if the host had done that if it has not, as the registers go away
  *
- * The registers are not used any more afterwards. Mappings that are made meanwhile may fail.
+ * The registers are not used any more afterwards, unless it fails without @gone.
  *
- * Context: process context, may sleep.
+ * Context: process context, under co->lock; may sleep.
+ * Return: false if the host has not taken the command, and so still tracks.
  */
-void coiommu_deactivate(struct coiommu *co)
+bool coiommu_deactivate(struct coiommu *co, bool gone)
 {
-	mutex_lock(&co->lock);
-	if (co->tracking) {
-		command(co, CO_DEACTIVATE);
+	unsigned long flags;
+	bool done;
+
+	lockdep_assert_held(&co->lock);
+	if (!co->tracking)
+		return true;
+	/* What waits in coiommu_over() must not interrupt this. */
+	local_irq_save(flags);
+	WRITE_ONCE(co->ending, true);
+	/*
+	 * DEACTIVATE is 0, which memory shows, too, if the host does not see what is written
+	 * there. Another ACTIVATE changes nothing, and tells.
+	 */
+	done = command(co, CO_ACTIVATE) && command(co, CO_DEACTIVATE);
+	if (done || gone)
 		WRITE_ONCE(co->tracking, false);
-		/* Those who ask have interrupts off. */
-		synchronize_rcu();
-	}
-	mutex_unlock(&co->lock);
+	/* Who finds this finds what has become of @tracking. */
+	smp_store_release(&co->ending, false);
+	local_irq_restore(flags);
+	/* Those who ask have interrupts off. */
+	synchronize_rcu();
+	if (!done)
+		pr_err("coiommu: the host does not take the command to end tracking\n");
+	return done;
+}
+
+/**
+ * coiommu_over() - Check whether devices reach all memory, as the host tracks no more
+ * @co: The driver's state
+ *
+ * While the host puts an end to it, it pins nothing that it is asked for, and devices do not
+ * reach all memory yet. Then this waits. Callers often must not sleep, and the processor that
+ * the host does it for runs nothing else as long.
+ *
+ * Context: any but NMI.
+ * Return: true if they do.
+ */
+bool coiommu_over(struct coiommu *co)
+{
+	smp_cond_load_acquire(&co->ending, !VAL);
+	return !READ_ONCE(co->tracking);
 }
 
 /**
@@ -160,7 +191,7 @@ void coiommu_ask_end(struct coiommu_ask *ask)
  * @first: First frame number; all are marked, unless tracking has ended
  * @last: Last frame number, inclusive
  *
- * Context: any.
+ * Context: any but NMI; waits if tracking is being ended.
  * Return: true if they do.
  */
 bool coiommu_asked(struct coiommu *co, unsigned long first, unsigned long last)
@@ -170,7 +201,7 @@ bool coiommu_asked(struct coiommu *co, unsigned long first, unsigned long last)
 		return true;
 	for (; first <= last; first++)
 		if (!coiommu_pinned(&co->table, first))
-			return !READ_ONCE(co->tracking);
+			return coiommu_over(co);
 	return true;
 }
 
