@@ -37,6 +37,10 @@ static bool foreign;
 module_param(foreign, bool, 0444);
 MODULE_PARM_DESC(foreign, "give devices DMA operations of their own before they are bound, and test nothing");
 
+static bool early;
+module_param(early, bool, 0444);
+MODULE_PARM_DESC(early, "bind devices at the moment that some device has lost its driver");
+
 static bool bench;
 module_param(bench, bool, 0444);
 MODULE_PARM_DESC(bench, "measure only");
@@ -407,12 +411,29 @@ static void set_foreign_ops(const struct dma_map_ops *ops)
 		set_dma_ops(&pdev->dev, ops);
 }
 
+static bool registered;
+
+/* Here, as what has unbound the device, coiommu perhaps, is not done yet with others. */
+static int other_unbound(struct notifier_block *nb, unsigned long action, void *data)
+{
+	if (action == BUS_NOTIFY_UNBOUND_DRIVER && !registered)
+		registered = !pci_register_driver(&coiommu_test_driver);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block early_notifier = {
+	.notifier_call = other_unbound,
+};
+
 static int __init coiommu_test_init(void)
 {
 	int ret;
 
+	if (early)
+		return bus_register_notifier(&pci_bus_type, &early_notifier);
 	set_foreign_ops(&foreign_ops);
 	ret = pci_register_driver(&coiommu_test_driver);
+	registered = !ret;
 	if (ret)
 		set_foreign_ops(NULL);
 	return ret;
@@ -422,7 +443,10 @@ module_init(coiommu_test_init);
 
 static void __exit coiommu_test_exit(void)
 {
-	pci_unregister_driver(&coiommu_test_driver);
+	if (early)
+		bus_unregister_notifier(&pci_bus_type, &early_notifier);
+	if (registered)
+		pci_unregister_driver(&coiommu_test_driver);
 	set_foreign_ops(NULL);
 }
 
