@@ -857,6 +857,9 @@ struct kviommu_policy {
  * too, of which the IOAS lost any part and got it back. Translations that exist are
  * not touched.
  *
+ * A guest of coIOMMU whose pages the IOAS has lost is told so, unless it has parked the unit.
+ * Call this after such memory was added again, before the guest may use it.
+ *
  * What cannot be translated this time counts as an error again, and signals
  * KVIOMMU_EVENT_LIMIT again if a limit was the reason: do not call this just because
  * of that event, but when there is something to be had.

@@ -149,6 +149,38 @@ static void deactivate(void)
 	memset(guest.uses, 0, sizeof(guest.uses));
 }
 
+static bool in_set(u64 gfn)
+{
+	struct tracked_leaf *leaf = xa_load(&unit->tracked.leaves, gfn >> DTT_WORD_BITS);
+
+	return leaf && test_bit(gfn & (DTT_WORDS - 1), leaf->pinned);
+}
+
+/* What is said of frames, in a table that is there and not parked, is so. */
+static void check_words(void)
+{
+	u64 gfn;
+
+	for (gfn = 0; gfn < NR_GFNS; gfn++)
+		never(in_set(gfn) != !!(word(gfn) & DTT_PINNED));
+}
+
+/* The same table again. What the guest could not be told of is still as it was. */
+static void reactivate(void)
+{
+	u64 gfn;
+
+	shim_fail = (struct shim_fail){ .after = pick(8), .times = 1 + pick(8) };
+	command(CO_DEACTIVATE);
+	shim_fail = (struct shim_fail){};
+	check_words();
+	for (gfn = 0; gfn < NR_GFNS; gfn++)
+		for (; guest.uses[gfn]; guest.uses[gfn]--)
+			put_word(gfn, word(gfn) - 1);
+	command(CO_ACTIVATE);
+	never(unit->tracked.pinned);
+}
+
 static void park(void)
 {
 	command(CO_PARK);
@@ -417,6 +449,8 @@ static void step(void)
 	case 10:
 		if (!pick(4))
 			deactivate();
+		else if (guest.active && !guest.parked && !guest.wild)
+			reactivate();
 		break;
 	case 11:
 		if (!guest.active || (!pick(4) && !guest.wild))
@@ -460,13 +494,6 @@ static void step(void)
 	default:
 		map_one();
 	}
-}
-
-static bool in_set(u64 gfn)
-{
-	struct tracked_leaf *leaf = xa_load(&unit->tracked.leaves, gfn >> DTT_WORD_BITS);
-
-	return leaf && test_bit(gfn & (DTT_WORDS - 1), leaf->pinned);
 }
 
 static void check_device(unsigned int d)
@@ -588,6 +615,161 @@ static void tables_for_dma(void)
 	end();
 }
 
+/* Nothing grows old: the worker has nothing to do when its timer has expired. */
+static void begin_still(void)
+{
+	begin();
+	set_policy(KVIOMMU_POLICY_UNPIN_MS, 0);
+}
+
+/* Nothing is left in the pin cache but what is in use, so no table is. */
+static void forget_tables(void)
+{
+	struct kviommu_release_pins cmd = { .length = PFN_PHYS(NR_GFNS) };
+
+	never(kviommu_unit_release_pins(unit, &cmd));
+	never(unit->pins.pinned != unit->tracked.pinned);
+	while (shim_timer_expire(&unit->timer))
+		drain_worker();
+}
+
+/* Besides, there is no memory. */
+static void starve(void)
+{
+	forget_tables();
+	shim_fail = (struct shim_fail){ .times = 1000000 };
+}
+
+static void feed(void)
+{
+	never(!shim_fail.failed);
+	shim_fail = (struct shim_fail){};
+}
+
+static void use_area(unsigned int area)
+{
+	u64 gfn;
+
+	for (gfn = model_areas[area].gfn; gfn < model_areas[area].gfn + 8; gfn++) {
+		count(gfn);
+		ask(0, gfn << CO_SLOT_GFN_SHIFT | any_device());
+		mapped(gfn, 1);
+		never(!guest.uses[gfn]);
+	}
+}
+
+/* What the guest cannot be told of stays as it is, until it can be told. */
+static void deactivate_without_memory(void)
+{
+	u64 pinned;
+
+	begin_still();
+	use_area(AREA_CONTIGUOUS);
+	use_area(AREA_SCATTERED);
+	pinned = unit->tracked.pinned;
+	starve();
+	command(CO_DEACTIVATE);
+	feed();
+	check_words();
+	never(unit->tracked.pinned != pinned);
+	drain_worker();
+	check_words();
+	memset(guest.uses, 0, sizeof(guest.uses));
+	command(CO_ACTIVATE);
+	never(unit->tracked.pinned);
+	check();
+	use_area(AREA_CONTIGUOUS);
+	check();
+
+	/* It goes with another table, and with the unit. */
+	starve();
+	command(CO_DEACTIVATE);
+	feed();
+	guest.active = false;
+	activate(guest.root ^ NR_TABLES);
+	never(unit->tracked.pinned);
+	check();
+	use_area(AREA_CONTIGUOUS);
+	starve();
+	command(CO_DEACTIVATE);
+	feed();
+	end();
+}
+
+/* The VMM's thread is killed before it is told, and another one goes on. */
+static void deactivate_killed(void)
+{
+	unsigned long n;
+
+	for (n = 0; n < 50; n++) {
+		begin_still();
+		use_area(AREA_CONTIGUOUS);
+		forget_tables();
+		model_kill_after(n);
+		command(CO_DEACTIVATE);
+		model_revive();
+		drain_worker();
+		check_words();
+		never(unit->tracked.pinned);
+		end();
+	}
+}
+
+static void lose(unsigned int area)
+{
+	u64 gfn;
+
+	model_ioas_unmap(area);
+	for (gfn = model_areas[area].gfn; gfn < model_areas[area].gfn + 8; gfn++)
+		guest.uses[gfn] = 0;
+}
+
+/* The IOAS takes memory away. */
+static void lost(void)
+{
+	u64 next = model_areas[AREA_CONTIGUOUS].gfn + 1;
+
+	/* With the table at hand the guest is told before. */
+	begin_still();
+	use_area(AREA_CONTIGUOUS);
+	lose(AREA_CONTIGUOUS);
+	check_words();
+	model_ioas_map(AREA_CONTIGUOUS, 0, KVIOMMU_READ | KVIOMMU_WRITE);
+
+	/* Else when there is memory */
+	use_area(AREA_CONTIGUOUS);
+	starve();
+	lose(AREA_CONTIGUOUS);
+	drain_worker();
+	feed();
+	never(!(word(next) & DTT_PINNED));
+	never(!shim_timer_expire(&unit->timer));
+	drain_worker();
+	check_words();
+	model_ioas_map(AREA_CONTIGUOUS, 0, KVIOMMU_READ | KVIOMMU_WRITE);
+
+	/* When the guest asks for another frame of the table */
+	use_area(AREA_CONTIGUOUS);
+	forget_tables();
+	lose(AREA_CONTIGUOUS);
+	model_ioas_map(AREA_CONTIGUOUS, 0, KVIOMMU_READ | KVIOMMU_WRITE);
+	never(!(word(next) & DTT_PINNED));
+	WRITE_ONCE(unit->deferred, false);
+	ask(0, (next - 1) << CO_SLOT_GFN_SHIFT | any_device());
+	check_words();
+
+	/* When the VMM asks for it */
+	use_area(AREA_CONTIGUOUS);
+	forget_tables();
+	lose(AREA_CONTIGUOUS);
+	never(!(word(next) & DTT_PINNED));
+	never(kviommu_unit_refresh(unit));
+	check_words();
+	drain_worker();
+	check();
+	end();
+}
+
 int main(void)
 {
 	const char *env = getenv("KVIOMMU_SEED"), *steps = getenv("KVIOMMU_STEPS");
@@ -595,7 +777,7 @@ int main(void)
 	u64 nr = steps ? strtoull(steps, NULL, 0) : STEPS, i;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("TAP version 13\n1..2\n");
+	printf("TAP version 13\n1..5\n");
 	for (i = 0; i < (env ? 1 : RUNS); i++) {
 		seed = (first + i) * 0x9e3779b97f4a7c15ULL;
 		printf("# KVIOMMU_SEED=%llu\n", (unsigned long long)(first + i));
@@ -605,5 +787,11 @@ int main(void)
 	       (unsigned long long)nr);
 	tables_for_dma();
 	printf("ok 2 - tracked.tables_for_dma\n");
+	deactivate_without_memory();
+	printf("ok 3 - tracked.deactivate_without_memory\n");
+	deactivate_killed();
+	printf("ok 4 - tracked.deactivate_killed\n");
+	lost();
+	printf("ok 5 - tracked.lost\n");
 	return 0;
 }

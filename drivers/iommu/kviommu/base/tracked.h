@@ -45,14 +45,14 @@ struct kviommu_dtt {
  * @ticking: A round is scheduled for @round_at
  * @round_at: Time of the next round, in jiffies
  * @sweeping: The round is under way
- * @next: Index in @leaves at which this round, or the next one, goes on
+ * @next: Index in @leaves at which this round, or the next one, goes on; and, without a
+ *        table, at which unpinning all does
  * @round_left: Frames that the present round may still unpin
  * @round_busy: Number of frames that were in use so far in this round
  * @hand: Index in @leaves at which reclaim at a limit goes on
  * @hand_left: Leaves that the present reclaim may still look at; 0 if there is none
  * @shrink_left: The same of what the worker does for the shrinker
- * @lost_next: Index in @leaves at which the worker goes on to tell the guest of frames that
- *             the IOAS took away
+ * @lost_next: Index in @leaves at which kviommu_tracked_tell() goes on
  * @wanted: Number of frames that the shrinker wants and the pin cache did not have
  *
  * All members but the last are under map_lock.

@@ -400,7 +400,8 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 			ret = kviommu_rebind(unit, &work, 0, U16_MAX, &p);
 		bound = bound || !ret;
 		if (bound)
-			ret = kviommu_refresh(unit, &work, &p);
+			ret = kviommu_refresh(unit, &work, &p) ?:
+			      kviommu_tracked_tell(unit, &work);
 		mutex_unlock(&unit->map_lock);
 		kviommu_unlock(unit);
 	} while (ret == -EAGAIN);

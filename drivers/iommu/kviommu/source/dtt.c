@@ -78,7 +78,8 @@ static int dtt_move_window(struct kviommu_unit *unit, const struct kviommu_work 
  * @word: Set to its word, and followed by those of the next frames in the same last-level
  *        table; valid until the next walk or kviommu_dtt_close()
  *
- * Context: process context, under unit->lock and map_lock; may sleep if @work may wait.
+ * Context: process context, under map_lock; if @work may wait it may sleep, and needs
+ * unit->lock, too.
  * Return: 0; -ENOENT if a table is missing; -ERANGE beyond the width of the table; an error
  * of kviommu_guest_read() or kviommu_guest_map().
  */

@@ -182,6 +182,15 @@ static inline void bitmap_zero(unsigned long *map, unsigned int bits)
 	memset(map, 0, (bits + BITS_PER_LONG - 1) / BITS_PER_LONG * 8);
 }
 
+static inline void bitmap_or(unsigned long *to, const unsigned long *a, const unsigned long *b,
+			     unsigned int bits)
+{
+	unsigned int i;
+
+	for (i = 0; i < (bits + BITS_PER_LONG - 1) / BITS_PER_LONG; i++)
+		to[i] = a[i] | b[i];
+}
+
 static inline bool test_bit(unsigned int bit, const unsigned long *map)
 {
 	return map[bit / 64] >> bit % 64 & 1;
@@ -198,6 +207,11 @@ static inline unsigned int shim_next_bit(const unsigned long *map,
 	while (n < bits && !(map[n / BITS_PER_LONG] & BIT(n % BITS_PER_LONG)))
 		n++;
 	return n;
+}
+
+static inline bool bitmap_empty(const unsigned long *map, unsigned int bits)
+{
+	return shim_next_bit(map, bits, 0) >= bits;
 }
 
 static inline void __clear_bit(unsigned int n, unsigned long *map)

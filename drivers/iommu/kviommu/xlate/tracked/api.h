@@ -14,6 +14,9 @@ int kviommu_tracked_pin(struct kviommu_unit *unit, const struct kviommu_work *wo
 int kviommu_tracked_clear(struct kviommu_unit *unit, const struct kviommu_work *work);
 int kviommu_tracked_reap(struct kviommu_unit *unit, const struct kviommu_work *work);
 
+/* lost.c */
+int kviommu_tracked_tell(struct kviommu_unit *unit, const struct kviommu_work *work);
+
 /* sweep.c */
 void kviommu_tracked_park(struct kviommu_unit *unit, bool on);
 void kviommu_tracked_schedule(struct kviommu_unit *unit);

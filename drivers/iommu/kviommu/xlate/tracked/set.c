@@ -229,6 +229,9 @@ static int tracked_pin(struct kviommu_unit *unit, const struct kviommu_work *wor
 	leaf = leaf_get(unit, gfn);
 	if (IS_ERR(leaf))
 		return PTR_ERR(leaf);
+	/* The guest may take another frame of the same mapping for pinned. */
+	if (!bitmap_empty(leaf->lost, DTT_WORDS))
+		kviommu_leaf_tell(unit, leaf, word - (gfn & (DTT_WORDS - 1)));
 	/* What the word says does not count: the guest may write anything there. */
 	if (!test_bit(gfn & (DTT_WORDS - 1), leaf->pinned))
 		ret = tracked_pin_new(unit, work, leaf, gfn);
@@ -236,7 +239,6 @@ static int tracked_pin(struct kviommu_unit *unit, const struct kviommu_work *wor
 		kviommu_leaf_put(unit, leaf);
 		return ret;
 	}
-	__clear_bit(gfn & (DTT_WORDS - 1), leaf->lost);
 	kviommu_dtt_mark(word);
 	return 0;
 }
@@ -354,44 +356,6 @@ void kviommu_tracked_unpin(struct kviommu_unit *unit, struct tracked_leaf *leaf,
 }
 
 /**
- * kviommu_tracked_revoke() - Unpin frames that the IOAS unmaps
- * @unit: The unit
- * @first: First guest frame number
- * @last: Last guest frame number, inclusive
- *
- * Their words still say that they are pinned, as the guest's table cannot be pinned here, with
- * locks of the IOAS held. The worker tells the guest.
- *
- * Context: process context, under map_lock; may sleep.
- */
-void kviommu_tracked_revoke(struct kviommu_unit *unit, u64 first, u64 last)
-{
-	struct kviommu_tracked_state *s = &unit->tracked;
-	unsigned long index = first >> DTT_WORD_BITS;
-	struct tracked_leaf *leaf;
-	bool lost = false;
-	unsigned int i;
-
-	kviommu_dtt_revoke(unit, first, last);
-	while ((leaf = kviommu_tracked_find(unit, &index, last >> DTT_WORD_BITS))) {
-		for_each_set_bit(i, leaf->pinned, DTT_WORDS) {
-			if (leaf_gfn(leaf) + i < first || leaf_gfn(leaf) + i > last)
-				continue;
-			__set_bit(i, leaf->lost);
-			xa_set_mark(&s->leaves, index, TRACKED_HAS_LOST);
-			lost = true;
-			kviommu_tracked_unpin(unit, leaf, i);
-		}
-		kviommu_tracked_unpin_end(unit, leaf);
-		kviommu_leaf_put(unit, leaf);
-		index++;
-		cond_resched();
-	}
-	if (lost)
-		kviommu_wake(unit, 0);
-}
-
-/**
  * kviommu_tracked_start() - Follow a table of the guest
  * @unit: The unit, in which nothing is tracked
  * @root: Guest physical address of the root table, and
@@ -408,6 +372,8 @@ void kviommu_tracked_start(struct kviommu_unit *unit, u64 root, unsigned int lev
 	s->dtt.root = root;
 	s->dtt.levels = levels;
 	s->active = true;
+	/* Something may have stayed pinned. */
+	kviommu_tracked_schedule(unit);
 }
 
 /**
@@ -424,40 +390,46 @@ void kviommu_tracked_stop(struct kviommu_unit *unit, bool tell)
 	struct kviommu_tracked_state *s = &unit->tracked;
 
 	s->active = false;
+	s->next = 0;
 	if (tell && !s->parked)
 		return;
 	kviommu_dtt_close(unit);
 	s->dtt.root = 0;
 }
 
-/* Unpin all of a leaf, whatever the guest uses of it. */
-static void leaf_clear(struct kviommu_unit *unit, const struct kviommu_work *work,
-		       struct tracked_leaf *leaf)
+/*
+ * Unpin all of a leaf, whatever the guest uses of it, after the words say so. Return: 0; else it is
+ * left as it is: -ENOMEM; -EBUSY while parked; -EAGAIN or -EINTR to be called again.
+ */
+static int leaf_clear(struct kviommu_unit *unit, const struct kviommu_work *work,
+		      struct tracked_leaf *leaf)
 {
 	u32 *words = NULL;
 	unsigned int i;
+	int ret = 0;
 
-	if (unit->tracked.dtt.root &&
-	    kviommu_dtt_open(unit, work, leaf_gfn(leaf), &words))
-		words = NULL;
-	if (words)
-		for_each_set_bit(i, leaf->lost, DTT_WORDS)
-			kviommu_dtt_unmark(words + i);
-	bitmap_zero(leaf->lost, DTT_WORDS);
-	xa_clear_mark(&unit->tracked.leaves, leaf->index, TRACKED_HAS_LOST);
-	for_each_set_bit(i, leaf->pinned, DTT_WORDS) {
-		if (words)
-			kviommu_dtt_unmark(words + i);
+	if (unit->tracked.dtt.root)
+		ret = unit->tracked.parked ? -EBUSY :
+		      kviommu_dtt_open(unit, work, leaf_gfn(leaf), &words);
+	/* With another error there are no words. */
+	if (ret == -ENOMEM || ret == -EBUSY || kviommu_unfinished(ret))
+		return ret;
+	bitmap_or(leaf->lost, leaf->lost, leaf->pinned, DTT_WORDS);
+	kviommu_leaf_tell(unit, leaf, words);
+	for_each_set_bit(i, leaf->pinned, DTT_WORDS)
 		kviommu_tracked_unpin(unit, leaf, i);
-	}
 	kviommu_tracked_unpin_end(unit, leaf);
 	kviommu_leaf_put(unit, leaf);
+	return 0;
 }
 
 /**
  * kviommu_tracked_clear() - Unpin all that was tracked, after kviommu_tracked_stop()
  * @unit: The unit
  * @work: The piece of work that this is part of
+ *
+ * What the guest cannot be told of now stays pinned, as its words say, until it activates a
+ * table again: until then the memory of this one may be used for something else.
  *
  * Context: process context, under unit->lock and map_lock; may sleep.
  * Return: 0; -EAGAIN or -EINTR as kviommu_resched().
@@ -466,18 +438,20 @@ int kviommu_tracked_clear(struct kviommu_unit *unit, const struct kviommu_work *
 {
 	struct kviommu_tracked_state *s = &unit->tracked;
 	struct tracked_leaf *leaf;
-	unsigned long index = 0;
 	int ret;
 
-	while ((leaf = kviommu_tracked_find(unit, &index, ULONG_MAX))) {
-		leaf_clear(unit, work, leaf);
-		index++;
+	while ((leaf = kviommu_tracked_find(unit, &s->next, ULONG_MAX))) {
+		ret = leaf_clear(unit, work, leaf);
+		if (kviommu_unfinished(ret))
+			return ret;
+		s->next++;
 		ret = kviommu_resched(unit, work);
 		if (ret)
 			return ret;
 	}
 	kviommu_dtt_close(unit);
-	s->dtt.root = 0;
+	if (!s->nr_leaves)
+		s->dtt.root = 0;
 	s->lost_next = 0;
 	s->ticking = false;
 	s->sweeping = false;

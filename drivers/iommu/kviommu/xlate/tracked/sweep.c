@@ -20,9 +20,6 @@
 #include "tracked.h"
 #include "../../mem/mem.h"
 
-/* Leaves that the worker sweeps before it lets others have the locks */
-#define SWEEP_LEAVES	4
-
 /*
  * Unpin what is not in use of a leaf: what has not been mapped since the last look, or, with
  * @force, all; @max frames at most. @busy is increased by the number of frames that are in use,
@@ -115,33 +112,6 @@ int kviommu_tracked_reclaim(struct kviommu_unit *unit, const struct kviommu_work
 	return -ENOENT;
 }
 
-/*
- * Tell the guest of frames that the IOAS took away. If it has no table for them now, there may
- * be one later. Return: true if there are more to look at.
- */
-static bool tracked_tell_lost(struct kviommu_unit *unit, const struct kviommu_work *work)
-{
-	struct kviommu_tracked_state *s = &unit->tracked;
-	struct tracked_leaf *leaf;
-	unsigned int i, n = 0;
-	u32 *words;
-
-	while ((leaf = xa_find(&s->leaves, &s->lost_next, ULONG_MAX, TRACKED_HAS_LOST))) {
-		if (n++ == SWEEP_LEAVES)
-			return true;
-		s->lost_next++;
-		if (kviommu_dtt_open(unit, work, leaf_gfn(leaf), &words))
-			continue;
-		for_each_set_bit(i, leaf->lost, DTT_WORDS)
-			kviommu_dtt_unmark(words + i);
-		bitmap_zero(leaf->lost, DTT_WORDS);
-		xa_clear_mark(&s->leaves, leaf->index, TRACKED_HAS_LOST);
-		kviommu_leaf_put(unit, leaf);
-	}
-	s->lost_next = 0;
-	return false;
-}
-
 /* Unpin what the shrinker wants. Return: true if there is more to do. */
 static bool tracked_shrink(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
@@ -154,7 +124,7 @@ static bool tracked_shrink(struct kviommu_unit *unit, const struct kviommu_work 
 		return false;
 	if (!s->shrink_left)
 		s->shrink_left = 2 * s->nr_leaves;
-	for (i = 0; i < SWEEP_LEAVES && wanted && s->shrink_left; i++) {
+	for (i = 0; i < TRACKED_LEAVES && wanted && s->shrink_left; i++) {
 		n = sweep_hand(unit, work, wanted, &busy);
 		wanted -= n;
 		s->shrink_left--;
@@ -190,7 +160,7 @@ static bool tracked_round(struct kviommu_unit *unit, const struct kviommu_work *
 			s->round_busy = 0;
 	}
 	while ((leaf = kviommu_tracked_find(unit, &s->next, ULONG_MAX))) {
-		if (n++ == SWEEP_LEAVES)
+		if (n++ == TRACKED_LEAVES)
 			return true;
 		s->round_left -= leaf_sweep(unit, work, leaf, &sweep_all, false, s->round_left,
 					    &s->round_busy);
@@ -252,7 +222,7 @@ bool kviommu_tracked_tidy(struct kviommu_unit *unit, const struct kviommu_work *
 		return false;
 	mutex_lock(&unit->map_lock);
 	if (!s->parked)
-		more = tracked_tell_lost(unit, work) || tracked_shrink(unit, work) ||
+		more = kviommu_tracked_tell(unit, work) || tracked_shrink(unit, work) ||
 		       tracked_round(unit, work);
 	if (!more)
 		kviommu_tracked_schedule(unit);

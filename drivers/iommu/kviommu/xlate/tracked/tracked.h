@@ -4,6 +4,7 @@
  * the frames that the guest has asked for.
  *
  *	set.c		which frames these are: pinned and mapped, unmapped and unpinned
+ *	lost.c		what the IOAS takes away
  *	sweep.c		when: for their age, at limits, when the host lacks memory
  *	tracked.c	the back-end: a domain for each physical IOMMU
  *
@@ -28,6 +29,9 @@
 #include "../../source/dtt.h"
 
 #define TRACKED_HAS_LOST	XA_MARK_0
+
+/* Leaves that are looked at before others can have the locks */
+#define TRACKED_LEAVES	4
 
 /**
  * struct tracked_leaf - What is pinned of the frames of one last-level table
@@ -92,6 +96,9 @@ void kviommu_tracked_unpin(struct kviommu_unit *unit, struct tracked_leaf *leaf,
 			   unsigned int i);
 void kviommu_tracked_unpin_end(struct kviommu_unit *unit, struct tracked_leaf *leaf);
 void kviommu_leaf_put(struct kviommu_unit *unit, struct tracked_leaf *leaf);
+
+/* lost.c */
+void kviommu_leaf_tell(struct kviommu_unit *unit, struct tracked_leaf *leaf, u32 *words);
 void kviommu_tracked_revoke(struct kviommu_unit *unit, u64 first, u64 last);
 
 /* sweep.c */
