@@ -84,6 +84,7 @@ enum {
 	KVIOMMU_CMD_REFRESH = 0x0a,
 	KVIOMMU_CMD_RELEASE_PINS = 0x0b,
 	KVIOMMU_CMD_GET_DEVICE = 0x0c,
+	KVIOMMU_CMD_SET_BUS_MASTER = 0x0d,
 };
 
 /**
@@ -165,9 +166,13 @@ struct kviommu_info {
  *                             which pins all of it. For firmware that boots from
  *                             an assigned device. Without this flag such DMA is
  *                             blocked.
+ * @KVIOMMU_VTD_BOOT_MASTER: KVIOMMU_VTD_BOOT_IDENTITY, with which it goes, holds only for
+ *                           devices for which KVIOMMU_SET_BUS_MASTER says that the guest
+ *                           has turned bus mastering on
  */
 enum kviommu_vtd_flags {
 	KVIOMMU_VTD_BOOT_IDENTITY = 1 << 0,
+	KVIOMMU_VTD_BOOT_MASTER = 1 << 1,
 };
 
 /**
@@ -255,9 +260,13 @@ struct kviommu_create_vtd {
  *                                 which pins all of it: for firmware, and for guests that
  *                                 do not know of coIOMMU. Without this flag such DMA is
  *                                 blocked.
+ * @KVIOMMU_COIOMMU_BOOT_MASTER: KVIOMMU_COIOMMU_BOOT_IDENTITY, with which it goes, holds only
+ *                               for devices for which KVIOMMU_SET_BUS_MASTER says that the
+ *                               guest has turned bus mastering on
  */
 enum kviommu_coiommu_flags {
 	KVIOMMU_COIOMMU_BOOT_IDENTITY = 1 << 0,
+	KVIOMMU_COIOMMU_BOOT_MASTER = 1 << 1,
 };
 
 /**
@@ -339,8 +348,8 @@ struct kviommu_create_coiommu {
  *  - EBUSY: this file is a unit already, or another thread makes it one.
  *  - EBADF: @kvm_fd or @iommufd is not an open file.
  *  - EINVAL: @kvm_fd is no KVM virtual machine, @iommufd no iommufd, the
- *    blob's aw_bits or cpus is none of the documented values, or its capabilities do not
- *    go together.
+ *    blob's aw_bits or cpus is none of the documented values, or its capabilities or flags
+ *    do not go together.
  *  - EPERM: the virtual machine belongs to another process.
  *  - EAGAIN: the unit needs a thread, and one more is not allowed: by RLIMIT_NPROC, by
  *    the pids controller of a control group, or by the host (threads-max).
@@ -554,6 +563,39 @@ struct kviommu_get_device {
 #define KVIOMMU_GET_DEVICE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_DEVICE)
 
 /**
+ * struct kviommu_set_bus_master - ioctl(KVIOMMU_SET_BUS_MASTER)
+ * @size: sizeof(struct kviommu_set_bus_master)
+ * @flags: Must be 0
+ * @source_id: Requester ID of the device
+ * @on: 1 if the guest has bus mastering of the device on, that is bit 2 of the command
+ *      register of its PCI configuration space, which is the VMM's; 0 if not
+ *
+ * It is off when a device is attached, and after KVIOMMU_RESET. With KVIOMMU_VTD_BOOT_MASTER or
+ * KVIOMMU_COIOMMU_BOOT_MASTER the unit needs to know: while the guest has translation disabled,
+ * or no table active, a device whose bus mastering is on reaches all of the IOAS, which pins all
+ * of it, and others are blocked. So if the guest turns on translation or tracking before it uses
+ * its devices, its memory is never pinned as a whole. Otherwise this has no effect.
+ *
+ * Call it when the guest has written the bit, before its vCPU goes on, and before the device
+ * itself gets it. It takes as long as it takes to pin or unpin the memory. Success means that
+ * the unit knows it: what becomes of the device KVIOMMU_GET_DEVICE says, as after
+ * KVIOMMU_ATTACH_DEVICE.
+ *
+ * Errors beside the general ones:
+ *
+ *  - EINVAL: @on is neither 0 nor 1.
+ *  - ENOENT: the unit has no device of that requester ID.
+ */
+struct kviommu_set_bus_master {
+	__u32 size;
+	__u32 flags;
+	__u32 source_id;
+	__u32 on;
+};
+
+#define KVIOMMU_SET_BUS_MASTER _IO(KVIOMMU_TYPE, KVIOMMU_CMD_SET_BUS_MASTER)
+
+/**
  * enum kviommu_event - Events of a unit
  * @KVIOMMU_EVENT_FAULT: The guest is due the fault event interrupt, whose
  *                       message is in FEADDR, FEUADDR and FEDATA of the
@@ -616,8 +658,9 @@ struct kviommu_set_eventfd {
  * Put the registers back to their state after creation, drop all translations
  * and pins, but for those that kviommu_create_vtd.ecap asks for. Devices stay
  * attached, their DMA is as before the guest enabled translation, or activated its
- * table. Eventfds, the armed address, the policy and the statistics stay. For the reset
- * of the virtual machine, while its vCPUs do not run.
+ * table, with bus mastering off (KVIOMMU_SET_BUS_MASTER). Eventfds, the armed address,
+ * the policy and the statistics stay. For the reset of the virtual machine, while its
+ * vCPUs do not run.
  */
 struct kviommu_reset {
 	__u32 size;

@@ -226,6 +226,25 @@ int kviommu_get_device(int fd, __u32 source_id, struct kviommu_get_device *devic
 }
 
 /**
+ * kviommu_set_bus_master() - KVIOMMU_SET_BUS_MASTER: say whether a device is a bus master
+ * @fd: A unit
+ * @source_id: Requester ID that the guest knows it by
+ * @on: The guest has its bus mastering on
+ *
+ * Return: 0 or a negative errno.
+ */
+int kviommu_set_bus_master(int fd, __u32 source_id, bool on)
+{
+	struct kviommu_set_bus_master set = {
+		.size = sizeof(set),
+		.source_id = source_id,
+		.on = on,
+	};
+
+	return call(fd, KVIOMMU_SET_BUS_MASTER, &set);
+}
+
+/**
  * kviommu_set_eventfd() - KVIOMMU_SET_EVENTFD: be told of events
  * @fd: A unit
  * @event: One of enum kviommu_event

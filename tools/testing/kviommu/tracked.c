@@ -56,7 +56,8 @@ static struct guest {
 	bool wild;
 } guest;
 
-static bool attached[NR_DEVICES];
+/* Which devices the unit has, and which of them are bus masters */
+static bool attached[NR_DEVICES], master[NR_DEVICES];
 static u64 pins_allowed;
 
 static u64 pick(u64 n)
@@ -347,6 +348,19 @@ static void change_device(void)
 	else
 		never(kviommu_unit_attach(unit, d, d));
 	attached[d] = !attached[d];
+	master[d] = false;
+}
+
+static void change_master(void)
+{
+	unsigned int d = pick(NR_DEVICES);
+
+	/* A device that could not be given all memory is blocked, until that can be had. */
+	shim_fail = (struct shim_fail){ .after = pick(4), .times = pick(2) };
+	never(kviommu_unit_set_bus_master(unit, d, !master[d]) != (attached[d] ? 0 : -ENOENT));
+	shim_fail = (struct shim_fail){};
+	never(kviommu_unit_refresh(unit));
+	master[d] = attached[d] && !master[d];
 }
 
 /* Bits that only the host writes, and slots and batches of any kind */
@@ -366,6 +380,7 @@ static void go_wild(void)
 static void reset(void)
 {
 	never(kviommu_unit_reset(unit));
+	memset(master, 0, sizeof(master));
 	guest.active = false;
 	guest.parked = 0;
 	guest.wild = false;
@@ -491,6 +506,9 @@ static void step(void)
 		if (!pick(8))
 			arm();
 		break;
+	case 27:
+		change_master();
+		break;
 	default:
 		map_one();
 	}
@@ -504,7 +522,7 @@ static void check_device(unsigned int d)
 	u64 gfn, pfn;
 
 	if (!guest.active) {
-		never(model_path(d) != PATH_IOAS);
+		never(model_path(d) != (master[d] ? PATH_IOAS : PATH_BLOCKED));
 		return;
 	}
 	never(model_path(d) == PATH_IOAS);
@@ -554,7 +572,7 @@ static void check(void)
 static void begin(void)
 {
 	struct kviommu_create_coiommu args = {
-		.flags = KVIOMMU_COIOMMU_BOOT_IDENTITY,
+		.flags = KVIOMMU_COIOMMU_BOOT_IDENTITY | KVIOMMU_COIOMMU_BOOT_MASTER,
 		.aw_bits = 48,
 		.cpus = GUEST_CPUS,
 	};
@@ -572,6 +590,7 @@ static void begin(void)
 		attached[d] = d < 2;
 		if (attached[d])
 			never(kviommu_unit_attach(unit, d, d));
+		master[d] = false;
 	}
 	pins_allowed = U64_MAX;
 	activate(TABLES);

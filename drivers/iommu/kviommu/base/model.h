@@ -103,8 +103,8 @@ struct kviommu_model {
  * @info_size: Size in bytes of the blob of KVIOMMU_GET_INFO
  * @get_info: Fill the blob of KVIOMMU_GET_INFO with the features that this kind supports;
  *            the blob is zeroed before. Return 0 or -ENOMEM.
- * @create: Create a model and set kviommu_unit.aw_bits. Return the model; -EINVAL,
- *          -EOPNOTSUPP or -ENOMEM.
+ * @create: Create a model and set kviommu_unit.aw_bits and .boot_master. Return the model;
+ *          -EINVAL, -EOPNOTSUPP or -ENOMEM.
  */
 struct kviommu_model_kind {
 	u32 id;

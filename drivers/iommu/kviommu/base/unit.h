@@ -407,6 +407,8 @@ struct kviommu_self {
  * @kvm: The virtual machine, and the tracking of its writes
  * @access: The IOAS that maps guest physical addresses
  * @aw_bits: Width of the I/O virtual addresses, in bits
+ * @boot_master: While the guest has translation off, devices that are no bus masters are
+ *               blocked
  * @pages: The pages that the VMM may map: the register page, which the guest reads and the
  *         unit never trusts, if the model has one, and further ones of the model
  * @nr_pages: Number of used entries in @pages
@@ -497,6 +499,7 @@ struct kviommu_unit {
 	struct kviommu_kvm kvm;
 	struct kviommu_access access;
 	unsigned int aw_bits;
+	bool boot_master;
 	struct page *pages[KVIOMMU_MAX_PAGES];
 	unsigned int nr_pages;
 	unsigned int nr_writable;

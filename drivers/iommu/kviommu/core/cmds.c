@@ -143,6 +143,42 @@ int kviommu_unit_detach(struct kviommu_unit *unit, u32 source_id)
 }
 
 /**
+ * kviommu_unit_set_bus_master() - Know whether a device is a bus master, for
+ * KVIOMMU_SET_BUS_MASTER
+ * @unit: The unit
+ * @source_id: Requester ID of the device in the guest
+ * @on: The guest has its bus mastering on
+ *
+ * Context: process context of the VMM, no locks; may sleep.
+ * Return: 0; -ENOENT if the unit has no such device; -EINTR.
+ */
+int kviommu_unit_set_bus_master(struct kviommu_unit *unit, u32 source_id, bool on)
+{
+	struct kviommu_progress p = {};
+	struct kviommu_device *dev;
+	struct kviommu_work work;
+
+	if (mutex_lock_killable(&unit->lock))
+		return -EINTR;
+	dev = kviommu_device_find(unit, source_id);
+	if (!dev) {
+		kviommu_unlock(unit);
+		return -ENOENT;
+	}
+	dev->bus_master = on;
+	/* Else it makes no difference, until the guest turns translation off. */
+	if (dev->wanted.off) {
+		kviommu_work_begin(&work);
+		mutex_lock(&unit->map_lock);
+		/* What does not fit into this step is done by kviommu_unit_settle(). */
+		kviommu_rebind(unit, &work, source_id, 0, &p);
+		mutex_unlock(&unit->map_lock);
+	}
+	kviommu_unlock(unit);
+	return kviommu_unit_settle(unit);
+}
+
+/**
  * kviommu_unit_arm() - Trap register writes at an address, for KVIOMMU_ARM
  * @unit: The unit
  * @gpa: Guest physical address of the register page, in bytes
@@ -183,6 +219,7 @@ int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa)
 int kviommu_unit_reset(struct kviommu_unit *unit)
 {
 	struct kviommu_progress p = {};
+	struct kviommu_device *dev;
 	struct kviommu_work work;
 	int ret;
 
@@ -192,6 +229,8 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	unit->model->ops->reset(unit->model);
+	list_for_each_entry(dev, &unit->devices, entry)
+		dev->bus_master = false;
 	unit->busy_since = 0;
 	kviommu_forget_interrupts(unit);
 	kviommu_work_begin(&work);

@@ -19,6 +19,7 @@ int kviommu_unit_create(struct kviommu_unit *unit, const struct kviommu_create *
 int kviommu_unit_arm(struct kviommu_unit *unit, u64 gpa);
 int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id);
 int kviommu_unit_detach(struct kviommu_unit *unit, u32 source_id);
+int kviommu_unit_set_bus_master(struct kviommu_unit *unit, u32 source_id, bool on);
 int kviommu_unit_reset(struct kviommu_unit *unit);
 int kviommu_unit_set_wanted(struct kviommu_unit *unit,
 			    const struct kviommu_policy *wanted);

@@ -199,6 +199,17 @@ static int ioctl_get_device(struct kviommu_unit *unit, void *arg)
 	return kviommu_device_get(unit, cmd);
 }
 
+static int ioctl_set_bus_master(struct kviommu_unit *unit, void *arg)
+{
+	struct kviommu_set_bus_master *cmd = arg;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	if (cmd->on > 1)
+		return -EINVAL;
+	return kviommu_unit_set_bus_master(unit, cmd->source_id, cmd->on);
+}
+
 static int ioctl_refresh(struct kviommu_unit *unit, void *arg)
 {
 	struct kviommu_refresh *cmd = arg;
@@ -230,6 +241,7 @@ union cmd_buffer {
 	struct kviommu_refresh refresh;
 	struct kviommu_release_pins release_pins;
 	struct kviommu_get_device get_device;
+	struct kviommu_set_bus_master set_bus_master;
 };
 
 #define OP_EARLY	BIT(0)
@@ -293,6 +305,8 @@ static const struct ioctl_op ioctl_ops[] = {
 		 .out = offsetof(struct kviommu_release_pins, out_in_use)),
 	IOCTL_OP(KVIOMMU_GET_DEVICE, ioctl_get_device, struct kviommu_get_device,
 		 out_pinned, 0, .out = offsetof(struct kviommu_get_device, out_wanted)),
+	IOCTL_OP(KVIOMMU_SET_BUS_MASTER, ioctl_set_bus_master,
+		 struct kviommu_set_bus_master, on, OP_UNLOCKED),
 };
 
 static int ioctl_execute(struct kviommu_unit *unit, const struct ioctl_op *op,

@@ -22,6 +22,9 @@ static int device_resolve(struct kviommu_device *dev, const struct kviommu_work 
 	ret = model->ops->resolve(model, work, dev->source_id, 0, &dev->wanted);
 	if (ret)
 		return ret;
+	/* A device that makes no requests yet is no reason to pin all of the guest's memory. */
+	if (dev->wanted.off && dev->unit->boot_master && !dev->bus_master)
+		dev->wanted.type = KVIOMMU_BIND_BLOCKED;
 	dev->group->unsettled = true;
 	/* The VMM may want to say why the device is blocked. */
 	if (dev->wanted.fault && dev->wanted.fault != before)

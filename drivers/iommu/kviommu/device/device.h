@@ -67,6 +67,7 @@ struct kviommu_pasid {
  * @source_id: The requester ID that the guest knows the device by
  * @serial: Serial number, unique among all devices that the unit ever had
  * @host: The VFIO device
+ * @bus_master: The VMM says that the guest has its bus mastering on
  * @wanted: The binding that the guest wants for the device's requests without PASID
  * @pasids: The known PASIDs, each a &struct kviommu_pasid
  * @pasids_unsettled: Some of @pasids may be unsettled
@@ -81,6 +82,7 @@ struct kviommu_device {
 	u16 source_id;
 	u64 serial;
 	struct kviommu_vfio host;
+	bool bus_master;
 	struct kviommu_binding wanted;
 	struct xarray pasids;
 	bool pasids_unsettled;

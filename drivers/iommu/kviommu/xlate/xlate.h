@@ -28,8 +28,8 @@ struct kviommu_xlate_ops;
  * @source: The source of the guest's mappings
  * @quiet: The guest wants no faults to be reported
  * @fault: 0, or the model's reason why the guest's request is invalid
- *
- * @off: The guest has translation off: it may have selected something all the same
+ * @off: The guest has translation, or tracking, off: it may have selected something all the
+ *       same
  *
  * All members but @type, @fault and @off are 0 unless @type is KVIOMMU_BIND_DOMAIN or
  * KVIOMMU_BIND_NESTED; @source is only used by the former. The bindings of requests with PASID

@@ -384,7 +384,7 @@ TEST_F(co, pages_of_the_unit)
 	void *p;
 
 	ASSERT_EQ(0, kviommu_get_coiommu_info(u->fd, &i));
-	EXPECT_EQ(KVIOMMU_COIOMMU_BOOT_IDENTITY, i.out_flags);
+	EXPECT_EQ(KVIOMMU_COIOMMU_BOOT_IDENTITY | KVIOMMU_COIOMMU_BOOT_MASTER, i.out_flags);
 	EXPECT_EQ(SLOTS, i.out_cpus_max);
 	EXPECT_EQ(2 * PAGE_SIZE, i.out_notify_size);
 	EXPECT_EQ(2 * PAGE_SIZE, i.out_topology_size);
@@ -419,7 +419,8 @@ TEST_F(co, create)
 		struct kviommu_create_coiommu co;
 		int err;
 	} bad[] = {
-		{ { .flags = 2, .aw_bits = 48, .cpus = 1 }, EOPNOTSUPP },
+		{ { .flags = 4, .aw_bits = 48, .cpus = 1 }, EOPNOTSUPP },
+		{ { .flags = KVIOMMU_COIOMMU_BOOT_MASTER, .aw_bits = 48, .cpus = 1 }, EINVAL },
 		{ { .aw_bits = 38, .cpus = 1 }, EINVAL },
 		{ { .aw_bits = 53, .cpus = 1 }, EINVAL },
 		{ { .aw_bits = 48, .cpus = 0 }, EINVAL },
@@ -536,6 +537,51 @@ TEST(blocked_before_activate)
 	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(3), PAGE(3)));
 	EXPECT_EQ(KVIOMMU_DMA_BLOCKED, in_force(&u, 0));
 	co_close(&u);
+}
+
+/* A guest whose driver comes before it uses its devices never has all of its memory pinned. */
+TEST_F(co, bus_master)
+{
+	struct unit *u = &self->u;
+	long pins;
+
+	co_close(u);
+	co_open(u, KVIOMMU_COIOMMU_BOOT_IDENTITY | KVIOMMU_COIOMMU_BOOT_MASTER);
+	set_unpin(u, 0, NO_LIMIT);
+	pins = host_pins();
+	unit_add_device(u, 0, SID(0));
+	unit_add_device(u, 1, SID(1));
+	EXPECT_EQ(pins, host_pins());
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, PAGE(3), PAGE(3)));
+	/* Firmware, or a guest without the driver, uses the first of them. */
+	ASSERT_EQ(0, unit_set_bus_master(u, SID(0), true));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, PAGE(3), PAGE(3)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 1, PAGE(3), PAGE(3)));
+	EXPECT_EQ(KVIOMMU_DMA_IDENTITY, in_force(u, 0));
+	EXPECT_EQ(KVIOMMU_DMA_BLOCKED, in_force(u, 1));
+	ASSERT_EQ(0, unit_set_bus_master(u, SID(0), false));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, PAGE(3), PAGE(3)));
+	EXPECT_EQ(pins, host_pins());
+
+	/* Tracked devices are, whatever it is. */
+	RUN(g_make_table, variant->levels);
+	ACTIVATE_TABLE();
+	ASSERT_EQ(0, unit_set_bus_master(u, SID(0), true));
+	EXPECT_EQ(KVIOMMU_DMA_TRACKED, in_force(u, 0));
+	EXPECT_EQ(KVIOMMU_DMA_TRACKED, in_force(u, 1));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, PAGE(3), PAGE(3)));
+	EXPECT_EQ(true, RUN(g_co_map, 0, SID(0), GFN(3)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, PAGE(3), PAGE(3)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 1, PAGE(3), PAGE(3)));
+	EXPECT_GT(pins + 100, host_pins());
+	RUN(g_co_command, DEACTIVATE);
+	EXPECT_EQ(KVIOMMU_DMA_IDENTITY, in_force(u, 0));
+	EXPECT_EQ(KVIOMMU_DMA_BLOCKED, in_force(u, 1));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, PAGE(4), PAGE(4)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 1, PAGE(4), PAGE(4)));
+	ASSERT_EQ(0, unit_reset(u->fd));
+	EXPECT_EQ(KVIOMMU_DMA_BLOCKED, in_force(u, 0));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, PAGE(4), PAGE(4)));
 }
 
 TEST_F(co, activate)

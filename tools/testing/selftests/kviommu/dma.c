@@ -1424,6 +1424,70 @@ TEST_F(other, boot_identity)
 	unit_close(&u);
 }
 
+/* While translation is off what is no bus master reaches nothing, and has nothing pinned. */
+TEST_F(other, boot_master)
+{
+	struct unit_config config = variant->config;
+	struct kviommu_get_device d;
+	struct unit u;
+	long pins;
+
+	config.flags = KVIOMMU_VTD_BOOT_IDENTITY | KVIOMMU_VTD_BOOT_MASTER;
+	unit_open(&u, &config);
+	pins = host_pins();
+	unit_add_device(&u, 0, SID(0));
+	unit_add_device(&u, 1, SID(1));
+	EXPECT_EQ(0, unit_stats(&u).identity_devices);
+	EXPECT_EQ(pins, host_pins());
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	ASSERT_EQ(0, unit_get_device(&u, SID(0), &d));
+	EXPECT_EQ(KVIOMMU_DMA_BLOCKED, d.out_wanted);
+	EXPECT_EQ(0, d.out_error);
+
+	/* For this device only; again makes no difference. */
+	ASSERT_EQ(0, unit_set_bus_master(&u, SID(0), true));
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 1, PAGE(6), PAGE(6)));
+	EXPECT_EQ(1, unit_stats(&u).identity_devices);
+	ASSERT_EQ(0, unit_set_bus_master(&u, SID(0), true));
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	ASSERT_EQ(0, unit_get_device(&u, SID(0), &d));
+	EXPECT_EQ(KVIOMMU_DMA_IDENTITY, d.out_in_force);
+	ASSERT_EQ(0, unit_set_bus_master(&u, SID(0), false));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	EXPECT_EQ(pins, host_pins());
+
+	/* What the guest translates does not depend on it. */
+	start_guest(&u, 4);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));
+	ASSERT_EQ(0, unit_set_bus_master(&u, SID(0), true));
+	EXPECT_EQ(0, unit_stats(&u).identity_devices);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	/* When it is off again it does. */
+	guest_run(&u.vm, g_enable, false);
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 1, PAGE(6), PAGE(6)));
+	guest_run(&u.vm, g_enable, true);
+	ASSERT_EQ(0, unit_set_bus_master(&u, SID(0), false));
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, BOUNCE, BOUNCE_PAGE));
+	guest_run(&u.vm, g_enable, false);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+
+	/* A reset, or another attach, begins without. */
+	ASSERT_EQ(0, unit_set_bus_master(&u, SID(0), true));
+	EXPECT_EQ(DMA_REACHED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	ASSERT_EQ(0, unit_reset(u.fd));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	ASSERT_EQ(0, unit_set_bus_master(&u, SID(0), true));
+	ASSERT_EQ(0, unit_detach(u.fd, SID(0)));
+	EXPECT_EQ(ENOENT, unit_set_bus_master(&u, SID(0), true));
+	ASSERT_EQ(0, unit_attach(u.fd, u.dev[0].fd, SID(0)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(&u, 0, PAGE(5), PAGE(5)));
+	EXPECT_EQ(pins, host_pins());
+	unit_close(&u);
+}
+
 /* Two virtual machines, the same addresses in both */
 FIXTURE(two_units) {
 	struct unit u[2];

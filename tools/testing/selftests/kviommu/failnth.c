@@ -589,7 +589,7 @@ TEST_F_TIMEOUT(failnth, refresh, 1200)
 	}
 }
 
-#define NR_OTHERS 6
+#define NR_OTHERS 7
 static int others(struct fails *f, const struct kviommu_policy *policy,
 		  unsigned int which)
 {
@@ -609,6 +609,8 @@ static int others(struct fails *f, const struct kviommu_policy *policy,
 		return unit_get_device(u, SID(0), &device);
 	case 4:
 		return unit_set_eventfd(u->fd, KVIOMMU_EVENT_FAULT, f->control);
+	case 5:
+		return unit_set_bus_master(u, SID(0), true);
 	default:
 		unit_stats(u);
 		return 0;

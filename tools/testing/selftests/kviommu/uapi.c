@@ -47,6 +47,7 @@ union any_arg {
 	struct kviommu_refresh refresh;
 	struct kviommu_release_pins release_pins;
 	struct kviommu_get_device device;
+	struct kviommu_set_bus_master bus_master;
 	__u8 bytes[4096];
 };
 
@@ -70,6 +71,8 @@ static const struct call {
 	  FIRST(kviommu_attach_device, source_id), true, 0 },
 	{ "GET_DEVICE", KVIOMMU_GET_DEVICE, FIRST(kviommu_get_device, out_pinned),
 	  true, offsetof(struct kviommu_get_device, out_wanted) },
+	{ "SET_BUS_MASTER", KVIOMMU_SET_BUS_MASTER, FIRST(kviommu_set_bus_master, on), true,
+	  0 },
 	{ "DETACH_DEVICE", KVIOMMU_DETACH_DEVICE,
 	  FIRST(kviommu_detach_device, __reserved), true, 0 },
 	{ "SET_EVENTFD", KVIOMMU_SET_EVENTFD, FIRST(kviommu_set_eventfd, fd), true,
@@ -159,6 +162,10 @@ static void good_arg(FIXTURE_DATA_OF(UAPI) * self, const struct call *c,
 	case KVIOMMU_GET_DEVICE:
 		arg->device.source_id = SID(0);
 		break;
+	case KVIOMMU_SET_BUS_MASTER:
+		arg->bus_master.source_id = SID(0);
+		arg->bus_master.on = 1;
+		break;
 	case KVIOMMU_DETACH_DEVICE:
 		arg->detach.source_id = SID(0);
 		break;
@@ -237,7 +244,7 @@ TEST_F(UAPI, info_of_model)
 	memcpy(&vtd, buf, sizeof(vtd));
 	EXPECT_EQ(39, vtd.out_aw_bits_min);
 	EXPECT_EQ(57, vtd.out_aw_bits_max);
-	EXPECT_EQ(KVIOMMU_VTD_BOOT_IDENTITY, vtd.out_flags);
+	EXPECT_EQ(KVIOMMU_VTD_BOOT_IDENTITY | KVIOMMU_VTD_BOOT_MASTER, vtd.out_flags);
 	EXPECT_EQ(VTD_CAP_PSI | BIT_ULL(34) | BIT_ULL(35), vtd.out_cap);
 	EXPECT_EQ(VTD_ECAP_PT, vtd.out_ecap);
 	for (n = 0; n < known; n += 4) {
@@ -282,7 +289,7 @@ TEST_F(UAPI, unknown_ioctl)
 
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd, _IO(KVIOMMU_TYPE, 0x7f), &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd,
-				     _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_DEVICE + 1),
+				     _IO(KVIOMMU_TYPE, KVIOMMU_CMD_SET_BUS_MASTER + 1),
 				      &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd, _IO(0x3b, KVIOMMU_CMD_ARM), &arg));
 	EXPECT_EQ(ENOTTY, unit_ioctl(self->u.fd,
@@ -614,8 +621,11 @@ TEST_F(UAPI, create_blob)
 	}
 	b.vtd.aw_bits = 40;
 	/* All that is not said to be there is none. */
-	b.vtd.flags = KVIOMMU_VTD_BOOT_IDENTITY << 1;
+	b.vtd.flags = KVIOMMU_VTD_BOOT_MASTER << 1;
 	EXPECT_EQ(EOPNOTSUPP, create_with(self, &b, size));
+	/* It says something of the other flag. */
+	b.vtd.flags = KVIOMMU_VTD_BOOT_MASTER;
+	EXPECT_EQ(EINVAL, create_with(self, &b, size));
 	b.vtd.flags = 0;
 	for (i = 0; i < 64; i++) {
 		struct kviommu_vtd_info info;
@@ -1100,6 +1110,30 @@ TEST_F(UAPI, device_state)
 	EXPECT_DEVICE(BLOCKED, BLOCKED, 0, 0, NOTHING, 0, SID(0));
 	ASSERT_EQ(0, unit_detach(self->u.fd, SID(0)));
 	EXPECT_EQ(ENOENT, unit_get_device(&self->u, SID(0), &d));
+}
+
+/* SET_BUS_MASTER */
+
+TEST_F(UAPI, bus_master)
+{
+	struct kviommu_set_bus_master set = {
+		.size = sizeof(set), .source_id = SID(0), .on = 1,
+	};
+	int fd = self->u.fd;
+
+	EXPECT_EQ(ENOENT, unit_ioctl(fd, KVIOMMU_SET_BUS_MASTER, &set));
+	ASSERT_EQ(0, unit_attach(fd, self->edu.fd, SID(0)));
+	EXPECT_EQ(0, unit_ioctl(fd, KVIOMMU_SET_BUS_MASTER, &set));
+	set.on = 2;
+	EXPECT_EQ(EINVAL, unit_ioctl(fd, KVIOMMU_SET_BUS_MASTER, &set));
+	set.on = 0;
+	set.flags = 1;
+	EXPECT_EQ(EOPNOTSUPP, unit_ioctl(fd, KVIOMMU_SET_BUS_MASTER, &set));
+	set.flags = 0;
+	set.source_id += 0x10000;
+	EXPECT_EQ(ENOENT, unit_ioctl(fd, KVIOMMU_SET_BUS_MASTER, &set));
+	/* Of a unit without the flag it changes nothing. */
+	EXPECT_DEVICE(BLOCKED, BLOCKED, 0, 0, NOTHING, 0, SID(0));
 }
 
 /* SET_POLICY and GET_POLICY */

@@ -23,6 +23,8 @@
 #define AW_BITS_MIN	39
 #define AW_BITS_MAX	52
 
+#define CO_FLAGS	(KVIOMMU_COIOMMU_BOOT_IDENTITY | KVIOMMU_COIOMMU_BOOT_MASTER)
+
 /* Let the page show the registers, whatever was stored there: no command, no trigger. */
 static void co_show(struct coiommu *co)
 {
@@ -281,7 +283,7 @@ static int co_resolve(struct kviommu_model *model, const struct kviommu_work *wo
 {
 	const struct coiommu *co = to_coiommu(model);
 
-	*b = (struct kviommu_binding){ KVIOMMU_BIND_BLOCKED };
+	*b = (struct kviommu_binding){ .type = KVIOMMU_BIND_BLOCKED, .off = !co->tracking };
 	if (co->tracking)
 		b->type = KVIOMMU_BIND_TRACKED;
 	else if (co->boot_identity)
@@ -321,7 +323,7 @@ static int co_get_info(void *data)
 {
 	struct kviommu_coiommu_info *info = data;
 
-	info->out_flags = KVIOMMU_COIOMMU_BOOT_IDENTITY;
+	info->out_flags = CO_FLAGS;
 	info->out_aw_bits_min = AW_BITS_MIN;
 	info->out_aw_bits_max = AW_BITS_MAX;
 	info->out_cpus_max = CO_SLOTS;
@@ -337,10 +339,11 @@ static struct kviommu_model *co_create(struct kviommu_unit *unit, const void *da
 	const struct kviommu_create_coiommu *args = data;
 	struct coiommu *co;
 
-	if (args->flags & ~KVIOMMU_COIOMMU_BOOT_IDENTITY)
+	if (args->flags & ~CO_FLAGS)
 		return ERR_PTR(-EOPNOTSUPP);
-	if (args->__reserved || args->aw_bits < AW_BITS_MIN || args->aw_bits > AW_BITS_MAX ||
-	    !args->cpus || args->cpus > CO_SLOTS)
+	if (args->flags == KVIOMMU_COIOMMU_BOOT_MASTER || args->__reserved ||
+	    args->aw_bits < AW_BITS_MIN || args->aw_bits > AW_BITS_MAX || !args->cpus ||
+	    args->cpus > CO_SLOTS)
 		return ERR_PTR(-EINVAL);
 	co = kzalloc_obj(*co, GFP_KERNEL_ACCOUNT);
 	if (!co)
@@ -351,6 +354,7 @@ static struct kviommu_model *co_create(struct kviommu_unit *unit, const void *da
 	co->page = page_address(unit->pages[0]);
 	co->cpus = args->cpus;
 	co->boot_identity = args->flags & KVIOMMU_COIOMMU_BOOT_IDENTITY;
+	unit->boot_master = args->flags & KVIOMMU_COIOMMU_BOOT_MASTER;
 	unit->aw_bits = args->aw_bits;
 	unit->nest = (struct kviommu_nest){};
 	return &co->model;

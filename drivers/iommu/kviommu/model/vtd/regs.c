@@ -169,6 +169,8 @@ static bool vtd_run(struct kviommu_model *model, const struct kviommu_work *work
 #define AW_BITS_MIN	39
 #define AW_BITS_MAX	57
 
+#define VTD_FLAGS	(KVIOMMU_VTD_BOOT_IDENTITY | KVIOMMU_VTD_BOOT_MASTER)
+
 /* Capabilities that a VMM may leave out */
 #define CAP_CHOICE	(VTD_CAP_PSI | VTD_CAP_SLLPS_2M | VTD_CAP_SLLPS_1G)
 #define ECAP_CHOICE	VTD_ECAP_PT
@@ -292,7 +294,7 @@ static int vtd_get_info(void *data)
 	vtd_nest_caps(&nest, &cap, &ecap);
 	info->out_aw_bits_min = AW_BITS_MIN;
 	info->out_aw_bits_max = AW_BITS_MAX;
-	info->out_flags = KVIOMMU_VTD_BOOT_IDENTITY;
+	info->out_flags = VTD_FLAGS;
 	info->out_cap = CAP_CHOICE | cap;
 	info->out_ecap = ECAP_CHOICE | ecap;
 	return 0;
@@ -305,14 +307,15 @@ static struct kviommu_model *vtd_create(struct kviommu_unit *unit, const void *d
 	struct vtd *vtd;
 	int ret;
 
-	if (args->flags & ~KVIOMMU_VTD_BOOT_IDENTITY ||
+	if (args->flags & ~VTD_FLAGS ||
 	    args->cap & ~(CAP_CHOICE | CAP_NESTED) ||
 	    args->ecap & ~(ECAP_CHOICE | ECAP_NESTED))
 		return ERR_PTR(-EOPNOTSUPP);
 	ret = vtd_nest_wanted(args, &nest);
 	if (ret)
 		return ERR_PTR(ret);
-	if (args->aw_bits < AW_BITS_MIN || args->aw_bits > AW_BITS_MAX)
+	if (args->flags == KVIOMMU_VTD_BOOT_MASTER || args->aw_bits < AW_BITS_MIN ||
+	    args->aw_bits > AW_BITS_MAX)
 		return ERR_PTR(-EINVAL);
 	vtd = kzalloc_obj(*vtd, GFP_KERNEL_ACCOUNT);
 	if (!vtd)
@@ -325,6 +328,7 @@ static struct kviommu_model *vtd_create(struct kviommu_unit *unit, const void *d
 	vtd->page = page_address(unit->pages[0]);
 	vtd->haw = 48;
 	unit->aw_bits = args->aw_bits;
+	unit->boot_master = args->flags & KVIOMMU_VTD_BOOT_MASTER;
 	unit->nest = nest;
 	vtd->mgaw = args->aw_bits;
 	vtd->levels_max = args->aw_bits > 48 ? 5 : args->aw_bits > 39 ? 4 : 3;

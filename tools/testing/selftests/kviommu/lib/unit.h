@@ -143,6 +143,11 @@ static inline int unit_get_device(struct unit *u, __u32 sid,
 	return -kviommu_get_device(u->fd, sid, device);
 }
 
+static inline int unit_set_bus_master(struct unit *u, __u32 sid, bool on)
+{
+	return -kviommu_set_bus_master(u->fd, sid, on);
+}
+
 static inline int unit_refresh(struct unit *u)
 {
 	return -kviommu_refresh(u->fd);
