@@ -62,6 +62,8 @@ static const char *const kviommu_strategies[] = {
     [KVIOMMU_STRATEGY_OPTIMISTIC] = "optimistic",
 };
 
+static const char *const kviommu_boots[] = { "block", "auto", "identity" };
+
 static uint64_t kviommu_number(const KVIOMMUOptions *o, const KVIOMMUNumber *n)
 {
     return *(const uint64_t *)((const char *)o + n->option);
@@ -94,6 +96,33 @@ static bool kviommu_choose(const char *option, const char *value,
         error_setg(errp, "%s=%s: no such one", option, value);
     }
     return !value;
+}
+
+/* Both models have the same flags for it. */
+QEMU_BUILD_BUG_ON((int)KVIOMMU_COIOMMU_BOOT_IDENTITY !=
+                  (int)KVIOMMU_VTD_BOOT_IDENTITY ||
+                  (int)KVIOMMU_COIOMMU_BOOT_MASTER !=
+                  (int)KVIOMMU_VTD_BOOT_MASTER);
+
+bool kviommu_choose_boot(KVIOMMUState *k, const char *option,
+                         const char *value, uint32_t offered, uint32_t *flags,
+                         Error **errp)
+{
+    static const uint32_t boot_flags[] = {
+        0,
+        KVIOMMU_VTD_BOOT_IDENTITY | KVIOMMU_VTD_BOOT_MASTER,
+        KVIOMMU_VTD_BOOT_IDENTITY,
+    };
+    uint32_t choice = 0;
+
+    if (!kviommu_choose(option, value ?: "auto", kviommu_boots,
+                        ARRAY_SIZE(kviommu_boots), &choice, errp)) {
+        return false;
+    }
+    /* Without what auto needs nothing is reached, either */
+    *flags = (boot_flags[choice] & ~offered) ? 0 : boot_flags[choice];
+    k->boot_master = *flags & KVIOMMU_VTD_BOOT_MASTER;
+    return true;
 }
 
 /* Events */
@@ -389,10 +418,38 @@ bool kviommu_arm(KVIOMMUState *k, Error **errp)
     return true;
 }
 
+/*
+ * Let the unit know whether the guest has turned bus mastering of @d on. Until
+ * it translates, or tracks, that decides whether all of its memory is pinned.
+ */
+static void kviommu_update_bus_master(KVIOMMUState *k, KVIOMMUDevice *d)
+{
+    PCIDevice *pdev = d->bus->devices[d->devfn];
+    struct kviommu_set_bus_master set = {
+        .size = sizeof(set),
+        .source_id = d->source_id,
+    };
+
+    if (!k->boot_master || d->source_id == KVIOMMU_NO_SOURCE || !pdev) {
+        return;
+    }
+    set.on = !!(pci_get_word(pdev->config + PCI_COMMAND) & PCI_COMMAND_MASTER);
+    if (set.on == d->bus_master) {
+        return;
+    }
+    trace_kviommu_bus_master(d->vdev->name, set.on);
+    if (ioctl(k->fd, KVIOMMU_SET_BUS_MASTER, &set)) {
+        error_report("kviommu cannot be told that device %s is a bus master or "
+                     "not: %s", d->vdev->name, strerror(errno));
+    }
+    d->bus_master = set.on;
+}
+
 static void kviommu_commit(MemoryListener *listener)
 {
     KVIOMMUState *k = container_of(listener, KVIOMMUState, listener);
     struct kviommu_refresh refresh = { .size = sizeof(refresh) };
+    KVIOMMUDevice *d;
     guint kept;
 
     /*
@@ -444,6 +501,14 @@ static void kviommu_commit(MemoryListener *listener)
         if (!kviommu_arm(k, &err)) {
             kviommu_listener_error(k, err);
         }
+    }
+
+    /*
+     * A device's own address space follows the bit in its command register, and
+     * a change of any address space ends here.
+     */
+    QLIST_FOREACH(d, &k->devices, next) {
+        kviommu_update_bus_master(k, d);
     }
 }
 
@@ -702,6 +767,8 @@ int kviommu_ioctl_attach(KVIOMMUState *k, KVIOMMUDevice *d, int source_id,
         return ret;
     }
     d->source_id = source_id;
+    d->bus_master = false;
+    kviommu_update_bus_master(k, d);
     return 0;
 }
 
@@ -1024,10 +1091,15 @@ err_open:
 void kviommu_reset(KVIOMMUState *k)
 {
     struct kviommu_reset reset = { .size = sizeof(reset) };
+    KVIOMMUDevice *d;
 
     trace_kviommu_reset();
     if (ioctl(k->fd, KVIOMMU_RESET, &reset)) {
         error_report("kviommu cannot be reset: %s", strerror(errno));
+    }
+    QLIST_FOREACH(d, &k->devices, next) {
+        d->bus_master = false;
+        kviommu_update_bus_master(k, d);
     }
     /* The reset has also taken the bridges' bus numbers away */
     kviommu_update_source_ids(k);

@@ -27,6 +27,7 @@ typedef struct KVIOMMUDevice {
     PCIBus *bus;
     uint8_t devfn;
     int source_id;      /* as the unit knows it, or KVIOMMU_NO_SOURCE */
+    bool bus_master;    /* as the unit knows it */
     bool warned;        /* the guest may cause failures: report only one */
     bool blocked_reported;
     QLIST_ENTRY(KVIOMMUDevice) next;
@@ -76,7 +77,7 @@ typedef struct KVIOMMUOps {
  * KVIOMMUState: a unit of the host kernel
  *
  * To be allocated by itself, and not to be freed once kviommu_realize() has
- * begun. Set by the device before that: all up to @args_len.
+ * begun. Set by the device before that: all up to @boot_master.
  */
 struct KVIOMMUState {
     const KVIOMMUOps *ops;
@@ -86,6 +87,7 @@ struct KVIOMMUState {
     uint8_t aw_bits;
     const void *args;           /* the model's blob for KVIOMMU_CREATE */
     size_t args_len;
+    bool boot_master;           /* the unit wants to know of bus mastering */
 
     int fd;
     uint32_t ioas_id;
@@ -140,6 +142,19 @@ bool kviommu_get_info(KVIOMMUState *k, void *info, size_t len, Error **errp);
  * If there was another unit it ends with its file.
  */
 bool kviommu_make(KVIOMMUState *k, int fd, Error **errp);
+
+/**
+ * kviommu_choose_boot: what devices reach while the guest has translation off
+ * @option: the name of the option for it, for messages
+ * @value: its value, or NULL
+ * @offered: flags that the model has
+ * @flags: set to those that are wanted, for both models
+ *
+ * Returns: false with @errp set if there is no such choice.
+ */
+bool kviommu_choose_boot(KVIOMMUState *k, const char *option,
+                         const char *value, uint32_t offered, uint32_t *flags,
+                         Error **errp);
 
 /* Have the kernel track the register page; its memory slot must be there. */
 bool kviommu_arm(KVIOMMUState *k, Error **errp);

@@ -101,10 +101,6 @@ static bool tracker_check_options(KVIOMMUTracker *t, Error **errp)
                    "module does not track devices behind one yet");
         return false;
     }
-    if (strcmp(t->boot, "identity") && strcmp(t->boot, "block")) {
-        error_setg(errp, "boot=%s: neither identity nor block", t->boot);
-        return false;
-    }
     return true;
 }
 
@@ -130,8 +126,9 @@ static bool tracker_set_args(KVIOMMUTracker *t, Error **errp)
         .aw_bits = MAX(bits, t->info.out_aw_bits_min),
         .cpus = MACHINE(qdev_get_machine())->smp.max_cpus,
     };
-    if (!strcmp(t->boot, "identity")) {
-        t->args.flags |= KVIOMMU_COIOMMU_BOOT_IDENTITY;
+    if (!kviommu_choose_boot(t->unit, "boot", t->boot, t->info.out_flags,
+                             &t->args.flags, errp)) {
+        return false;
     }
     if (bits > t->info.out_aw_bits_max) {
         error_setg(errp, "kviommu-tracker: the guest's memory takes addresses "
@@ -364,9 +361,6 @@ static void tracker_realize(PCIDevice *pdev, Error **errp)
     KVIOMMUTracker *t = KVIOMMU_TRACKER(pdev);
     KVIOMMUState *k;
 
-    if (!t->boot) {
-        t->boot = g_strdup("identity");
-    }
     if (!tracker_check_options(t, errp)) {
         return;
     }

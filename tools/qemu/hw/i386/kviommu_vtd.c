@@ -30,6 +30,7 @@ typedef struct KVIOMMUVTDState {
     IntelIOMMUState *iommu;
     struct kviommu_vtd_info info;
     struct kviommu_create_vtd args;
+    uint32_t boot;      /* flags: what is reached until the guest translates */
     bool nested;        /* the guest is offered scalable mode */
 } KVIOMMUVTDState;
 
@@ -52,8 +53,8 @@ static const char *kviommu_vtd_given_option(const IntelIOMMUState *s)
     if (s->kviommu_iommufd) {
         return "iommufd";
     }
-    if (s->kviommu_boot_identity) {
-        return "kviommu-boot-identity";
+    if (s->kviommu_boot) {
+        return "kviommu-boot";
     }
     if (s->kviommu_nested != ON_OFF_AUTO_AUTO) {
         return "kviommu-nested";
@@ -218,7 +219,7 @@ static void kviommu_vtd_set_args(KVIOMMUVTDState *v)
 
     /* The capabilities that QEMU knows: others may come with later modules */
     v->args = (struct kviommu_create_vtd) {
-        .flags = s->kviommu_boot_identity ? KVIOMMU_VTD_BOOT_IDENTITY : 0,
+        .flags = v->boot,
         .aw_bits = s->aw_bits,
         .cap = VTD_CAP_PSI | VTD_CAP_SLLPS,
         .ecap = X86_IOMMU_DEVICE(s)->pt_supported ? VTD_ECAP_PT : 0,
@@ -302,10 +303,9 @@ static const char *kviommu_vtd_refusal(KVIOMMUState *k, int err,
         return "for kviommu-nested all of the guest's memory has to be pinned, "
                "which RLIMIT_MEMLOCK or the host's memory does not allow";
     }
-    if (err == ENOMEM && v->iommu->kviommu_boot_identity) {
-        return "for kviommu-boot-identity all of the guest's memory has to be "
-               "pinned, which RLIMIT_MEMLOCK or the host's memory does not "
-               "allow";
+    if (err == ENOMEM && v->boot) {
+        return "for kviommu-boot all of the guest's memory has to be pinned, "
+               "which RLIMIT_MEMLOCK or the host's memory does not allow";
     }
     return NULL;
 }
@@ -381,6 +381,8 @@ KVIOMMUState *kviommu_vtd_new(IntelIOMMUState *s, Error **errp)
     k->args_len = sizeof(v->args);
     k->fd = kviommu_open(errp);
     if (k->fd < 0 || !kviommu_get_info(k, &v->info, sizeof(v->info), errp) ||
+        !kviommu_choose_boot(k, "kviommu-boot", s->kviommu_boot,
+                             v->info.out_flags, &v->boot, errp) ||
         !kviommu_vtd_choose_nested(v, errp)) {
         return NULL;
     }
