@@ -106,14 +106,22 @@ enum kviommu_model_type {
 };
 
 /**
+ * enum kviommu_features - Bits of kviommu_info.out_features
+ * @KVIOMMU_FEATURE_GET_PASID: There is kviommu_get_device.pasid
+ */
+enum kviommu_features {
+	KVIOMMU_FEATURE_GET_PASID = 1 << 0,
+};
+
+/**
  * struct kviommu_info - ioctl(KVIOMMU_GET_INFO)
  * @size: sizeof(struct kviommu_info)
  * @flags: Must be 0
  * @out_api_version: KVIOMMU_API_VERSION, which is 1 and stays so: do not compare
  *                   it, look at the masks
  * @out_models: Bit (1 << model) for each &enum kviommu_model_type supported
- * @out_features: Bits for what differs between modules and has no other mask, as
- *                flags of calls that the first module did not have; there are none yet
+ * @out_features: Mask of &enum kviommu_features: what differs between modules and has
+ *                no other mask, as flags of calls that the first module did not have
  * @out_max_devices: How many devices one unit takes
  * @out_page_size: Size in bytes of the register page, for mmap() at offset 0
  * @out_modes: Bit (1 << mode) for each &enum kviommu_mode that a VMM may ask for
@@ -540,13 +548,21 @@ enum kviommu_pin_scope {
  * @out_pinned: How many pages of 4 KiB are mapped for it, if that is
  *              KVIOMMU_PINS_MAPPED, else 0. Devices that share a guest domain share
  *              these, and so do all that are tracked behind one physical IOMMU.
+ * @pasid: 0, or a PASID: then all that is said is about the device's requests with it,
+ *         else about those without PASID
+ * @out_next_pasid: The next greater PASID of the device that the unit knows of, or 0 if
+ *                  there is none: so all are found by beginning with a @pasid of 0
  *
  * The state of a device that is attached to the unit. When KVIOMMU_EVENT_CONTROL
  * is signalled, it says for each device what became of what the guest wants.
  *
+ * A PASID is known from when the guest has announced it until its entry is not present any
+ * more. One that does not go through the guest's tables but reaches guest physical addresses
+ * is KVIOMMU_DMA_IDENTITY, though it reaches no memory that devices may only read.
+ *
  * Errors beside the general ones:
  *
- *  - ENOENT: the unit has no device of that requester ID.
+ *  - ENOENT: the unit has no device of that requester ID, or does not know of @pasid.
  */
 struct kviommu_get_device {
 	__u32 size;
@@ -558,6 +574,8 @@ struct kviommu_get_device {
 	__u32 out_fault;
 	__u32 out_pins;
 	__aligned_u64 out_pinned;
+	__u32 pasid;
+	__u32 out_next_pasid;
 };
 
 #define KVIOMMU_GET_DEVICE _IO(KVIOMMU_TYPE, KVIOMMU_CMD_GET_DEVICE)

@@ -218,9 +218,27 @@ int kviommu_detach(int fd, __u32 source_id)
  */
 int kviommu_get_device(int fd, __u32 source_id, struct kviommu_get_device *device)
 {
+	return kviommu_get_pasid(fd, source_id, 0, device);
+}
+
+/**
+ * kviommu_get_pasid() - KVIOMMU_GET_DEVICE: what requests of a device with a PASID go through
+ * @fd: A unit
+ * @source_id: Requester ID that the guest knows it by
+ * @pasid: The PASID, or 0 for its requests without
+ * @device: Where to; need not be initialized. All PASIDs are found by calling this with
+ *          device->out_next_pasid of the call before, from 0 on, until that is 0.
+ *
+ * Return: 0 or a negative errno; ENOENT if the unit does not know of the PASID; E2BIG if the
+ * module has not KVIOMMU_FEATURE_GET_PASID.
+ */
+int kviommu_get_pasid(int fd, __u32 source_id, __u32 pasid,
+		      struct kviommu_get_device *device)
+{
 	*device = (struct kviommu_get_device){
 		.size = sizeof(*device),
 		.source_id = source_id,
+		.pasid = pasid,
 	};
 	return call(fd, KVIOMMU_GET_DEVICE, device);
 }

@@ -35,6 +35,8 @@ int kviommu_attach(int fd, int device_fd, __u32 source_id);
 int kviommu_detach(int fd, __u32 source_id);
 int kviommu_get_device(int fd, __u32 source_id, struct kviommu_get_device *device);
 int kviommu_set_bus_master(int fd, __u32 source_id, bool on);
+int kviommu_get_pasid(int fd, __u32 source_id, __u32 pasid,
+		      struct kviommu_get_device *device);
 int kviommu_set_eventfd(int fd, __u32 event, int event_fd);
 int kviommu_reset(int fd);
 int kviommu_get_policy(int fd, struct kviommu_policy *policy);

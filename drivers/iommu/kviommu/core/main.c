@@ -66,7 +66,7 @@ static int ioctl_get_info(struct kviommu_unit *unit, void *arg)
 		return -EOPNOTSUPP;
 	cmd->out_api_version = KVIOMMU_API_VERSION;
 	cmd->out_models = model_mask();
-	cmd->out_features = 0;
+	cmd->out_features = KVIOMMU_FEATURE_GET_PASID;
 	cmd->out_max_devices = KVIOMMU_MAX_DEVICES;
 	cmd->out_page_size = PAGE_SIZE;
 	cmd->out_modes = BIT(KVIOMMU_MODE_ADAPTIVE + 1) - 1;

@@ -4,6 +4,7 @@
  * resolves it.
  */
 #include <linux/slab.h>
+#include <linux/xarray.h>
 
 #include "device.h"
 #include "../base/model.h"
@@ -349,7 +350,8 @@ static int device_error(const struct kviommu_device *dev)
  * @cmd: The arguments; the members out_* are filled in
  *
  * Context: process context, under unit->lock.
- * Return: 0; -ENOENT if the unit has no device with this requester ID.
+ * Return: 0; -ENOENT if the unit has no device with this requester ID, or does not know of
+ * the PASID.
  */
 int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd)
 {
@@ -361,12 +363,16 @@ int kviommu_device_get(struct kviommu_unit *unit, struct kviommu_get_device *cmd
 		[KVIOMMU_BIND_TRACKED] = KVIOMMU_DMA_TRACKED,
 	};
 	struct kviommu_device *dev = kviommu_device_find(unit, cmd->source_id);
+	unsigned long next = cmd->pasid + 1UL;
 	const struct kviommu_xlate *xlate;
 
 	lockdep_assert_held(&unit->lock);
 
 	if (!dev)
 		return -ENOENT;
+	cmd->out_next_pasid = xa_find(&dev->pasids, &next, ULONG_MAX, XA_PRESENT) ? next : 0;
+	if (cmd->pasid)
+		return kviommu_pasid_get(dev, cmd);
 	xlate = dev->group->xlate;
 	cmd->out_wanted = dma[dev->wanted.type];
 	cmd->out_in_force = dma[xlate->binding.type];

@@ -45,6 +45,7 @@ struct kviommu_group {
  * @wanted: The binding that the guest wants for requests with it
  * @xlate: The translation that they go through, or that is being built for them; NULL if
  *         they are blocked
+ * @error: Negative errno for which they are blocked instead of using @wanted, or 0
  * @attached: They go through @xlate
  * @unsettled: @xlate does not yet follow @wanted
  *
@@ -54,6 +55,7 @@ struct kviommu_pasid {
 	u32 pasid;
 	struct kviommu_binding wanted;
 	struct kviommu_xlate *xlate;
+	int error;
 	bool attached;
 	bool unsettled;
 };
@@ -126,6 +128,7 @@ void kviommu_group_leave(struct kviommu_device *dev, const struct kviommu_work *
 /* pasid.c */
 int kviommu_pasid_announced(struct kviommu_device *dev, const struct kviommu_work *work,
 			    u32 pasid);
+int kviommu_pasid_get(struct kviommu_device *dev, struct kviommu_get_device *cmd);
 int kviommu_pasids_resolve(struct kviommu_device *dev, const struct kviommu_work *work);
 int kviommu_pasids_update(struct kviommu_device *dev, const struct kviommu_work *work);
 void kviommu_pasids_drop(struct kviommu_device *dev);

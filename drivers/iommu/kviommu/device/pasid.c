@@ -15,6 +15,15 @@
 #include "../base/model.h"
 #include "../base/trace.h"
 
+/* What requests with a PASID go through, by the binding: one of enum kviommu_dma */
+static u32 pasid_dma(const struct kviommu_binding *b)
+{
+	if (b->type == KVIOMMU_BIND_BLOCKED)
+		return KVIOMMU_DMA_BLOCKED;
+	/* Guest physical addresses, without tables of the guest */
+	return b->levels ? KVIOMMU_DMA_TRANSLATED : KVIOMMU_DMA_IDENTITY;
+}
+
 /* Report that requests with a PASID are blocked though the guest has a translation for them. */
 static void pasid_error(struct kviommu_device *dev, u32 pasid, int err)
 {
@@ -109,6 +118,7 @@ static int pasid_update(struct kviommu_device *dev, struct kviommu_pasid *p,
 			kviommu_count(dev->unit, pasids, 1);
 		}
 	}
+	p->error = ret;
 	p->unsettled = false;
 	/* An invalid entry is known as long as it is so, to be reported once. */
 	if (b->type == KVIOMMU_BIND_BLOCKED && !b->fault && !b->off)
@@ -232,6 +242,40 @@ int kviommu_pasid_announced(struct kviommu_device *dev, const struct kviommu_wor
 	ret = pasid_remember(dev, &new);
 	if (ret)
 		pasid_error(dev, pasid, ret);
+	return 0;
+}
+
+/**
+ * kviommu_pasid_get() - Fill in what KVIOMMU_GET_DEVICE says of a PASID
+ * @dev: The device
+ * @cmd: The arguments, with the PASID; the members out_* are filled in, but for
+ *       out_next_pasid
+ *
+ * Context: process context, under unit->lock.
+ * Return: 0; -ENOENT if the PASID is not known.
+ */
+int kviommu_pasid_get(struct kviommu_device *dev, struct kviommu_get_device *cmd)
+{
+	const struct kviommu_pasid *p = xa_load(&dev->pasids, cmd->pasid);
+
+	lockdep_assert_held(&dev->unit->lock);
+
+	if (!p)
+		return -ENOENT;
+	cmd->out_wanted = pasid_dma(&p->wanted);
+	cmd->out_in_force = KVIOMMU_DMA_BLOCKED;
+	cmd->out_pins = KVIOMMU_PINS_NOTHING;
+	if (p->attached) {
+		cmd->out_in_force = pasid_dma(&p->xlate->binding);
+		cmd->out_pins = p->xlate->ops->pins;
+	}
+	cmd->out_error = -p->error;
+	if (p->wanted.type == KVIOMMU_BIND_BLOCKED)
+		cmd->out_error = 0;
+	else if (p->unsettled)
+		cmd->out_error = EINPROGRESS;
+	cmd->out_fault = p->wanted.fault;
+	cmd->out_pinned = 0;
 	return 0;
 }
 

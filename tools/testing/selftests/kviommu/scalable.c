@@ -849,6 +849,68 @@ TEST_F(pasids, undone)
 	EXPECT_EQ(0, unit_stats(u).errors);
 }
 
+#define EXPECT_PASID(_wanted, _in_force, _error, _fault, _pins, _next, pasid) do {	\
+	struct kviommu_get_device _d;						\
+										\
+	ASSERT_EQ(0, unit_get_pasid(u, SID(0), pasid, &_d));			\
+	EXPECT_EQ(KVIOMMU_DMA_##_wanted, _d.out_wanted);			\
+	EXPECT_EQ(KVIOMMU_DMA_##_in_force, _d.out_in_force);			\
+	EXPECT_EQ(_error, _d.out_error);					\
+	EXPECT_EQ(_fault, _d.out_fault);					\
+	EXPECT_EQ(KVIOMMU_PINS_##_pins, _d.out_pins);				\
+	EXPECT_EQ(0, _d.out_pinned);						\
+	EXPECT_EQ(_next, _d.out_next_pasid);					\
+} while (0)
+
+/* What KVIOMMU_GET_DEVICE says of each, and that it finds them */
+TEST_F(pasids, state)
+{
+	struct kviommu_policy none = { .mask = KVIOMMU_POLICY_MAX_DOMAINS };
+	struct unit *u = &self->u;
+	struct kviommu_get_device d;
+	__u64 *e = pasid_entry(u, PASID);
+
+	EXPECT_PASID(TRANSLATED, TRANSLATED, 0, 0, ALL, PASID, 0);
+	EXPECT_PASID(TRANSLATED, TRANSLATED, 0, 0, ALL, 0, PASID);
+	EXPECT_EQ(ENOENT, unit_get_pasid(u, SID(0), PASID + 1, &d));
+	EXPECT_EQ(ENOENT, unit_get_pasid(u, SID(0), ~0U, &d));
+	EXPECT_EQ(ENOENT, unit_get_pasid(u, SID(1), PASID, &d));
+	RUN(g_pasid_attach_pt, SID(0), 0x1fff, 3);
+	EXPECT_PASID(TRANSLATED, TRANSLATED, 0, 0, ALL, 0x1fff, PASID);
+	EXPECT_PASID(IDENTITY, IDENTITY, 0, 0, ALL, 0, 0x1fff);
+
+	/* What cannot be done: the reason, until it can */
+	RUN(g_domain, 2, DID + 2, 4);
+	ASSERT_EQ(0, unit_set_policy(u, &none));
+	RUN(g_pasid_attach, SID(0), PASID + 1, 1, 2);
+	EXPECT_PASID(TRANSLATED, TRANSLATED, 0, 0, ALL, PASID + 1, PASID);
+	EXPECT_PASID(TRANSLATED, BLOCKED, EDQUOT, 0, NOTHING, 0x1fff, PASID + 1);
+	none.flags = KVIOMMU_SET_POLICY_UNSET;
+	ASSERT_EQ(0, unit_set_policy(u, &none));
+	EXPECT_PASID(TRANSLATED, BLOCKED, EDQUOT, 0, NOTHING, 0x1fff, PASID + 1);
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_PASID(TRANSLATED, TRANSLATED, 0, 0, ALL, 0x1fff, PASID + 1);
+	RUN(g_pasid_detach, SID(0), PASID + 1, 1, DID + 2);
+	EXPECT_EQ(ENOENT, unit_get_pasid(u, SID(0), PASID + 1, &d));
+
+	/* Something invalid */
+	e[1] |= BIT_ULL(16);
+	RUN(g_flush_pasid_of, DID + 1, PASID);
+	EXPECT_PASID(BLOCKED, BLOCKED, 0, 0x5a, NOTHING, 0x1fff, PASID);
+	e[1] &= ~BIT_ULL(16);
+	RUN(g_flush_pasid_of, DID + 1, PASID);
+	EXPECT_PASID(TRANSLATED, TRANSLATED, 0, 0, ALL, 0x1fff, PASID);
+
+	/* Known, but translation is off */
+	RUN(g_enable, false);
+	EXPECT_PASID(BLOCKED, BLOCKED, 0, 0, NOTHING, PASID, 0);
+	EXPECT_PASID(BLOCKED, BLOCKED, 0, 0, NOTHING, 0x1fff, PASID);
+	RUN(g_enable, true);
+	EXPECT_PASID(TRANSLATED, TRANSLATED, 0, 0, ALL, 0x1fff, PASID);
+	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
+	EXPECT_EQ(ENOENT, unit_get_pasid(u, SID(0), PASID, &d));
+}
+
 /* The fault of an entry that is wrong says of which PASID it is, once. */
 TEST_F(pasids, faults)
 {

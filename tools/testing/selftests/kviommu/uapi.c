@@ -202,7 +202,7 @@ TEST_F(UAPI, info)
 	ASSERT_EQ(0, unit_ioctl(self->fd, KVIOMMU_GET_INFO, &info));
 	EXPECT_EQ(1, info.out_api_version);
 	EXPECT_EQ(BIT(KVIOMMU_MODEL_VTD) | BIT(KVIOMMU_MODEL_COIOMMU), info.out_models);
-	EXPECT_EQ(0, info.out_features);
+	EXPECT_EQ(KVIOMMU_FEATURE_GET_PASID, info.out_features);
 	EXPECT_LT(0, info.out_max_devices);
 	EXPECT_EQ(PAGE_SIZE, info.out_page_size);
 	EXPECT_EQ(BIT(KVIOMMU_MODE_TRAP) | BIT(KVIOMMU_MODE_SIDECORE) |
@@ -1082,6 +1082,12 @@ TEST_F(UAPI, device_state)
 	EXPECT_DEVICE(BLOCKED, BLOCKED, 0, 0, NOTHING, 0, SID(0));
 	guest_run(vm, g_attach, SID(0), 0);
 	EXPECT_DEVICE(TRANSLATED, TRANSLATED, 0, 0, MAPPED, 3, SID(0));
+	/* PASIDs, of which such a unit knows none: see scalable.c */
+	EXPECT_EQ(ENOENT, unit_get_pasid(&self->u, SID(0), 1, &d));
+	EXPECT_EQ(ENOENT, unit_get_pasid(&self->u, SID(0), ~0U, &d));
+	ASSERT_EQ(0, unit_get_pasid(&self->u, SID(0), 0, &d));
+	EXPECT_EQ(KVIOMMU_DMA_TRANSLATED, d.out_in_force);
+	EXPECT_EQ(0, d.out_next_pasid);
 	guest_run(vm, g_map, 0, 0x40000000, HUGE(0), 1, MAP_RW | MAP_LEAF(LEAF_2M));
 	EXPECT_DEVICE(TRANSLATED, TRANSLATED, 0, 0, MAPPED, 3 + 512, SID(0));
 	guest_run(vm, g_unmap, 0, IOVA, 2, 0);

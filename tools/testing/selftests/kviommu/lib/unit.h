@@ -148,6 +148,12 @@ static inline int unit_set_bus_master(struct unit *u, __u32 sid, bool on)
 	return -kviommu_set_bus_master(u->fd, sid, on);
 }
 
+static inline int unit_get_pasid(struct unit *u, __u32 sid, __u32 pasid,
+				 struct kviommu_get_device *device)
+{
+	return -kviommu_get_pasid(u->fd, sid, pasid, device);
+}
+
 static inline int unit_refresh(struct unit *u)
 {
 	return -kviommu_refresh(u->fd);
