@@ -9,8 +9,9 @@
 #   kviommu               kviommu with QEMU's defaults
 #   kviommu-MODE-STRATEGY kviommu with this mode and strategy
 #   kviommu-nested-KIND-HOW  kviommu in scalable mode, for the guest's kernel KIND, which is
-#                         strict, lazy, in legacy mode (smoff) or in pass-through (pt);
-#                         or (lesser) it is not, as one of its devices cannot
+#                         strict, lazy, in legacy mode (smoff) or in pass-through (pt),
+#                         or is offered PASIDs (pasid); or (lesser) there is no such mode, as
+#                         one of its devices cannot
 #   nested-strict, -lazy  kviommu in scalable mode, with iommu.strict=1 or 0 in the guest
 #   coiommu               kviommu-tracker, and a guest that does not know of it
 #   coiommu-driver, -bounce  kviommu-tracker, and a guest with coiommu.ko; with all DMA through
@@ -153,6 +154,7 @@ virtual_iommu()
 	nested-*) iommu=$kviommu,kviommu-nested=on ;;
 	coiommu | coiommu-*) iommu="kviommu-tracker,iommufd=iommufd0" ;;
 	kviommu-nested-*-lesser) iommu=$kviommu ;;
+	kviommu-nested-*-pasid) iommu=$kviommu,kviommu-nested=on,kviommu-pasid=auto ;;
 	kviommu-nested-*) iommu=$kviommu,kviommu-nested=on ;;
 	kviommu-*-*)
 		iommu=${1#kviommu-}
@@ -171,7 +173,7 @@ append_of()
 {
 	case $1 in
 	qemu-*-strict | *nested-*strict) echo iommu.strict=1 ;;
-	qemu-*-lazy | *nested-*lazy) echo iommu.strict=0 ;;
+	qemu-*-lazy | *nested-*lazy | *nested-*-pasid) echo iommu.strict=0 ;;
 	kviommu-nested-*-smoff) echo intel_iommu=on,sm_off ;;
 	kviommu-nested-*-pt) echo iommu=pt ;;
 	coiommu-driver) echo coiommu= ;;

@@ -144,6 +144,28 @@ static const char *kviommu_blocked_reason(const struct kviommu_get_device *d)
     }
 }
 
+/* Of requests without PASID, if @get says nothing of one, or of those with it */
+static void kviommu_report_requests(KVIOMMUDevice *d,
+                                    const struct kviommu_get_device *get)
+{
+    g_autofree char *which = NULL;
+
+    if (!get->out_fault && (!get->out_error || get->out_error == EINPROGRESS)) {
+        return;
+    }
+    which = get->pasid ? g_strdup_printf(" with PASID %u", get->pasid) :
+                         g_strdup("");
+    if (get->out_fault) {
+        warn_report("kviommu: DMA of device %s%s is blocked: what the guest "
+                    "asks for is invalid, VT-d fault reason 0x%x",
+                    d->vdev->name, which, get->out_fault);
+    } else {
+        warn_report("kviommu: DMA of device %s%s is blocked: %s",
+                    d->vdev->name, which, kviommu_blocked_reason(get));
+    }
+    d->blocked_reported = true;
+}
+
 static void kviommu_report_blocked(KVIOMMUState *k, KVIOMMUDevice *d)
 {
     struct kviommu_get_device get = {
@@ -151,25 +173,21 @@ static void kviommu_report_blocked(KVIOMMUState *k, KVIOMMUDevice *d)
         .source_id = d->source_id,
     };
 
-    if (d->source_id == KVIOMMU_NO_SOURCE ||
-        ioctl(k->fd, KVIOMMU_GET_DEVICE, &get)) {
+    if (d->source_id == KVIOMMU_NO_SOURCE) {
         return;
     }
-    trace_kviommu_device(d->vdev->name, get.out_wanted, get.out_in_force,
-                         get.out_error, get.out_fault);
-    if (d->blocked_reported) {
-        return;
-    }
-    if (get.out_fault) {
-        warn_report("kviommu: DMA of device %s is blocked: what the guest "
-                    "asks for is invalid, VT-d fault reason 0x%x",
-                    d->vdev->name, get.out_fault);
-        d->blocked_reported = true;
-    } else if (get.out_error && get.out_error != EINPROGRESS) {
-        warn_report("kviommu: DMA of device %s is blocked: %s", d->vdev->name,
-                    kviommu_blocked_reason(&get));
-        d->blocked_reported = true;
-    }
+    do {
+        get.pasid = get.out_next_pasid;
+        if (ioctl(k->fd, KVIOMMU_GET_DEVICE, &get)) {
+            return;
+        }
+        trace_kviommu_device(d->vdev->name, get.pasid, get.out_wanted,
+                             get.out_in_force, get.out_error, get.out_fault);
+        if (d->blocked_reported) {
+            return;
+        }
+        kviommu_report_requests(d, &get);
+    } while (get.out_next_pasid);
 }
 
 void kviommu_control_event(EventNotifier *n)

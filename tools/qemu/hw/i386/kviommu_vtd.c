@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
+#include <linux/iommufd.h>
 
 #include "qemu/error-report.h"
 #include "qapi/error.h"
@@ -15,6 +16,7 @@
 #include "hw/i386/apic_internal.h"
 #include "hw/i386/intel_iommu.h"
 #include "hw/qdev-core.h"
+#include "hw/vfio/pci.h"
 #include "hw/vfio/vfio-common.h"
 #include "system/kvm.h"
 #include "intel_iommu_internal.h"
@@ -24,6 +26,12 @@
 /* ECAP: what scalable mode is, for the guest and for QEMU's own devices */
 #define KVIOMMU_ECAP_NESTED (VTD_ECAP_SMTS | VTD_ECAP_FLTS)
 #define KVIOMMU_ECAP_SMPWCS (1ULL << 48)
+/* A number, one less than the bits of a PASID */
+#define KVIOMMU_ECAP_PSS_SHIFT 35
+#define KVIOMMU_ECAP_PSS    (0x1fULL << KVIOMMU_ECAP_PSS_SHIFT)
+
+/* Where the guest sees a device's PASID capability: the end of its config space */
+#define KVIOMMU_PASID_CAP   (PCIE_CONFIG_SPACE_SIZE - PCI_EXT_CAP_PASID_SIZEOF)
 
 typedef struct KVIOMMUVTDState {
     KVIOMMUState unit;
@@ -32,6 +40,7 @@ typedef struct KVIOMMUVTDState {
     struct kviommu_create_vtd args;
     uint32_t boot;      /* flags: what is reached until the guest translates */
     bool nested;        /* the guest is offered scalable mode */
+    DeviceListener listener;
 } KVIOMMUVTDState;
 
 /* Options */
@@ -59,6 +68,9 @@ static const char *kviommu_vtd_given_option(const IntelIOMMUState *s)
     if (s->kviommu_nested != ON_OFF_AUTO_AUTO) {
         return "kviommu-nested";
     }
+    if (s->kviommu_pasid != ON_OFF_AUTO_OFF) {
+        return "kviommu-pasid";
+    }
     if (s->kviommu_options.mode) {
         return "kviommu-mode";
     }
@@ -66,6 +78,13 @@ static const char *kviommu_vtd_given_option(const IntelIOMMUState *s)
         return "kviommu-strategy";
     }
     return kviommu_given_number(&kviommu_vtd_ops, &s->kviommu_options);
+}
+
+/* The option that insists on scalable mode, or NULL */
+static const char *kviommu_vtd_needs_nested(const IntelIOMMUState *s)
+{
+    return s->kviommu_pasid == ON_OFF_AUTO_ON ? "kviommu-pasid=on" :
+           s->kviommu_nested == ON_OFF_AUTO_ON ? "kviommu-nested=on" : NULL;
 }
 
 bool kviommu_vtd_check_options(IntelIOMMUState *s, Error **errp)
@@ -85,7 +104,7 @@ bool kviommu_vtd_check_options(IntelIOMMUState *s, Error **errp)
         { s->flts, "x-flts=on",
           "kviommu-nested=on is what offers first-stage translation" },
         { s->pasid, "x-pasid-mode=on",
-          "the unit of the host kernel translates no requests with PASID" },
+          "kviommu-pasid=on is what offers PASIDs" },
         { x86_iommu->dt_supported, "device-iotlb=on",
           "the unit of the host kernel does not handle device IOTLBs" },
         { s->snoop_control, "snoop-control=on",
@@ -123,10 +142,15 @@ bool kviommu_vtd_check_options(IntelIOMMUState *s, Error **errp)
                           "-device intel-iommu,kviommu=on,iommufd=iommufd0.\n");
         return false;
     }
-    if (s->kviommu_nested == ON_OFF_AUTO_ON &&
-        s->aw_bits != VTD_HOST_AW_48BIT) {
-        error_setg(errp, "kviommu-nested=on needs aw-bits=48: first-stage "
-                   "tables of the guest have four levels");
+    if (s->kviommu_pasid == ON_OFF_AUTO_ON &&
+        s->kviommu_nested == ON_OFF_AUTO_OFF) {
+        error_setg(errp, "kviommu-pasid=on needs kviommu-nested: only scalable "
+                   "mode has PASIDs");
+        return false;
+    }
+    if (kviommu_vtd_needs_nested(s) && s->aw_bits != VTD_HOST_AW_48BIT) {
+        error_setg(errp, "%s needs aw-bits=48: first-stage tables of the guest "
+                   "have four levels", kviommu_vtd_needs_nested(s));
         return false;
     }
 
@@ -195,13 +219,22 @@ static bool kviommu_vtd_choose_nested(KVIOMMUVTDState *v, Error **errp)
     v->nested = s->kviommu_nested != ON_OFF_AUTO_OFF &&
                 s->aw_bits == VTD_HOST_AW_48BIT &&
                 (v->info.out_ecap & KVIOMMU_ECAP_NESTED) == KVIOMMU_ECAP_NESTED;
-    if (s->kviommu_nested == ON_OFF_AUTO_ON && !v->nested) {
-        error_setg(errp, "kviommu-nested=on: no IOMMU of this host can walk "
-                   "the tables of a guest");
+    if (kviommu_vtd_needs_nested(s) && !v->nested) {
+        error_setg(errp, "%s: no IOMMU of this host can walk the tables of a "
+                   "guest", kviommu_vtd_needs_nested(s));
         error_append_hint(errp, "It takes a VT-d unit with nested translation, "
                           "which the host's kernel uses "
                           "(intel_iommu=on,sm_on), and a device behind it that "
                           "has a driver.\n");
+        return false;
+    }
+    if (s->kviommu_pasid == ON_OFF_AUTO_ON &&
+        !(v->info.out_ecap & VTD_ECAP_PASID)) {
+        error_setg(errp, "kviommu-pasid=on: this host cannot translate requests "
+                   "with PASID by the tables of a guest");
+        error_append_hint(errp, "Each of its IOMMUs that walk a guest's tables "
+                          "has to have PASIDs, and its kernel has to be able "
+                          "to attach them to these tables.\n");
         return false;
     }
     if (v->nested && s->kviommu_options.strategy &&
@@ -233,6 +266,9 @@ static void kviommu_vtd_set_args(KVIOMMUVTDState *v)
     if (v->nested) {
         v->args.cap |= s->fs1gp ? VTD_CAP_FS1GP : 0;
         v->args.ecap |= KVIOMMU_ECAP_NESTED | KVIOMMU_ECAP_SMPWCS | VTD_ECAP_SC;
+        if (s->kviommu_pasid != ON_OFF_AUTO_OFF) {
+            v->args.ecap |= VTD_ECAP_PASID | KVIOMMU_ECAP_PSS;
+        }
     }
     v->args.cap &= v->info.out_cap;
     v->args.ecap &= v->info.out_ecap;
@@ -272,6 +308,81 @@ static bool kviommu_vtd_fall_back(KVIOMMUVTDState *v, Error **errp)
     k->fd = fd;
     kviommu_vtd_learn(v);
     return kviommu_arm(k, errp);
+}
+
+/* PASIDs of assigned devices */
+
+/* How many bits the guest's PASIDs of a device may have; 0: it has none */
+static int kviommu_vtd_pasid_bits(KVIOMMUVTDState *v, VFIODevice *vdev)
+{
+    int unit_bits = ((v->args.ecap & KVIOMMU_ECAP_PSS) >>
+                     KVIOMMU_ECAP_PSS_SHIFT) + 1;
+    struct iommu_hw_info info = {
+        .size = sizeof(info),
+        .dev_id = vdev->devid,
+    };
+
+    if (!(v->args.ecap & VTD_ECAP_PASID) ||
+        ioctl(v->unit.be->fd, IOMMU_GET_HW_INFO, &info)) {
+        return 0;
+    }
+    /* out_max_pasid_log2, a byte that this header has no name for yet */
+    return MIN(info.__reserved & 0xff, unit_bits);
+}
+
+/*
+ * VFIO hides the PASID capability, as the host's driver of the IOMMU is who
+ * enables PASIDs: if that did, the guest gets a capability of its own.
+ */
+static void kviommu_vtd_device_realized(DeviceListener *listener,
+                                        DeviceState *dev)
+{
+    KVIOMMUVTDState *v = container_of(listener, KVIOMMUVTDState, listener);
+    VFIOPCIDevice *vpdev;
+    PCIDevice *pdev;
+    uint8_t *head;
+    int bits, pos;
+
+    if (!object_dynamic_cast(OBJECT(dev), TYPE_VFIO_PCI)) {
+        return;
+    }
+    vpdev = VFIO_PCI(dev);
+    pdev = PCI_DEVICE(dev);
+    if (!pci_is_express(pdev) || vpdev->config_size < PCIE_CONFIG_SPACE_SIZE ||
+        pci_device_iommu_address_space(pdev) != &v->unit.vfio_as) {
+        return;
+    }
+    bits = kviommu_vtd_pasid_bits(v, &vpdev->vbasedev);
+    if (!bits) {
+        return;
+    }
+
+    for (pos = PCI_CONFIG_SPACE_SIZE; pos;
+         pos = PCI_EXT_CAP_NEXT(pci_get_long(pdev->config + pos))) {
+        if (pos >= KVIOMMU_PASID_CAP) {
+            warn_report("kviommu: device %s has no room for a PASID capability",
+                        vpdev->vbasedev.name);
+            return;
+        }
+    }
+    /* As in VFIO: what begins the list may be a capability that is none */
+    head = pdev->config + PCI_CONFIG_SPACE_SIZE;
+    if (!pci_get_long(head)) {
+        pci_set_long(head, PCI_EXT_CAP(0xffff, 0, 0));
+        pci_set_long(vpdev->emulated_config_bits + PCI_CONFIG_SPACE_SIZE, ~0);
+    }
+    pcie_add_capability(pdev, PCI_EXT_CAP_ID_PASID, 1, KVIOMMU_PASID_CAP,
+                        PCI_EXT_CAP_PASID_SIZEOF);
+    if (pci_get_word(head) == 0xffff) {
+        pci_set_word(head, 0);
+    }
+    pci_set_word(pdev->config + KVIOMMU_PASID_CAP + PCI_PASID_CAP, bits << 8);
+    pci_set_word(pdev->config + KVIOMMU_PASID_CAP + PCI_PASID_CTRL, 0);
+    pci_set_word(pdev->wmask + KVIOMMU_PASID_CAP + PCI_PASID_CTRL,
+                 PCI_PASID_CTRL_ENABLE);
+    memset(vpdev->emulated_config_bits + KVIOMMU_PASID_CAP, 0xff,
+           PCI_EXT_CAP_PASID_SIZEOF);
+    trace_kviommu_pasid(vpdev->vbasedev.name, bits);
 }
 
 /* Assigned devices */
@@ -319,12 +430,23 @@ static int kviommu_vtd_attach_first(KVIOMMUState *k, KVIOMMUDevice *d,
 {
     KVIOMMUVTDState *v = container_of(k, KVIOMMUVTDState, unit);
     Error *err = NULL;
-    int ret = kviommu_ioctl_attach(k, d, source_id, &err);
-    bool lacks_memory = ret == -ENOMEM;
+    bool lacks_memory;
+    int ret;
 
+    if (v->iommu->kviommu_pasid == ON_OFF_AUTO_ON &&
+        !kviommu_vtd_pasid_bits(v, d->vdev)) {
+        error_setg(errp, "kviommu-pasid=on: device %s has no PASIDs",
+                   d->vdev->name);
+        error_append_hint(errp, "It has none, or the host's kernel has not "
+                          "enabled or does not tell of them. kviommu-pasid=auto "
+                          "takes it without.\n");
+        return -ENOTSUP;
+    }
+    ret = kviommu_ioctl_attach(k, d, source_id, &err);
+    lacks_memory = ret == -ENOMEM;
     if ((ret != -EMEDIUMTYPE && !lacks_memory) || !v->nested ||
         phase_check(PHASE_MACHINE_READY) ||
-        v->iommu->kviommu_nested != ON_OFF_AUTO_AUTO) {
+        kviommu_vtd_needs_nested(v->iommu)) {
         error_propagate(errp, err);
         return ret;
     }
@@ -392,5 +514,7 @@ KVIOMMUState *kviommu_vtd_new(IntelIOMMUState *s, Error **errp)
         return NULL;
     }
     kviommu_vtd_learn(v);
+    v->listener.realize = kviommu_vtd_device_realized;
+    device_listener_register(&v->listener);
     return k;
 }
