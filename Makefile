@@ -77,4 +77,8 @@ bench-icount:
 	tools/icount/run -g 16
 	tools/icount/run -p sidecore
 	tools/icount/run -p adaptive
+	tools/icount/run -i nested
+	tools/icount/run -i nested -g 16
+	tools/icount/run -i nested -p sidecore
+	tools/icount/run -i nested -p adaptive
 	tools/bench/run -i

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * pairs trap|sidecore|adaptive N PAGES [FUNCTION]: a guest of the selftests' VMM maps and unmaps so
- * many pages, at once, N times, and marks where each begins for plugin.c. Leaves the
- * host's symbols in ./symbols, and prints how long a pair took. FUNCTION is one of the
- * host whose calls plugin.c is to count.
+ * pairs [nested-]trap|sidecore|adaptive N PAGES [FUNCTION]: a guest of the selftests' VMM maps
+ * and unmaps so many pages, at once, N times, and marks where each begins for plugin.c. Leaves
+ * the host's symbols in ./symbols, and prints how long a pair took. FUNCTION is one of the
+ * host whose calls plugin.c is to count. With nested- the guest is in scalable mode.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,13 +78,18 @@ int main(int argc, char **argv)
 	unsigned long n, pages;
 	double begin;
 	struct unit_config config = { .mode = UNIT_MODE_TRAP };
+	const char *mode = argv[1];
 	struct unit u;
 
 	if (argc < 4 || argc > 5)
-		FATAL("pairs trap|sidecore|adaptive N PAGES [FUNCTION]");
-	if (!strcmp(argv[1], "sidecore"))
+		FATAL("pairs [nested-]trap|sidecore|adaptive N PAGES [FUNCTION]");
+	if (!strncmp(mode, "nested-", 7)) {
+		config.nested = true;
+		mode += 7;
+	}
+	if (!strcmp(mode, "sidecore"))
 		config.mode = UNIT_MODE_SIDECORE;
-	if (!strcmp(argv[1], "adaptive"))
+	if (!strcmp(mode, "adaptive"))
 		config.mode = UNIT_MODE_ADAPTIVE;
 	unit_open_guest(&u, &config, DID, IOVA);
 	guest_run(&u.vm, g_enable, true);
@@ -92,6 +97,7 @@ int main(int argc, char **argv)
 	unit_poll(&u);
 	/* Pages are as many calls as they are pieces of the host's memory. */
 	unit_high_memory(&u, SZ_2M);
+	REQUIRE(!unit_refresh(&u));
 	save_symbols();
 	if (argc == 5)
 		name_function(find_symbol(argv[4]));

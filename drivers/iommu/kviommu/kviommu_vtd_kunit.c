@@ -1775,6 +1775,14 @@ static void put64(struct ctx *ctx, u64 gpa, u64 val)
 	memcpy(ctx->memory + gpa, &entry, sizeof(entry));
 }
 
+static u64 get64(struct ctx *ctx, u64 gpa)
+{
+	__le64 entry;
+
+	memcpy(&entry, ctx->memory + gpa, sizeof(entry));
+	return le64_to_cpu(entry);
+}
+
 static void sm_resolve_test(struct kunit *test)
 {
 	const struct sm_case *c = test->param_value;
@@ -1811,6 +1819,65 @@ static void sm_resolve_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, rd64(ctx, 0x228) >> 31 & 1, !!c->pasid);
 		KUNIT_EXPECT_EQ(test, rd64(ctx, 0x228) >> 40 & 0xfffff, c->pasid);
 	}
+}
+
+/* All structures of scalable mode, and which bits of each are reserved, from bit 0 on */
+static const struct sm_structure {
+	const char *name;
+	u64 gpa;
+	u8 fault;
+	unsigned int words;
+	u64 reserved[8];
+} sm_structures[] = {
+	{ "root entry", ROOT + 16 * 0xab + 8, 0x3a, 1,
+	  { GENMASK_ULL(63, 48) | GENMASK_ULL(11, 1) } },
+	/* DTE, PRE, and all of what RID_PASID and RID_PRIV are in */
+	{ "context entry", SM_CONTEXT + 32 * 0x4d, 0x42, 4,
+	  { GENMASK_ULL(63, 48) | GENMASK_ULL(8, 4) | BIT_ULL(2), ~0ULL, ~0ULL, ~0ULL } },
+	{ "PASID directory entry", SM_DIRECTORY, 0x52, 1,
+	  { GENMASK_ULL(63, 48) | GENMASK_ULL(11, 2) } },
+	/* PWSNP, PGSNP; SRE, WPE, SMEP and EAFE */
+	{ "PASID table entry", SM_TABLE, 0x5a, 8,
+	  { GENMASK_ULL(11, 10), GENMASK_ULL(24, 16),
+	    GENMASK_ULL(63, 48) | GENMASK_ULL(11, 6) | BIT_ULL(4) | GENMASK_ULL(1, 0),
+	    ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL } },
+};
+
+KUNIT_ARRAY_PARAM_DESC(sm_structure, sm_structures, name);
+
+/* Each bit, on a way that is right otherwise; also of a unit with PASIDs */
+static void sm_bits_test(struct kunit *test)
+{
+	const struct sm_structure *s = test->param_value;
+	struct ctx *ctx = test->priv;
+	struct kviommu_binding b;
+	u64 gpa, was, bit;
+	unsigned int i;
+
+	sm_recreate(test, ctx, 20);
+	put64(ctx, ROOT + 16 * 0xab + 8, SM_CONTEXT | P);
+	put64(ctx, SM_CONTEXT + 32 * 0x4d, SM_DIRECTORY | SM_PASIDE | P);
+	put64(ctx, SM_DIRECTORY, SM_TABLE | P);
+	put64(ctx, SM_TABLE, SM_FIRST_STAGE);
+	put64(ctx, SM_TABLE + 16, TABLE);
+	ctx->vtd->root = ROOT | BIT_ULL(10);
+	ctx->vtd->te = true;
+	for (i = 0; i < s->words * 64; i++) {
+		gpa = s->gpa + i / 64 * 8;
+		bit = BIT_ULL(i % 64);
+		was = get64(ctx, gpa);
+		put64(ctx, gpa, was ^ bit);
+		b = (struct kviommu_binding){};
+		ctx->model->ops->resolve(ctx->model, &work_whole, SID, 0, &b);
+		if (s->reserved[i / 64] & bit)
+			KUNIT_EXPECT_EQ_MSG(test, b.fault, s->fault, "bit %u", i);
+		else
+			KUNIT_EXPECT_NE_MSG(test, b.fault, s->fault, "bit %u", i);
+		put64(ctx, gpa, was);
+	}
+	b = (struct kviommu_binding){};
+	ctx->model->ops->resolve(ctx->model, &work_whole, SID, 0, &b);
+	KUNIT_EXPECT_EQ(test, b.type, KVIOMMU_BIND_NESTED);
 }
 
 /* Whether requests with PASID might go through something is not known while TE is off. */
@@ -1997,6 +2064,52 @@ static void sm_desc_test(struct kunit *test)
 	}
 }
 
+/* Which bits of each descriptor are reserved, apart from those of the type, from bit 0 on */
+static const struct sm_desc {
+	const char *name;
+	u64 lo;
+	u64 reserved[4];
+} sm_descs[] = {
+	{ "context cache", 1 | GRAN(1), { GENMASK_ULL(63, 50) | GENMASK_ULL(15, 6),
+					  ~0ULL, ~0ULL, ~0ULL } },
+	{ "IOTLB", IOTLB | GRAN(2), { GENMASK_ULL(63, 32) | GENMASK_ULL(15, 8),
+				      GENMASK_ULL(11, 7), ~0ULL, ~0ULL } },
+	{ "wait", WAIT, { GENMASK_ULL(31, 7), GENMASK_ULL(1, 0), ~0ULL, ~0ULL } },
+	{ "PASID-based IOTLB", 6 | GRAN(3), { GENMASK_ULL(63, 52) | GENMASK_ULL(15, 6),
+					      GENMASK_ULL(11, 7), ~0ULL, ~0ULL } },
+	{ "PASID cache", 7 | GRAN(1), { GENMASK_ULL(63, 52) | GENMASK_ULL(15, 6),
+					~0ULL, ~0ULL, ~0ULL } },
+};
+
+KUNIT_ARRAY_PARAM_DESC(sm_descs, sm_descs, name);
+
+/* Each bit of a descriptor of 256 bits that is right otherwise */
+static void sm_desc_bits_test(struct kunit *test)
+{
+	const u64 type = GENMASK_ULL(11, 9) | GENMASK_ULL(5, 0);
+	const struct sm_desc *d = test->param_value;
+	struct ctx *ctx = test->priv;
+	unsigned int i, word;
+	u64 bit;
+
+	for (i = 0; i < 256; i++) {
+		word = i / 64;
+		bit = BIT_ULL(i % 64);
+		if (!word && type & bit)
+			continue;
+		sm_queue_on(ctx, true);
+		put256(ctx, 0, d->lo ^ (word ? 0 : bit), word == 1 ? bit : 0);
+		if (word > 1)
+			put64(ctx, QUEUE + 8 * word, bit);
+		wr32(ctx, 0x88, 1 << 5);
+		KUNIT_EXPECT_EQ_MSG(test, rd32(ctx, 0x34),
+				    d->reserved[word] & bit ? FSTS_IQE : 0, "bit %u", i);
+		wr32(ctx, 0x88, 0);
+		wr32(ctx, 0x18, 0);
+		wr32(ctx, 0x34, FSTS_IQE);
+	}
+}
+
 /* In scalable mode descriptors have 256 bits. */
 static void sm_width_test(struct kunit *test)
 {
@@ -2014,10 +2127,12 @@ static void sm_width_test(struct kunit *test)
 static struct kunit_case sm_test_cases[] = {
 	KUNIT_CASE(sm_capabilities_test),
 	KUNIT_CASE_PARAM(sm_resolve_test, sm_gen_params),
+	KUNIT_CASE_PARAM(sm_bits_test, sm_structure_gen_params),
 	KUNIT_CASE(sm_pasid_off_test),
 	KUNIT_CASE(sm_pasid_width_test),
 	KUNIT_CASE(sm_queue_test),
 	KUNIT_CASE_PARAM(sm_desc_test, sm_desc_gen_params),
+	KUNIT_CASE_PARAM(sm_desc_bits_test, sm_descs_gen_params),
 	KUNIT_CASE(sm_width_test),
 	{}
 };

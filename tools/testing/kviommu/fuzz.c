@@ -1255,18 +1255,30 @@ static void check_devices(bool complete)
 	}
 }
 
+/* And KVIOMMU_GET_DEVICE says so of each PASID. */
 static void check_pasids_bound(struct kviommu_device *dev, unsigned int device)
 {
+	struct kviommu_get_device get = { .source_id = dev->source_id };
 	struct iommu_domain *domain;
 	struct kviommu_pasid *p;
 	unsigned long i;
 
+	mutex_lock(&t.unit->lock);
+	never(kviommu_device_get(t.unit, &get));
 	xa_for_each(&dev->pasids, i, p) {
 		domain = model_pasid_domain(device, i);
 		never(p->pasid != i || !domain != !p->attached);
 		never(p->attached && domain !=
 		      container_of(p->xlate, struct kviommu_nested, xlate)->hw);
+		never(get.out_next_pasid != i);
+		get.pasid = i;
+		never(kviommu_device_get(t.unit, &get));
+		never(!domain != (get.out_in_force == KVIOMMU_DMA_BLOCKED));
+		never(get.out_wanted == KVIOMMU_DMA_BLOCKED && get.out_error);
+		never(get.out_wanted != KVIOMMU_DMA_BLOCKED && !domain && !get.out_error);
 	}
+	never(get.out_next_pasid);
+	mutex_unlock(&t.unit->lock);
 }
 
 /* A device's DMA goes through the translation that the unit has recorded for it. */

@@ -76,6 +76,28 @@ FIXTURE_TEARDOWN(order)
 	/* The tests close everything; what remains goes with the process. */
 }
 
+/* The same with nested translation, on hosts that have it */
+FIXTURE(nested) {
+	struct unit u;
+};
+
+FIXTURE_VARIANT(nested) {
+	struct unit_config config;
+};
+
+UNIT_MODES(nested, .config.nested = true);
+
+FIXTURE_SETUP(nested)
+{
+	unit_open(&self->u, &variant->config);
+	unit_add_device(&self->u, 0, SID(0));
+	start_guest(&self->u);
+}
+
+FIXTURE_TEARDOWN(nested)
+{
+}
+
 /*
  * The unit lives as long as its file is open or mapped. Other memory takes the
  * mapping's place at once, so that the guest finds something there.
@@ -126,13 +148,13 @@ static __u64 touch(struct guest *g, __u64 n)
 {
 	g_map_quiet(g, 0, IOVA + (n + 1) * PAGE_SIZE, PAGE(n + 1), 1, MAP_RW);
 	g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
-	return g_write32(g, VTD_IQT, g->tail * 16);
+	return g_queue_tail(g);
 }
 
 /* All 24 orders, in a child each, as a file that is closed stays closed. */
-TEST_F_TIMEOUT(order, close_in_any, 900)
+static void close_in_any(struct __test_metadata *_metadata, struct unit *u,
+			 const struct unit_config *config)
 {
-	struct unit *u = &self->u;
 	enum file order[NR_FILES];
 	bool alive = true;
 	unsigned int n, i;
@@ -144,7 +166,7 @@ TEST_F_TIMEOUT(order, close_in_any, 900)
 		permutation(n, order);
 		pid = fork();
 		if (!pid) {
-			unit_open(u, &variant->config);
+			unit_open(u, config);
 			unit_add_device(u, 0, SID(0));
 			start_guest(u);
 			/* A mapping of a device's registers keeps its file. */
@@ -172,6 +194,16 @@ TEST_F_TIMEOUT(order, close_in_any, 900)
 	}
 }
 
+TEST_F_TIMEOUT(order, close_in_any, 900)
+{
+	close_in_any(_metadata, &self->u, &variant->config);
+}
+
+TEST_F_TIMEOUT(nested, close_in_any, 900)
+{
+	close_in_any(_metadata, &self->u, &variant->config);
+}
+
 /* The guest at work on a unit whose file is closed under it */
 static __u64 busy(struct guest *g)
 {
@@ -179,10 +211,10 @@ static __u64 busy(struct guest *g)
 		g_map_quiet(g, 0, IOVA + PAGE_SIZE, PAGE(1), 1, MAP_RW);
 		g_queue(g, VTD_QI_IOTLB | VTD_QI_DOMAIN |
 			VTD_QI_DID(g->dom[0].did), 0);
-		g_write32(g, VTD_IQT, g->tail * 16);
+		g_queue_tail(g);
 		g_unmap_quiet(g, 0, IOVA + PAGE_SIZE, 1, 0);
 		g_queue(g, VTD_QI_IOTLB | VTD_QI_GLOBAL, 0);
-		g_write32(g, VTD_IQT, g->tail * 16);
+		g_queue_tail(g);
 		WRITE_ONCE(g->count, g->count + 1);
 	}
 	return 0;
@@ -209,60 +241,90 @@ static void wait_for_progress(struct guest *g)
 	wait_for_steps(g, 20);
 }
 
-TEST_F(order, unit_closed_while_guest_works)
+static void unit_closed_while_guest_works(struct __test_metadata *_metadata, struct unit *u)
 {
-	void *page = vm_hva(&self->u.vm, PAGE(0));
-	struct edu *edu = &self->u.dev[0];
+	void *page = vm_hva(&u->vm, PAGE(0));
+	struct edu *edu = &u->dev[0];
 	pthread_t thread;
 
-	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, &self->u));
-	wait_for_progress(self->u.vm.g);
-	close_unit(&self->u);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, u));
+	wait_for_progress(u->vm.g);
+	close_unit(u);
 	/* The guest writes to plain memory now, and is none the wiser. */
-	wait_for_progress(self->u.vm.g);
+	wait_for_progress(u->vm.g);
 	memset(page, 0, DMA_LEN);
 	edu_dma(edu, EDU_TO_RAM, IOVA, 0, DMA_LEN);
 	EXPECT_NE(0, memcmp(page, edu->pattern, DMA_LEN));
 	EXPECT_EQ(0, pinned_kib());
-	WRITE_ONCE(self->u.vm.g->stop, 1);
+	WRITE_ONCE(u->vm.g->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	/* The device is still bound here and can be used again. */
 	edu_seed(edu);
 }
 
-TEST_F(order, detach_while_guest_works)
+static void detach_while_guest_works(struct __test_metadata *_metadata, struct unit *u)
 {
-	void *page = vm_hva(&self->u.vm, PAGE(0));
-	struct edu *edu = &self->u.dev[0];
+	void *page = vm_hva(&u->vm, PAGE(0));
+	struct edu *edu = &u->dev[0];
 	pthread_t thread;
 
-	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, &self->u));
-	wait_for_progress(self->u.vm.g);
-	ASSERT_EQ(0, unit_detach(self->u.fd, SID(0)));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, u));
+	wait_for_progress(u->vm.g);
+	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
 	memset(page, 0, DMA_LEN);
 	edu_dma(edu, EDU_TO_RAM, IOVA, 0, DMA_LEN);
 	EXPECT_NE(0, memcmp(page, edu->pattern, DMA_LEN));
 	edu_seed(edu);
-	wait_for_progress(self->u.vm.g);
-	WRITE_ONCE(self->u.vm.g->stop, 1);
+	wait_for_progress(u->vm.g);
+	WRITE_ONCE(u->vm.g->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 }
 
-TEST_F(order, reset_while_guest_works)
+static void reset_while_guest_works(struct __test_metadata *_metadata, struct unit *u)
 {
 	pthread_t thread;
 	int i;
 
-	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, &self->u));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_busy, u));
 	for (i = 0; i < 20; i++) {
-		wait_for_progress(self->u.vm.g);
-		ASSERT_EQ(0, unit_reset(self->u.fd));
+		wait_for_progress(u->vm.g);
+		ASSERT_EQ(0, unit_reset(u->fd));
 	}
-	WRITE_ONCE(self->u.vm.g->stop, 1);
+	WRITE_ONCE(u->vm.g->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
-	EXPECT_EQ(0, unit_stats(&self->u).mapped);
-	start_guest(&self->u);
-	EXPECT_EQ(DMA_REACHED, dma_write(&self->u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(0, unit_stats(u).mapped);
+	start_guest(u);
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+}
+
+TEST_F(order, unit_closed_while_guest_works)
+{
+	unit_closed_while_guest_works(_metadata, &self->u);
+}
+
+TEST_F(order, detach_while_guest_works)
+{
+	detach_while_guest_works(_metadata, &self->u);
+}
+
+TEST_F(order, reset_while_guest_works)
+{
+	reset_while_guest_works(_metadata, &self->u);
+}
+
+TEST_F(nested, unit_closed_while_guest_works)
+{
+	unit_closed_while_guest_works(_metadata, &self->u);
+}
+
+TEST_F(nested, detach_while_guest_works)
+{
+	detach_while_guest_works(_metadata, &self->u);
+}
+
+TEST_F(nested, reset_while_guest_works)
+{
+	reset_while_guest_works(_metadata, &self->u);
 }
 
 /* As busy(), and each answer is there at once. */
@@ -615,19 +677,20 @@ TEST_F_TIMEOUT(order, vmm_killed, 600)
 }
 
 /* A VMM that just exits, with DMA under way */
-TEST_F_TIMEOUT(order, exit_during_dma, 300)
+static void exit_during_dma(struct __test_metadata *_metadata, struct unit *u,
+			    const struct unit_config *config)
 {
 	int i, status;
 	pid_t pid;
 
-	unit_close(&self->u);
+	unit_close(u);
 	for (i = 0; i < 5; i++) {
 		pid = fork();
 		if (!pid) {
-			unit_open(&self->u, &variant->config);
-			unit_add_device(&self->u, 0, SID(0));
-			start_guest(&self->u);
-			guest_run(&self->u.vm, g_dma_start, 0, EDU_TO_RAM, IOVA,
+			unit_open(u, config);
+			unit_add_device(u, 0, SID(0));
+			start_guest(u);
+			guest_run(&u->vm, g_dma_start, 0, EDU_TO_RAM, IOVA,
 				  0, EDU_PATTERN_SIZE);
 			_exit(0);
 		}
@@ -635,6 +698,16 @@ TEST_F_TIMEOUT(order, exit_during_dma, 300)
 		ASSERT_EQ(0, status);
 		EXPECT_TRUE(device_is_free(0));
 	}
+}
+
+TEST_F_TIMEOUT(order, exit_during_dma, 300)
+{
+	exit_during_dma(_metadata, &self->u, &variant->config);
+}
+
+TEST_F_TIMEOUT(nested, exit_during_dma, 300)
+{
+	exit_during_dma(_metadata, &self->u, &variant->config);
 }
 
 /* Nothing is pinned before the guest maps, and nothing after the end. */

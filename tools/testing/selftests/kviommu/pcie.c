@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What PCI Express devices can do beyond DMA: be virtual functions of another
- * one (those of QEMU's igb, a network card), and be reset while they are behind
- * a unit.
+ * one (those of QEMU's igb, a network card), be reset while they are behind
+ * a unit, and translate addresses themselves (ATS; QEMU's virtio-rng).
  */
 #include <fcntl.h>
 #include <glob.h>
@@ -12,14 +12,16 @@
 #include <time.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
 
 #include "kselftest_harness.h"
+#include "pollers.h"
 #include "require.h"
 #include "variants.h"
 
 #define RUN(u, fn, ...) guest_run(&(u)->vm, fn, ##__VA_ARGS__)
-#define DID 1
-#define IOVA 0x10000
 #define NR_VFS 2
 
 /* Registers of a virtual function, see Intel's data sheet of the 82576 */
@@ -157,35 +159,45 @@ static void vf_start(struct vf *vf)
 	vf_write(vf, VF_MAILBOX, VF_MAILBOX_ACK);
 }
 
+/* Have vfio-pci take a device, from the driver that it may have, and open it. */
+static int open_bound(const char *bdf)
+{
+	char path[256], driver[256] = "";
+	glob_t g;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", bdf);
+	write_file(path, "vfio-pci");
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", bdf);
+	if (readlink(path, driver, sizeof(driver) - 1) < 0 || !strstr(driver, "/vfio-pci")) {
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind", bdf);
+		if (driver[0])
+			write_file(path, bdf);
+		write_file("/sys/bus/pci/drivers_probe", bdf);
+	}
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/vfio*", bdf);
+	if (glob(path, 0, NULL, &g))
+		FATAL("vfio-pci did not take %s", bdf);
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s",
+		 strrchr(g.gl_pathv[0], '/') + 1);
+	globfree(&g);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		FATAL("%s: %s", path, strerror(errno));
+	return fd;
+}
+
 static void vf_open(struct vf *vf, unsigned int n, int iommufd)
 {
 	char path[256], link[256];
 	ssize_t len;
-	glob_t g;
 
 	snprintf(path, sizeof(path), "%s/virtfn%u", pf(), n);
 	len = readlink(path, link, sizeof(link) - 1);
 	REQUIRE(len > 0);
 	link[len] = 0;
 	snprintf(vf->bdf, sizeof(vf->bdf), "%.31s", strrchr(link, '/') + 1);
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override",
-		 vf->bdf);
-	write_file(path, "vfio-pci");
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", vf->bdf);
-	if (access(path, F_OK))
-		write_file("/sys/bus/pci/drivers_probe", vf->bdf);
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/vfio*",
-		 vf->bdf);
-	if (glob(path, 0, NULL, &g))
-		FATAL("vfio-pci did not take %s", vf->bdf);
-	snprintf(path, sizeof(path), "/dev/vfio/devices/%s",
-		 strrchr(g.gl_pathv[0], '/') + 1);
-	globfree(&g);
-
-	vf->fd = open(path, O_RDWR | O_CLOEXEC);
-	if (vf->fd < 0)
-		FATAL("%s: %s", path, strerror(errno));
+	vf->fd = open_bound(vf->bdf);
 	vfio_bind(vf->fd, iommufd);
 	vfio_command(vf->fd, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	vf->bar = vfio_map_bar(vf->fd, &vf->bar_size);
@@ -267,7 +279,14 @@ FIXTURE_VARIANT(vfs) {
 	struct unit_config config;
 };
 
+/* Units with nested translation, on a host that has it */
+#define NESTED_MODES(fixture)							\
+UNIT_VARIANT(fixture, nested_trap, TRAP, STRICT, .config.nested = true);	\
+UNIT_VARIANT(fixture, nested_sidecore, SIDECORE, STRICT, .config.nested = true); \
+UNIT_VARIANT(fixture, nested_adaptive, ADAPTIVE, STRICT, .config.nested = true)
+
 UNIT_VARIANTS(vfs);
+NESTED_MODES(vfs);
 
 FIXTURE_SETUP(vfs)
 {
@@ -332,7 +351,7 @@ TEST_F(vfs, two_units)
 	unit_open(&other, &variant->config);
 	vf_open(&vf[1], 1, other.iommufd);
 	RUN(&other, g_setup, 0);
-	RUN(&other, g_domain, 0, DID, 3);
+	RUN(&other, g_domain, 0, DID, variant->config.nested ? 4 : 3);
 	RUN(&other, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
 	RUN(&other, g_attach, SID(0), 0);
 	RUN(&other, g_enable, true);
@@ -510,6 +529,7 @@ FIXTURE_VARIANT(hot_reset) {
 };
 
 UNIT_VARIANTS(hot_reset);
+NESTED_MODES(hot_reset);
 
 FIXTURE_SETUP(hot_reset)
 {
@@ -550,6 +570,299 @@ TEST_F(hot_reset, translations_hold)
 	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
 	RUN(u, g_map, 0, IOVA, PAGE(2), 1, MAP_RW);
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(2)));
+}
+
+/**
+ * struct rng - A virtio-rng
+ * @bdf: Its PCI address
+ * @fd: Its VFIO device
+ * @bar: Its registers
+ * @bar_size: Their size
+ * @common: The registers that all virtio devices have
+ * @notify: Where its queue 0 is told that there is a buffer
+ */
+struct rng {
+	char bdf[32];
+	int fd;
+	void *bar;
+	size_t bar_size;
+	volatile struct virtio_pci_common_cfg *common;
+	volatile __u16 *notify;
+};
+
+#define RNG_ID		"0x1af4\n0x1044\n"
+/* Where its ring is; what the tests are about is another page. */
+#define RING_IOVA	(IOVA + SZ_2M)
+#define RING_PAGE	PAGE(60)
+#define RING_ENTRIES	4
+
+static void rng_find(char bdf[32])
+{
+	char path[256], id[32];
+	glob_t g;
+	size_t i;
+
+	REQUIRE(!glob("/sys/bus/pci/devices/*", 0, NULL, &g));
+	for (i = 0; i < g.gl_pathc; i++) {
+		snprintf(path, sizeof(path), "%s/vendor", g.gl_pathv[i]);
+		file_get(path, id, sizeof(id));
+		snprintf(path, sizeof(path), "%s/device", g.gl_pathv[i]);
+		file_get(path, id + strlen(id), sizeof(id) - strlen(id));
+		if (strcmp(id, RNG_ID))
+			continue;
+		snprintf(bdf, 32, "%.31s", strrchr(g.gl_pathv[i], '/') + 1);
+		globfree(&g);
+		return;
+	}
+	FATAL("no virtio-rng, this test needs one");
+}
+
+static void rng_map(struct rng *rng, unsigned int bar)
+{
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = bar };
+
+	if (rng->bar)
+		return;
+	REQUIRE(!ioctl(rng->fd, VFIO_DEVICE_GET_REGION_INFO, &info));
+	rng->bar_size = info.size;
+	rng->bar = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, rng->fd,
+			info.offset);
+	REQUIRE(rng->bar != MAP_FAILED);
+}
+
+static void rng_open(struct rng *rng, int iommufd)
+{
+	struct vfio_region_info config = {
+		.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX,
+	};
+	struct virtio_pci_notify_cap cap;
+	__u32 notify = 0, factor = 0;
+	__u8 at;
+
+	*rng = (struct rng){};
+	rng_find(rng->bdf);
+	rng->fd = open_bound(rng->bdf);
+	vfio_bind(rng->fd, iommufd);
+	vfio_command(rng->fd, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	REQUIRE(!ioctl(rng->fd, VFIO_DEVICE_GET_REGION_INFO, &config));
+	REQUIRE(pread(rng->fd, &at, 1, config.offset + PCI_CAPABILITY_LIST) == 1);
+	for (; at; at = cap.cap.cap_next) {
+		REQUIRE(pread(rng->fd, &cap, sizeof(cap), config.offset + at) == sizeof(cap));
+		if (cap.cap.cap_vndr != PCI_CAP_ID_VNDR)
+			continue;
+		if (cap.cap.cfg_type == VIRTIO_PCI_CAP_COMMON_CFG) {
+			rng_map(rng, cap.cap.bar);
+			rng->common = rng->bar + cap.cap.offset;
+		} else if (cap.cap.cfg_type == VIRTIO_PCI_CAP_NOTIFY_CFG) {
+			notify = cap.cap.offset;
+			factor = cap.notify_off_multiplier;
+		}
+	}
+	REQUIRE(rng->common && notify);
+	rng->common->queue_select = 0;
+	rng->notify = rng->bar + notify + factor * rng->common->queue_notify_off;
+}
+
+static void rng_close(struct rng *rng)
+{
+	munmap(rng->bar, rng->bar_size);
+	close(rng->fd);
+}
+
+/* Have it write to @iova. It has taken note, but may not have done it. */
+static struct vring_used *rng_start(struct rng *rng, struct unit *u, __u64 iova)
+{
+	volatile struct virtio_pci_common_cfg *c = rng->common;
+	struct vring ring;
+
+	c->device_status = 0;
+	WAIT_FOR(!c->device_status);
+	c->device_status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+	c->guest_feature_select = 0;
+	c->guest_feature = 0;
+	c->guest_feature_select = 1;
+	c->guest_feature = BIT(VIRTIO_F_VERSION_1 - 32) | BIT(VIRTIO_F_ACCESS_PLATFORM - 32);
+	c->device_status |= VIRTIO_CONFIG_S_FEATURES_OK;
+	REQUIRE(c->device_status & VIRTIO_CONFIG_S_FEATURES_OK);
+
+	memset(vm_hva(&u->vm, RING_PAGE), 0, PAGE_SIZE);
+	vring_init(&ring, RING_ENTRIES, vm_hva(&u->vm, RING_PAGE), 64);
+	ring.desc[0] = (struct vring_desc){
+		.addr = iova, .len = DMA_LEN, .flags = VRING_DESC_F_WRITE,
+	};
+	ring.avail->idx = 1;
+	c->queue_select = 0;
+	c->queue_size = RING_ENTRIES;
+	c->queue_desc_lo = RING_IOVA;
+	c->queue_desc_hi = 0;
+	c->queue_avail_lo = RING_IOVA + ((void *)ring.avail - (void *)ring.desc);
+	c->queue_avail_hi = 0;
+	c->queue_used_lo = RING_IOVA + ((void *)ring.used - (void *)ring.desc);
+	c->queue_used_hi = 0;
+	c->queue_enable = 1;
+	c->device_status |= VIRTIO_CONFIG_S_DRIVER_OK;
+	*rng->notify = 0;
+	return ring.used;
+}
+
+/* Have it write to @iova, where @gpa should be, whatever it takes for random. */
+static enum dma_result rng_dma(struct rng *rng, struct unit *u, __u64 iova, __u64 gpa)
+{
+	void *mem = vm_hva(&u->vm, gpa);
+	struct vring_used *used;
+	__u8 before[DMA_LEN];
+
+	fill_unique(mem, DMA_LEN);
+	memcpy(before, mem, DMA_LEN);
+	used = rng_start(rng, u, iova);
+	WAIT_FOR(READ_ONCE(used->idx) == 1);
+	return memcmp(mem, before, DMA_LEN) ? DMA_REACHED : DMA_BLOCKED;
+}
+
+static void rng_reset(struct rng *rng)
+{
+	REQUIRE(!ioctl(rng->fd, VFIO_DEVICE_RESET));
+}
+
+FIXTURE(ats) {
+	struct unit u;
+	struct rng rng;
+};
+
+FIXTURE_VARIANT(ats) {
+	struct unit_config config;
+};
+
+UNIT_MODES(ats);
+NESTED_MODES(ats);
+
+FIXTURE_SETUP(ats)
+{
+	struct unit *u = &self->u;
+
+	unit_open(u, &variant->config);
+	rng_open(&self->rng, u->iommufd);
+	RUN(u, g_setup, 0);
+	RUN(u, g_domain, 0, DID, 4);
+	RUN(u, g_map, 0, IOVA, PAGE(0), 2, MAP_RW);
+	RUN(u, g_map, 0, RING_IOVA, RING_PAGE, 1, MAP_RW);
+	RUN(u, g_attach, SID(0), 0);
+	RUN(u, g_enable, true);
+	ASSERT_EQ(0, unit_attach(u->fd, self->rng.fd, SID(0)));
+}
+
+FIXTURE_TEARDOWN(ats)
+{
+	rng_close(&self->rng);
+	unit_close(&self->u);
+}
+
+#define FLUSHES TRACEFS "events/intel_iommu/cache_tag_flush_range/enable"
+
+/* How often the host had the device drop what it had cached, since its trace was emptied */
+static unsigned int device_tlb_flushes(const char *bdf)
+{
+	static char trace[1 << 20];
+	unsigned int n = 0;
+	char *line;
+
+	file_get(TRACEFS "trace", trace, sizeof(trace));
+	for (line = strtok(trace, "\n"); line; line = strtok(NULL, "\n"))
+		n += strstr(line, "cache_tag_flush_range:") && strstr(line, bdf) &&
+		     strstr(line, "devtlb");
+	return n;
+}
+
+/* What a guest unmaps goes from the device's own cache, too, though it does not ask for it. */
+TEST_F(ats, device_tlb)
+{
+	struct unit *u = &self->u;
+	struct rng *rng = &self->rng;
+
+	EXPECT_EQ(DMA_REACHED, rng_dma(rng, u, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, rng_dma(rng, u, IOVA + PAGE_SIZE, PAGE(1)));
+	ASSERT_EQ(0, file_put(TRACEFS "trace", ""));
+	ASSERT_EQ(0, file_put(FLUSHES, "1"));
+	RUN(u, g_unmap, 0, IOVA, 1, 0);
+	ASSERT_EQ(0, file_put(FLUSHES, "0"));
+	EXPECT_LE(1, device_tlb_flushes(rng->bdf));
+	EXPECT_EQ(DMA_BLOCKED, rng_dma(rng, u, IOVA, PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, rng_dma(rng, u, IOVA + PAGE_SIZE, PAGE(1)));
+	/* While it reaches nothing, not even its ring */
+	RUN(u, g_detach, SID(0), DID);
+	rng_start(rng, u, IOVA + PAGE_SIZE);
+	RUN(u, g_attach, SID(0), 0);
+	EXPECT_EQ(DMA_REACHED, rng_dma(rng, u, IOVA + PAGE_SIZE, PAGE(1)));
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
+/* The host blocks such a device while it is reset, and puts it back. */
+TEST_F(ats, reset)
+{
+	struct unit *u = &self->u;
+	struct rng *rng = &self->rng;
+	struct kviommu_get_device d;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		rng_start(rng, u, IOVA);
+		rng_reset(rng);
+		EXPECT_EQ(DMA_REACHED, rng_dma(rng, u, IOVA, PAGE(0)));
+		/* What is changed before and after it */
+		RUN(u, g_unmap, 0, IOVA, 1, 0);
+		rng_reset(rng);
+		EXPECT_EQ(DMA_BLOCKED, rng_dma(rng, u, IOVA, PAGE(0)));
+		EXPECT_EQ(DMA_REACHED, rng_dma(rng, u, IOVA + PAGE_SIZE, PAGE(1)));
+		RUN(u, g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+		EXPECT_EQ(DMA_REACHED, rng_dma(rng, u, IOVA, PAGE(0)));
+	}
+	ASSERT_EQ(0, unit_get_device(u, SID(0), &d));
+	EXPECT_EQ(KVIOMMU_DMA_TRANSLATED, d.out_in_force);
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
+static __u64 g_attach_again(struct guest *g)
+{
+	while (!READ_ONCE(g->stop)) {
+		g_detach(g, SID(0), DID);
+		g_attach(g, SID(0), 0);
+		WRITE_ONCE(g->count, g->count + 1);
+	}
+	return 0;
+}
+
+static void *run_attach_again(void *arg)
+{
+	guest_run(&((struct unit *)arg)->vm, g_attach_again);
+	return NULL;
+}
+
+/*
+ * The guest changes what the device goes through just then: it may be blocked, until the guest
+ * says it once more.
+ */
+TEST_F_TIMEOUT(ats, reset_while_guest_attaches, 120)
+{
+	struct unit *u = &self->u;
+	struct rng *rng = &self->rng;
+	pthread_t guest;
+	__u64 seen;
+	int i;
+
+	ASSERT_EQ(0, pthread_create(&guest, NULL, run_attach_again, u));
+	for (i = 0; i < 30; i++) {
+		seen = READ_ONCE(u->vm.g->count);
+		rng_reset(rng);
+		WAIT_FOR(READ_ONCE(u->vm.g->count) != seen);
+	}
+	WRITE_ONCE(u->vm.g->stop, 1);
+	ASSERT_EQ(0, pthread_join(guest, NULL));
+	ksft_print_msg("%llu times attached, %llu errors\n", u->vm.g->count,
+		       unit_stats(u).errors);
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(DMA_REACHED, rng_dma(rng, u, IOVA, PAGE(0)));
+	RUN(u, g_unmap, 0, IOVA, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, rng_dma(rng, u, IOVA, PAGE(0)));
 }
 
 TEST_HARNESS_MAIN

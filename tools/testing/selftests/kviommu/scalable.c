@@ -10,14 +10,12 @@
 
 #include "kselftest_harness.h"
 #include "calls.h"
+#include "pollers.h"
 #include "require.h"
 #include "unit.h"
 #include "variants.h"
 
 #define RUN(fn, ...) guest_run(&self->u.vm, fn, ##__VA_ARGS__)
-#define DID 5
-#define IOVA 0x200000UL
-#define SPARE 0x40000000UL
 
 FIXTURE(scalable) {
 	struct unit u;
@@ -486,6 +484,218 @@ TEST_F(scalable, reset)
 	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
 }
 
+/* How the guest, or the VMM, takes away what a device is writing to */
+enum gone_by {
+	GONE_BY_UNMAP,
+	GONE_BY_DETACH,
+	GONE_BY_TE,
+	NR_GONE_BY_GUEST,
+	GONE_BY_RESET = NR_GONE_BY_GUEST,
+	GONE_BY_IOAS,
+	NR_GONE_BY,
+};
+
+/* How many words of a page are not 0, for host and guest */
+static __u64 words_of(const void *page)
+{
+	const __u64 *word = page;
+	__u64 n, words = 0;
+
+	for (n = 0; n < PAGE_SIZE / 8; n++)
+		words += !!READ_ONCE(word[n]);
+	return words;
+}
+
+static __u64 gone_under_dma(struct guest *g, __u64 by, __u64 gpa)
+{
+	__u64 *mem = (__u64 *)gpa, n, late;
+
+	g_dma_start(g, 0, EDU_TO_RAM, IOVA, 0, EDU_PATTERN_SIZE);
+	if (by == GONE_BY_UNMAP)
+		g_unmap(g, 0, IOVA, 1, 0);
+	else if (by == GONE_BY_DETACH)
+		g_detach(g, SID(0), DID);
+	else
+		g_enable(g, false);
+	for (n = 0; n < PAGE_SIZE / 8; n++)
+		WRITE_ONCE(mem[n], 0);
+	while (g_dma_busy(g, 0))
+		;
+	late = words_of(mem);
+	if (by == GONE_BY_UNMAP)
+		g_map(g, 0, IOVA, gpa, 1, MAP_RW);
+	else if (by == GONE_BY_DETACH)
+		g_attach(g, SID(0), 0);
+	else
+		g_enable(g, true);
+	return late;
+}
+
+/* The same by the VMM, whose call has returned when the page is looked at */
+static unsigned int gone_under_vmm(struct unit *u, enum gone_by by)
+{
+	void *mem = vm_hva(&u->vm, PAGE(0));
+	unsigned int late;
+
+	guest_run(&u->vm, g_dma_start, 0, EDU_TO_RAM, IOVA, 0, EDU_PATTERN_SIZE);
+	if (by == GONE_BY_RESET)
+		REQUIRE(!unit_reset(u->fd));
+	else
+		REQUIRE(!ioas_unmap(u->iommufd, u->ioas, 0, GPA_RAM_END));
+	memset(mem, 0, PAGE_SIZE);
+	edu_wait(&u->dev[0]);
+	late = words_of(mem);
+	if (by == GONE_BY_RESET) {
+		guest_run(&u->vm, g_queue_on, 0);
+		guest_run(&u->vm, g_set_root, u->vm.g->root);
+		guest_run(&u->vm, g_enable, true);
+	} else {
+		REQUIRE(!ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, GPA_RAM_END, IOAS_RW));
+		REQUIRE(!unit_refresh(u));
+	}
+	return late;
+}
+
+/*
+ * The device works all the time. Once the guest sees that what it reaches is gone, or the VMM's
+ * call has returned, nothing arrives any more; and nobody but the device takes harm.
+ */
+TEST_F_TIMEOUT(scalable, gone_under_dma, 120)
+{
+	struct unit *u = &self->u;
+	unsigned int i;
+
+	for (i = 0; i < 3 * NR_GONE_BY; i++) {
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+		EXPECT_EQ(0, i % NR_GONE_BY < NR_GONE_BY_GUEST ?
+			     RUN(gone_under_dma, i % NR_GONE_BY, PAGE(0)) :
+			     gone_under_vmm(u, i % NR_GONE_BY)) TH_LOG("%u", i % NR_GONE_BY);
+	}
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(0, unit_stats(u).errors);
+	EXPECT_EQ(0, RUN(g_peek32, VTD_FSTS));
+}
+
+/*
+ * A kernel takes the unit over from another one, translation being on (as after a crash): a
+ * queue of its own, and copies of the root and context tables, which lead to the PASID tables
+ * of its predecessor.
+ */
+static __u64 take_over(struct guest *g)
+{
+	__u64 *old = (__u64 *)g->root, *root = (__u64 *)g_page(g), *table, *copy;
+	unsigned int i, j;
+
+	g_command(g, VTD_GCMD_QIE, false);
+	g_queue_on(g, 0);
+	for (i = 0; i < PAGE_SIZE / 8; i++) {
+		if (!(READ_ONCE(old[i]) & VTD_RE_P))
+			continue;
+		table = (__u64 *)(old[i] & VTD_SL_ADDR);
+		copy = (__u64 *)g_page(g);
+		for (j = 0; j < PAGE_SIZE / 8; j++)
+			WRITE_ONCE(copy[j], table[j]);
+		WRITE_ONCE(root[i], (__u64)copy | VTD_RE_P);
+		/* Nothing looks at those of before any more. */
+		WRITE_ONCE(old[i], 0);
+	}
+	return g_set_root(g, (__u64)root);
+}
+
+/* Fresh PASID tables for a device, of a successor that has its own tables for it */
+static __u64 take_device(struct guest *g, __u64 sid, __u64 d, __u64 bits)
+{
+	WRITE_ONCE(*g_context(g, sid), 0);
+	g_flush_context(g, sid, 0);
+	g_pasid_enable(g, sid, bits);
+	return g_attach(g, sid, d);
+}
+
+/* What the device is at arrives, as if nothing had happened, until its new driver has it. */
+TEST_F_TIMEOUT(scalable, taken_over_under_dma, 120)
+{
+	struct unit *u = &self->u;
+	struct kviommu_stats a, b;
+	unsigned int i;
+	void *mem = vm_hva(&u->vm, PAGE(0));
+
+	a = unit_stats(u);
+	for (i = 0; i < 5; i++) {
+		memset(mem, 0, PAGE_SIZE);
+		RUN(g_dma_start, 0, EDU_TO_RAM, IOVA, 0, EDU_PATTERN_SIZE);
+		RUN(take_over);
+		edu_wait(&u->dev[0]);
+		EXPECT_EQ(0, memcmp(mem, u->dev[0].pattern, EDU_PATTERN_SIZE));
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+	b = unit_stats(u);
+	EXPECT_EQ(a.domains, b.domains);
+	EXPECT_EQ(0, b.errors);
+	EXPECT_EQ(0, b.faults);
+	/* The successor's invalidations reach what its predecessor had attached. */
+	RUN(g_unmap, 0, IOVA, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
+	RUN(g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+
+	RUN(g_domain, 1, DID + 1, 4);
+	RUN(g_map, 1, IOVA, PAGE(20), 1, MAP_RW);
+	RUN(g_dma_start, 0, EDU_TO_RAM, IOVA, 0, EDU_PATTERN_SIZE);
+	RUN(take_device, SID(0), 1, 0);
+	memset(mem, 0, PAGE_SIZE);
+	edu_wait(&u->dev[0]);
+	EXPECT_EQ(0, words_of(mem));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(1, unit_stats(u).domains);
+}
+
+/* With translation off in between (kexec): nothing arrives until the device has new tables. */
+TEST_F_TIMEOUT(scalable, started_anew_under_dma, 120)
+{
+	struct unit *u = &self->u;
+	void *mem = vm_hva(&u->vm, PAGE(0));
+	unsigned int i;
+
+	for (i = 0; i < 5; i++) {
+		RUN(g_dma_start, 0, EDU_TO_RAM, IOVA, 0, EDU_PATTERN_SIZE);
+		RUN(g_enable, false);
+		memset(mem, 0, PAGE_SIZE);
+		RUN(g_command, VTD_GCMD_QIE, false);
+		RUN(g_setup, 0);
+		RUN(g_enable, true);
+		edu_wait(&u->dev[0]);
+		EXPECT_EQ(0, words_of(mem));
+		EXPECT_EQ(0, unit_stats(u).domains);
+		RUN(g_domain, 0, DID + i, 4);
+		RUN(g_map, 0, IOVA, PAGE(0), 1, MAP_RW);
+		RUN(g_attach, SID(0), 0);
+		EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	}
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
+/* The host sleeps while the guest is busy. */
+TEST_F_TIMEOUT(scalable, suspend, 600)
+{
+	struct unit *u = &self->u;
+	pthread_t guest;
+	unsigned int i;
+
+	suspend_begin();
+	guest = start_guest(u);
+	for (i = 0; i < 3; i++) {
+		wait_for_guest(u, 3);
+		EXPECT_EQ(0, suspend_host());
+		wait_for_guest(u, 20);
+	}
+	stop_guest(u, guest);
+	suspend_end();
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	RUN(g_unmap, 0, IOVA, 1, 0);
+	EXPECT_EQ(DMA_BLOCKED, dma_write(u, 0, IOVA, PAGE(0)));
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
 /* The same unit in legacy mode, with descriptors of 256 bits as a guest of "sm_off" has */
 TEST_F(scalable, legacy)
 {
@@ -909,6 +1119,67 @@ TEST_F(pasids, state)
 	EXPECT_PASID(TRANSLATED, TRANSLATED, 0, 0, ALL, 0x1fff, PASID);
 	ASSERT_EQ(0, unit_detach(u->fd, SID(0)));
 	EXPECT_EQ(ENOENT, unit_get_pasid(u, SID(0), PASID, &d));
+}
+
+static __u64 pasid_gone_under_dma(struct guest *g, __u64 gpa)
+{
+	__u64 *mem = (__u64 *)gpa, n, late;
+
+	g_dma_pasid(g, 0, PASID);
+	g_dma_start(g, 0, EDU_TO_RAM, IOVA, 0, EDU_PATTERN_SIZE);
+	g_pasid_detach(g, SID(0), PASID, 1, DID + 1);
+	for (n = 0; n < PAGE_SIZE / 8; n++)
+		WRITE_ONCE(mem[n], 0);
+	while (g_dma_busy(g, 0))
+		;
+	late = words_of(mem);
+	g_dma_pasid(g, 0, 0);
+	g_pasid_attach(g, SID(0), PASID, 1, 1);
+	return late;
+}
+
+TEST_F_TIMEOUT(pasids, gone_under_dma, 60)
+{
+	struct unit *u = &self->u;
+	unsigned int i;
+
+	for (i = 0; i < 5; i++) {
+		EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+		EXPECT_EQ(0, RUN(pasid_gone_under_dma, PAGE(20)));
+	}
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	EXPECT_EQ(0, unit_stats(u).errors);
+}
+
+/* As scalable.taken_over_under_dma, for requests with PASID */
+TEST_F_TIMEOUT(pasids, taken_over_under_dma, 120)
+{
+	struct unit *u = &self->u;
+	void *mem = vm_hva(&u->vm, PAGE(20));
+	unsigned int i;
+
+	for (i = 0; i < 5; i++) {
+		memset(mem, 0, PAGE_SIZE);
+		RUN(g_dma_pasid, 0, PASID);
+		RUN(g_dma_start, 0, EDU_TO_RAM, IOVA, 0, EDU_PATTERN_SIZE);
+		RUN(take_over);
+		edu_wait(&u->dev[0]);
+		EXPECT_EQ(0, memcmp(mem, u->dev[0].pattern, EDU_PATTERN_SIZE));
+	}
+	EXPECT_EQ(1, unit_stats(u).pasids);
+	EXPECT_EQ(0, unit_stats(u).errors);
+	/* The successor's own tables for the device, which have no such PASID */
+	RUN(g_dma_start, 0, EDU_TO_RAM, IOVA, 0, EDU_PATTERN_SIZE);
+	RUN(take_device, SID(0), 0, VTD_SM_CE_PASIDE);
+	memset(mem, 0, PAGE_SIZE);
+	edu_wait(&u->dev[0]);
+	EXPECT_EQ(0, words_of(mem));
+	EXPECT_EQ(0, unit_stats(u).pasids);
+	RUN(g_dma_pasid, 0, 0);
+	EXPECT_EQ(DMA_BLOCKED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
+	EXPECT_EQ(DMA_REACHED, dma_write(u, 0, IOVA, PAGE(0)));
+	RUN(g_pasid_attach, SID(0), PASID, 1, 1);
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, PASID, IOVA, PAGE(20)));
 }
 
 /* The fault of an entry that is wrong says of which PASID it is, once. */
