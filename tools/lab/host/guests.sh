@@ -17,6 +17,7 @@
 #   coiommu-driver, -bounce  kviommu-tracker, and a guest with coiommu.ko; with all DMA through
 #                         bounce buffers
 #   coiommu-builtin       the same with a kernel whose other drivers are built in
+#   coiommu-tracked       one of the two, as the guest's kernel is
 # shellcheck shell=busybox
 
 # Settings of the scripts that source this: the guest's kernel, its tasks (the last one is
@@ -48,6 +49,12 @@ counted()
 {
 	cat $tracing/instances/"$1"/per_cpu/cpu*/stats |
 		awk '/^(entries|overrun|dropped events):/ { n += $NF } END { print n + 0 }'
+}
+
+# tracker_page: the address of coIOMMU's registers, which is where the guest has put that BAR
+tracker_page()
+{
+	tr -d '\r' <"$guest_log" | sed -n 's/^RESULT tracker=\(0x.*\)/\1/p' | tail -n 1
 }
 
 # count_page ADDRESS: count exits that the register page at this address causes
@@ -179,6 +186,7 @@ append_of()
 	coiommu-driver) echo coiommu= ;;
 	coiommu-bounce) echo coiommu= swiotlb=force ;;
 	coiommu-builtin) echo coiommu=reprobe=1 ;;
+	coiommu-tracked) [ $guest_kind = lab ] && echo coiommu=reprobe=1 || echo coiommu= ;;
 	esac
 }
 
