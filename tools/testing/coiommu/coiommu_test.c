@@ -39,7 +39,7 @@ MODULE_PARM_DESC(foreign, "give devices DMA operations of their own before they 
 
 static bool early;
 module_param(early, bool, 0444);
-MODULE_PARM_DESC(early, "bind devices at the moment that some device has lost its driver");
+MODULE_PARM_DESC(early, "bind devices at the moment that some device has lost its driver, and test hold alone");
 
 static bool bench;
 module_param(bench, bool, 0444);
@@ -357,7 +357,7 @@ static int coiommu_test_probe(struct pci_dev *pdev, const struct pci_device_id *
 		return -ENODEV;
 	if (bench) {
 		bench_all(ctx);
-	} else {
+	} else if (!early) {
 		run(ctx, "masks", test_masks);
 		run(ctx, "streaming", test_streaming);
 		run(ctx, "data", test_data);
