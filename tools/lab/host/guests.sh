@@ -107,6 +107,7 @@ load_kviommu()
 release_worker()
 {
 	for unit in "$sys"/kviommu*; do
+		[ -e "$unit" ] || return 0
 		for task in /proc/"$(cat "$unit/pid")"/task/*; do
 			[ "$(cat "$task/comm")" = "kviommu-${unit##*/kviommu}" ] || continue
 			taskset -p "$(printf %x $(((1 << $(nproc --all)) - 1)))" "${task##*/}" >/dev/null
@@ -186,7 +187,9 @@ append_of()
 	coiommu-driver) echo coiommu= ;;
 	coiommu-bounce) echo coiommu= swiotlb=force ;;
 	coiommu-builtin) echo coiommu=reprobe=1 ;;
-	coiommu-tracked) [ $guest_kind = lab ] && echo coiommu=reprobe=1 || echo coiommu= ;;
+	coiommu-tracked)
+		case $guest_kind in lab) echo coiommu=reprobe=1 ;; *) echo coiommu= ;; esac
+		;;
 	esac
 }
 
