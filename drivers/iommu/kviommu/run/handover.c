@@ -116,7 +116,8 @@ bool kviommu_poll_wanted(struct kviommu_unit *unit)
 	const struct kviommu_model *model = unit->model;
 
 	return unit->policy.mode != KVIOMMU_MODE_TRAP && !unit->policy_outdated &&
-	       unit->poll_asked && !unit->polled && model->page_ops && model->page_ops->pollable(model) &&
+	       unit->poll_asked && !unit->polled &&
+	       model->page_ops && model->page_ops->pollable(model) &&
 	       kviommu_backoff_over(&unit->trap_backoff) &&
 	       (kviommu_pool_usable(unit) || kviommu_self_usable(unit));
 }

@@ -280,14 +280,11 @@ FIXTURE_VARIANT(vfs) {
 	struct unit_config config;
 };
 
-/* Units with nested translation, on a host that has it */
-#define NESTED_MODES(fixture)							\
-UNIT_VARIANT(fixture, nested_trap, TRAP, STRICT, .config.nested = true);	\
-UNIT_VARIANT(fixture, nested_sidecore, SIDECORE, STRICT, .config.nested = true); \
-UNIT_VARIANT(fixture, nested_adaptive, ADAPTIVE, STRICT, .config.nested = true)
-
 UNIT_VARIANTS(vfs);
-NESTED_MODES(vfs);
+/* With nested translation, on a host that has it */
+UNIT_VARIANT(vfs, nested_trap, TRAP, STRICT, .config.nested = true);
+UNIT_VARIANT(vfs, nested_sidecore, SIDECORE, STRICT, .config.nested = true);
+UNIT_VARIANT(vfs, nested_adaptive, ADAPTIVE, STRICT, .config.nested = true);
 
 FIXTURE_SETUP(vfs)
 {
@@ -530,7 +527,9 @@ FIXTURE_VARIANT(hot_reset) {
 };
 
 UNIT_VARIANTS(hot_reset);
-NESTED_MODES(hot_reset);
+UNIT_VARIANT(hot_reset, nested_trap, TRAP, STRICT, .config.nested = true);
+UNIT_VARIANT(hot_reset, nested_sidecore, SIDECORE, STRICT, .config.nested = true);
+UNIT_VARIANT(hot_reset, nested_adaptive, ADAPTIVE, STRICT, .config.nested = true);
 
 FIXTURE_SETUP(hot_reset)
 {
@@ -587,8 +586,8 @@ struct rng {
 	int fd;
 	void *bar;
 	size_t bar_size;
-	volatile struct virtio_pci_common_cfg *common;
-	volatile __u16 *notify;
+	struct virtio_pci_common_cfg *common;
+	__u16 *notify;
 };
 
 #define RNG_ID		"0x1af4\n0x1044\n"
@@ -660,8 +659,8 @@ static void rng_open(struct rng *rng, int iommufd)
 		}
 	}
 	REQUIRE(rng->common && notify);
-	rng->common->queue_select = 0;
-	rng->notify = rng->bar + notify + factor * rng->common->queue_notify_off;
+	WRITE_ONCE(rng->common->queue_select, 0);
+	rng->notify = rng->bar + notify + factor * READ_ONCE(rng->common->queue_notify_off);
 }
 
 static void rng_close(struct rng *rng)
@@ -673,18 +672,19 @@ static void rng_close(struct rng *rng)
 /* Have it write to @iova. It has taken note, but may not have done it. */
 static struct vring_used *rng_start(struct rng *rng, struct unit *u, __u64 iova)
 {
-	volatile struct virtio_pci_common_cfg *c = rng->common;
+	struct virtio_pci_common_cfg *c = rng->common;
 	struct vring ring;
 
-	c->device_status = 0;
-	WAIT_FOR(!c->device_status);
-	c->device_status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
-	c->guest_feature_select = 0;
-	c->guest_feature = 0;
-	c->guest_feature_select = 1;
-	c->guest_feature = BIT(VIRTIO_F_VERSION_1 - 32) | BIT(VIRTIO_F_ACCESS_PLATFORM - 32);
-	c->device_status |= VIRTIO_CONFIG_S_FEATURES_OK;
-	REQUIRE(c->device_status & VIRTIO_CONFIG_S_FEATURES_OK);
+	WRITE_ONCE(c->device_status, 0);
+	WAIT_FOR(!READ_ONCE(c->device_status));
+	WRITE_ONCE(c->device_status, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
+	WRITE_ONCE(c->guest_feature_select, 0);
+	WRITE_ONCE(c->guest_feature, 0);
+	WRITE_ONCE(c->guest_feature_select, 1);
+	WRITE_ONCE(c->guest_feature,
+		   BIT(VIRTIO_F_VERSION_1 - 32) | BIT(VIRTIO_F_ACCESS_PLATFORM - 32));
+	WRITE_ONCE(c->device_status, READ_ONCE(c->device_status) | VIRTIO_CONFIG_S_FEATURES_OK);
+	REQUIRE(READ_ONCE(c->device_status) & VIRTIO_CONFIG_S_FEATURES_OK);
 
 	memset(vm_hva(&u->vm, RING_PAGE), 0, PAGE_SIZE);
 	vring_init(&ring, RING_ENTRIES, vm_hva(&u->vm, RING_PAGE), 64);
@@ -692,17 +692,17 @@ static struct vring_used *rng_start(struct rng *rng, struct unit *u, __u64 iova)
 		.addr = iova, .len = DMA_LEN, .flags = VRING_DESC_F_WRITE,
 	};
 	ring.avail->idx = 1;
-	c->queue_select = 0;
-	c->queue_size = RING_ENTRIES;
-	c->queue_desc_lo = RING_IOVA;
-	c->queue_desc_hi = 0;
-	c->queue_avail_lo = RING_IOVA + ((void *)ring.avail - (void *)ring.desc);
-	c->queue_avail_hi = 0;
-	c->queue_used_lo = RING_IOVA + ((void *)ring.used - (void *)ring.desc);
-	c->queue_used_hi = 0;
-	c->queue_enable = 1;
-	c->device_status |= VIRTIO_CONFIG_S_DRIVER_OK;
-	*rng->notify = 0;
+	WRITE_ONCE(c->queue_select, 0);
+	WRITE_ONCE(c->queue_size, RING_ENTRIES);
+	WRITE_ONCE(c->queue_desc_lo, RING_IOVA);
+	WRITE_ONCE(c->queue_desc_hi, 0);
+	WRITE_ONCE(c->queue_avail_lo, RING_IOVA + ((void *)ring.avail - (void *)ring.desc));
+	WRITE_ONCE(c->queue_avail_hi, 0);
+	WRITE_ONCE(c->queue_used_lo, RING_IOVA + ((void *)ring.used - (void *)ring.desc));
+	WRITE_ONCE(c->queue_used_hi, 0);
+	WRITE_ONCE(c->queue_enable, 1);
+	WRITE_ONCE(c->device_status, READ_ONCE(c->device_status) | VIRTIO_CONFIG_S_DRIVER_OK);
+	WRITE_ONCE(*rng->notify, 0);
 	return ring.used;
 }
 
@@ -735,7 +735,9 @@ FIXTURE_VARIANT(ats) {
 };
 
 UNIT_MODES(ats);
-NESTED_MODES(ats);
+UNIT_VARIANT(ats, nested_trap, TRAP, STRICT, .config.nested = true);
+UNIT_VARIANT(ats, nested_sidecore, SIDECORE, STRICT, .config.nested = true);
+UNIT_VARIANT(ats, nested_adaptive, ADAPTIVE, STRICT, .config.nested = true);
 
 FIXTURE_SETUP(ats)
 {
@@ -790,7 +792,7 @@ static bool ats_enabled(const char *bdf)
 	for (; at; at = header >> 20) {
 		memcpy(&header, config + at, sizeof(header));
 		if ((header & 0xffff) == PCI_EXT_CAP_ID_ATS)
-			return config[at + PCI_ATS_CTRL + 1] & PCI_ATS_CTRL_ENABLE >> 8;
+			return config[at + PCI_ATS_CTRL + 1] & (PCI_ATS_CTRL_ENABLE >> 8);
 	}
 	FATAL("%s has no ATS", bdf);
 }
