@@ -20,8 +20,9 @@
  * coiommu_table.lock (a mutex)
  *	Serializes growing of the table.
  *
- * Mapping and unmapping take no lock. What maps while tracking ends may have to wait for the end,
- * with interrupts off, too: so the host is told of the end with interrupts off.
+ * Mapping and unmapping take no lock. While the host is told that tracking ends, a mapping spins
+ * until it has answered, maybe in an interrupt. The processor that tells the host must not be the
+ * one that is interrupted so: it has its interrupts off.
  */
 #ifndef _COIOMMU_H
 #define _COIOMMU_H

@@ -166,7 +166,7 @@ static void check_words(void)
 		never(in_set(gfn) != !!(word(gfn) & DTT_PINNED));
 }
 
-/* The same table again. What the guest could not be told of is still as it was. */
+/* The guest activates the same table again: frames whose words still say pinned are pinned. */
 static void reactivate(void)
 {
 	u64 gfn;

@@ -531,22 +531,11 @@ TEST_F_TIMEOUT(order, ioas_unmapped_while_guest_works, 300)
 #define FAR	0xc0000000
 #define NR_FAR	256
 
-/* A domain that no device is in is gone; so each time there is a new one. */
-static __u64 attach_again(struct guest *g)
-{
-	while (!READ_ONCE(g->stop)) {
-		g_detach(g, SID(0), DID);
-		g_attach(g, SID(0), 0);
-		WRITE_ONCE(g->count, g->count + 1);
-	}
-	return 0;
-}
-
 static void *run_attach_again(void *arg)
 {
 	struct unit *u = arg;
 
-	guest_run(&u->vm, attach_again);
+	guest_run(&u->vm, g_attach_again, SID(0), DID);
 	return NULL;
 }
 

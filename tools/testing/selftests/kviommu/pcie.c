@@ -281,10 +281,7 @@ FIXTURE_VARIANT(vfs) {
 };
 
 UNIT_VARIANTS(vfs);
-/* With nested translation, on a host that has it */
-UNIT_VARIANT(vfs, nested_trap, TRAP, STRICT, .config.nested = true);
-UNIT_VARIANT(vfs, nested_sidecore, SIDECORE, STRICT, .config.nested = true);
-UNIT_VARIANT(vfs, nested_adaptive, ADAPTIVE, STRICT, .config.nested = true);
+UNIT_NESTED_MODES(vfs);
 
 FIXTURE_SETUP(vfs)
 {
@@ -527,9 +524,7 @@ FIXTURE_VARIANT(hot_reset) {
 };
 
 UNIT_VARIANTS(hot_reset);
-UNIT_VARIANT(hot_reset, nested_trap, TRAP, STRICT, .config.nested = true);
-UNIT_VARIANT(hot_reset, nested_sidecore, SIDECORE, STRICT, .config.nested = true);
-UNIT_VARIANT(hot_reset, nested_adaptive, ADAPTIVE, STRICT, .config.nested = true);
+UNIT_NESTED_MODES(hot_reset);
 
 FIXTURE_SETUP(hot_reset)
 {
@@ -735,9 +730,7 @@ FIXTURE_VARIANT(ats) {
 };
 
 UNIT_MODES(ats);
-UNIT_VARIANT(ats, nested_trap, TRAP, STRICT, .config.nested = true);
-UNIT_VARIANT(ats, nested_sidecore, SIDECORE, STRICT, .config.nested = true);
-UNIT_VARIANT(ats, nested_adaptive, ADAPTIVE, STRICT, .config.nested = true);
+UNIT_NESTED_MODES(ats);
 
 FIXTURE_SETUP(ats)
 {
@@ -853,19 +846,9 @@ TEST_F(ats, reset)
 	EXPECT_EQ(0, unit_stats(u).errors);
 }
 
-static __u64 g_attach_again(struct guest *g)
-{
-	while (!READ_ONCE(g->stop)) {
-		g_detach(g, SID(0), DID);
-		g_attach(g, SID(0), 0);
-		WRITE_ONCE(g->count, g->count + 1);
-	}
-	return 0;
-}
-
 static void *run_attach_again(void *arg)
 {
-	guest_run(&((struct unit *)arg)->vm, g_attach_again);
+	guest_run(&((struct unit *)arg)->vm, g_attach_again, SID(0), DID);
 	return NULL;
 }
 

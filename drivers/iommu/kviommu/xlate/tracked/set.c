@@ -428,8 +428,9 @@ static int leaf_clear(struct kviommu_unit *unit, const struct kviommu_work *work
  * @unit: The unit
  * @work: The piece of work that this is part of
  *
- * What the guest cannot be told of now stays pinned, as its words say, until it activates a
- * table again: until then the memory of this one may be used for something else.
+ * A frame whose word cannot be reached for lack of memory stays pinned, as that word says, until
+ * the guest activates a table again: from now on it may use this table's memory for something
+ * else.
  *
  * Context: process context, under unit->lock and map_lock; may sleep.
  * Return: 0; -EAGAIN or -EINTR as kviommu_resched().

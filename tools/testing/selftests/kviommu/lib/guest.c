@@ -566,6 +566,20 @@ __u64 g_dma(struct guest *g, __u64 dev, bool to_ram, __u64 iova, __u64 off,
 	return 0;
 }
 
+/*
+ * Take a device out of its domain, of index 0, and put it in again, until the guest is to stop. A
+ * domain that no device is in is gone; so each time there is a new one.
+ */
+__u64 g_attach_again(struct guest *g, __u64 sid, __u64 did)
+{
+	while (!READ_ONCE(g->stop)) {
+		g_detach(g, sid, did);
+		g_attach(g, sid, 0);
+		WRITE_ONCE(g->count, g->count + 1);
+	}
+	return 0;
+}
+
 __u64 g_churn(struct guest *g, __u64 iova, __u64 gpa, __u64 n)
 {
 	__u64 i;

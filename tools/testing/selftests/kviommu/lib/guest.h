@@ -270,6 +270,7 @@ __u64 g_pasid_attach_pt(struct guest *g, __u64 sid, __u64 pasid, __u64 did);
 __u64 g_pasid_detach(struct guest *g, __u64 sid, __u64 pasid, __u64 n, __u64 did);
 /* Map a page of domain 0 and unmap it, n times or until g->stop. */
 __u64 g_churn(struct guest *g, __u64 iova, __u64 gpa, __u64 n);
+__u64 g_attach_again(struct guest *g, __u64 sid, __u64 did);
 
 /*
  * The DMA engine of edu device dev: @off is the place in the device's buffer

@@ -27,6 +27,17 @@ UNIT_VARIANT(fixture, sidecore, SIDECORE, STRICT, ##__VA_ARGS__);	\
 UNIT_VARIANT(fixture, adaptive, ADAPTIVE, STRICT, ##__VA_ARGS__)
 
 /**
+ * UNIT_NESTED_MODES() - A variant for each mode, with nested translation
+ * @fixture: The fixture, whose variants have a struct unit_config config
+ *
+ * For hosts that have it.
+ */
+#define UNIT_NESTED_MODES(fixture)					\
+UNIT_VARIANT(fixture, nested_trap, TRAP, STRICT, .config.nested = true);	\
+UNIT_VARIANT(fixture, nested_sidecore, SIDECORE, STRICT, .config.nested = true); \
+UNIT_VARIANT(fixture, nested_adaptive, ADAPTIVE, STRICT, .config.nested = true)
+
+/**
  * UNIT_VARIANTS() - UNIT_MODES(), and one for each of the other strategies
  * @fixture: The fixture, whose variants have a struct unit_config config
  */
