@@ -19,7 +19,6 @@
 #include "../../../drivers/iommu/kviommu/mem/mem.h"
 #include "../../../drivers/iommu/kviommu/model/model.h"
 #include "../../../drivers/iommu/kviommu/run/run.h"
-#include "../../../drivers/iommu/kviommu/xlate/nested/api.h"
 #include "../../../drivers/iommu/kviommu/xlate/xlate.h"
 #include "model.h"
 
@@ -1415,7 +1414,7 @@ static void begin_refresh(unsigned int kind)
 {
 	model_ioas_unmap(AREA_LOW);
 	model_ioas_map(AREA_LOW, 0, KVIOMMU_READ | KVIOMMU_WRITE);
-	kviommu_nested_refill(unit);
+	kviommu_backends_refill(unit);
 	model_map_error[kind] = -ENOMEM;
 }
 

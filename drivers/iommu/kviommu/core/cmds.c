@@ -13,9 +13,7 @@
 #include "../device/device.h"
 #include "../mem/mem.h"
 #include "../run/run.h"
-#include "../xlate/nested/api.h"
 #include "../xlate/shadow/api.h"
-#include "../xlate/tracked/api.h"
 
 /* Begin a piece of work, under unit->lock from here on. Return: 0; -EINTR without the lock. */
 static int unit_begin_piece(struct kviommu_unit *unit, struct kviommu_work *work)
@@ -115,7 +113,7 @@ int kviommu_unit_attach(struct kviommu_unit *unit, int fd, u32 source_id)
 	error = unit_fill(unit, serial);
 	ret = kviommu_unit_settle(unit);
 	if (error && !ret)
-		unit_in_pieces(unit, kviommu_nested_reap);
+		unit_in_pieces(unit, kviommu_backends_reap);
 	return error ?: ret;
 }
 
@@ -241,12 +239,10 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	kviommu_unlock(unit);
 
 	ret = kviommu_unit_settle(unit) ?:
-	      unit_in_pieces(unit, kviommu_nested_reap) ?:
-	      unit_in_pieces(unit, kviommu_tracked_reap);
+	      unit_in_pieces(unit, kviommu_backends_reap);
 	if (ret || mutex_lock_killable(&unit->lock))
 		return -EINTR;
 	mutex_lock(&unit->map_lock);
-	kviommu_shadow_free_spare(unit);
 	kviommu_pin_trim(unit, 0);
 	mutex_unlock(&unit->map_lock);
 	kviommu_unlock(unit);
@@ -283,8 +279,7 @@ static int unit_set_policy(struct kviommu_unit *unit, const struct kviommu_polic
 	/* The maximum age of idle pins may have changed: start a tick of the new length. */
 	unit->pins.ticking = false;
 	kviommu_pin_tidy(unit);
-	unit->tracked.ticking = false;
-	kviommu_tracked_schedule(unit);
+	kviommu_backends_policy_set(unit);
 	mutex_unlock(&unit->map_lock);
 	kviommu_stale_free(&stale);
 	trace_kviommu_policy(unit->id, &unit->policy);
@@ -411,6 +406,11 @@ void kviommu_unit_renew_policy(struct kviommu_unit *unit)
 	}
 }
 
+static int unit_fill_all(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	return kviommu_backends_fill(unit, work, NULL);
+}
+
 /**
  * kviommu_unit_refresh() - Try again to bind and map what failed, for KVIOMMU_REFRESH
  * @unit: The unit
@@ -427,9 +427,9 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 
 	if (mutex_lock_killable(&unit->lock))
 		return -EINTR;
-	kviommu_nested_refill(unit);
+	kviommu_backends_refill(unit);
 	kviommu_unlock(unit);
-	if (unit_in_pieces(unit, kviommu_nested_fill_most))
+	if (unit_in_pieces(unit, unit_fill_all))
 		return -EINTR;
 	do {
 		if (unit_begin_piece(unit, &work))
@@ -439,8 +439,7 @@ int kviommu_unit_refresh(struct kviommu_unit *unit)
 			ret = kviommu_rebind(unit, &work, 0, U16_MAX, &p);
 		bound = bound || !ret;
 		if (bound)
-			ret = kviommu_refresh(unit, &work, &p) ?:
-			      kviommu_tracked_tell(unit, &work);
+			ret = kviommu_refresh(unit, &work, &p);
 		mutex_unlock(&unit->map_lock);
 		kviommu_unlock(unit);
 	} while (ret == -EAGAIN);
@@ -473,7 +472,8 @@ static bool unit_reaches_all(struct kviommu_unit *unit)
 int kviommu_unit_release_pins(struct kviommu_unit *unit,
 			      struct kviommu_release_pins *cmd)
 {
-	struct kviommu_range range, tracked;
+	struct kviommu_range range, rest;
+	struct kviommu_progress p;
 	struct kviommu_work work;
 	bool all;
 	u64 last;
@@ -484,18 +484,18 @@ int kviommu_unit_release_pins(struct kviommu_unit *unit,
 		return -EINVAL;
 	range = (struct kviommu_range){ cmd->gpa >> PAGE_SHIFT,
 					last >> PAGE_SHIFT };
-	tracked = range;
+	rest = range;
+	p = (struct kviommu_progress){ .first = range.first, .last = range.last };
 	cmd->out_in_use = 0;
-	ret = unit_in_pieces(unit, kviommu_nested_reap);
+	ret = unit_in_pieces(unit, kviommu_backends_reap);
 	if (ret)
 		return ret;
 	do {
 		if (unit_begin_piece(unit, &work))
 			return -EINTR;
 		mutex_lock(&unit->map_lock);
-		kviommu_stale_end(unit, &work);
-		ret = kviommu_tracked_release(unit, &work, &tracked) ?:
-		      kviommu_pin_release(unit, &work, &range, &cmd->out_in_use);
+		ret = kviommu_backends_release(unit, &work, &range, &p) ?:
+		      kviommu_pin_release(unit, &work, &rest, &cmd->out_in_use);
 		mutex_unlock(&unit->map_lock);
 		all = unit_reaches_all(unit);
 		kviommu_unlock(unit);
@@ -530,7 +530,7 @@ void kviommu_unit_get_stats(struct kviommu_unit *unit,
 	stats->tracked = unit->tracked.pinned;
 	stats->polled = unit->polled;
 	stats->polled_ns = kviommu_poll_time(unit);
-	stats->table_bytes = kviommu_shadow_bytes(unit) + kviommu_pin_bytes(unit);
+	stats->table_bytes = kviommu_backends_table_bytes(unit) + kviommu_pin_bytes(unit);
 	mutex_unlock(&unit->map_lock);
 	list_for_each_entry(dev, &unit->devices, entry) {
 		type = dev->group->xlate->binding.type;

@@ -13,9 +13,7 @@
 #include "../mem/mem.h"
 #include "../base/model.h"
 #include "../run/run.h"
-#include "../xlate/nested/api.h"
 #include "../xlate/shadow/api.h"
-#include "../xlate/tracked/api.h"
 
 static DEFINE_IDA(unit_ids);
 
@@ -88,7 +86,6 @@ static void unit_free_resources(struct kviommu_unit *unit)
 	xa_destroy(&unit->pins.chunks);
 	xa_destroy(&unit->tracked.leaves);
 	kviommu_stale_free(&unit->shadows.stale);
-	kviommu_shadow_free_spare(unit);
 	kviommu_xlate_exit(unit);
 	if (unit->model)
 		unit->model->ops->destroy(unit->model);
@@ -125,11 +122,7 @@ void kviommu_unit_destroy(struct kviommu_unit *unit)
 		list_for_each_entry_safe(dev, next, &unit->devices, entry)
 			kviommu_device_destroy(dev, &kviommu_work_whole);
 		kviommu_xlate_reap(unit, &kviommu_work_whole);
-		kviommu_nested_reap(unit, &kviommu_work_whole);
-		mutex_lock(&unit->map_lock);
-		kviommu_tracked_stop(unit, false);
-		mutex_unlock(&unit->map_lock);
-		kviommu_tracked_reap(unit, &kviommu_work_whole);
+		kviommu_backends_reap(unit, &kviommu_work_whole);
 		mutex_unlock(&unit->lock);
 		unit_free_resources(unit);
 	}

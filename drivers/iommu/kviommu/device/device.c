@@ -8,7 +8,6 @@
 
 #include "device.h"
 #include "../base/model.h"
-#include "../xlate/nested/api.h"
 
 /*
  * Ask the model which binding the guest wants for requests without PASID. Return: 0; -EAGAIN or
@@ -300,8 +299,7 @@ int kviommu_device_fill(struct kviommu_unit *unit, const struct kviommu_work *wo
 	list_for_each_entry(dev, &unit->devices, entry) {
 		if (dev->serial != serial)
 			continue;
-		if (unit->nest.wanted)
-			ret = kviommu_nested_fill(unit, work, &dev->group->hw);
+		ret = kviommu_backends_fill(unit, work, &dev->group->hw);
 		if (ret && !kviommu_unfinished(ret))
 			kviommu_device_destroy(dev, work);
 		break;

@@ -10,7 +10,6 @@
 #include "device.h"
 #include "../base/model.h"
 #include "../base/trace.h"
-#include "../xlate/nested/api.h"
 
 static const struct kviommu_binding blocked = { KVIOMMU_BIND_BLOCKED };
 
@@ -198,11 +197,9 @@ static struct kviommu_group *group_new(struct kviommu_device *dev)
 				   dev->unit->aw_bits);
 	if (ret)
 		goto free;
-	if (group->unit->nest.wanted) {
-		ret = kviommu_nested_join(group->unit, &group->hw);
-		if (ret)
-			goto release;
-	}
+	ret = kviommu_backends_join(group->unit, &group->hw);
+	if (ret)
+		goto release;
 	/* kviommu_hwgroup_init() left the group blocked. */
 	group->xlate = group_get_blocked(group);
 	list_add_tail(&group->entry, &dev->unit->groups);
@@ -221,7 +218,7 @@ free:
  *
  * Context: process context, may sleep; under unit->lock, not under map_lock.
  * Return: 0; -ENOMEM; an error of kviommu_hwgroup_init(), kviommu_hwgroup_add() or
- * kviommu_nested_join().
+ * kviommu_backends_join().
  */
 int kviommu_group_join(struct kviommu_device *dev)
 {
@@ -263,8 +260,7 @@ void kviommu_group_leave(struct kviommu_device *dev, const struct kviommu_work *
 
 	if (last) {
 		group_bind(group, &kviommu_work_whole, &blocked);
-		if (group->unit->nest.wanted)
-			kviommu_nested_leave(group->unit, &group->hw);
+		kviommu_backends_leave(group->unit, &group->hw);
 	}
 	kviommu_hwgroup_del(&group->hw, &dev->host);
 	list_del(&dev->group_entry);

@@ -15,7 +15,7 @@
 #include "run.h"
 #include "../mem/mem.h"
 #include "../xlate/shadow/api.h"
-#include "../xlate/tracked/api.h"
+#include "../xlate/xlate.h"
 
 /**
  * kviommu_unit_defer() - Wake the worker to do the unit's pending work
@@ -97,7 +97,7 @@ static bool worker_run(void *data)
 	if (kviommu_step(unit))
 		WRITE_ONCE(unit->deferred, true);
 	kviommu_work_begin(&work);
-	if (kviommu_tracked_tidy(unit, &work))
+	if (kviommu_backends_tidy(unit, &work))
 		WRITE_ONCE(unit->deferred, true);
 	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);

@@ -4,6 +4,7 @@
  *
  *	xlate.c		the translations of a unit, and operations on all of them
  *	backends.c	the table of back-ends
+ *	whole.c		what back-ends have for a unit or a group, beside translations
  *	fixed.c		blocked and identity, which are permanent
  *	shadow/		the guest's mappings, merged with guest memory
  *	nested/		the guest's tables, walked by the physical IOMMU
@@ -112,6 +113,26 @@ struct kviommu_xlate {
  *        called again. Called as (2), by a reader of debugfs, which may sleep.
  * @pinned: Return the number of 4 KiB pages that it maps. NULL if it is not known.
  *          Called under unit->lock; does not sleep.
+ * @join: Prepare for a new group, which may use translations of this back-end. Return 0;
+ *        -ENOMEM or an error of the IOMMU's driver. Called as (1).
+ * @leave: Undo @join. Called as (1).
+ * @refill: What the IOAS has may have changed: @fill has to look at all of it. Called as (1).
+ * @fill: Bring what the back-end has for a group in line with the IOAS; or, if that is NULL,
+ *        for all groups, where what cannot be had counts as an error of the unit and is left
+ *        out. Return 0; -EAGAIN or -EINTR as @build; with a group also -ENOMEM or an error of
+ *        the IOMMU's driver. Called as (1).
+ * @reap: Free what no translation, group or model needs any more. Return 0; -EAGAIN or -EINTR
+ *        as @build. Called as (1).
+ * @tidy: Do what is due because time has passed or the host lacks memory. Return true to be
+ *        called again. Called as (1), by the worker.
+ * @release: Unmap and unpin what is not in use of a range of guest frame numbers, for the VMM.
+ *           Return 0; -EAGAIN or -EINTR as @build, with the rest in @range. Called as (2).
+ * @policy_set: The unit's policy has changed. Called as (2).
+ * @table_bytes: Return how much memory of the host its tables take, in bytes. Called as (2).
+ *
+ * The operations from @create on are about one translation, but for @complete and @revoke,
+ * which are about all of a unit; those from @join on are about what the back-end has for a unit
+ * or a group of it beside translations.
  *
  * How they are called, always in process context:
  *
@@ -123,7 +144,7 @@ struct kviommu_xlate {
  *     nor attach a device to the IOAS or detach it.
  *
  * Each back-end has @attach, and one with @create has @fits, @build, @invalidate and @drop,
- * too. The others may be NULL.
+ * too; @leave goes with @join. The others may be NULL.
  */
 struct kviommu_xlate_ops {
 	enum kviommu_pin_scope pins;
@@ -145,6 +166,17 @@ struct kviommu_xlate_ops {
 	int (*drop)(struct kviommu_xlate *xlate, const struct kviommu_work *work);
 	int (*next)(struct kviommu_xlate *xlate, struct kviommu_leaf *leaf);
 	u64 (*pinned)(const struct kviommu_xlate *xlate);
+	int (*join)(struct kviommu_unit *unit, struct kviommu_hwgroup *hw);
+	void (*leave)(struct kviommu_unit *unit, struct kviommu_hwgroup *hw);
+	void (*refill)(struct kviommu_unit *unit);
+	int (*fill)(struct kviommu_unit *unit, const struct kviommu_work *work,
+		    struct kviommu_hwgroup *hw);
+	int (*reap)(struct kviommu_unit *unit, const struct kviommu_work *work);
+	bool (*tidy)(struct kviommu_unit *unit, const struct kviommu_work *work);
+	int (*release)(struct kviommu_unit *unit, const struct kviommu_work *work,
+		       struct kviommu_range *range);
+	void (*policy_set)(struct kviommu_unit *unit);
+	u64 (*table_bytes)(const struct kviommu_unit *unit);
 };
 
 /**
@@ -241,5 +273,18 @@ void kviommu_invalidate_complete(struct kviommu_unit *unit,
 int kviommu_refresh(struct kviommu_unit *unit, const struct kviommu_work *work,
 		    struct kviommu_progress *p);
 void kviommu_revoke(struct kviommu_unit *unit, u64 first, u64 last);
+
+/* whole.c */
+int kviommu_backends_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw);
+void kviommu_backends_leave(struct kviommu_unit *unit, struct kviommu_hwgroup *hw);
+void kviommu_backends_refill(struct kviommu_unit *unit);
+int kviommu_backends_fill(struct kviommu_unit *unit, const struct kviommu_work *work,
+			  struct kviommu_hwgroup *hw);
+int kviommu_backends_reap(struct kviommu_unit *unit, const struct kviommu_work *work);
+bool kviommu_backends_tidy(struct kviommu_unit *unit, const struct kviommu_work *work);
+int kviommu_backends_release(struct kviommu_unit *unit, const struct kviommu_work *work,
+			     const struct kviommu_range *range, struct kviommu_progress *p);
+void kviommu_backends_policy_set(struct kviommu_unit *unit);
+u64 kviommu_backends_table_bytes(const struct kviommu_unit *unit);
 
 #endif /* _KVIOMMU_XLATE_H */

@@ -13,7 +13,6 @@
 #include <linux/minmax.h>
 #include <linux/slab.h>
 
-#include "api.h"
 #include "nested.h"
 
 /* Address bits of the largest block that is flushed by itself: 2 MiB */
@@ -228,4 +227,9 @@ const struct kviommu_xlate_ops kviommu_nested_ops = {
 	.complete = nested_complete,
 	.revoke = nested_revoke,
 	.drop = nested_drop,
+	.join = kviommu_nested_join,
+	.leave = kviommu_nested_leave,
+	.refill = kviommu_nested_refill,
+	.fill = kviommu_nested_fill,
+	.reap = kviommu_nested_reap,
 };

@@ -120,5 +120,11 @@ int kviommu_parent_empty(struct kviommu_parent *parent, const struct kviommu_wor
 /* stages.c */
 struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
 					  struct kviommu_hwgroup *hw);
+int kviommu_nested_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw);
+void kviommu_nested_leave(struct kviommu_unit *unit, struct kviommu_hwgroup *hw);
+void kviommu_nested_refill(struct kviommu_unit *unit);
+int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work,
+			struct kviommu_hwgroup *hw);
+int kviommu_nested_reap(struct kviommu_unit *unit, const struct kviommu_work *work);
 
 #endif /* _KVIOMMU_NESTED_H */

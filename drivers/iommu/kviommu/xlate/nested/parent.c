@@ -18,7 +18,6 @@
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
-#include "api.h"
 #include "nested.h"
 #include "../../base/trace.h"
 #include "../../mem/mem.h"

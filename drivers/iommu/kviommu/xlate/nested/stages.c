@@ -8,7 +8,6 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 
-#include "api.h"
 #include "nested.h"
 
 static struct kviommu_parent *parent_lookup(struct kviommu_unit *unit,
@@ -40,9 +39,9 @@ struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
 }
 
 /**
- * kviommu_nested_join() - Have a second stage for a group
+ * kviommu_nested_join() - Have a second stage for a group, if the guest may have first stages
  * @unit: The unit
- * @hw: The group, the guest's tables of which the physical IOMMU can walk
+ * @hw: The group
  *
  * To be followed by kviommu_nested_fill(), and at the end by kviommu_nested_leave().
  *
@@ -51,9 +50,12 @@ struct kviommu_parent *kviommu_parent_get(struct kviommu_unit *unit,
  */
 int kviommu_nested_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
 {
-	struct kviommu_parent *parent = parent_lookup(unit, hw);
+	struct kviommu_parent *parent;
 	int ret;
 
+	if (!unit->nest.wanted)
+		return 0;
+	parent = parent_lookup(unit, hw);
 	if (parent) {
 		parent->users++;
 		return 0;
@@ -90,14 +92,15 @@ int kviommu_nested_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
  */
 void kviommu_nested_leave(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
 {
-	parent_lookup(unit, hw)->users--;
+	if (unit->nest.wanted)
+		parent_lookup(unit, hw)->users--;
 }
 
 /**
  * kviommu_nested_refill() - Look for memory that the IOAS has got
  * @unit: The unit
  *
- * To be followed by kviommu_nested_fill_most().
+ * To be followed by kviommu_nested_fill().
  *
  * Context: under unit->lock.
  */
@@ -109,56 +112,50 @@ void kviommu_nested_refill(struct kviommu_unit *unit)
 		kviommu_parent_refill(parent);
 }
 
-/**
- * kviommu_nested_fill() - Add what is missing to the second stage of a group
- * @unit: The unit
- * @work: The piece of work that this is part of
- * @hw: The group, of kviommu_nested_join()
- *
- * Context: process context of the VMM, may sleep; under unit->lock, not under map_lock.
- * Return: as kviommu_parent_fill().
+/*
+ * Add what can be had of what is missing to all second stages that have a user. One that cannot
+ * get all counts as an error and does without the rest.
  */
-int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work,
-			struct kviommu_hwgroup *hw)
-{
-	int ret;
-
-	mutex_lock(&unit->map_lock);
-	ret = kviommu_parent_fill(parent_lookup(unit, hw), work);
-	mutex_unlock(&unit->map_lock);
-	return ret;
-}
-
-/**
- * kviommu_nested_fill_most() - Add what can be had of what is missing to second stages
- * @unit: The unit
- * @work: The piece of work that this is part of
- *
- * This is about all second stages that have a user. One that cannot get all counts as an error
- * and does without the rest.
- *
- * Context: as kviommu_nested_fill().
- * Return: 0; -EAGAIN when the time of the work is up; -EINTR.
- */
-int kviommu_nested_fill_most(struct kviommu_unit *unit, const struct kviommu_work *work)
+static int parents_fill(struct kviommu_unit *unit, const struct kviommu_work *work)
 {
 	struct kviommu_parent *parent;
-	int ret = 0;
+	int ret;
 
-	mutex_lock(&unit->map_lock);
 	list_for_each_entry(parent, &unit->nested.parents, entry) {
 		if (!parent->users)
 			continue;
 		ret = kviommu_parent_fill(parent, work);
 		if (kviommu_unfinished(ret))
-			break;
+			return ret;
 		if (ret)
 			kviommu_error(unit, "second stage",
 				      PFN_PHYS(parent->unfilled.first), ret);
 		/* The rest is not to be looked for again. */
 		parent->unfilled = (struct kviommu_range){ 1, 0 };
-		ret = 0;
 	}
+	return 0;
+}
+
+/**
+ * kviommu_nested_fill() - Add what is missing to the second stage of a group, or to all
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ * @hw: The group, of kviommu_nested_join(); or NULL for all second stages that have a user,
+ *      which do without what cannot be had
+ *
+ * Context: process context of the VMM, may sleep; under unit->lock, not under map_lock.
+ * Return: as kviommu_parent_fill(); without @hw only 0, -EAGAIN or -EINTR.
+ */
+int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work,
+			struct kviommu_hwgroup *hw)
+{
+	int ret = 0;
+
+	mutex_lock(&unit->map_lock);
+	if (!hw)
+		ret = parents_fill(unit, work);
+	else if (unit->nest.wanted)
+		ret = kviommu_parent_fill(parent_lookup(unit, hw), work);
 	mutex_unlock(&unit->map_lock);
 	return ret;
 }

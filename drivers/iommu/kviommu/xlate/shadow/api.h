@@ -7,10 +7,6 @@
 
 #include "../../base/unit.h"
 
-/* node.c */
-u64 kviommu_shadow_bytes(const struct kviommu_unit *unit);
-void kviommu_shadow_free_spare(struct kviommu_unit *unit);
-
 /* flush.c */
 void kviommu_iotlb_sync(struct kviommu_unit *unit, const struct kviommu_work *work);
 

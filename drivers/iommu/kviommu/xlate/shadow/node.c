@@ -219,23 +219,10 @@ int kviommu_shadow_count_tables(struct kviommu_shadow *shadow,
 }
 
 /**
- * kviommu_shadow_bytes() - Get the size of all shadow copies of a unit
- * @unit: The unit
- *
- * Context: under map_lock, or without a lock for an approximate value.
- * Return: host memory that the shadow copies use, in bytes.
- */
-u64 kviommu_shadow_bytes(const struct kviommu_unit *unit)
-{
-	return (unit->shadows.nr_nodes + unit->shadows.nr_spare) *
-	       (PAGE_SIZE + sizeof(struct kviommu_node));
-}
-
-/**
  * kviommu_shadow_free_spare() - Free all spare nodes of a unit
  * @unit: The unit
  *
- * Context: under map_lock, or nobody else uses the unit.
+ * Context: under map_lock.
  */
 void kviommu_shadow_free_spare(struct kviommu_unit *unit)
 {

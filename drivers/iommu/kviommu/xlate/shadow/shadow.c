@@ -120,6 +120,28 @@ static u64 shadow_pinned(const struct kviommu_xlate *xlate)
 	return READ_ONCE(container_of_const(xlate, struct kviommu_shadow, xlate)->mapped);
 }
 
+static int shadow_reap(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	mutex_lock(&unit->map_lock);
+	kviommu_shadow_free_spare(unit);
+	mutex_unlock(&unit->map_lock);
+	return 0;
+}
+
+static int shadow_release(struct kviommu_unit *unit, const struct kviommu_work *work,
+			  struct kviommu_range *range)
+{
+	kviommu_stale_end(unit, work);
+	return 0;
+}
+
+static u64 shadow_table_bytes(const struct kviommu_unit *unit)
+{
+	const struct kviommu_shadows *s = &unit->shadows;
+
+	return (s->nr_nodes + s->nr_spare) * (PAGE_SIZE + sizeof(struct kviommu_node));
+}
+
 const struct kviommu_xlate_ops kviommu_shadow_ops = {
 	.pins = KVIOMMU_PINS_MAPPED,
 	.create = shadow_create,
@@ -132,4 +154,7 @@ const struct kviommu_xlate_ops kviommu_shadow_ops = {
 	.drop = shadow_drop,
 	.next = kviommu_shadow_next,
 	.pinned = shadow_pinned,
+	.reap = shadow_reap,
+	.release = shadow_release,
+	.table_bytes = shadow_table_bytes,
 };

@@ -249,6 +249,7 @@ void kviommu_node_drop_table(struct kviommu_shadow *shadow,
 int kviommu_node_set_table(struct kviommu_shadow *shadow,
 			   const struct kviommu_work *work,
 			   struct kviommu_node *node, u64 addr);
+void kviommu_shadow_free_spare(struct kviommu_unit *unit);
 int kviommu_shadow_get_table(struct kviommu_shadow *shadow,
 			     const struct kviommu_work *work, u64 addr,
 			     const void **table);

@@ -7,7 +7,6 @@
 #include <linux/sched.h>
 #include <linux/time64.h>
 
-#include "api.h"
 #include "tracked.h"
 
 /* When what failed for lack of memory is tried again, in microseconds */

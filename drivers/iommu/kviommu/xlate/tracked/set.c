@@ -462,7 +462,8 @@ int kviommu_tracked_clear(struct kviommu_unit *unit, const struct kviommu_work *
 }
 
 /**
- * kviommu_tracked_reap() - Unpin what was tracked, if nothing is tracked any more
+ * kviommu_tracked_reap() - Unpin what was tracked, if nothing is tracked any more, or the unit
+ * is destroyed
  * @unit: The unit
  * @work: The piece of work that this is part of
  *
@@ -474,6 +475,8 @@ int kviommu_tracked_reap(struct kviommu_unit *unit, const struct kviommu_work *w
 	int ret = 0;
 
 	mutex_lock(&unit->map_lock);
+	if (READ_ONCE(unit->closing))
+		kviommu_tracked_stop(unit, false);
 	if (!unit->tracked.active)
 		ret = kviommu_tracked_clear(unit, work);
 	mutex_unlock(&unit->map_lock);

@@ -203,6 +203,18 @@ void kviommu_tracked_schedule(struct kviommu_unit *unit)
 }
 
 /**
+ * kviommu_tracked_policy_set() - Begin to wait anew for the next round, for another policy
+ * @unit: The unit
+ *
+ * Context: under map_lock.
+ */
+void kviommu_tracked_policy_set(struct kviommu_unit *unit)
+{
+	unit->tracked.ticking = false;
+	kviommu_tracked_schedule(unit);
+}
+
+/**
  * kviommu_tracked_tidy() - Unpin what is due, and tell the guest what is not pinned any more
  * @unit: The unit
  * @work: The piece of work that this is part of

@@ -6,7 +6,6 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "api.h"
 #include "tracked.h"
 #include "../../mem/mem.h"
 
@@ -171,6 +170,23 @@ static u64 tracked_pinned(const struct kviommu_xlate *xlate)
 	return READ_ONCE(container_of_const(xlate, struct kviommu_tracked, xlate)->mapped);
 }
 
+/* Not by group: what all of them reach may be in frames that the IOAS has taken away. */
+static int tracked_fill(struct kviommu_unit *unit, const struct kviommu_work *work,
+			struct kviommu_hwgroup *hw)
+{
+	int ret;
+
+	mutex_lock(&unit->map_lock);
+	ret = kviommu_tracked_tell(unit, work);
+	mutex_unlock(&unit->map_lock);
+	return ret;
+}
+
+static u64 tracked_table_bytes(const struct kviommu_unit *unit)
+{
+	return (u64)unit->tracked.nr_leaves * sizeof(struct tracked_leaf);
+}
+
 const struct kviommu_xlate_ops kviommu_tracked_ops = {
 	.pins = KVIOMMU_PINS_MAPPED,
 	.create = tracked_create,
@@ -181,4 +197,10 @@ const struct kviommu_xlate_ops kviommu_tracked_ops = {
 	.revoke = kviommu_tracked_revoke,
 	.drop = tracked_drop,
 	.pinned = tracked_pinned,
+	.fill = tracked_fill,
+	.reap = kviommu_tracked_reap,
+	.tidy = kviommu_tracked_tidy,
+	.release = kviommu_tracked_release,
+	.policy_set = kviommu_tracked_policy_set,
+	.table_bytes = tracked_table_bytes,
 };

@@ -96,12 +96,19 @@ void kviommu_tracked_unpin(struct kviommu_unit *unit, struct tracked_leaf *leaf,
 			   unsigned int i);
 void kviommu_tracked_unpin_end(struct kviommu_unit *unit, struct tracked_leaf *leaf);
 void kviommu_leaf_put(struct kviommu_unit *unit, struct tracked_leaf *leaf);
+int kviommu_tracked_reap(struct kviommu_unit *unit, const struct kviommu_work *work);
 
 /* lost.c */
 void kviommu_leaf_tell(struct kviommu_unit *unit, struct tracked_leaf *leaf, u32 *words);
 void kviommu_tracked_revoke(struct kviommu_unit *unit, u64 first, u64 last);
+int kviommu_tracked_tell(struct kviommu_unit *unit, const struct kviommu_work *work);
 
 /* sweep.c */
 int kviommu_tracked_reclaim(struct kviommu_unit *unit, const struct kviommu_work *work);
+void kviommu_tracked_schedule(struct kviommu_unit *unit);
+void kviommu_tracked_policy_set(struct kviommu_unit *unit);
+bool kviommu_tracked_tidy(struct kviommu_unit *unit, const struct kviommu_work *work);
+int kviommu_tracked_release(struct kviommu_unit *unit, const struct kviommu_work *work,
+			    struct kviommu_range *range);
 
 #endif /* _KVIOMMU_TRACKED_H */
