@@ -475,33 +475,46 @@ TEST_F_TIMEOUT(sidecore, nodes, 600)
 	}
 }
 
-/* How many interrupts of its timer a CPU has had */
-static unsigned long ticks_of(unsigned int cpu)
+/* How many interrupts a CPU has had: "LOC:" of its timer, "RES:" to schedule */
+static unsigned long interrupts_of(unsigned int cpu, const char *what)
 {
 	static char text[1 << 16];
 	unsigned long n;
 	char *p;
 
-	p = strstr(file_get("/proc/interrupts", text, sizeof(text)), "LOC:");
+	p = strstr(file_get("/proc/interrupts", text, sizeof(text)), what);
 	REQUIRE(p);
-	p += strlen("LOC:");
+	p += strlen(what);
 	do
 		n = strtoul(p, &p, 10);
 	while (cpu--);
 	return n;
 }
 
+#define GRACE_PERIODS	10
+
+/* Have grace periods of RCU: the kernel waits for some when a probe is taken out. */
+static void grace_periods(void)
+{
+	REQUIRE(!file_put(TRACEFS "kprobe_events", "p:kviommu_test do_sys_openat2"));
+	REQUIRE(!file_put(TRACEFS "events/kprobes/kviommu_test/enable", "1"));
+	REQUIRE(!file_put(TRACEFS "events/kprobes/kviommu_test/enable", "0"));
+	REQUIRE(!file_put(TRACEFS "kprobe_events", ""));
+}
+
 /*
  * CPU 1 is isolated (isolcpus, nohz_full): the thread is there as it is named, nothing else
- * is, so there is no tick; and grace periods of RCU do not wait for it, of which the kernel
- * would complain after 3 s (rcupdate.rcu_cpu_stall_timeout).
+ * is, so there is no tick. Grace periods of RCU do not wait for it, of which the kernel
+ * would complain after 3 s (rcupdate.rcu_cpu_stall_timeout), nor need they ask its CPU to
+ * schedule, as they do if it does not report quiescent states.
  */
 TEST_F_TIMEOUT(sidecore, isolated_cpu, 600)
 {
 	struct unit *u = self->u;
-	unsigned long own, others;
+	unsigned long own, others, asked;
 	pid_t hogs[HOGS];
 	char text[16];
+	int i;
 
 	file_get("/sys/devices/system/cpu/nohz_full", text, sizeof(text));
 	ASSERT_STREQ("1\n", text);
@@ -511,15 +524,21 @@ TEST_F_TIMEOUT(sidecore, isolated_cpu, 600)
 	open_units(u, 1, variant->mode);
 	ASSERT_EQ(1, wait_until_polled(u));
 	start_hogs(hogs, 0);
-	own = ticks_of(1);
-	others = ticks_of(0);
-	while (ticks_of(0) < others + 2000)
+	own = interrupts_of(1, "LOC:");
+	others = interrupts_of(0, "LOC:");
+	while (interrupts_of(0, "LOC:") < others + 2000)
 		usleep(100000);
-	own = ticks_of(1) - own;
-	others = ticks_of(0) - others;
+	own = interrupts_of(1, "LOC:") - own;
+	others = interrupts_of(0, "LOC:") - others;
 	stop_hogs(hogs);
-	ksft_print_msg("%lu ticks there, %lu elsewhere\n", own, others);
+	asked = interrupts_of(1, "RES:");
+	for (i = 0; i < GRACE_PERIODS; i++)
+		grace_periods();
+	asked = interrupts_of(1, "RES:") - asked;
+	ksft_print_msg("%lu ticks there, %lu elsewhere; asked to schedule %lu times\n", own,
+		       others, asked);
 	EXPECT_GT(others / 4, own);
+	EXPECT_GT(GRACE_PERIODS, asked);
 	EXPECT_EQ(1, polled_on(0));
 	EXPECT_EQ(200, guest_run(&u->vm, g_churn, SPARE, PAGE(9), 200));
 	EXPECT_EQ(1, polled_on(0));
