@@ -12,6 +12,12 @@
 struct shim_fail shim_fail;
 struct task_struct shim_task;
 unsigned long jiffies, shim_jiffies_step;
+u64 shim_ns_step;
+bool shim_waits, shim_park;
+unsigned int shim_rounds;
+int shim_node;
+void (*shim_relaxed)(void);
+void (*shim_slept)(void);
 
 static unsigned long allocations;
 static struct eventfd_ctx eventfds[4];
@@ -283,6 +289,47 @@ bool shim_timer_expire(struct timer_list *timer)
 	timer->pending = false;
 	timer->fn(timer);
 	return true;
+}
+
+/* Within a jiffy the clock only shows how often it was read. */
+u64 ktime_get_ns(void)
+{
+	static unsigned long in_jiffy;
+	static u64 ns;
+
+	if (in_jiffy != jiffies)
+		ns = 0;
+	ns += shim_ns_step;
+	if (shim_waits)
+		shim_task.sched_info.run_delay += shim_ns_step;
+	jiffies += ns / NSEC_PER_MSEC;
+	ns %= NSEC_PER_MSEC;
+	in_jiffy = jiffies;
+	return (u64)jiffies * NSEC_PER_MSEC + ns + 1;
+}
+
+void cpu_relax(void)
+{
+	jiffies++;
+	if (shim_rounds)
+		shim_rounds--;
+	if (shim_relaxed)
+		shim_relaxed();
+}
+
+void kthread_parkme(void)
+{
+	/* It could not leave its CPU. */
+	never(shim_task.migration_disabled);
+	shim_park = false;
+}
+
+long schedule_timeout_killable(long timeout)
+{
+	never(shim_atomic || !shim_slept);
+	jiffies += timeout;
+	shim_slept();
+	return 0;
 }
 
 struct vhost_task *vhost_task_create(bool (*fn)(void *),
