@@ -1884,6 +1884,7 @@ void model_begin(struct kviommu_unit *u)
 	batch = 1;
 	jiffies = 0;
 	shim_jiffies_step = 0;
+	shim_ns = 0;
 	shim_ns_step = 0;
 	shim_waits = false;
 	pollers_begin();

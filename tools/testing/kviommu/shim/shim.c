@@ -12,7 +12,7 @@
 struct shim_fail shim_fail;
 struct task_struct shim_task;
 unsigned long jiffies, shim_jiffies_step;
-u64 shim_ns_step;
+u64 shim_ns, shim_ns_step;
 bool shim_waits, shim_park;
 unsigned int shim_rounds;
 int shim_node;
@@ -291,21 +291,20 @@ bool shim_timer_expire(struct timer_list *timer)
 	return true;
 }
 
-/* Within a jiffy the clock only shows how often it was read. */
+/* Let time pass, which the thread spends waiting for its CPU if @shim_waits is set. */
+void shim_pass(u64 ns)
+{
+	if (shim_waits)
+		shim_task.sched_info.run_delay += ns;
+	ns += shim_ns;
+	jiffies += ns / NSEC_PER_MSEC;
+	shim_ns = ns % NSEC_PER_MSEC;
+}
+
 u64 ktime_get_ns(void)
 {
-	static unsigned long in_jiffy;
-	static u64 ns;
-
-	if (in_jiffy != jiffies)
-		ns = 0;
-	ns += shim_ns_step;
-	if (shim_waits)
-		shim_task.sched_info.run_delay += shim_ns_step;
-	jiffies += ns / NSEC_PER_MSEC;
-	ns %= NSEC_PER_MSEC;
-	in_jiffy = jiffies;
-	return (u64)jiffies * NSEC_PER_MSEC + ns + 1;
+	shim_pass(shim_ns_step);
+	return jiffies * NSEC_PER_MSEC + shim_ns + 1;
 }
 
 void cpu_relax(void)
@@ -336,12 +335,13 @@ struct vhost_task *vhost_task_create(bool (*fn)(void *),
 				     void (*handle_sigkill)(void *), void *data,
 				     const char *name)
 {
-	static struct vhost_task task;
+	struct vhost_task *task;
 
 	if (shim_should_fail())
 		return ERR_PTR(-ENOMEM);
-	task = (struct vhost_task){ .fn = fn, .data = data };
-	return &task;
+	task = calloc(1, sizeof(*task));
+	*task = (struct vhost_task){ .fn = fn, .data = data };
+	return task;
 }
 
 /* Waits for the worker, which may be doing its work just then. */
@@ -349,4 +349,5 @@ void vhost_task_stop(struct vhost_task *task)
 {
 	while (!shim_task.killed && task->fn(task->data))
 		;
+	free(task);
 }

@@ -419,13 +419,13 @@ struct task_struct {
 extern struct task_struct shim_task;
 
 /*
- * The clock: each call of cond_resched() takes @shim_jiffies_step, each of cpu_relax() one
- * jiffy, and each reading @shim_ns_step, which the thread spends waiting for its CPU if
- * @shim_waits is set.
+ * The clock, in jiffies of a millisecond and @shim_ns: each call of cond_resched() takes
+ * @shim_jiffies_step, each of cpu_relax() one jiffy, and each reading @shim_ns_step.
  */
 extern unsigned long jiffies, shim_jiffies_step;
-extern u64 shim_ns_step;
+extern u64 shim_ns, shim_ns_step;
 extern bool shim_waits;
+void shim_pass(u64 ns);
 u64 ktime_get_ns(void);
 
 #define current			(&shim_task)
