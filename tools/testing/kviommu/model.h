@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A model of the host, for one unit: the guest's memory and its IOAS, devices behind
- * two physical IOMMUs, and the IOMMU API. It replaces host/ of the module, and ends the
- * program (never()) if the module breaks a rule of the host.
+ * two physical IOMMUs, and the IOMMU API. It replaces host/ of the module and what creates shared
+ * polling threads, and ends the program (never()) if the module breaks a rule of the host.
  */
 #ifndef _KVIOMMU_TEST_MODEL_H
 #define _KVIOMMU_TEST_MODEL_H
