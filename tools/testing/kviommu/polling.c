@@ -842,6 +842,31 @@ static void test_self_deferred(void)
 	expect(whys == KVIOMMU_POLL_IDLE && unit->stats.polls == 1);
 }
 
+static void long_work_done(void)
+{
+	expect(all_done(unit) && unit->self.on);
+}
+
+static void long_work(void)
+{
+	unsigned int i;
+
+	request_ns = 20 * NSEC_PER_MSEC;
+	guest_stops();
+	for (i = 0; i < 3; i++)
+		guest_write(unit);
+	/* After the round that sees it, and the next one */
+	happens = long_work_done;
+	rounds_left = 2;
+}
+
+/* It does all of what was asked for, in pieces, before the guest may seem idle. */
+static void test_self_long_work(void)
+{
+	poll_until(2, long_work);
+	expect(whys == KVIOMMU_POLL_IDLE && unit->stats.polls == 1);
+}
+
 static void signal_sent(void)
 {
 	shim_task.killed = true;
@@ -940,6 +965,7 @@ static const struct {
 	{ "self_status", begin_self, test_self_status },
 	{ "self_to_pool", begin_self, test_self_to_pool },
 	{ "self_deferred", begin_self, test_self_deferred },
+	{ "self_long_work", begin_self, test_self_long_work },
 	{ "self_signal", begin_self, test_self_signal },
 	{ "self_trapped", begin_self, test_self_trapped },
 	{ "self_trapped_in_look", begin_self, test_self_trapped_in_look },

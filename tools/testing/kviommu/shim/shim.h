@@ -484,7 +484,8 @@ void vhost_task_stop(struct vhost_task *task);
 #define TASK_RUNNING			0
 #define TASK_INTERRUPTIBLE		1
 #define vhost_task_start(task)		((void)(task))
-#define vhost_task_wake(task)		((void)(task))
+/* The worker has been made, and not been stopped. */
+#define vhost_task_wake(task)		never(!(task)->fn)
 
 /*
  * A shared thread, which runs when a test calls its function: for @shim_rounds rounds, each
