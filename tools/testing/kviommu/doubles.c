@@ -606,33 +606,13 @@ static u32 reg_read(unsigned int offset)
 	return val;
 }
 
-static u64 budget_until = U64_MAX;
-
-/* The shared thread may neither wait nor take longer than its budget. */
-static void poll_look(void)
-{
-	struct kviommu_budget budget = { .until = budget_until };
-	const struct kviommu_work look = {
-		.began = ktime_get_ns(),
-		.deadline = jiffies + 1,
-		.budget = &budget,
-	};
-
-	mutex_lock(&unit->lock);
-	shim_atomic = true;
-	if (kviommu_poll_step(unit, &look, false))
-		kviommu_unit_defer(unit);
-	shim_atomic = false;
-	kviommu_unlock(unit);
-}
-
 /* The guest writes, and the thread that sees it first does what it can. */
 static void reg_store(unsigned int offset, u64 val, unsigned int len)
 {
 	model_new_batch();
 	memcpy((u8 *)page_address(unit->pages[0]) + offset, &val, len);
 	if (polled)
-		poll_look();
+		model_pool_run(0, 1);
 	else
 		unit->kvm.write(&unit->kvm, offset, &val, len);
 }
@@ -687,12 +667,11 @@ static bool invalidate_context(void)
 static void poll_begin(void)
 {
 	expect(flush_queue());
-	model_pool_open = true;
+	model_pool_set_online(0, true);
 	unit->policy.mode = KVIOMMU_MODE_SIDECORE;
 	unit->poll_asked = true;
 	kviommu_unit_defer(unit);
 	drain_worker();
-	model_pool_open = false;
 	never(!model_pool_has());
 	polled = true;
 }
@@ -700,7 +679,7 @@ static void poll_begin(void)
 static void poll_end(void)
 {
 	polled = false;
-	model_pool_let_go();
+	model_pool_set_online(0, false);
 	drain_worker();
 }
 
@@ -817,13 +796,11 @@ static void test_no_page(void)
 	expect(!unit->nr_pages);
 	expect(kviommu_unit_arm(unit, 0xfed90000) == -ENXIO);
 	/* Without a page the unit is not polled. */
-	model_pool_open = true;
+	model_pool_set_online(0, true);
 	model_self_open = true;
 	unit->poll_asked = true;
 	kviommu_unit_defer(unit);
 	drain_worker();
-	model_pool_open = false;
-	model_self_open = false;
 	expect(!unit->polled && !model_pool_has());
 	expect(!kviommu_unit_reset(unit));
 }
@@ -1106,11 +1083,11 @@ static void test_budget(void)
 	poll_begin();
 	for (i = 0; i < 100; i++)
 		queue_add(IOTLB_PAGE(9), 0x123000);
-	budget_until = 0;
+	shim_ns_step = NSEC_PER_MSEC / 5;
 	reg_store(IQT, queue_tail * 16, 4);
 	i = reg_read(IQT) - reg_read(IQH);
 	expect(i > 50 * 16);
-	budget_until = U64_MAX;
+	shim_ns_step = 0;
 	drain_worker();
 	expect(reg_read(IQH) == queue_tail * 16);
 	poll_end();

@@ -619,14 +619,29 @@ static void drain_worker(void)
 		queue_follow();
 }
 
+/*
+ * Polling is to begin. What had ended it may have been so recently that it would not: then
+ * the guest has waited that long.
+ */
+static void poll_ask(void)
+{
+	struct kviommu_unit *unit = t.unit;
+
+	while (!kviommu_backoff_over(&unit->trap_backoff) ||
+	       !kviommu_backoff_over(&unit->pool_backoff))
+		jiffies++;
+	unit->poll_asked = true;
+	kviommu_unit_defer(unit);
+	drain_worker();
+}
+
 /* Let a shared thread poll the unit. Return: whether it does. */
 static bool poll_begin(void)
 {
-	model_pool_open = true;
-	t.unit->poll_asked = true;
-	kviommu_unit_defer(t.unit);
-	drain_worker();
-	model_pool_open = false;
+	model_pool_set_online(0, true);
+	poll_ask();
+	if (!model_pool_has())
+		model_pool_set_online(0, false);
 	return model_pool_has();
 }
 
@@ -636,29 +651,18 @@ static bool poll_begin(void)
  */
 static void poll_once(bool busy)
 {
-	const struct kviommu_work step = {
-		.began = ktime_get_ns(),
-		.deadline = jiffies + 1,
-	};
 	struct kviommu_unit *unit = t.unit;
-	bool more;
 
-	mutex_lock(&unit->lock);
 	unit->map_lock.held = busy;
-	shim_atomic = true;
-	more = kviommu_poll_step(unit, &step, false);
-	shim_atomic = false;
+	model_pool_run(0, 1);
 	if (busy)
 		unit->map_lock.held = false;
-	kviommu_unlock(unit);
-	if (more) {
-		kviommu_unit_defer(unit);
-		drain_worker();
-	}
-	never(!unit->polled && !shim_task.killed);
+	drain_worker();
+	never(unit->polled != model_pool_has() && !shim_task.killed);
 	model_pool_let_go();
 	drain_worker();
 	never(unit->polled && !shim_task.killed);
+	model_pool_set_online(0, false);
 }
 
 /* Let the unit's worker poll. Return: whether it polled. */
@@ -667,9 +671,7 @@ static bool self_poll(void)
 	u64 polls = t.unit->stats.polls;
 
 	model_self_open = true;
-	t.unit->poll_asked = true;
-	kviommu_unit_defer(t.unit);
-	drain_worker();
+	poll_ask();
 	model_self_open = false;
 	never(t.unit->polled && !shim_task.killed);
 	return t.unit->stats.polls != polls;

@@ -1614,92 +1614,112 @@ void kviommu_kvm_stop(struct kviommu_kvm *k)
 }
 
 /*
- * run/self.c and run/pool.c: the unit's worker polls while model_self_open is set, and one
- * shared thread takes units while model_pool_open is set.
+ * run/pool_cpus.c: the shared threads, of two CPUs. They run when a test wants it. Units are
+ * handed to those who poll as the module's own code does it; here are only rules for that.
  */
 
-bool model_pool_open, model_self_open;
-static bool pool_has;
+struct kviommu_poller model_pollers[MODEL_POLLERS];
+bool model_self_open;
+
+static void pollers_begin(void)
+{
+	static struct task_struct threads[MODEL_POLLERS];
+	unsigned int i;
+
+	INIT_LIST_HEAD(&kviommu_pollers);
+	for (i = 0; i < MODEL_POLLERS; i++) {
+		struct kviommu_poller *p = &model_pollers[i];
+
+		*p = (struct kviommu_poller){ .cpu = i, .task = &threads[i] };
+		spin_lock_init(&p->lock);
+		INIT_LIST_HEAD(&p->units);
+		list_add_tail(&p->entry, &kviommu_pollers);
+	}
+	kviommu_pool_suspended = false;
+	*shim_param_poll_share = true;
+	model_self_open = false;
+}
+
+static void pollers_end(void)
+{
+	struct kviommu_poller *p;
+
+	for (p = model_pollers; p < model_pollers + MODEL_POLLERS; p++)
+		never(p->nr || !list_empty(&p->units) || p->current_unit || p->lock.held);
+	never(shim_task.migration_disabled);
+}
 
 bool kviommu_pool_any(void)
 {
-	return model_pool_open;
+	unsigned int i;
+
+	for (i = 0; i < MODEL_POLLERS; i++)
+		if (model_pollers[i].online)
+			return true;
+	return false;
 }
 
-bool kviommu_pool_usable(const struct kviommu_unit *u)
+void model_pool_set_online(unsigned int i, bool online)
 {
-	return model_pool_open;
+	struct kviommu_poller *p = &model_pollers[i];
+
+	spin_lock(&p->lock);
+	p->online = online;
+	if (!online)
+		kviommu_poller_release(p, KVIOMMU_POLL_OFFLINE);
+	spin_unlock(&p->lock);
 }
 
-int kviommu_pool_add(struct kviommu_unit *u)
+void model_pool_run(unsigned int i, unsigned int rounds)
 {
-	never(!u->poll_lock.held || !u->polled || u->kvm.tracked);
-	if (!model_pool_open || shim_should_fail())
-		return -EAGAIN;
-	pool_has = true;
-	return 0;
-}
+	struct kviommu_poller *p = &model_pollers[i];
 
-bool kviommu_pool_has(struct kviommu_unit *u)
-{
-	never(!u->poll_lock.held);
-	return pool_has;
-}
-
-int kviommu_pool_remove(struct kviommu_unit *u, bool killable)
-{
-	never(!u->poll_lock.held || u->lock.held);
-	pool_has = false;
-	return 0;
+	never(unit->poll_lock.held);
+	shim_rounds = rounds;
+	shim_atomic = true;
+	never(kviommu_poller_thread(p));
+	shim_atomic = false;
+	never(p->current_unit || unit->lock.held);
 }
 
 bool model_pool_has(void)
 {
-	return pool_has;
+	return unit->poller;
 }
 
 void model_pool_let_go(void)
 {
-	pool_has = false;
-	WRITE_ONCE(unit->poll_why, KVIOMMU_POLL_IDLE);
-	kviommu_unit_defer(unit);
+	unsigned int i;
+
+	for (i = 0; model_pool_has(); i++) {
+		never(i == 1000);
+		model_pool_run(0, 1);
+	}
 }
 
-bool kviommu_self_usable(const struct kviommu_unit *u)
+int __wrap_kviommu_pool_add(struct kviommu_unit *u)
 {
-	return model_self_open;
+	/* What the thread sees from now on has to be all that the guest has written. */
+	never(!u->poll_lock.held || !u->polled || u->kvm.tracked || u->self.on);
+	return shim_should_fail() ? -EAGAIN : __real_kviommu_pool_add(u);
 }
 
-int kviommu_self_begin(struct kviommu_unit *u)
+int __wrap_kviommu_pool_remove(struct kviommu_unit *u, bool killable)
 {
-	never(!u->poll_lock.held || !u->polled || u->kvm.tracked);
-	if (!model_self_open)
-		return -EAGAIN;
-	u->self.on = true;
-	return 0;
+	/* A thread that looks at the unit may wait for nobody, but the caller waits for it. */
+	never(!u->poll_lock.held || u->lock.held || u->map_lock.held);
+	return __real_kviommu_pool_remove(u, killable);
 }
 
-int kviommu_self_end(struct kviommu_unit *u)
+bool __wrap_kviommu_self_usable(const struct kviommu_unit *u)
 {
-	never(!u->poll_lock.held || u->lock.held);
-	u->self.on = false;
-	return 0;
+	return model_self_open && __real_kviommu_self_usable(u);
 }
 
-/* The worker takes what the guest has written, if anything, and stops polling. */
-void kviommu_self_poll(struct kviommu_unit *u)
+int __wrap_kviommu_self_begin(struct kviommu_unit *u)
 {
-	struct kviommu_work work;
-
-	never(u->lock.held || !u->self.on);
-	mutex_lock(&u->lock);
-	kviommu_work_begin(&work);
-	if (u->model->page_ops->peek(u->model, false))
-		kviommu_poll_step(u, &work, false);
-	kviommu_unlock(u);
-	u->self.on = false;
-	WRITE_ONCE(u->poll_why, KVIOMMU_POLL_IDLE);
-	kviommu_unit_defer(u);
+	never(!u->poll_lock.held || !u->polled || u->kvm.tracked || u->poller);
+	return model_self_open ? __real_kviommu_self_begin(u) : -EAGAIN;
 }
 
 bool model_sysfs_fails;
@@ -1864,6 +1884,10 @@ void model_begin(struct kviommu_unit *u)
 	batch = 1;
 	jiffies = 0;
 	shim_jiffies_step = 0;
+	shim_ns = 0;
+	shim_ns_step = 0;
+	shim_waits = false;
+	pollers_begin();
 	shim_fail = (struct shim_fail){};
 	shim_task.killed = false;
 	for (i = 0; !begun && i < LOW_FRAMES; i++)
@@ -1883,6 +1907,7 @@ void model_end(void)
 	never(pinned || mapped || block_mapped || stale_pages || nr_domains);
 	never(nr_records || nr_cached || nr_hw_pasids);
 	never(shim_allocations());
+	pollers_end();
 	memset(model_nest, 0, sizeof(model_nest));
 	for (i = 0; i < NR_AREAS; i++)
 		never(areas[i].pins);

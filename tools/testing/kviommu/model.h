@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A model of the host, for one unit: the guest's memory and its IOAS, devices behind
- * two physical IOMMUs, and the IOMMU API. It replaces host/ of the module, and ends the
- * program (never()) if the module breaks a rule of the host.
+ * two physical IOMMUs, and the IOMMU API. It replaces host/ of the module and what creates shared
+ * polling threads, and ends the program (never()) if the module breaks a rule of the host.
  */
 #ifndef _KVIOMMU_TEST_MODEL_H
 #define _KVIOMMU_TEST_MODEL_H
 
 #include "shim.h"
 #include "../../../drivers/iommu/kviommu/host/host.h"
+#include "../../../drivers/iommu/kviommu/run/poll.h"
 
 #define MODEL_DEVICES	4
 
@@ -199,11 +200,33 @@ bool __real_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
 bool __wrap_kviommu_shadow_end_stale(struct kviommu_shadow *shadow,
 				     const struct kviommu_work *work, u64 iova, u32 tag);
 
+int __real_kviommu_pool_add(struct kviommu_unit *unit);
+int __wrap_kviommu_pool_add(struct kviommu_unit *unit);
+int __real_kviommu_pool_remove(struct kviommu_unit *unit, bool killable);
+int __wrap_kviommu_pool_remove(struct kviommu_unit *unit, bool killable);
+bool __real_kviommu_self_usable(const struct kviommu_unit *unit);
+bool __wrap_kviommu_self_usable(const struct kviommu_unit *unit);
+int __real_kviommu_self_begin(struct kviommu_unit *unit);
+int __wrap_kviommu_self_begin(struct kviommu_unit *unit);
+
 /*
- * A shared thread that polls, or the unit's worker, may take the unit; the shared thread
- * has the unit; it hands the unit back.
+ * The shared threads, of which none is online at first, and units in adaptive mode may be
+ * polled by them; the worker of the unit may poll it.
  */
-extern bool model_pool_open, model_self_open;
+#define MODEL_POLLERS	2
+
+extern struct kviommu_poller model_pollers[MODEL_POLLERS];
+extern bool *const shim_param_poll_share;
+extern bool model_self_open;
+
+/* The CPU of a thread goes online, or offline; run its thread for some rounds. */
+void model_pool_set_online(unsigned int i, bool online);
+void model_pool_run(unsigned int i, unsigned int rounds);
+
+/*
+ * A shared thread has the unit; the first one runs until it has found the unit, in adaptive
+ * mode, to be idle.
+ */
 bool model_pool_has(void);
 void model_pool_let_go(void);
 

@@ -12,6 +12,12 @@
 struct shim_fail shim_fail;
 struct task_struct shim_task;
 unsigned long jiffies, shim_jiffies_step;
+u64 shim_ns, shim_ns_step;
+bool shim_waits, shim_park;
+unsigned int shim_rounds;
+int shim_node;
+void (*shim_relaxed)(void);
+void (*shim_slept)(void);
 
 static unsigned long allocations;
 static struct eventfd_ctx eventfds[4];
@@ -285,16 +291,57 @@ bool shim_timer_expire(struct timer_list *timer)
 	return true;
 }
 
+/* Let time pass, which the thread spends waiting for its CPU if @shim_waits is set. */
+void shim_pass(u64 ns)
+{
+	if (shim_waits)
+		shim_task.sched_info.run_delay += ns;
+	ns += shim_ns;
+	jiffies += ns / NSEC_PER_MSEC;
+	shim_ns = ns % NSEC_PER_MSEC;
+}
+
+u64 ktime_get_ns(void)
+{
+	shim_pass(shim_ns_step);
+	return jiffies * NSEC_PER_MSEC + shim_ns + 1;
+}
+
+void cpu_relax(void)
+{
+	jiffies++;
+	if (shim_rounds)
+		shim_rounds--;
+	if (shim_relaxed)
+		shim_relaxed();
+}
+
+void kthread_parkme(void)
+{
+	/* It could not leave its CPU. */
+	never(shim_task.migration_disabled);
+	shim_park = false;
+}
+
+long schedule_timeout_killable(long timeout)
+{
+	never(shim_atomic || !shim_slept);
+	jiffies += timeout;
+	shim_slept();
+	return 0;
+}
+
 struct vhost_task *vhost_task_create(bool (*fn)(void *),
 				     void (*handle_sigkill)(void *), void *data,
 				     const char *name)
 {
-	static struct vhost_task task;
+	struct vhost_task *task;
 
 	if (shim_should_fail())
 		return ERR_PTR(-ENOMEM);
-	task = (struct vhost_task){ .fn = fn, .data = data };
-	return &task;
+	task = calloc(1, sizeof(*task));
+	*task = (struct vhost_task){ .fn = fn, .data = data };
+	return task;
 }
 
 /* Waits for the worker, which may be doing its work just then. */
@@ -302,4 +349,5 @@ void vhost_task_stop(struct vhost_task *task)
 {
 	while (!shim_task.killed && task->fn(task->data))
 		;
+	free(task);
 }

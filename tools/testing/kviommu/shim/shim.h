@@ -285,6 +285,12 @@ static inline void list_del_init(struct list_head *entry)
 	INIT_LIST_HEAD(entry);
 }
 
+static inline void list_move_tail(struct list_head *entry, struct list_head *head)
+{
+	list_del(entry);
+	list_add_tail(entry, head);
+}
+
 static inline bool list_empty(const struct list_head *head)
 {
 	return head->next == head;
@@ -304,11 +310,16 @@ static inline bool list_is_singular(const struct list_head *head)
 	for ((pos) = shim_entry((head)->next, pos, member);		\
 	     &(pos)->member != (head);					\
 	     (pos) = shim_entry((pos)->member.next, pos, member))
+#define list_for_each_entry_rcu(pos, head, member, cond)			\
+	list_for_each_entry(pos, head, member)
 #define list_for_each_entry_safe(pos, n, head, member)			\
 	for ((pos) = shim_entry((head)->next, pos, member),		\
 	     (n) = shim_entry((pos)->member.next, pos, member);		\
 	     &(pos)->member != (head);					\
 	     (pos) = (n), (n) = shim_entry((n)->member.next, n, member))
+
+/* Allocating or sleeping is a bug now. */
+extern bool shim_atomic;
 
 /* locks: with one thread, locking a lock that is held is a deadlock, and a bug */
 struct mutex {
@@ -317,6 +328,9 @@ struct mutex {
 
 #define spinlock_t		struct mutex
 #define guard(kind)		shim_guard_##kind
+#define scoped_guard(kind, lock)					\
+	for (bool shim_once = (kind##_lock(lock), true); shim_once;	\
+	     shim_once = (kind##_unlock(lock), false))
 #define shim_guard_mutex(lock)						\
 	struct mutex *shim_guarded __attribute__((__cleanup__(shim_unguard), __unused__)) = \
 		shim_guard(lock)
@@ -335,7 +349,7 @@ static inline void mutex_destroy(struct mutex *lock)
 
 static inline void mutex_lock(struct mutex *lock)
 {
-	never(lock->held);
+	never(lock->held || shim_atomic);
 	lock->held = true;
 }
 
@@ -343,7 +357,7 @@ static inline bool mutex_trylock(struct mutex *lock)
 {
 	if (lock->held)
 		return false;
-	mutex_lock(lock);
+	lock->held = true;
 	return true;
 }
 
@@ -373,20 +387,46 @@ static inline void shim_unguard(struct mutex **lock)
 
 #define DEFINE_SPINLOCK(name)		struct mutex name
 #define spin_lock_init(lock)		mutex_init(lock)
-#define spin_lock(lock)			mutex_lock(lock)
-#define spin_unlock(lock)		((lock)->held = false)
+#define spinlock_lock(lock)		spin_lock(lock)
+#define spinlock_unlock(lock)		spin_unlock(lock)
 #define lockdep_assert_held(lock)	never(!(lock)->held)
+
+static inline void spin_lock(spinlock_t *lock)
+{
+	never(lock->held);
+	lock->held = true;
+}
+
+static inline void spin_unlock(spinlock_t *lock)
+{
+	never(!lock->held);
+	lock->held = false;
+}
 
 /* tasks, time, work */
 struct mm_struct;
 
+/* One task stands for all threads, so they wait for their CPUs together. */
 struct task_struct {
 	struct mm_struct *mm;
 	bool killed;
+	struct {
+		u64 run_delay;
+	} sched_info;
+	unsigned int migration_disabled;
 };
 
 extern struct task_struct shim_task;
+
+/*
+ * The clock, in jiffies of a millisecond and @shim_ns: each call of cond_resched() takes
+ * @shim_jiffies_step, each of cpu_relax() one jiffy, and each reading @shim_ns_step.
+ */
 extern unsigned long jiffies, shim_jiffies_step;
+extern u64 shim_ns, shim_ns_step;
+extern bool shim_waits;
+void shim_pass(u64 ns);
+u64 ktime_get_ns(void);
 
 #define current			(&shim_task)
 #define signal_pending(task)	((task)->killed)
@@ -401,7 +441,6 @@ extern unsigned long jiffies, shim_jiffies_step;
 #define USEC_PER_SEC		1000000UL
 #define NSEC_PER_USEC		1000UL
 #define NSEC_PER_MSEC		1000000ULL
-#define ktime_get_ns()		((u64)jiffies * 1000000 + 1)
 
 /* The unit's timer, which only runs in shim_timer_expire() */
 struct timer_list {
@@ -441,9 +480,44 @@ void vhost_task_stop(struct vhost_task *task);
 #define need_resched()			false
 #define schedule()			((void)0)
 #define __set_current_state(state)	((void)(state))
+#define set_current_state(state)	((void)(state))
 #define TASK_RUNNING			0
+#define TASK_INTERRUPTIBLE		1
 #define vhost_task_start(task)		((void)(task))
-#define vhost_task_wake(task)		((void)(task))
+/* The worker has been made, and not been stopped. */
+#define vhost_task_wake(task)		never(!(task)->fn)
+
+/*
+ * A shared thread, which runs when a test calls its function: for @shim_rounds rounds, each
+ * of which ends with cpu_relax(). If @shim_park is set it is parked in the first one.
+ */
+extern unsigned int shim_rounds;
+extern bool shim_park;
+/* What other threads do between two rounds of a thread that polls, or NULL */
+extern void (*shim_relaxed)(void);
+/* What they do while a thread sleeps; to sleep without that is a bug, as nobody ends it. */
+extern void (*shim_slept)(void);
+
+#define kthread_should_stop()		(!shim_rounds)
+#define kthread_should_park()		shim_park
+#define wake_up_process(task)		never(!(task))
+#define migrate_disable()		((void)current->migration_disabled++)
+#define migrate_enable()		((void)current->migration_disabled--)
+#define local_irq_disable()		((void)0)
+#define local_irq_enable()		((void)0)
+#define rcu_momentary_eqs()		((void)0)
+#define cond_resched_tasks_rcu_qs()	((void)0)
+#define NUMA_NO_NODE			(-1)
+#define numa_node_id()			shim_node
+#define SMP_CACHE_BYTES			64
+
+/* The node of the CPU that runs everything but the shared threads */
+extern int shim_node;
+
+void kthread_parkme(void);
+void cpu_relax(void);
+long schedule_timeout_killable(long timeout);
+#define schedule_timeout_uninterruptible(timeout)	schedule_timeout_killable(timeout)
 
 #define atomic_t			u32
 #define atomic_or(n, a)			((void)(*(a) |= (n)))
@@ -513,9 +587,6 @@ struct shrinker {
 struct folio;
 struct page;
 struct mem_cgroup;
-
-/* Allocating or sleeping is a bug now. */
-extern bool shim_atomic;
 
 void *kzalloc(size_t size, gfp_t gfp);
 void kfree(const void *p);
@@ -703,12 +774,16 @@ struct kvm_page_track_notifier_node {
 };
 
 /* modules and traces */
-#define module_param(...)		static_assert(1)
+/* A test that wants to change a parameter declares shim_param_NAME, of the pointer's type. */
+#define module_param(name, type, perm)					\
+	type *const shim_param_##name = &(name)
 #define MODULE_PARM_DESC(...)		static_assert(1)
 #define module_param_cb(name, ops, arg, perm)				\
+	void *const shim_param_##name = (arg);				\
 	static const void *const param_##name[] __used = {		\
 		ops, arg, (void *)(perm)				\
 	}
+#define param_set_uint_minmax(...)	(-EINVAL)
 
 struct kernel_param {
 	void *arg;
@@ -718,6 +793,11 @@ struct kernel_param_ops {
 	int (*set)(const char *value, const struct kernel_param *kp);
 	int (*get)(char *buffer, const struct kernel_param *kp);
 };
+
+static inline int param_get_uint(char *buf, const struct kernel_param *kp)
+{
+	return -EINVAL;
+}
 
 #define __sysfs_match_string(...)	(-EINVAL)
 #define kstrtou64(...)			(-EINVAL)
