@@ -426,7 +426,7 @@ struct kviommu_self {
  * @poll_idle_ns: Time without work after which polling ends, in ns; changed under @lock
  * @abandoned: No thread does deferred work: @worker was killed or stopped, or there is none
  *             yet
- * @policy_outdated: The module's limits may have changed since @policy was computed
+ * @policy_outdated: What the administrator wants may have changed since @policy was computed
  * @policy: The policy in force; changed under @lock and @map_lock
  * @poll_lock: Held while the unit switches between trapping and polling
  * @polled: Writes to the register page are polled and not trapped; under @poll_lock and
@@ -460,8 +460,9 @@ struct kviommu_self {
  *               model under @lock.
  * @limited: A limit was hit and KVIOMMU_EVENT_LIMIT is to be signalled; under @lock
  * @policy_wanted: The policy members that the VMM has set; under @lock
- * @policy_admin: The policy members that the administrator has set for this unit; under
- *                @lock
+ * @admin_lock: Protects @policy_admin. The administrator must not wait for @lock, whose holder
+ *              may wait for the VMM.
+ * @policy_admin: The policy members that the administrator has set for this unit
  * @policy_entry: Entry in the list of all units, see core/policy.c
  * @events_lock: Protects @events and @events_missed
  * @events: An eventfd for each &enum kviommu_event, or NULL
@@ -537,6 +538,7 @@ struct kviommu_unit {
 	bool must_finish;
 	bool limited;
 	struct kviommu_policy policy_wanted;
+	spinlock_t admin_lock;	/* see above */
 	struct kviommu_policy policy_admin;
 	struct list_head policy_entry;
 	spinlock_t events_lock;	/* see above */

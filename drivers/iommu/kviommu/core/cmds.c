@@ -6,6 +6,7 @@
 #include <linux/overflow.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/spinlock.h>
 #include <linux/time64.h>
 
 #include "core.h"
@@ -249,33 +250,38 @@ int kviommu_unit_reset(struct kviommu_unit *unit)
 	return 0;
 }
 
-/*
- * Replace the policy members that the VMM and the administrator have set by @wanted and
- * @admin, and put the resulting policy in force. @changes is set to the mask of members
- * that change.
- */
-static int unit_set_policy(struct kviommu_unit *unit, const struct kviommu_policy *wanted,
-			   const struct kviommu_policy *admin, u64 *changes)
+/* Compute the policy from what the VMM wants and from what the administrator does. */
+static void unit_policy_now(struct kviommu_unit *unit, const struct kviommu_policy *wanted,
+			    struct kviommu_policy *policy)
 {
-	struct kviommu_policy policy;
+	struct kviommu_policy admin;
+
+	scoped_guard(spinlock, &unit->admin_lock)
+		admin = unit->policy_admin;
+	kviommu_policy_in_force(policy, wanted, &admin);
+}
+
+/* Put a policy in force. @changes is set to the mask of members that change. */
+static int unit_set_policy(struct kviommu_unit *unit, const struct kviommu_policy *policy,
+			   u64 *changes)
+{
 	struct kviommu_stale stale;
 	int ret;
 
 	lockdep_assert_held(&unit->lock);
 
-	kviommu_policy_in_force(&policy, wanted, admin);
-	ret = kviommu_stale_alloc(&stale, &policy);
+	*changes = kviommu_policy_changes(&unit->policy, policy);
+	if (!*changes)
+		return 0;
+	ret = kviommu_stale_alloc(&stale, policy);
 	if (ret)
 		return ret;
-	unit->policy_wanted = *wanted;
-	unit->policy_admin = *admin;
-	*changes = kviommu_policy_changes(&unit->policy, &policy);
 	mutex_lock(&unit->map_lock);
 	kviommu_stale_end(unit, &kviommu_work_whole);
 	swap(unit->shadows.stale, stale);
-	unit->policy = policy;
+	unit->policy = *policy;
 	kviommu_poll_clamp_timeout(unit);
-	kviommu_pin_trim(unit, policy.max_idle_pins);
+	kviommu_pin_trim(unit, policy->max_idle_pins);
 	/* The maximum age of idle pins may have changed: start a tick of the new length. */
 	unit->pins.ticking = false;
 	kviommu_pin_tidy(unit);
@@ -325,7 +331,7 @@ static int unit_change_polling(struct kviommu_unit *unit, u64 changes)
 int kviommu_unit_set_wanted(struct kviommu_unit *unit,
 			    const struct kviommu_policy *wanted)
 {
-	struct kviommu_policy all;
+	struct kviommu_policy all, policy;
 	u64 changes;
 	int ret;
 
@@ -336,7 +342,10 @@ int kviommu_unit_set_wanted(struct kviommu_unit *unit,
 		return -EINTR;
 	all = unit->policy_wanted;
 	kviommu_policy_take(&all, wanted);
-	ret = unit_set_policy(unit, &all, &unit->policy_admin, &changes);
+	unit_policy_now(unit, &all, &policy);
+	ret = unit_set_policy(unit, &policy, &changes);
+	if (!ret)
+		unit->policy_wanted = all;
 	/* What the host changed meanwhile may come into force with it. */
 	if (!ret)
 		unit_announce_policy(unit, changes & ~wanted->mask);
@@ -350,31 +359,25 @@ int kviommu_unit_set_wanted(struct kviommu_unit *unit,
  * @admin: The policy with @member in its mask, or with an empty mask to clear @member
  * @member: Mask bit of the member, one of &enum kviommu_policy_member
  *
- * Context: process context, no locks; may sleep.
- * Return: 0; -ENOMEM; -EINTR, also if the policy is in force but the unit could not be
- * trapped.
+ * The unit's worker puts it in force some time later. The caller cannot do it, as it would
+ * have to wait for the VMM.
+ *
+ * Context: any that may take a spinlock.
  */
-int kviommu_unit_set_admin(struct kviommu_unit *unit,
-			   const struct kviommu_policy *admin, u64 member)
+void kviommu_unit_set_admin(struct kviommu_unit *unit,
+			    const struct kviommu_policy *admin, u64 member)
 {
-	struct kviommu_policy all;
-	u64 changes;
-	int ret;
-
-	if (mutex_lock_killable(&unit->lock))
-		return -EINTR;
-	all = unit->policy_admin;
-	all.mask &= ~member;
-	kviommu_policy_take(&all, admin);
-	ret = unit_set_policy(unit, &unit->policy_wanted, &all, &changes);
-	if (!ret)
-		unit_announce_policy(unit, changes);
-	kviommu_unlock(unit);
-	return ret ?: unit_change_polling(unit, changes);
+	scoped_guard(spinlock, &unit->admin_lock) {
+		unit->policy_admin.mask &= ~member;
+		kviommu_policy_take(&unit->policy_admin, admin);
+		WRITE_ONCE(unit->policy_outdated, true);
+	}
+	kviommu_unit_defer(unit);
 }
 
 /**
- * kviommu_unit_renew_policy() - Recompute the policy in force after changes of the host
+ * kviommu_unit_renew_policy() - Recompute the policy in force after changes of the
+ * administrator or of the host
  * @unit: The unit
  *
  * If memory is short, the worker tries again a second later.
@@ -385,16 +388,13 @@ void kviommu_unit_renew_policy(struct kviommu_unit *unit)
 {
 	struct kviommu_policy policy;
 	u64 changes;
-	int ret = 0;
+	int ret;
 
 	WRITE_ONCE(unit->policy_outdated, false);
 	if (mutex_lock_killable(&unit->lock))
 		return;
-	kviommu_policy_in_force(&policy, &unit->policy_wanted, &unit->policy_admin);
-	changes = kviommu_policy_changes(&unit->policy, &policy);
-	if (changes)
-		ret = unit_set_policy(unit, &unit->policy_wanted, &unit->policy_admin,
-				      &changes);
+	unit_policy_now(unit, &unit->policy_wanted, &policy);
+	ret = unit_set_policy(unit, &policy, &changes);
 	if (!ret)
 		unit_announce_policy(unit, changes);
 	kviommu_unlock(unit);

@@ -23,8 +23,8 @@ int kviommu_unit_set_bus_master(struct kviommu_unit *unit, u32 source_id, bool o
 int kviommu_unit_reset(struct kviommu_unit *unit);
 int kviommu_unit_set_wanted(struct kviommu_unit *unit,
 			    const struct kviommu_policy *wanted);
-int kviommu_unit_set_admin(struct kviommu_unit *unit,
-			   const struct kviommu_policy *admin, u64 member);
+void kviommu_unit_set_admin(struct kviommu_unit *unit,
+			    const struct kviommu_policy *admin, u64 member);
 void kviommu_unit_renew_policy(struct kviommu_unit *unit);
 int kviommu_unit_refresh(struct kviommu_unit *unit);
 int kviommu_unit_release_pins(struct kviommu_unit *unit,

@@ -67,8 +67,8 @@ static ssize_t policy_store(struct device *dev, struct device_attribute *attr,
 		if (ret)
 			return ret;
 	}
-	ret = kviommu_unit_set_admin(unit, &admin, member);
-	return ret ?: len;
+	kviommu_unit_set_admin(unit, &admin, member);
+	return len;
 }
 
 static ssize_t stat_show(struct device *dev, struct device_attribute *attr,

@@ -56,6 +56,7 @@ struct kviommu_unit *kviommu_unit_alloc(void)
 	mutex_init(&unit->map_lock);
 	mutex_init(&unit->poll_lock);
 	spin_lock_init(&unit->events_lock);
+	spin_lock_init(&unit->admin_lock);
 	INIT_LIST_HEAD(&unit->devices);
 	INIT_LIST_HEAD(&unit->groups);
 	INIT_LIST_HEAD(&unit->xlates);

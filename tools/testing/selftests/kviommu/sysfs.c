@@ -108,6 +108,15 @@ static __u64 number_in(int dir, const char *name)
 	return value;
 }
 
+/* The unit's worker puts in force what the administrator changes, so it takes a moment. */
+#define WAIT_FOR(condition) do {						\
+	const time_t _end = time(NULL) + 30;					\
+										\
+	while (!(condition))							\
+		if (time(NULL) >= _end)						\
+			FATAL("not in 30 s: %s", #condition);			\
+} while (0)
+
 /* The number of the unit of this process */
 static int unit_id(void)
 {
@@ -223,7 +232,7 @@ TEST_F(sysfs, numbers)
 
 		for (*member = value / 2; ; *member = value) {
 			EXPECT_EQ(0, write_number(self->dir, f->name, *member));
-			EXPECT_EQ(*member, number_in(self->dir, f->name));
+			WAIT_FOR(number_in(self->dir, f->name) == *member);
 			now = unit_policy(&self->u);
 			EXPECT_EQ(0, memcmp(&p, &now, sizeof(p))) TH_LOG("%s", f->name);
 			if (*member == value)
@@ -234,7 +243,7 @@ TEST_F(sysfs, numbers)
 	EXPECT_EQ(0, memcmp(&host, &now, sizeof(host)));
 	/* Without the end of a line, too; and the limit holds. */
 	EXPECT_EQ(0, write_file(self->dir, "max_mapped", "1"));
-	EXPECT_EQ(1, unit_policy(&self->u).max_mapped);
+	WAIT_FOR(unit_policy(&self->u).max_mapped == 1);
 	RUN(g_map, 0, SPARE, PAGE(1), 1, MAP_RW);
 	EXPECT_EQ(1, unit_stats(&self->u).mapped);
 	EXPECT_EQ(1, unit_stats(&self->u).limits);
@@ -247,16 +256,17 @@ TEST_F(sysfs, names)
 
 	for (i = 0; i <= KVIOMMU_MODE_ADAPTIVE; i++) {
 		EXPECT_EQ(0, write_file(self->dir, "mode", kviommu_mode_name(i)));
-		EXPECT_STREQ(kviommu_mode_name(i), line_of(self->dir, "mode"));
+		WAIT_FOR(!strcmp(kviommu_mode_name(i), line_of(self->dir, "mode")));
 		p.mode = i;
 		now = unit_policy(&self->u);
 		EXPECT_EQ(0, memcmp(&p, &now, sizeof(p)));
 	}
 	EXPECT_EQ(0, write_file(self->dir, "mode", "trap\n"));
+	WAIT_FOR(unit_policy(&self->u).mode == KVIOMMU_MODE_TRAP);
 	p.mode = KVIOMMU_MODE_TRAP;
 	for (i = 0; i <= KVIOMMU_STRATEGY_OPTIMISTIC; i++) {
 		EXPECT_EQ(0, write_file(self->dir, "strategy", kviommu_strategy_name(i)));
-		EXPECT_STREQ(kviommu_strategy_name(i), line_of(self->dir, "strategy"));
+		WAIT_FOR(!strcmp(kviommu_strategy_name(i), line_of(self->dir, "strategy")));
 		p.strategy = i;
 		now = unit_policy(&self->u);
 		EXPECT_EQ(0, memcmp(&p, &now, sizeof(p)));
@@ -282,7 +292,8 @@ TEST_F(sysfs, mode_in_force)
 		EXPECT_GT(cpus, cpu);
 		EXPECT_EQ(1, number_in(self->dir, "statistics/polled"));
 		ASSERT_EQ(0, write_file(self->dir, "mode", "trap"));
-		EXPECT_EQ(0, number_in(self->dir, "statistics/polled"));
+		WAIT_FOR(!strcmp("trap", line_of(self->dir, "mode")));
+		WAIT_FOR(!number_in(self->dir, "statistics/polled"));
 		EXPECT_STREQ("-1", line_of(self->dir, "poll_cpu"));
 		writes = number_in(self->dir, "statistics/reg_writes");
 		EXPECT_EQ(10, RUN(g_churn, SPARE, PAGE(9), 10));
@@ -369,7 +380,7 @@ TEST_F(sysfs, administrator)
 	/* It knows what it did itself. */
 	EXPECT_FALSE(signalled(control));
 	ASSERT_EQ(0, write_file(self->dir, "max_pins", "500"));
-	EXPECT_EQ(500, unit_policy(u).max_pins);
+	WAIT_FOR(unit_policy(u).max_pins == 500);
 	EXPECT_TRUE(signalled(control));
 	WANT(u, MAX_PINS, max_pins, 400);
 	EXPECT_EQ(400, number_in(self->dir, "max_pins"));
@@ -378,51 +389,54 @@ TEST_F(sysfs, administrator)
 	EXPECT_EQ(~0ULL, unit_wanted_policy(u).max_pins);
 	/* More than other units get, and back */
 	ASSERT_EQ(0, write_number(self->dir, "max_pins", host + 1));
-	EXPECT_EQ(host + 1, number_in(self->dir, "max_pins"));
+	WAIT_FOR(number_in(self->dir, "max_pins") == host + 1);
 	ASSERT_EQ(0, write_file(self->dir, "max_pins", "default\n"));
-	EXPECT_EQ(host, number_in(self->dir, "max_pins"));
+	WAIT_FOR(number_in(self->dir, "max_pins") == host);
 	EXPECT_TRUE(signalled(control));
 	/* The VMM did not ask for that. */
 	ASSERT_EQ(0, write_file(self->dir, "max_tables", "100"));
+	WAIT_FOR(unit_policy(u).max_tables == 100);
 	EXPECT_FALSE(signalled(control));
 
 	/* Others: the administrator's */
 	WANT(u, STRATEGY, strategy, KVIOMMU_STRATEGY_DEFERRED);
 	EXPECT_STREQ("deferred", line_of(self->dir, "strategy"));
 	ASSERT_EQ(0, write_file(self->dir, "strategy", "strict"));
+	WAIT_FOR(unit_policy(u).strategy == KVIOMMU_STRATEGY_STRICT);
 	EXPECT_TRUE(signalled(control));
 	WANT(u, STRATEGY, strategy, KVIOMMU_STRATEGY_ASYNC);
 	EXPECT_EQ(KVIOMMU_STRATEGY_STRICT, unit_policy(u).strategy);
 	EXPECT_EQ(KVIOMMU_STRATEGY_ASYNC, unit_wanted_policy(u).strategy);
 	EXPECT_FALSE(signalled(control));
 	ASSERT_EQ(0, write_file(self->dir, "strategy", "default"));
-	EXPECT_EQ(KVIOMMU_STRATEGY_ASYNC, unit_policy(u).strategy);
+	WAIT_FOR(unit_policy(u).strategy == KVIOMMU_STRATEGY_ASYNC);
 	EXPECT_TRUE(signalled(control));
 
 	EXPECT_EQ(keep, unit_policy(u).idle_pin_ms);
 	WANT(u, IDLE_PIN_MS, idle_pin_ms, keep + 1);
 	EXPECT_EQ(keep + 1, number_in(self->dir, "idle_pin_ms"));
 	ASSERT_EQ(0, write_number(self->dir, "idle_pin_ms", keep + 2));
-	EXPECT_EQ(keep + 2, unit_policy(u).idle_pin_ms);
+	WAIT_FOR(unit_policy(u).idle_pin_ms == keep + 2);
 	ASSERT_EQ(0, write_file(self->dir, "idle_pin_ms", "default"));
-	EXPECT_EQ(keep + 1, unit_policy(u).idle_pin_ms);
+	WAIT_FOR(unit_policy(u).idle_pin_ms == keep + 1);
 
 	/* The shortest time is never above the longest. */
 	ASSERT_EQ(0, write_file(self->dir, "poll_us_min", "300"));
 	ASSERT_EQ(0, write_file(self->dir, "poll_us_max", "200"));
-	EXPECT_EQ(200, number_in(self->dir, "poll_us_min"));
+	WAIT_FOR(number_in(self->dir, "poll_us_min") == 200);
 	ASSERT_EQ(0, write_file(self->dir, "poll_us_max", "default"));
-	EXPECT_EQ(300, number_in(self->dir, "poll_us_min"));
+	WAIT_FOR(number_in(self->dir, "poll_us_min") == 300);
 
 	/* A mode */
 	signalled(control);
 	ASSERT_EQ(0, write_file(self->dir, "mode", "trap"));
+	WAIT_FOR(unit_policy(u).mode == KVIOMMU_MODE_TRAP);
 	EXPECT_EQ(variant->config.mode != UNIT_MODE_TRAP, signalled(control));
 	WANT(u, MODE, mode, KVIOMMU_MODE_SIDECORE);
 	EXPECT_STREQ("trap", line_of(self->dir, "mode"));
 	EXPECT_FALSE(signalled(control));
 	ASSERT_EQ(0, write_file(self->dir, "mode", "default"));
-	EXPECT_STREQ("sidecore", line_of(self->dir, "mode"));
+	WAIT_FOR(unit_policy(u).mode == KVIOMMU_MODE_SIDECORE);
 	EXPECT_TRUE(signalled(control));
 	close(control);
 }
@@ -441,15 +455,6 @@ static __u32 modes_now(void)
 	close(fd);
 	return info.out_allowed_modes;
 }
-
-/* The unit's worker sees to what is changed for all units, so it takes a moment. */
-#define WAIT_FOR(condition) do {						\
-	const time_t _end = time(NULL) + 30;					\
-										\
-	while (!(condition))							\
-		if (time(NULL) >= _end)						\
-			FATAL("not in 30 s: %s", #condition);			\
-} while (0)
 
 /* The modes that VMMs may choose from, for units that there are already */
 TEST_F(sysfs, allowed_modes)
@@ -494,9 +499,9 @@ TEST_F(sysfs, allowed_modes)
 	}
 	/* For one unit the administrator can say something else. */
 	ASSERT_EQ(0, write_file(self->dir, "mode", "sidecore"));
-	EXPECT_EQ(KVIOMMU_MODE_SIDECORE, unit_policy(u).mode);
+	WAIT_FOR(unit_policy(u).mode == KVIOMMU_MODE_SIDECORE);
 	ASSERT_EQ(0, write_file(self->dir, "mode", "default"));
-	EXPECT_EQ(KVIOMMU_MODE_TRAP, unit_policy(u).mode);
+	WAIT_FOR(unit_policy(u).mode == KVIOMMU_MODE_TRAP);
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		EXPECT_EQ(EINVAL, write_file(AT_FDCWD, PARAMETERS "modes", bad[i]))
 			TH_LOG("%u", i);
@@ -557,7 +562,6 @@ TEST_F(sysfs, parameters)
 struct writer {
 	int dir;
 	const char *name;
-	unsigned int lost;
 };
 
 static void *write_often(void *arg)
@@ -567,7 +571,7 @@ static void *write_often(void *arg)
 
 	for (i = 1; i <= WRITES; i++) {
 		REQUIRE(!write_number(w->dir, w->name, i));
-		w->lost += number_in(w->dir, w->name) != i;
+		WAIT_FOR(number_in(w->dir, w->name) == i);
 	}
 	return NULL;
 }
@@ -583,10 +587,44 @@ TEST_F(sysfs, changes_do_not_mix)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_often, &w[0]));
 	write_often(&w[1]);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
-	EXPECT_EQ(0, w[0].lost);
-	EXPECT_EQ(0, w[1].lost);
 	EXPECT_EQ(WRITES, unit_policy(&self->u).max_pins);
 	EXPECT_EQ(WRITES, unit_policy(&self->u).max_tables);
+}
+
+static char state_of(pid_t pid)
+{
+	char path[64], state = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	REQUIRE(f && fscanf(f, "%*d (%*[^)]) %c", &state) == 1);
+	fclose(f);
+	return state;
+}
+
+/* The administrator waits for no VMM: what is written comes into force when that goes on. */
+TEST_F(sysfs, vmm_stopped)
+{
+	const pid_t vmm = getpid();
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		WAIT_FOR(state_of(vmm) == 'T');
+		REQUIRE(!write_number(self->dir, "max_pins", 7));
+		REQUIRE(!write_file(self->dir, "mode", "trap"));
+		status = number_in(self->dir, "max_pins") == 7;
+		REQUIRE(!kill(vmm, SIGCONT));
+		_exit(status);
+	}
+	ASSERT_EQ(0, raise(SIGSTOP));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	WAIT_FOR(unit_policy(&self->u).max_pins == 7);
+	WAIT_FOR(unit_policy(&self->u).mode == KVIOMMU_MODE_TRAP);
 }
 
 /* What is left open of a unit that is gone reaches nothing. */
