@@ -342,7 +342,7 @@ static void percent(FILE *out, double value)
 		fprintf(out, " %5.1f", value);
 }
 
-/* Two lines of 80 columns, in tables of their own */
+/* Lines of 80 columns, in tables of their own */
 static void traffic_line(FILE *out, const struct unit *u)
 {
 	__u64 latency[KVIOMMU_LATENCY_BUCKETS];
@@ -370,6 +370,22 @@ static void memory_line(FILE *out, const struct unit *u)
 	rate(out, u, 8, DELTA(u, reuses));
 	rate(out, u, 7, DELTA(u, polls));
 	percent(out, poll_percent(u));
+	fputc('\n', out);
+}
+
+/* The guest, coIOMMU's, has asked for something since the unit was made. */
+static bool tracks(const struct unit *u)
+{
+	return u->stats.asked || u->stats.tracked_devices;
+}
+
+static void tracked_line(FILE *out, const struct unit *u)
+{
+	fprintf(out, "%4d %8llu %9llu", u->number, u->stats.tracked_devices,
+		u->stats.tracked);
+	rate(out, u, 8, DELTA(u, asked));
+	rate(out, u, 10, DELTA(u, refused));
+	rate(out, u, 10, DELTA(u, unpinned));
 	fputc('\n', out);
 }
 
@@ -412,10 +428,12 @@ static void bars(FILE *out, const struct unit *u)
 static void frame(FILE *out, double interval)
 {
 	const struct unit *u;
-	unsigned int n = 0;
+	unsigned int n = 0, tracking = 0;
 
-	for (u = units; u; u = u->next)
+	for (u = units; u; u = u->next) {
 		n++;
+		tracking += tracks(u);
+	}
 	fprintf(out, "kviommustat: %u unit%s, every %g s\n\n", n,
 		n == 1 ? "" : "s", interval);
 	fprintf(out, "%4s %6s %-8s %-10s %8s %8s %8s %7s %6s %6s\n", "UNIT", "PID",
@@ -428,6 +446,12 @@ static void frame(FILE *out, double interval)
 		"POLL%");
 	for (u = units; u; u = u->next)
 		memory_line(out, u);
+	if (tracking)
+		fprintf(out, "\n%4s %8s %9s %8s %10s %10s\n", "UNIT", "DEVICES", "TRACKED",
+			"ASKS/s", "REFUSALS/s", "UNPINS/s");
+	for (u = units; u; u = u->next)
+		if (tracks(u))
+			tracked_line(out, u);
 	for (u = units; u; u = u->next)
 		bars(out, u);
 }

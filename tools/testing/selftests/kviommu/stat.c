@@ -540,6 +540,17 @@ TEST_F(tree, live)
 	EXPECT_NE(NULL, strstr(line, "4711 sidecore deferred "));
 	EXPECT_EQ(0, end(&run));
 
+	/* What a guest of coIOMMU has asked for */
+	put(self->dir, "kviommu3", "statistics/tracked_devices", "2");
+	put(self->dir, "kviommu3", "statistics/tracked", "345");
+	run = START(self->dir, "-n", "1", "-i", "0.02");
+	do
+		next_line(&run, line);
+	while (!strstr(line, "ASKS/s"));
+	next_line(&run, line);
+	EXPECT_NE(NULL, strstr(line, "   3        2       345 "));
+	EXPECT_EQ(0, end(&run));
+
 	ours = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 	ASSERT_LE(0, ours);
 	ASSERT_EQ(0, grantpt(ours));
