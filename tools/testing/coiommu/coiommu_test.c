@@ -9,6 +9,7 @@
 #include <linux/dmapool.h>
 #include <linux/io.h>
 #include <linux/kthread.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -20,6 +21,7 @@
 #define RACE_THREADS	2
 #define BENCH_LOOPS	20000
 #define BENCH_ROUNDS	20
+#define COLD_PAGES	8192
 
 static unsigned int hold;
 module_param(hold, uint, 0444);
@@ -313,6 +315,42 @@ static u64 measure(struct device *dev, void *va, size_t size)
 	return div_u64(best * 1000, BENCH_LOOPS);
 }
 
+/* Map and unmap all pages. Return: ns for a map on average, or 0 if one failed. */
+static u64 measure_maps(struct device *dev, struct page **pages)
+{
+	u64 ns = 0, begin;
+	unsigned int i;
+	dma_addr_t a;
+
+	for (i = 0; i < COLD_PAGES; i++) {
+		begin = ktime_get_ns();
+		a = dma_map_page(dev, pages[i], 0, PAGE_SIZE, DMA_FROM_DEVICE);
+		ns += ktime_get_ns() - begin;
+		if (dma_mapping_error(dev, a))
+			return 0;
+		dma_unmap_page(dev, a, PAGE_SIZE, DMA_FROM_DEVICE);
+		cond_resched();
+	}
+	return div_u64(ns, COLD_PAGES);
+}
+
+/* Pages that were not in DMA use, as far as they are new to the kernel; and once more */
+static void bench_cold(struct ctx *ctx)
+{
+	struct page **pages = kvcalloc(COLD_PAGES, sizeof(*pages), GFP_KERNEL);
+	unsigned int n = 0;
+
+	while (pages && n < COLD_PAGES && (pages[n] = alloc_page(GFP_KERNEL)))
+		n++;
+	if (n == COLD_PAGES) {
+		pr_info("coiommu_test: cold %llu ns\n", measure_maps(ctx->dev, pages));
+		pr_info("coiommu_test: warm %llu ns\n", measure_maps(ctx->dev, pages));
+	}
+	while (n)
+		__free_page(pages[--n]);
+	kvfree(pages);
+}
+
 static void direct_release(struct device *dev)
 {
 	kfree(dev);
@@ -357,6 +395,7 @@ static int coiommu_test_probe(struct pci_dev *pdev, const struct pci_device_id *
 		return -ENODEV;
 	if (bench) {
 		bench_all(ctx);
+		bench_cold(ctx);
 	} else if (!early) {
 		run(ctx, "masks", test_masks);
 		run(ctx, "streaming", test_streaming);
