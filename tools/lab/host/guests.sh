@@ -21,9 +21,10 @@
 # shellcheck shell=busybox
 
 # Settings of the scripts that source this: the guest's kernel, its tasks (the last one is
-# steps), more arguments for its QEMU, and whether all exits are counted at any time.
+# steps), more words of its command line, more arguments for its QEMU, and whether all exits are
+# counted at any time.
 # Counting slows the guest down, so by default it is on only where tracing_on is called.
-guest_kind=lab guest_tasks=steps guest_qemu='' always_traced=0
+guest_kind=lab guest_tasks=steps guest_append='' guest_qemu='' always_traced=0
 
 sys=/sys/class/kviommu
 
@@ -294,7 +295,7 @@ run_guest()
 		# shellcheck disable=SC2046,SC2086
 		guest -q "$(qemu_of "$config")" -k "$guest_kind" -n "$name" -m "$memory" -t 900 \
 			-c "$0 step" \
-			-a "tasks=$guest_tasks earlycon=uart8250,io,0x3f8 $(append_of "$config")" -- \
+			-a "tasks=$guest_tasks earlycon=uart8250,io,0x3f8 $(append_of "$config") $guest_append" -- \
 			-smp "$vcpus" $(virtual_iommu "$config" "$@") $guest_qemu || status=$?
 		tracing_on $always_traced
 		# Results of a step that the guest did not finish are dropped.
