@@ -441,9 +441,12 @@ static int __init kviommu_init(void)
 {
 	int ret;
 
-	ret = kviommu_poll_init(kviommu_policy_host_changed);
+	ret = kviommu_nest_init();
 	if (ret)
 		return ret;
+	ret = kviommu_poll_init(kviommu_policy_host_changed);
+	if (ret)
+		goto nest_exit;
 	ret = kviommu_sysfs_init();
 	if (ret)
 		goto poll_exit;
@@ -455,6 +458,8 @@ static int __init kviommu_init(void)
 	kviommu_sysfs_exit();
 poll_exit:
 	kviommu_poll_exit();
+nest_exit:
+	kviommu_nest_exit();
 	return ret;
 }
 module_init(kviommu_init);
@@ -465,6 +470,7 @@ static void __exit kviommu_exit(void)
 	kviommu_poll_exit();
 	kviommu_debugfs_exit();
 	kviommu_sysfs_exit();
+	kviommu_nest_exit();
 }
 module_exit(kviommu_exit);
 

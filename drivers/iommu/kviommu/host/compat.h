@@ -84,23 +84,17 @@ kviommu_compat_nested_alloc(struct device *dev, const struct iommu_ops *ops,
 }
 
 /*
- * Intel's driver attaches nested domains to PASIDs since 6.13. That shows in no header, but
- * soon after drivers lost the operation by which PASIDs were detached before.
- */
-#ifdef KVIOMMU_HAVE_NESTED_PASIDS
-#define kviommu_compat_nests_pasids()	true
-#else
-#define kviommu_compat_nests_pasids()	false
-#endif
-
-/*
  * Before the kernel's generic page tables Intel's driver computed the address mask of a flush
- * of all addresses of a nested domain by a shift by 64 bits.
+ * of all addresses of a nested domain by a shift by 64 bits. It attaches nested domains to
+ * PASIDs since 6.13, but up to 6.16 a flush of a whole second stage, which is what is left
+ * then, missed what devices had cached for PASIDs.
  */
 #ifdef KVIOMMU_HAVE_GENERIC_PT
 #define kviommu_compat_flushes_all()	true
+#define kviommu_compat_nests_pasids()	true
 #else
 #define kviommu_compat_flushes_all()	false
+#define kviommu_compat_nests_pasids()	false
 #endif
 
 /**

@@ -342,6 +342,8 @@ struct kviommu_nest_args {
 	unsigned long at;
 };
 
+int kviommu_nest_init(void);
+void kviommu_nest_exit(void);
 int kviommu_nest_host(struct kviommu_nest *nest);
 int kviommu_nest_check(struct kviommu_vfio *v, const struct kviommu_nest *nest);
 struct iommu_domain *kviommu_nest_parent_alloc(struct kviommu_vfio *v);

@@ -43,7 +43,8 @@ static const struct iommu_ops *nest_ops(struct device *dev)
 
 /*
  * Say what the physical IOMMU of a device, which has a driver, can nest, and of which kind it
- * is if it can. Return: 0, also with nothing in @nest if it cannot; -ENOMEM.
+ * is if it can. Return: 0, also with nothing in @nest if it cannot, but for @pasid_bits if it has
+ * PASIDs; -ENOMEM.
  */
 static int nest_hardware(struct device *dev, struct kviommu_nest *nest,
 			 struct kviommu_iommu_kind *kind)
@@ -64,18 +65,20 @@ static int nest_hardware(struct device *dev, struct kviommu_nest *nest,
 	info = ops->hw_info(dev, &length, &type);
 	if (IS_ERR(info))
 		return PTR_ERR(info) == -ENOMEM ? -ENOMEM : 0;
-	if (type == IOMMU_HW_INFO_TYPE_INTEL_VTD && length >= sizeof(*info) &&
-	    (info->ecap_reg & HW_ECAP_NESTS) == HW_ECAP_NESTS) {
+	if (type != IOMMU_HW_INFO_TYPE_INTEL_VTD || length < sizeof(*info))
+		goto free;
+	bits = FIELD_GET(HW_ECAP_PSS, info->ecap_reg) + 1;
+	if (info->ecap_reg & HW_ECAP_PASID && kviommu_compat_nests_pasids())
+		nest->pasid_bits = min(bits, PASID_BITS);
+	if ((info->ecap_reg & HW_ECAP_NESTS) == HW_ECAP_NESTS) {
 		*kind = (struct kviommu_iommu_kind){ info->cap_reg, info->ecap_reg };
 		nest->wanted = true;
 		nest->huge = info->cap_reg & HW_CAP_FS1GP;
 		nest->five_levels = info->cap_reg & HW_CAP_FS5LP;
 		nest->coherent = info->ecap_reg & HW_ECAP_SMPWCS;
 		nest->snoop = info->ecap_reg & HW_ECAP_SC;
-		bits = FIELD_GET(HW_ECAP_PSS, info->ecap_reg) + 1;
-		if (info->ecap_reg & HW_ECAP_PASID && kviommu_compat_nests_pasids())
-			nest->pasid_bits = min(bits, PASID_BITS);
 	}
+free:
 	kfree(info);
 	if (!nest->wanted)
 		return 0;
@@ -89,9 +92,17 @@ static int nest_hardware(struct device *dev, struct kviommu_nest *nest,
 	return 0;
 }
 
-/* What all IOMMUs of this host can that were seen to nest: those of busy devices are not seen. */
+/*
+ * What all IOMMUs of this host can that were seen to nest. Those of busy devices are not seen
+ * yet. The driver gives tables of PASIDs the size that the one with the fewest PASIDs has, nesting
+ * or not, and warns of PASIDs beyond.
+ */
 static DEFINE_MUTEX(nest_seen_lock);
 static struct kviommu_nest nest_seen;
+static u8 nest_fewest_pasids = PASID_BITS;
+
+/* There may be an IOMMU that was not seen yet. */
+static bool nest_unseen = true;
 
 static int nest_host_device(struct device *dev, void *data)
 {
@@ -101,11 +112,15 @@ static int nest_host_device(struct device *dev, void *data)
 	int ret = 0;
 
 	/* A device with a driver, whose lock is held, keeps its IOMMU. */
-	if (!device_trylock(dev))
+	if (!device_trylock(dev)) {
+		WRITE_ONCE(nest_unseen, true);
 		return 0;
+	}
 	if (dev->driver && dev->iommu && dev->iommu->iommu_dev != *last) {
 		*last = dev->iommu->iommu_dev;
 		ret = nest_hardware(dev, &hw, &kind);
+		if (!ret && hw.pasid_bits)
+			nest_fewest_pasids = min(nest_fewest_pasids, hw.pasid_bits);
 		if (!ret && hw.wanted) {
 			if (!nest_seen.wanted)
 				nest_seen = hw;
@@ -124,18 +139,55 @@ static int nest_host_device(struct device *dev, void *data)
  *
  * Another device may be behind an IOMMU that cannot: see kviommu_nest_check().
  *
+ * Looks at devices only if one was bound to a driver since the last time: it takes their locks,
+ * and resets of other VMMs' devices fail, or are passed over, while a lock is held.
+ *
  * Context: process context, may sleep.
  * Return: 0, also if none can nest; -ENOMEM.
  */
 int kviommu_nest_host(struct kviommu_nest *nest)
 {
 	const struct iommu_device *last = NULL;
-	int ret;
+	int ret = 0;
 
 	guard(mutex)(&nest_seen_lock);
-	ret = bus_for_each_dev(&pci_bus_type, NULL, &last, nest_host_device);
+	if (xchg(&nest_unseen, false))
+		ret = bus_for_each_dev(&pci_bus_type, NULL, &last, nest_host_device);
+	if (ret)
+		WRITE_ONCE(nest_unseen, true);
 	*nest = nest_seen;
+	nest->pasid_bits = min(nest->pasid_bits, nest_fewest_pasids);
 	return ret;
+}
+
+static int nest_bus_event(struct notifier_block *nb, unsigned long event, void *data)
+{
+	if (event == BUS_NOTIFY_BOUND_DRIVER)
+		WRITE_ONCE(nest_unseen, true);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block nest_bus_notifier = { .notifier_call = nest_bus_event };
+
+/**
+ * kviommu_nest_init() - Begin to notice that devices are bound to drivers
+ *
+ * Context: process context, may sleep.
+ * Return: 0 or an error of bus_register_notifier().
+ */
+int kviommu_nest_init(void)
+{
+	return bus_register_notifier(&pci_bus_type, &nest_bus_notifier);
+}
+
+/**
+ * kviommu_nest_exit() - Undo kviommu_nest_init()
+ *
+ * Context: process context, may sleep.
+ */
+void kviommu_nest_exit(void)
+{
+	bus_unregister_notifier(&pci_bus_type, &nest_bus_notifier);
 }
 
 /**
