@@ -1128,6 +1128,54 @@ static void test_attach_fails(void)
 	expect(!nr_calls(CREATE) && !nr_calls(ATTACH));
 }
 
+/* Have the worker do what is due in an hour. */
+static void an_hour_later(void)
+{
+	jiffies += HOUR;
+	shim_timer_expire(&unit->timer);
+	drain_worker();
+}
+
+static bool attached(void)
+{
+	struct kviommu_group *group = list_first_entry(&unit->groups, struct kviommu_group, entry);
+
+	return group->xlate->binding.type == KVIOMMU_BIND_DOMAIN && !group->error;
+}
+
+/*
+ * While a device is being reset it cannot be attached: that is tried again, some times, and
+ * counted once.
+ */
+static void test_attach_busy(void)
+{
+	u64 errors = unit->stats.errors;
+	unsigned int i;
+
+	answer = (typeof(answer)){ ATTACH, -EBUSY, 2 };
+	enable_translation();
+	expect(nr_calls(ATTACH) == 1 && !attached());
+	drain_worker();
+	expect(nr_calls(ATTACH) == 1);
+	an_hour_later();
+	expect(nr_calls(ATTACH) == 2 && !attached());
+	expect(unit->stats.errors == errors + 1);
+	an_hour_later();
+	expect(nr_calls(ATTACH) == 3 && attached());
+	an_hour_later();
+	expect(nr_calls(ATTACH) == 3);
+	/* In the end it is given up. */
+	clear_records();
+	answer = (typeof(answer)){ ATTACH, -EBUSY, UINT_MAX };
+	put_context(1, 7);
+	expect(invalidate_context());
+	for (i = 0; i < 30; i++)
+		an_hour_later();
+	expect(nr_calls(ATTACH) > 5 && nr_calls(ATTACH) < 20);
+	expect(unit->stats.errors == errors + 2);
+	never(unit->timer.pending);
+}
+
 /* The same of the IOAS, to which iommufd fails to attach only after it has pinned much */
 static void test_identity_fails(void)
 {
@@ -1525,6 +1573,7 @@ static const struct test tests[] = {
 	{ "xlate.again_polled", test_again_polled },
 	{ "xlate.budget", test_budget },
 	{ "xlate.attach_fails", test_attach_fails },
+	{ "xlate.attach_busy", test_attach_busy },
 	{ "xlate.identity_fails", test_identity_fails },
 	{ "xlate.replaced", test_replaced },
 	{ "xlate.replaced_register", test_replaced_register },

@@ -454,6 +454,10 @@ struct kviommu_self {
  *           poll_over_budget(); under @lock
  * @busy_since: Time at which the oldest unfinished work of the guest was seen, in ns of
  *              ktime_get_ns(); 0 if there is none; under @lock
+ * @busy_at: When to try again to attach what was refused as a device was being reset, in
+ *           jiffies; 0 if there is nothing to try; under @lock
+ * @busy_tries: Number of such tries in succession; under @lock
+ * @busy_trying: One of them is not complete; under @lock
  * @closing: The unit is being destroyed, so work has to stop
  * @must_finish: A vCPU that has written to the register page must not go on before the model
  *               has done all, as the guest does not look whether that is so. Changed by the
@@ -534,6 +538,9 @@ struct kviommu_unit {
 	struct kviommu_backoff pool_backoff;
 	unsigned int overuse;
 	u64 busy_since;
+	unsigned long busy_at;
+	unsigned int busy_tries;
+	bool busy_trying;
 	bool closing;
 	bool must_finish;
 	bool limited;

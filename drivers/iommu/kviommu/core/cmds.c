@@ -261,7 +261,10 @@ static void unit_policy_now(struct kviommu_unit *unit, const struct kviommu_poli
 	kviommu_policy_in_force(policy, wanted, &admin);
 }
 
-/* Put a policy in force. @changes is set to the mask of members that change. */
+/*
+ * Put a policy in force, and end what is stale by the one before. @changes is set to the mask of
+ * members that change.
+ */
 static int unit_set_policy(struct kviommu_unit *unit, const struct kviommu_policy *policy,
 			   u64 *changes)
 {
@@ -270,12 +273,10 @@ static int unit_set_policy(struct kviommu_unit *unit, const struct kviommu_polic
 
 	lockdep_assert_held(&unit->lock);
 
-	*changes = kviommu_policy_changes(&unit->policy, policy);
-	if (!*changes)
-		return 0;
 	ret = kviommu_stale_alloc(&stale, policy);
 	if (ret)
 		return ret;
+	*changes = kviommu_policy_changes(&unit->policy, policy);
 	mutex_lock(&unit->map_lock);
 	kviommu_stale_end(unit, &kviommu_work_whole);
 	swap(unit->shadows.stale, stale);
@@ -388,13 +389,15 @@ void kviommu_unit_renew_policy(struct kviommu_unit *unit)
 {
 	struct kviommu_policy policy;
 	u64 changes;
-	int ret;
+	int ret = 0;
 
 	WRITE_ONCE(unit->policy_outdated, false);
 	if (mutex_lock_killable(&unit->lock))
 		return;
 	unit_policy_now(unit, &unit->policy_wanted, &policy);
-	ret = unit_set_policy(unit, &policy, &changes);
+	changes = kviommu_policy_changes(&unit->policy, &policy);
+	if (changes)
+		ret = unit_set_policy(unit, &policy, &changes);
 	if (!ret)
 		unit_announce_policy(unit, changes);
 	kviommu_unlock(unit);

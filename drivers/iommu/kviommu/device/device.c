@@ -3,7 +3,9 @@
  * Devices of a unit, and the binding that the guest wants for each, as its model
  * resolves it.
  */
+#include <linux/jiffies.h>
 #include <linux/slab.h>
+#include <linux/time64.h>
 #include <linux/xarray.h>
 
 #include "device.h"
@@ -72,6 +74,66 @@ int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *
 			return ret;
 	}
 	return kviommu_xlate_reap(unit, work);
+}
+
+/*
+ * The first of these is tried so many microseconds later, each other one after twice the time
+ * of the one before. All of them take about as long as PCI waits for a device to be reset.
+ */
+#define BUSY_US		(100 * USEC_PER_MSEC)
+#define BUSY_TRIES	10
+
+/**
+ * kviommu_device_busy() - Have the worker try later what was refused with -EBUSY
+ * @unit: The unit
+ *
+ * While a device that has a cache of translations is being reset the IOMMU core attaches it to
+ * nothing.
+ *
+ * Context: process context, under unit->lock.
+ */
+void kviommu_device_busy(struct kviommu_unit *unit)
+{
+	u64 us = BUSY_US << unit->busy_tries;
+
+	if (unit->busy_at || unit->busy_tries == BUSY_TRIES)
+		return;
+	unit->busy_tries++;
+	unit->busy_at = jiffies + usecs_to_jiffies(us) ?: 1;
+	kviommu_wake(unit, us);
+}
+
+/**
+ * kviommu_device_retry() - Try again to attach what was refused with -EBUSY, if it is time
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ *
+ * Context: the unit's worker, under unit->lock, not under map_lock; may sleep.
+ * Return: true if there is more to do.
+ */
+bool kviommu_device_retry(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	struct kviommu_device *dev;
+	struct kviommu_group *group;
+	int ret;
+
+	if (unit->busy_at && time_after_eq(jiffies, unit->busy_at)) {
+		unit->busy_at = 0;
+		unit->busy_trying = true;
+		list_for_each_entry(group, &unit->groups, entry)
+			group->unsettled |= group->error == -EBUSY;
+		list_for_each_entry(dev, &unit->devices, entry)
+			kviommu_pasids_retry(dev);
+	}
+	if (!unit->busy_trying || READ_ONCE(unit->closing))
+		return false;
+	ret = kviommu_device_settle(unit, work);
+	if (ret)
+		return ret == -EAGAIN;
+	unit->busy_trying = false;
+	if (!unit->busy_at)
+		unit->busy_tries = 0;
+	return false;
 }
 
 /* For rebind(): all that is known of a device; no PASID is as large. */

@@ -111,6 +111,8 @@ int kviommu_device_fill(struct kviommu_unit *unit, const struct kviommu_work *wo
 int kviommu_device_detach(struct kviommu_unit *unit, const struct kviommu_work *work,
 			  u32 source_id);
 int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *work);
+void kviommu_device_busy(struct kviommu_unit *unit);
+bool kviommu_device_retry(struct kviommu_unit *unit, const struct kviommu_work *work);
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
 		   u16 mask, struct kviommu_progress *p);
 int kviommu_rebind_pasid(struct kviommu_unit *unit, const struct kviommu_work *work,
@@ -130,6 +132,7 @@ int kviommu_pasid_announced(struct kviommu_device *dev, const struct kviommu_wor
 			    u32 pasid);
 int kviommu_pasid_get(struct kviommu_device *dev, struct kviommu_get_device *cmd);
 int kviommu_pasids_resolve(struct kviommu_device *dev, const struct kviommu_work *work);
+void kviommu_pasids_retry(struct kviommu_device *dev);
 int kviommu_pasids_update(struct kviommu_device *dev, const struct kviommu_work *work);
 void kviommu_pasids_drop(struct kviommu_device *dev);
 void kviommu_invalidate_pasid(struct kviommu_unit *unit, const struct kviommu_work *work,

@@ -120,6 +120,7 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 	struct kviommu_xlate *xlate, *old = group->xlate;
 	struct kviommu_unit *unit = group->unit;
 	u16 source_id = kviommu_group_first(group)->source_id;
+	bool again;
 	int ret = 0;
 
 	group->unsettled = false;
@@ -137,10 +138,15 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 	trace_kviommu_bind(unit->id, source_id, 0, b->type, b->did, b->root, ret);
 	group_put_next(group);
 	kviommu_xlate_put(old);
+	again = ret == -EBUSY && group->error == ret;
 	group->error = ret;
 	if (ret) {
 		kviommu_hwgroup_set_domain(&group->hw, NULL);
 		xlate = group_get_blocked(group);
+	}
+	if (ret == -EBUSY)
+		kviommu_device_busy(unit);
+	if (ret && !again) {
 		kviommu_error(unit, "device", source_id, ret);
 		kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
 	}

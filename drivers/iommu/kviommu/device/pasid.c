@@ -112,7 +112,10 @@ static int pasid_update(struct kviommu_device *dev, struct kviommu_pasid *p,
 				   b->root, ret);
 		if (ret) {
 			pasid_block(dev, p);
-			pasid_error(dev, p->pasid, ret);
+			if (ret == -EBUSY)
+				kviommu_device_busy(dev->unit);
+			if (ret != -EBUSY || p->error != ret)
+				pasid_error(dev, p->pasid, ret);
 		} else {
 			p->attached = true;
 			kviommu_count(dev->unit, pasids, 1);
@@ -151,6 +154,25 @@ int kviommu_pasids_update(struct kviommu_device *dev, const struct kviommu_work 
 	}
 	dev->pasids_unsettled = false;
 	return 0;
+}
+
+/**
+ * kviommu_pasids_retry() - Have kviommu_pasids_update() try again what was refused with -EBUSY
+ * @dev: The device
+ *
+ * Context: under unit->lock.
+ */
+void kviommu_pasids_retry(struct kviommu_device *dev)
+{
+	struct kviommu_pasid *p;
+	unsigned long i;
+
+	xa_for_each(&dev->pasids, i, p) {
+		if (p->error != -EBUSY)
+			continue;
+		p->unsettled = true;
+		dev->pasids_unsettled = true;
+	}
 }
 
 /* Ask the model which binding the guest wants for a PASID. Return: as device_resolve(). */

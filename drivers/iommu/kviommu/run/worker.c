@@ -13,6 +13,7 @@
 #include <linux/timer.h>
 
 #include "run.h"
+#include "../device/device.h"
 #include "../mem/mem.h"
 #include "../xlate/shadow/api.h"
 #include "../xlate/xlate.h"
@@ -98,6 +99,8 @@ static bool worker_run(void *data)
 		WRITE_ONCE(unit->deferred, true);
 	kviommu_work_begin(&work);
 	if (kviommu_backends_tidy(unit, &work))
+		WRITE_ONCE(unit->deferred, true);
+	if (kviommu_device_retry(unit, &work))
 		WRITE_ONCE(unit->deferred, true);
 	poll = kviommu_poll_wanted(unit);
 	kviommu_unlock(unit);
