@@ -424,8 +424,7 @@ struct kviommu_self {
  * @model: The emulated IOMMU
  * @poll_busy_at: Time at which polling last found work, in ns of ktime_get_ns()
  * @poll_idle_ns: Time without work after which polling ends, in ns; changed under @lock
- * @abandoned: No thread does deferred work: @worker was killed or stopped, or there is none
- *             yet
+ * @abandoned: No thread does deferred work: @worker was killed or stopped, or is not there yet
  * @policy_outdated: What the administrator wants may have changed since @policy was computed
  * @policy: The policy in force; changed under @lock and @map_lock
  * @poll_lock: Held while the unit switches between trapping and polling
@@ -454,18 +453,16 @@ struct kviommu_self {
  *           poll_over_budget(); under @lock
  * @busy_since: Time at which the oldest unfinished work of the guest was seen, in ns of
  *              ktime_get_ns(); 0 if there is none; under @lock
- * @busy_at: When to try again to attach what was refused as a device was being reset, in
- *           jiffies; 0 if there is nothing to try; under @lock
- * @busy_tries: Number of such tries in succession; under @lock
- * @busy_trying: One of them is not complete; under @lock
+ * @busy_at: When to try again to attach what was refused with -EBUSY, in jiffies, or 0
+ * @busy_tries: Number of such tries in succession
+ * @busy_trying: One is not complete; this and the two before are under @lock
  * @closing: The unit is being destroyed, so work has to stop
  * @must_finish: A vCPU that has written to the register page must not go on before the model
  *               has done all, as the guest does not look whether that is so. Changed by the
  *               model under @lock.
  * @limited: A limit was hit and KVIOMMU_EVENT_LIMIT is to be signalled; under @lock
  * @policy_wanted: The policy members that the VMM has set; under @lock
- * @admin_lock: Protects @policy_admin. The administrator must not wait for @lock, whose holder
- *              may wait for the VMM.
+ * @admin_lock: Protects @policy_admin, as the administrator waits for no holder of @lock
  * @policy_admin: The policy members that the administrator has set for this unit
  * @policy_entry: Entry in the list of all units, see core/policy.c
  * @events_lock: Protects @events and @events_missed
