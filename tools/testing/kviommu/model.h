@@ -43,6 +43,9 @@ enum {
 	NR_AREAS,
 };
 
+/* Parameters of the module, of run/pool.c and run/meter.c */
+extern void *const shim_param_poll_units, *const shim_param_poll_wait;
+
 extern const struct model_area model_areas[NR_AREAS];
 
 struct kviommu_shadow;

@@ -4,11 +4,6 @@
  */
 #include "xlate.h"
 
-/* All back-ends that have an operation */
-#define for_each_backend(_ops, _i, _operation)					\
-	for (_i = 0; _i < KVIOMMU_NR_BINDINGS; _i++)				\
-		if ((_ops = kviommu_backends[_i])->_operation)
-
 /**
  * kviommu_backends_join() - Prepare all back-ends of a unit for a new group
  * @unit: The unit
@@ -25,7 +20,10 @@ int kviommu_backends_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
 	unsigned int i;
 	int ret;
 
-	for_each_backend(ops, i, join) {
+	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++) {
+		ops = kviommu_backends[i];
+		if (!ops->join)
+			continue;
 		ret = ops->join(unit, hw);
 		if (ret)
 			goto leave;
@@ -53,8 +51,11 @@ void kviommu_backends_leave(struct kviommu_unit *unit, struct kviommu_hwgroup *h
 	const struct kviommu_xlate_ops *ops;
 	unsigned int i;
 
-	for_each_backend(ops, i, leave)
-		ops->leave(unit, hw);
+	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++) {
+		ops = kviommu_backends[i];
+		if (ops->leave)
+			ops->leave(unit, hw);
+	}
 }
 
 /**
@@ -68,8 +69,11 @@ void kviommu_backends_refill(struct kviommu_unit *unit)
 	const struct kviommu_xlate_ops *ops;
 	unsigned int i;
 
-	for_each_backend(ops, i, refill)
-		ops->refill(unit);
+	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++) {
+		ops = kviommu_backends[i];
+		if (ops->refill)
+			ops->refill(unit);
+	}
 }
 
 /**
@@ -90,7 +94,10 @@ int kviommu_backends_fill(struct kviommu_unit *unit, const struct kviommu_work *
 	unsigned int i;
 	int ret;
 
-	for_each_backend(ops, i, fill) {
+	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++) {
+		ops = kviommu_backends[i];
+		if (!ops->fill)
+			continue;
 		ret = ops->fill(unit, work, hw);
 		if (ret)
 			return ret;
@@ -112,7 +119,10 @@ int kviommu_backends_reap(struct kviommu_unit *unit, const struct kviommu_work *
 	unsigned int i;
 	int ret;
 
-	for_each_backend(ops, i, reap) {
+	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++) {
+		ops = kviommu_backends[i];
+		if (!ops->reap)
+			continue;
 		ret = ops->reap(unit, work);
 		if (ret)
 			return ret;
@@ -134,8 +144,11 @@ bool kviommu_backends_tidy(struct kviommu_unit *unit, const struct kviommu_work 
 	bool more = false;
 	unsigned int i;
 
-	for_each_backend(ops, i, tidy)
-		more |= ops->tidy(unit, work);
+	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++) {
+		ops = kviommu_backends[i];
+		if (ops->tidy)
+			more |= ops->tidy(unit, work);
+	}
 	return more;
 }
 
@@ -179,8 +192,11 @@ void kviommu_backends_policy_set(struct kviommu_unit *unit)
 	const struct kviommu_xlate_ops *ops;
 	unsigned int i;
 
-	for_each_backend(ops, i, policy_set)
-		ops->policy_set(unit);
+	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++) {
+		ops = kviommu_backends[i];
+		if (ops->policy_set)
+			ops->policy_set(unit);
+	}
 }
 
 /**
@@ -196,7 +212,10 @@ u64 kviommu_backends_table_bytes(const struct kviommu_unit *unit)
 	unsigned int i;
 	u64 n = 0;
 
-	for_each_backend(ops, i, table_bytes)
-		n += ops->table_bytes(unit);
+	for (i = 0; i < KVIOMMU_NR_BINDINGS; i++) {
+		ops = kviommu_backends[i];
+		if (ops->table_bytes)
+			n += ops->table_bytes(unit);
+	}
 	return n;
 }

@@ -310,7 +310,7 @@ static inline bool list_is_singular(const struct list_head *head)
 	for ((pos) = shim_entry((head)->next, pos, member);		\
 	     &(pos)->member != (head);					\
 	     (pos) = shim_entry((pos)->member.next, pos, member))
-#define list_for_each_entry_rcu(pos, head, member, cond)			\
+#define list_for_each_entry_rcu(pos, head, member, ...)			\
 	list_for_each_entry(pos, head, member)
 #define list_for_each_entry_safe(pos, n, head, member)			\
 	for ((pos) = shim_entry((head)->next, pos, member),		\
@@ -775,7 +775,7 @@ struct kvm_page_track_notifier_node {
 
 /* modules and traces */
 /* A test that wants to change a parameter declares shim_param_NAME, of the pointer's type. */
-#define module_param(name, type, perm)					\
+#define module_param(name, type, ...)					\
 	type *const shim_param_##name = &(name)
 #define MODULE_PARM_DESC(...)		static_assert(1)
 #define module_param_cb(name, ops, arg, perm)				\
