@@ -43,9 +43,6 @@ enum {
 	NR_AREAS,
 };
 
-/* Parameters of the module, of run/pool.c and run/meter.c */
-extern void *const shim_param_poll_units, *const shim_param_poll_wait;
-
 extern const struct model_area model_areas[NR_AREAS];
 
 struct kviommu_shadow;
@@ -220,6 +217,7 @@ int __wrap_kviommu_self_begin(struct kviommu_unit *unit);
 
 extern struct kviommu_poller model_pollers[MODEL_POLLERS];
 extern bool *const shim_param_poll_share;
+extern void *const shim_param_poll_units, *const shim_param_poll_wait;
 extern bool model_self_open;
 
 /* The CPU of a thread goes online, or offline; run its thread for some rounds. */

@@ -30,9 +30,8 @@ struct kviommu_budget {
  * @budget: Time at which it should end, if that is before @deadline; or NULL
  * @whole: There is no deadline, and the work must not stop before its end
  * @may_wait: The work may sleep for memory and for the VMM, as it runs in a thread of the
- *            VMM, or of an administrator who writes to sysfs. If not set, whatever needs to
- *            wait fails with -EAGAIN and is left to the unit's worker. Memory is charged to
- *            the VMM in either case, unless the administrator's thread allocates it.
+ *            VMM. If not set, whatever needs to wait fails with -EAGAIN and is left to the
+ *            unit's worker. Memory is charged to the VMM in either case.
  */
 struct kviommu_work {
 	u64 began;

@@ -7,7 +7,7 @@
  * A unit is trapped; or polled, either by its own worker, which is a thread of its VMM,
  * or by a shared thread, which serves the units of many VMs. Starting and stopping KVM's
  * tracking of the page waits for the VM's vCPUs, so shared threads never do that. The
- * worker, ioctls and writers of the unit's policy files in sysfs do:
+ * worker and ioctls do:
  *
  *	trapped -> (the worker stops the tracking) -> polled ->
  *	(the polling thread drops the unit) -> (the worker restarts the tracking, then
