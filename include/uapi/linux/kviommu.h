@@ -918,6 +918,9 @@ struct kviommu_policy {
  * too, of which the IOAS lost any part and got it back. Translations that exist are
  * not touched.
  *
+ * All of the guest's memory, as nested translation needs it, is looked for again each second if
+ * there was not enough memory or a limit was reached, without this ioctl.
+ *
  * A guest of coIOMMU whose pages the IOAS has lost is told so, unless it has parked the unit.
  * Call this after such memory was added again, before the guest may use it.
  *

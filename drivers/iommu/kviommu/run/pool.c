@@ -42,6 +42,12 @@ MODULE_PARM_DESC(poll_units, "Maximum number of units that a shared thread polls
 #define OVER_WEIGHT	8
 #define OVER_LIMIT	32
 
+/*
+ * A shared thread flushes the caches of all PASIDs of a unit together, in one piece. With more
+ * PASIDs than this that could take longer than its budget.
+ */
+#define POOL_PASIDS	256
+
 LIST_HEAD(kviommu_pollers);
 
 /* The host is about to be suspended, or is. */
@@ -72,11 +78,16 @@ static struct kviommu_poller *poller_choose(int node)
 	return near ?: best;
 }
 
-/* Check whether the administrator lets shared threads poll units of this mode. */
+/*
+ * Check whether the administrator lets shared threads poll units of this mode, and whether the
+ * unit has few enough PASIDs.
+ */
 static bool pool_allowed(const struct kviommu_unit *unit)
 {
 	u32 mode = READ_ONCE(unit->policy.mode);
 
+	if (READ_ONCE(unit->stats.pasids) > POOL_PASIDS)
+		return false;
 	return mode == KVIOMMU_MODE_SIDECORE ||
 	       (mode == KVIOMMU_MODE_ADAPTIVE && READ_ONCE(poll_share));
 }

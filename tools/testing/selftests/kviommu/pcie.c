@@ -97,16 +97,6 @@ static const char *pf(void)
 	return path;
 }
 
-#define WAIT_FOR(cond) do {						\
-	struct timespec t = { .tv_nsec = 1000000 };			\
-	int patience = 20000;						\
-									\
-	while (!(cond)) {						\
-		REQUIRE(patience--);					\
-		nanosleep(&t, NULL);					\
-	}								\
-} while (0)
-
 static bool has_carrier(void)
 {
 	char path[192], c = '0';

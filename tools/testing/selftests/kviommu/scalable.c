@@ -1257,6 +1257,32 @@ TEST_F(pasids, limits)
 	EXPECT_EQ(s.limits, unit_stats(u).limits);
 }
 
+/* A flush of the guest is done by a shared thread. */
+static bool pool_serves(struct unit *u)
+{
+	__u64 ns = unit_stats(u).pool_ns;
+
+	guest_run(&u->vm, g_flush_global);
+	return unit_stats(u).pool_ns != ns;
+}
+
+/* A shared thread, whose flush is of all PASIDs, does not poll a unit that has many. */
+TEST_F(pasids, many_with_shared_thread)
+{
+	bool shared = variant->config.mode == UNIT_MODE_SIDECORE;
+	struct unit *u = &self->u;
+	unsigned int max = 256;
+
+	RUN(g_pasid_attach, SID(0), 0x100, max - 1, 1);
+	ASSERT_EQ(max, unit_stats(u).pasids);
+	WAIT_FOR(pool_serves(u) == shared);
+	RUN(g_pasid_attach, SID(0), 0x1000, 1, 1);
+	WAIT_FOR(!pool_serves(u));
+	EXPECT_EQ(DMA_REACHED, pasid_write(u, 0, 0x1000, IOVA, PAGE(20)));
+	RUN(g_pasid_detach, SID(0), 0x1000, 1, DID + 1);
+	WAIT_FOR(pool_serves(u) == shared);
+}
+
 static void vmm_with_pasids(const void *arg)
 {
 	struct unit u;

@@ -108,15 +108,6 @@ static __u64 number_in(int dir, const char *name)
 	return value;
 }
 
-/* The unit's worker puts in force what the administrator changes, so it takes a moment. */
-#define WAIT_FOR(condition) do {						\
-	const time_t _end = time(NULL) + 30;					\
-										\
-	while (!(condition))							\
-		if (time(NULL) >= _end)						\
-			FATAL("not in 30 s: %s", #condition);			\
-} while (0)
-
 /* The number of the unit of this process */
 static int unit_id(void)
 {

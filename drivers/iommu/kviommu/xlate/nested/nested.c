@@ -231,5 +231,6 @@ const struct kviommu_xlate_ops kviommu_nested_ops = {
 	.leave = kviommu_nested_leave,
 	.refill = kviommu_nested_refill,
 	.fill = kviommu_nested_fill,
+	.tidy = kviommu_nested_tidy,
 	.reap = kviommu_nested_reap,
 };

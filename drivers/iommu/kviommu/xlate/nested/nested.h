@@ -54,10 +54,13 @@ struct kviommu_parent_run {
  *            under unit->lock
  * @coarse: The frame from which on not each frame is looked at but only pieces, as the IOAS
  *          does not have any of the block before it; under unit->lock
+ * @retry_at: When kviommu_nested_tidy() is to look again for memory that could not be had, in
+ *            jiffies, or 0
+ * @retrying: It is at that; under unit->lock
  * @users: Number of groups behind such IOMMUs, and of nested translations that it is the second
  *         stage of; under unit->lock
  *
- * @ranges, @pages and @run are under map_lock; without it there is no run.
+ * @ranges, @pages, @run and @retry_at are under map_lock; without it there is no run.
  */
 struct kviommu_parent {
 	struct list_head entry;
@@ -69,6 +72,8 @@ struct kviommu_parent {
 	struct kviommu_parent_run run;
 	struct kviommu_range unfilled;
 	u64 coarse;
+	unsigned long retry_at;
+	bool retrying;
 	unsigned int users;
 };
 
@@ -113,6 +118,7 @@ struct kviommu_nested {
 
 /* parent.c */
 void kviommu_parent_refill(struct kviommu_parent *parent);
+void kviommu_parent_retry(struct kviommu_parent *parent);
 int kviommu_parent_fill(struct kviommu_parent *parent, const struct kviommu_work *work);
 void kviommu_parent_revoke(struct kviommu_parent *parent, const struct kviommu_range *r);
 int kviommu_parent_empty(struct kviommu_parent *parent, const struct kviommu_work *work);
@@ -125,6 +131,7 @@ void kviommu_nested_leave(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
 void kviommu_nested_refill(struct kviommu_unit *unit);
 int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *work,
 			struct kviommu_hwgroup *hw);
+bool kviommu_nested_tidy(struct kviommu_unit *unit, const struct kviommu_work *work);
 int kviommu_nested_reap(struct kviommu_unit *unit, const struct kviommu_work *work);
 
 #endif /* _KVIOMMU_NESTED_H */

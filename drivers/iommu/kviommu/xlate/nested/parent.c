@@ -11,11 +11,13 @@
  */
 #include <linux/align.h>
 #include <linux/err.h>
+#include <linux/jiffies.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/time64.h>
 #include <linux/xarray.h>
 
 #include "nested.h"
@@ -271,6 +273,18 @@ void kviommu_parent_refill(struct kviommu_parent *parent)
 }
 
 /**
+ * kviommu_parent_retry() - Have kviommu_nested_tidy() look later for memory that is missing
+ * @parent: The second stage, which does without it until then
+ *
+ * Context: under map_lock; does not sleep.
+ */
+void kviommu_parent_retry(struct kviommu_parent *parent)
+{
+	parent->retry_at = jiffies + HZ ?: 1;
+	kviommu_wake(parent->unit, USEC_PER_SEC);
+}
+
+/**
  * kviommu_parent_fill() - Add all guest memory to a second stage that it does not have
  * @parent: The second stage; what is left to look at is in @parent->unfilled
  * @work: The piece of work that this is part of
@@ -336,6 +350,7 @@ static void parent_restore(struct kviommu_parent *parent, u64 gfn, u64 nr,
 			unit->nested.limits++;
 			kviommu_signal(unit, KVIOMMU_EVENT_LIMIT);
 		}
+		kviommu_parent_retry(parent);
 	}
 }
 

@@ -4,6 +4,7 @@
  * behind. What is in them is the subject of parent.c.
  */
 #include <linux/err.h>
+#include <linux/jiffies.h>
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -112,6 +113,13 @@ void kviommu_nested_refill(struct kviommu_unit *unit)
 		kviommu_parent_refill(parent);
 }
 
+/* Do without what is left of kviommu_parent.unfilled, for now. */
+static void parent_give_up(struct kviommu_parent *parent)
+{
+	parent->unfilled = (struct kviommu_range){ 1, 0 };
+	kviommu_parent_retry(parent);
+}
+
 /*
  * Add what can be had of what is missing to all second stages that have a user. One that cannot
  * get all counts as an error and does without the rest.
@@ -127,11 +135,11 @@ static int parents_fill(struct kviommu_unit *unit, const struct kviommu_work *wo
 		ret = kviommu_parent_fill(parent, work);
 		if (kviommu_unfinished(ret))
 			return ret;
-		if (ret)
+		if (ret) {
 			kviommu_error(unit, "second stage",
 				      PFN_PHYS(parent->unfilled.first), ret);
-		/* The rest is not to be looked for again. */
-		parent->unfilled = (struct kviommu_range){ 1, 0 };
+			parent_give_up(parent);
+		}
 	}
 	return 0;
 }
@@ -158,6 +166,42 @@ int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *wo
 		ret = kviommu_parent_fill(parent_lookup(unit, hw), work);
 	mutex_unlock(&unit->map_lock);
 	return ret;
+}
+
+/**
+ * kviommu_nested_tidy() - Try again to get memory that second stages could not have
+ * @unit: The unit
+ * @work: The piece of work that this is part of
+ *
+ * That was an error once, and is none again. The VMM need not know that the host has memory
+ * now, or that the limit is higher.
+ *
+ * Context: the unit's worker, may sleep; under unit->lock, not under map_lock.
+ * Return: true if there is more to do.
+ */
+bool kviommu_nested_tidy(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	struct kviommu_parent *parent;
+	int ret = 0;
+
+	mutex_lock(&unit->map_lock);
+	list_for_each_entry(parent, &unit->nested.parents, entry) {
+		if (parent->retry_at && time_after_eq(jiffies, parent->retry_at)) {
+			parent->retry_at = 0;
+			parent->retrying = true;
+			kviommu_parent_refill(parent);
+		}
+		if (!parent->retrying || !parent->users)
+			continue;
+		ret = kviommu_parent_fill(parent, work);
+		if (kviommu_unfinished(ret))
+			break;
+		parent->retrying = false;
+		if (ret)
+			parent_give_up(parent);
+	}
+	mutex_unlock(&unit->map_lock);
+	return ret == -EAGAIN;
 }
 
 /**

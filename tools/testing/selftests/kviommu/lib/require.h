@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest.h"
@@ -26,6 +27,17 @@
 #define REQUIRE(cond) do {						\
 	if (!(cond))							\
 		FATAL("%s does not hold (%s)", #cond, strerror(errno));	\
+} while (0)
+
+/* For what a thread of the host brings about: it may take a moment. */
+#define WAIT_FOR(cond) do {						\
+	const time_t _end = time(NULL) + 30;				\
+									\
+	while (!(cond)) {						\
+		if (time(NULL) >= _end)					\
+			FATAL("not in 30 s: %s", #cond);		\
+		usleep(1000);						\
+	}								\
 } while (0)
 
 #endif
