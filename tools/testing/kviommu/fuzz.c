@@ -998,12 +998,13 @@ static void check_iova(const struct check *c, u64 iova)
 		return;
 	}
 	/*
-	 * A leaf is missing as a whole, or not at all. The unit only maps memory that it
-	 * can pin for reading.
+	 * Where the guest has no memory slots a leaf is missing as a whole, or not at all. The
+	 * unit only maps memory that it can pin for reading.
 	 */
-	never(c->complete &&
-	      model_ioas_covers(leaf.gpa >> PAGE_SHIFT, leaf.size >> PAGE_SHIFT,
-				leaf_prot(&leaf) | KVIOMMU_READ));
+	prot = leaf_prot(&leaf) | KVIOMMU_READ;
+	never(c->complete && model_ioas_covers(gfn, 1, prot) &&
+	      (model_in_slot(gfn) || model_ioas_covers(leaf.gpa >> PAGE_SHIFT,
+						       leaf.size >> PAGE_SHIFT, prot)));
 }
 
 /* As check_iova(), for a device whose requests the hardware translates by first-stage tables */

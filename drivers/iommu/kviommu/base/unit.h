@@ -275,7 +275,7 @@ struct kviommu_stale {
 };
 
 /**
- * struct kviommu_shadows - State that all shadows of a unit share (xlate/shadow/)
+ * struct kviommu_shadows - What all shadows of a unit share (xlate/shadow/); under map_lock
  * @dirty: A mapping was unmapped since the last flush. Like @nr_release and
  *         @stale.kept, it is changed under map_lock and also read without.
  * @release: Frames whose pins the next flush releases
@@ -285,8 +285,7 @@ struct kviommu_stale {
  * @nr_nodes: Number of nodes in all shadow copies
  * @spare: Unused nodes, kept for tables that the guest adds later
  * @nr_spare: Number of used entries in @spare
- *
- * All members are under map_lock.
+ * @lost: One of them has &kviommu_shadow.lost
  */
 struct kviommu_shadows {
 	bool dirty;
@@ -297,6 +296,7 @@ struct kviommu_shadows {
 	unsigned long nr_nodes;
 	struct kviommu_node *spare[KVIOMMU_SPARE_NODES];
 	unsigned int nr_spare;
+	bool lost;
 };
 
 /**
@@ -458,8 +458,8 @@ struct kviommu_self {
  * @busy_trying: One is not complete; this and the two before are under @lock
  * @closing: The unit is being destroyed, so work has to stop
  * @must_finish: A vCPU that has written to the register page must not go on before the model
- *               has done all, as the guest does not look whether that is so. Changed by the
- *               model under @lock.
+ *               has done all, as the guest does not look whether that is so, or not for long.
+ *               Changed by the model under @lock.
  * @limited: A limit was hit and KVIOMMU_EVENT_LIMIT is to be signalled; under @lock
  * @policy_wanted: The policy members that the VMM has set; under @lock
  * @admin_lock: Protects @policy_admin, as the administrator waits for no holder of @lock

@@ -86,16 +86,23 @@ int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *
 /**
  * kviommu_device_busy() - Have the worker try later what was refused with -EBUSY
  * @unit: The unit
+ * @again: kviommu_device_retry() has just tried it
  *
  * While a device that has a cache of translations is being reset the IOMMU core attaches it to
  * nothing.
  *
  * Context: process context, under unit->lock.
  */
-void kviommu_device_busy(struct kviommu_unit *unit)
+void kviommu_device_busy(struct kviommu_unit *unit, bool again)
 {
-	u64 us = BUSY_US << unit->busy_tries;
+	u64 us;
 
+	/* A device that is reset now does not wait because of another one. */
+	if (!again) {
+		unit->busy_at = 0;
+		unit->busy_tries = 0;
+	}
+	us = BUSY_US << unit->busy_tries;
 	if (unit->busy_at || unit->busy_tries == BUSY_TRIES)
 		return;
 	unit->busy_tries++;
@@ -117,7 +124,10 @@ bool kviommu_device_retry(struct kviommu_unit *unit, const struct kviommu_work *
 	struct kviommu_group *group;
 	int ret;
 
-	if (unit->busy_at && time_after_eq(jiffies, unit->busy_at)) {
+	if (unit->busy_at && time_before(jiffies, unit->busy_at)) {
+		/* An earlier time that somebody else had set made this one be forgotten. */
+		kviommu_wake(unit, jiffies_to_usecs(unit->busy_at - jiffies));
+	} else if (unit->busy_at) {
 		unit->busy_at = 0;
 		unit->busy_trying = true;
 		list_for_each_entry(group, &unit->groups, entry)

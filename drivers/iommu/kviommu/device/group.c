@@ -138,14 +138,16 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 	trace_kviommu_bind(unit->id, source_id, 0, b->type, b->did, b->root, ret);
 	group_put_next(group);
 	kviommu_xlate_put(old);
-	again = ret == -EBUSY && group->error == ret;
+	again = ret == -EBUSY && group->error == ret && unit->busy_trying;
+	if (!ret && group->error == -EBUSY)
+		kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
 	group->error = ret;
 	if (ret) {
 		kviommu_hwgroup_set_domain(&group->hw, NULL);
 		xlate = group_get_blocked(group);
 	}
 	if (ret == -EBUSY)
-		kviommu_device_busy(unit);
+		kviommu_device_busy(unit, again);
 	if (ret && !again) {
 		kviommu_error(unit, "device", source_id, ret);
 		kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);

@@ -100,6 +100,8 @@ static int pasid_update(struct kviommu_device *dev, struct kviommu_pasid *p,
 			const struct kviommu_work *work)
 {
 	const struct kviommu_binding *b = &p->wanted;
+	struct kviommu_unit *unit = dev->unit;
+	bool again;
 	int ret = 0;
 
 	if (p->xlate && !kviommu_same_binding(&p->xlate->binding, b))
@@ -108,17 +110,20 @@ static int pasid_update(struct kviommu_device *dev, struct kviommu_pasid *p,
 		ret = pasid_attach(dev, p, work);
 		if (kviommu_unfinished(ret))
 			return ret;
-		trace_kviommu_bind(dev->unit->id, dev->source_id, p->pasid, b->type, b->did,
+		trace_kviommu_bind(unit->id, dev->source_id, p->pasid, b->type, b->did,
 				   b->root, ret);
 		if (ret) {
 			pasid_block(dev, p);
+			again = ret == -EBUSY && p->error == ret && unit->busy_trying;
 			if (ret == -EBUSY)
-				kviommu_device_busy(dev->unit);
-			if (ret != -EBUSY || p->error != ret)
+				kviommu_device_busy(unit, again);
+			if (!again)
 				pasid_error(dev, p->pasid, ret);
 		} else {
 			p->attached = true;
-			kviommu_count(dev->unit, pasids, 1);
+			kviommu_count(unit, pasids, 1);
+			if (p->error == -EBUSY)
+				kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
 		}
 	}
 	p->error = ret;

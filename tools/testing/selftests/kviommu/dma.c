@@ -338,6 +338,85 @@ TEST_F(dma, huge_2m_by_one_page)
 	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + 0x5000, HUGE(1) + 0x5000));
 }
 
+/* Have a page be an area of its own in the IOAS, and map it there if it is to be. */
+static void ioas_split(struct unit *u, __u64 at, bool there)
+{
+	const __u64 next = at + PAGE_SIZE;
+
+	REQUIRE(!ioas_unmap(u->iommufd, u->ioas, 0, GPA_RAM_END));
+	REQUIRE(!ioas_map(u->iommufd, u->ioas, 0, u->vm.ram, at, IOAS_RW));
+	REQUIRE(!there || !ioas_map(u->iommufd, u->ioas, at, u->vm.ram + at, PAGE_SIZE, IOAS_RW));
+	REQUIRE(!ioas_map(u->iommufd, u->ioas, next, u->vm.ram + next, GPA_RAM_END - next,
+			  IOAS_RW));
+}
+
+/* The page of a large leaf that the IOAS lacks is out of reach, and no other. */
+TEST_F(dma, huge_2m_with_hole)
+{
+	const __u64 iova = 0x40000000, hole = 0x5000, last = SZ_2M - DMA_LEN;
+	struct unit *u = &self->u;
+	__u64 errors;
+
+	ioas_split(u, HUGE(1) + hole, false);
+	RUN(g_map, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova, HUGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + hole, HUGE(1) + hole));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + hole + PAGE_SIZE, HUGE(1) + hole + PAGE_SIZE));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + last, HUGE(1) + last));
+	/* It is not looked for each time that the guest invalidates the leaf. */
+	errors = unit_stats(u).errors;
+	RUN(g_flush_pages, 0, iova, 9);
+	EXPECT_EQ(errors, unit_stats(u).errors);
+	EXPECT_EQ(DMA_REACHED, WRITE(iova, HUGE(1)));
+	ASSERT_EQ(0, ioas_map(u->iommufd, u->ioas, HUGE(1) + hole, u->vm.ram + HUGE(1) + hole,
+			      PAGE_SIZE, IOAS_RW));
+	ASSERT_EQ(0, unit_refresh(u));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + hole, HUGE(1) + hole));
+	RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova, HUGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + hole, HUGE(1) + hole));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + last, HUGE(1) + last));
+}
+
+/* If the IOAS loses a page of it the others come back, without the VMM or the guest. */
+TEST_F(dma, huge_2m_loses_page)
+{
+	const __u64 iova = 0x40000000, at = 0x7000, last = SZ_2M - DMA_LEN;
+	struct unit *u = &self->u;
+
+	ioas_split(u, HUGE(1) + at, true);
+	RUN(g_map, 0, iova, HUGE(1), 1, MAP_RW | MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(0, unit_stats(u).errors);
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + at, HUGE(1) + at));
+	ASSERT_EQ(0, ioas_unmap(u->iommufd, u->ioas, HUGE(1) + at, PAGE_SIZE));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + at, HUGE(1) + at));
+	WAIT_FOR(WRITE(iova + at - PAGE_SIZE, HUGE(1) + at - PAGE_SIZE) == DMA_REACHED);
+	WAIT_FOR(WRITE(iova + last, HUGE(1) + last) == DMA_REACHED);
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + at, HUGE(1) + at));
+	RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_2M));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova, HUGE(1)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + last, HUGE(1) + last));
+}
+
+/* A leaf of 1 GiB around memory of 16 MiB: what there is of it can be reached. */
+TEST_F(dma, huge_1g_around_memory)
+{
+	const __u64 iova = 5 * SZ_1G, last = GPA_RAM_END - DMA_LEN;
+	struct kviommu_stats s;
+
+	RUN(g_map, 0, iova, 0, 1, MAP_RW | MAP_LEAF(LEAF_1G));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + PAGE(0), PAGE(0)));
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + last, last));
+	/* What is no memory is not looked at page by page. */
+	s = unit_stats(&self->u);
+	EXPECT_GE(SZ_1G / SZ_2M, s.errors);
+	EXPECT_GE(16 * PAGE_SIZE, s.table_bytes);
+	EXPECT_EQ(0, s.faults);
+	RUN(g_unmap, 0, iova, 1, MAP_LEAF(LEAF_1G));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + PAGE(0), PAGE(0)));
+	EXPECT_EQ(DMA_BLOCKED, WRITE(iova + last, last));
+}
+
 TEST_F(dma, huge_to_small_and_back)
 {
 	const __u64 iova = 0x40000000;
@@ -674,6 +753,21 @@ static __u64 neighbours(struct guest *g, __u64 live, __u64 other,
 	return n;
 }
 
+/* Guests let the domain-id 0 stand for any, if what they map was not present. */
+TEST_F(dma, domain_zero)
+{
+	const __u64 iova = 0x400000;
+
+	RUN(g_map_quiet, 0, iova, PAGE(3), 1, MAP_RW);
+	RUN(g_queue, VTD_QI_IOTLB | VTD_QI_SELECTIVE | VTD_QI_DID(0), iova);
+	RUN(g_flush);
+	EXPECT_EQ(DMA_REACHED, WRITE(iova, PAGE(3)));
+	RUN(g_map_quiet, 0, iova + PAGE_SIZE, PAGE(4), 1, MAP_RW);
+	RUN(g_queue, VTD_QI_IOTLB | VTD_QI_DOMAIN | VTD_QI_DID(0), 0);
+	RUN(g_flush);
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + PAGE_SIZE, PAGE(4)));
+}
+
 TEST_F(dma, neighbour_stays)
 {
 	void *page = vm_hva(&self->u.vm, PAGE(0));
@@ -762,6 +856,47 @@ TEST_F(single, live_at_te)
 }
 
 /* Tables that were there before the root was set, as kexec hands them over */
+/* Map 2 MiB of memory @n times, by one and the same table. */
+static __u64 g_map_often(struct guest *g, __u64 iova, __u64 gpa, __u64 n)
+{
+	__u64 table;
+
+	g_map_quiet(g, 0, iova, gpa, 512, MAP_RW);
+	table = *g_entry(g, 0, iova, LEAF_2M);
+	while (--n) {
+		iova += SZ_2M;
+		*g_entry(g, 0, iova, LEAF_2M) = table;
+	}
+	return 0;
+}
+
+/* Returns how often the guest found translation not enabled yet. */
+static __u64 g_enable_now(struct guest *g)
+{
+	__u64 n;
+
+	g_write32(g, VTD_GCMD, (g_read32(g, VTD_GSTS) & VTD_GSTS_STICKY) | VTD_GCMD_TE);
+	for (n = 0; !(g_read32(g, VTD_GSTS) & VTD_GCMD_TE); n++)
+		;
+	return n;
+}
+
+/* Guests give up that read the status of a command some times in vain. */
+TEST_F(single, enable_at_once)
+{
+	const __u64 iova = 0x40000000, times = 1024;
+	__u64 n;
+
+	RUN(g_map_often, iova, HUGE(1), times);
+	RUN(g_attach, SID(0), 0);
+	n = RUN(g_enable_now);
+	ksft_print_msg("status was read %llu times in vain\n", n);
+	if (variant->config.mode == UNIT_MODE_TRAP)
+		EXPECT_EQ(0, n);
+	EXPECT_LE(512 * times, unit_stats(&self->u).mapped);
+	EXPECT_EQ(DMA_REACHED, WRITE(iova + (times - 1) * SZ_2M, HUGE(1)));
+}
+
 TEST_F(single, tables_before_root)
 {
 	__u64 root = RUN(g_page);

@@ -53,13 +53,18 @@ static int vtd_inval_iotlb(struct vtd *vtd, const struct kviommu_work *work,
 {
 	unsigned int am = FIELD_GET(VTD_IVA_AM, iva);
 	u64 first, size;
+	/*
+	 * With caching mode the domain-id 0 is reserved. Old versions of Xen and Linux use it
+	 * for pages of any domain that were not present before.
+	 */
+	int domain = did ?: -1;
 
 	switch (vtd_iotlb_gran(vtd, gran)) {
 	case VTD_GRAN_GLOBAL:
 		return kviommu_invalidate(vtd->model.unit, work, -1, 0, U64_MAX,
 					  &vtd->progress);
 	case VTD_GRAN_DOMAIN:
-		return kviommu_invalidate(vtd->model.unit, work, did, 0, U64_MAX,
+		return kviommu_invalidate(vtd->model.unit, work, domain, 0, U64_MAX,
 					  &vtd->progress);
 	case VTD_GRAN_PAGE:
 		if (am > VTD_MAMV)
@@ -67,7 +72,7 @@ static int vtd_inval_iotlb(struct vtd *vtd, const struct kviommu_work *work,
 		size = 1ULL << (12 + am);
 		/* Address bits from MGAW up are ignored. */
 		first = iva & (BIT_ULL(vtd->mgaw) - 1) & ~(size - 1);
-		return kviommu_invalidate(vtd->model.unit, work, did, first,
+		return kviommu_invalidate(vtd->model.unit, work, domain, first,
 					  first + size - 1, &vtd->progress);
 	}
 	return -EINVAL;

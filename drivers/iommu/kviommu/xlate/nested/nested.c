@@ -63,11 +63,17 @@ static bool nested_fits(const struct kviommu_xlate *xlate, struct kviommu_hwgrou
 
 static int nested_build(struct kviommu_xlate *xlate, const struct kviommu_work *work)
 {
+	struct kviommu_parent *parent = to_nested(xlate)->parent;
 	int ret;
 
-	/* Nothing is missing, unless KVIOMMU_ATTACH_DEVICE or KVIOMMU_REFRESH is at it. */
+	/*
+	 * Nothing is missing, unless KVIOMMU_ATTACH_DEVICE or KVIOMMU_REFRESH is at it. What the
+	 * worker looks for again the guest does without.
+	 */
+	if (parent->retrying)
+		return 0;
 	mutex_lock(&xlate->unit->map_lock);
-	ret = kviommu_parent_fill(to_nested(xlate)->parent, work);
+	ret = kviommu_parent_fill(parent, work);
 	mutex_unlock(&xlate->unit->map_lock);
 	return ret;
 }

@@ -206,7 +206,8 @@ static int parent_add(struct kviommu_parent *parent, u64 gfn, u64 nr)
 	/* That the IOAS does not have it, or denies access, is no error. */
 	absent = ret == -ENOENT || ret == -EPERM;
 	if (nr == 1 || (absent && coarse && (gfn ^ last) < PARENT_PIECE)) {
-		if (!absent)
+		/* When it is tried again that is no news. */
+		if (!absent && !parent->retrying)
 			kviommu_error(parent->unit, "second stage", PFN_PHYS(gfn), ret);
 		return 0;
 	}
@@ -280,7 +281,7 @@ void kviommu_parent_refill(struct kviommu_parent *parent)
  */
 void kviommu_parent_retry(struct kviommu_parent *parent)
 {
-	parent->retry_at = jiffies + HZ ?: 1;
+	parent->retry_at = jiffies + usecs_to_jiffies(USEC_PER_SEC) ?: 1;
 	kviommu_wake(parent->unit, USEC_PER_SEC);
 }
 

@@ -59,6 +59,11 @@ int kviommu_nested_join(struct kviommu_unit *unit, struct kviommu_hwgroup *hw)
 	parent = parent_lookup(unit, hw);
 	if (parent) {
 		parent->users++;
+		/* What others do without, this one needs. */
+		if (parent->retry_at || parent->retrying) {
+			parent->retrying = false;
+			kviommu_parent_refill(parent);
+		}
 		return 0;
 	}
 	parent = kzalloc_obj(*parent, KVIOMMU_GFP);
@@ -113,6 +118,11 @@ void kviommu_nested_refill(struct kviommu_unit *unit)
 		kviommu_parent_refill(parent);
 }
 
+static bool parent_is_filled(const struct kviommu_parent *parent)
+{
+	return parent->unfilled.first > parent->unfilled.last;
+}
+
 /* Do without what is left of kviommu_parent.unfilled, for now. */
 static void parent_give_up(struct kviommu_parent *parent)
 {
@@ -144,6 +154,17 @@ static int parents_fill(struct kviommu_unit *unit, const struct kviommu_work *wo
 	return 0;
 }
 
+static int parent_fill_for_group(struct kviommu_parent *parent,
+				 const struct kviommu_work *work)
+{
+	int ret = kviommu_parent_fill(parent, work);
+
+	/* Other groups may use it as it is. */
+	if (ret && !kviommu_unfinished(ret))
+		parent_give_up(parent);
+	return ret;
+}
+
 /**
  * kviommu_nested_fill() - Add what is missing to the second stage of a group, or to all
  * @unit: The unit
@@ -163,9 +184,30 @@ int kviommu_nested_fill(struct kviommu_unit *unit, const struct kviommu_work *wo
 	if (!hw)
 		ret = parents_fill(unit, work);
 	else if (unit->nest.wanted)
-		ret = kviommu_parent_fill(parent_lookup(unit, hw), work);
+		ret = parent_fill_for_group(parent_lookup(unit, hw), work);
 	mutex_unlock(&unit->map_lock);
 	return ret;
+}
+
+/* Look again for what is missing if it is time, and nobody else is looking. */
+static void parent_begin_retry(struct kviommu_parent *parent)
+{
+	unsigned long at = parent->retry_at;
+
+	if (!at)
+		return;
+	if (time_before(jiffies, at)) {
+		/* An earlier time that somebody else had set made this one be forgotten. */
+		kviommu_wake(parent->unit, jiffies_to_usecs(at - jiffies));
+		return;
+	}
+	if (!parent_is_filled(parent)) {
+		kviommu_parent_retry(parent);
+		return;
+	}
+	parent->retry_at = 0;
+	parent->retrying = true;
+	kviommu_parent_refill(parent);
 }
 
 /**
@@ -186,11 +228,7 @@ bool kviommu_nested_tidy(struct kviommu_unit *unit, const struct kviommu_work *w
 
 	mutex_lock(&unit->map_lock);
 	list_for_each_entry(parent, &unit->nested.parents, entry) {
-		if (parent->retry_at && time_after_eq(jiffies, parent->retry_at)) {
-			parent->retry_at = 0;
-			parent->retrying = true;
-			kviommu_parent_refill(parent);
-		}
+		parent_begin_retry(parent);
 		if (!parent->retrying || !parent->users)
 			continue;
 		ret = kviommu_parent_fill(parent, work);

@@ -19,14 +19,19 @@ static u64 leaf_piece(u64 leaf, unsigned int i, unsigned int level)
 	       ((u64)i << level_shift(level));
 }
 
+/* Check whether a slot has a piece of a leaf, which is mapped or could not be. */
+static bool slot_has_piece(u64 slot, u64 piece)
+{
+	return (slot & ~(SLOT_MAPPED | SLOT_SPLIT)) == piece;
+}
+
 static bool node_has_piece(struct kviommu_node *node, u64 leaf,
 			   unsigned int level)
 {
 	unsigned int i;
 
 	for (i = 0; i < ENTRIES; i++)
-		if (node->slots[i] == (leaf_piece(leaf, i, level) |
-				       SLOT_MAPPED) ||
+		if (slot_has_piece(node->slots[i], leaf_piece(leaf, i, level)) ||
 		    slot_node(node->slots[i]))
 			return true;
 	return false;
@@ -54,12 +59,13 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 		u64 piece = leaf_piece(want, i, level);
 
 		/*
-		 * The piece is mapped, or an earlier step has tried it. Neither counts as
-		 * work that may end this step, or else the merge would make no progress.
+		 * The piece is mapped, or was tried; as for the leaf itself, only a refresh
+		 * tries it again. Neither counts as work that may end this step, or else the
+		 * merge would make no progress.
 		 */
 		iova += level_size(level);
-		if (node->slots[i] == (piece | SLOT_MAPPED) ||
-		    ((node->slots[i] & ~SLOT_SPLIT) == piece && iova <= m->first))
+		if (slot_has_piece(node->slots[i], piece) &&
+		    (slot_mapped(node->slots[i]) || !m->refresh || iova <= m->first))
 			continue;
 		ret = merge_leaf(m, &node->slots[i], piece,
 				 iova - level_size(level), level);
@@ -69,9 +75,22 @@ static int merge_pieces(struct merge *m, struct kviommu_node *node, u64 want,
 	return kviommu_batch_end(m) ?: ret;
 }
 
-/* The host reserves a part of the leaf, so map the pieces that are not reserved. */
-static int merge_around_reserved(struct merge *m, u64 *slot, u64 want, u64 iova,
-				 unsigned int level, bool reported)
+/* Check whether the guest has memory where a leaf leads to. This may sleep. */
+static bool leaf_has_memory(const struct merge *m, u64 leaf, unsigned int level)
+{
+	u64 gfn = slot_gfn(leaf);
+	struct kviommu_memory memory;
+
+	return kviommu_kvm_memory(&m->shadow->xlate.unit->kvm, gfn, &memory) &&
+	       memory.gfn - gfn < level_size(level) >> PAGE_SHIFT;
+}
+
+/*
+ * The host reserves a part of the leaf, or the IOAS lacks a part or denies access to it, so
+ * map the other pieces.
+ */
+static int merge_around(struct merge *m, u64 *slot, u64 want, u64 iova,
+			unsigned int level, bool reported)
 {
 	struct kviommu_node *node = kviommu_node_alloc(m->shadow, m->work, iova, level - 1);
 
@@ -243,10 +262,15 @@ static int merge_leaf(struct merge *m, u64 *slot, u64 want, u64 iova,
 	if (!want)
 		return 0;
 	if (reserved > 0)
-		return merge_around_reserved(m, slot, want, iova, level, reported);
-	return kviommu_merge_record(m, slot, want, iova, again, reserved ?:
-				    kviommu_map_leaf(m->shadow, m->work, want, iova,
-						     level));
+		return merge_around(m, slot, want, iova, level, reported);
+	ret = reserved ?: kviommu_map_leaf(m->shadow, m->work, want, iova, level);
+	if (!reserved && (ret == -ENOENT || ret == -EPERM)) {
+		if (!m->work->may_wait)
+			ret = -EAGAIN;
+		else if (leaf_has_memory(m, want, level))
+			return merge_around(m, slot, want, iova, level, reported);
+	}
+	return kviommu_merge_record(m, slot, want, iova, again, ret);
 }
 
 /*

@@ -4,10 +4,14 @@
  * physical IOMMU behind which they are.
  */
 #include <linux/err.h>
+#include <linux/limits.h>
+#include <linux/minmax.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "shadow.h"
+
+static const struct kviommu_range nothing_lost = { U64_MAX, 0 };
 
 static struct kviommu_xlate *shadow_create(struct kviommu_unit *unit,
 					   struct kviommu_hwgroup *hw,
@@ -30,6 +34,7 @@ static struct kviommu_xlate *shadow_create(struct kviommu_unit *unit,
 	}
 	shadow->coherent = kviommu_hwgroup_enforces_coherency(hw);
 	shadow->splits = kviommu_hw_splits(shadow->hw);
+	shadow->lost = nothing_lost;
 	xa_init_flags(&shadow->hw_tables, XA_FLAGS_ACCOUNT);
 	kviommu_hw_all_flushed(&shadow->unflushed);
 	mutex_lock(&unit->map_lock);
@@ -92,6 +97,52 @@ static void shadow_revoke(struct kviommu_unit *unit, u64 first, u64 last)
 	kviommu_iotlb_sync(unit, &kviommu_work_whole);
 }
 
+static bool shadow_has_lost(const struct kviommu_shadow *shadow)
+{
+	return shadow->lost.first <= shadow->lost.last;
+}
+
+/* Map what is left of large leaves that the IOAS has lost a part of. */
+static int shadow_find_lost(struct kviommu_shadow *shadow, const struct kviommu_work *work)
+{
+	struct kviommu_range range = shadow->lost, *lost = &shadow->lost;
+	int ret;
+
+	/* One that nothing uses yet is not complete, or else is being taken down. */
+	if (!shadow_has_lost(shadow) || !shadow->xlate.users)
+		return 0;
+	*lost = nothing_lost;
+	ret = kviommu_merge(shadow, work, &range, true);
+	/* More may have been lost meanwhile. */
+	if (ret)
+		*lost = (struct kviommu_range){ min(lost->first, range.first),
+						max(lost->last, range.last) };
+	kviommu_iotlb_sync(shadow->xlate.unit, work);
+	return ret;
+}
+
+static bool shadow_tidy(struct kviommu_unit *unit, const struct kviommu_work *work)
+{
+	struct kviommu_xlate *xlate;
+	int ret = 0;
+
+	if (!READ_ONCE(unit->shadows.lost))
+		return false;
+	mutex_lock(&unit->map_lock);
+	/* More may be lost from here on, as a merge drops map_lock. */
+	WRITE_ONCE(unit->shadows.lost, false);
+	list_for_each_entry(xlate, &unit->xlates, entry) {
+		if (xlate->ops != &kviommu_shadow_ops)
+			continue;
+		if (!ret)
+			ret = shadow_find_lost(to_shadow(xlate), work);
+		if (shadow_has_lost(to_shadow(xlate)))
+			WRITE_ONCE(unit->shadows.lost, true);
+	}
+	mutex_unlock(&unit->map_lock);
+	return ret == -EAGAIN;
+}
+
 static int shadow_drop(struct kviommu_xlate *xlate, const struct kviommu_work *work)
 {
 	struct kviommu_shadow *shadow = to_shadow(xlate);
@@ -151,6 +202,7 @@ const struct kviommu_xlate_ops kviommu_shadow_ops = {
 	.invalidate = shadow_invalidate,
 	.complete = shadow_complete,
 	.revoke = shadow_revoke,
+	.tidy = shadow_tidy,
 	.drop = shadow_drop,
 	.next = kviommu_shadow_next,
 	.pinned = shadow_pinned,

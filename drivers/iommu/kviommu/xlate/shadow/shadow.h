@@ -90,6 +90,8 @@ struct leaf_table_cache {
  * @coherent: @hw forces DMA to be coherent
  * @splits: Pages that one call has mapped in @hw can be unmapped one by one
  * @reserved: Addresses that are never translated, whatever the guest maps there
+ * @lost: The addresses of large leaves that are away because the IOAS has lost a part of
+ *        their memory; the rest is to be mapped again
  *
  * All members are under map_lock. A guest domain has more than one shadow if its devices
  * are behind physical IOMMUs that do not support the same iommu_domain.
@@ -106,6 +108,7 @@ struct kviommu_shadow {
 	bool coherent;
 	bool splits;
 	struct kviommu_reserved reserved;
+	struct kviommu_range lost;
 };
 
 static inline struct kviommu_shadow *to_shadow(struct kviommu_xlate *xlate)

@@ -4,6 +4,7 @@
  * stale mappings.
  */
 #include <linux/bitfield.h>
+#include <linux/minmax.h>
 #include <linux/sched.h>
 
 #include "shadow.h"
@@ -106,6 +107,17 @@ static bool node_table_within(struct kviommu_shadow *shadow, struct kviommu_node
 	       node->addr >> PAGE_SHIFT >= first && node->addr >> PAGE_SHIFT <= last;
 }
 
+/* Have the worker map what is left of a leaf. */
+static void shadow_lose(struct kviommu_shadow *shadow, u64 first, u64 last)
+{
+	struct kviommu_range *lost = &shadow->lost;
+
+	lost->first = min(lost->first, first);
+	lost->last = max(lost->last, last);
+	WRITE_ONCE(shadow->xlate.unit->shadows.lost, true);
+	kviommu_wake(shadow->xlate.unit, 0);
+}
+
 static void node_revoke(struct kviommu_shadow *shadow,
 			struct kviommu_node *node, u64 base,
 			unsigned int level, u64 first, u64 last)
@@ -127,6 +139,8 @@ static void node_revoke(struct kviommu_shadow *shadow,
 			   gfn + nr > first) {
 			kviommu_unmap_leaf(shadow, &kviommu_work_whole, slot, iova,
 					   level);
+			if (gfn < first || gfn + nr - 1 > last)
+				shadow_lose(shadow, iova, iova + level_size(level) - 1);
 			node->slots[i] = slot_stale(slot) ? 0 :
 					 slot & ~SLOT_MAPPED;
 		}
@@ -140,8 +154,8 @@ static void node_revoke(struct kviommu_shadow *shadow,
  * @first: First guest frame number
  * @last: Last guest frame number, inclusive
  *
- * The next merge tries to map 4 KiB pages again, a refresh also large leaves.
- * kviommu_iotlb_sync() has to follow.
+ * The next merge tries to map 4 KiB pages again, a refresh also large leaves. The worker
+ * maps what is left of those that the range has a part of. kviommu_iotlb_sync() has to follow.
  *
  * Context: process context, under map_lock; may sleep.
  */
