@@ -914,9 +914,9 @@ struct kviommu_policy {
  * or a limit was reached: to be called after memory was added to the IOAS at
  * addresses that the guest may have in use, or a limit was raised. Otherwise
  * such a translation is tried again when the guest changes it or, if it is of
- * 4 KiB, invalidates it; but not many of them at once. That goes for large leaves,
- * too, of which the IOAS lost any part and got it back. Translations that exist are
- * not touched.
+ * 4 KiB, invalidates it; but not many of them at once. That goes for parts of large
+ * leaves, too, that the IOAS lost and got back. Translations that exist are not
+ * touched.
  *
  * All of the guest's memory, as nested translation needs it, is looked for again each second if
  * there was not enough memory or a limit was reached, without this ioctl.

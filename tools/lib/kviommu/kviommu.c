@@ -357,7 +357,7 @@ int kviommu_refresh(int fd)
  * @fd: A unit
  * @gpa: Guest physical address of the first page
  * @length: How many bytes, in whole pages of 4 KiB
- * @in_use: How many pages are in use and stay pinned; may be NULL
+ * @in_use: How many pages are in use and stay pinned, set if 0 is returned; may be NULL
  *
  * Return: 0 or a negative errno.
  */
@@ -368,7 +368,7 @@ int kviommu_release_pins(int fd, __u64 gpa, __u64 length, __u64 *in_use)
 	};
 	int ret = call(fd, KVIOMMU_RELEASE_PINS, &release);
 
-	if (in_use)
+	if (in_use && !ret)
 		*in_use = release.out_in_use;
 	return ret;
 }

@@ -148,7 +148,8 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 	}
 	if (ret == -EBUSY)
 		kviommu_device_busy(unit, again);
-	if (ret && !again) {
+	/* DMA is blocked, too, if that was refused. */
+	if (ret && !again && b->type != KVIOMMU_BIND_BLOCKED) {
 		kviommu_error(unit, "device", source_id, ret);
 		kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
 	}

@@ -31,6 +31,7 @@
 #include "hw/qdev-core.h"
 #include "hw/vfio/pci.h"
 #include "hw/vfio/vfio-common.h"
+#include "migration/vmstate.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
 #include "cpu.h"
@@ -545,8 +546,11 @@ int kviommu_open(Error **errp)
     case ENODEV:
     case ENXIO:
         error_setg_errno(errp, errno, "cannot open " KVIOMMU_DEV ": the "
-                         "kernel module kviommu is not loaded");
-        error_append_hint(errp, "Load it on the host: modprobe kviommu.\n");
+                         "kernel module kviommu is not loaded, or QEMU has a "
+                         "/dev of its own");
+        error_append_hint(errp, "Load it on the host: modprobe kviommu. "
+                          "libvirt gives QEMU only the devices that "
+                          "cgroup_device_acl in qemu.conf names.\n");
         break;
     case EACCES:
     case EPERM:
@@ -846,7 +850,9 @@ static void kviommu_release_pins(KVIOMMUState *k)
 }
 
 /*
- * Attach each device under the requester ID that it has now. Two devices may
+ * Attach each device under the requester ID that it has now. When the machine
+ * starts a failure ends QEMU: all of the guest's memory is there then, and all
+ * of the devices, as they were not when the first ones were tried. Two devices may
  * have the same one while the guest hands out bus numbers (SeaBIOS gives all
  * bridges the same one first); then one of them has to wait.
  */
@@ -863,17 +869,26 @@ static void kviommu_update_source_ids(KVIOMMUState *k)
         int source_id = kviommu_source_id(d);
         Error *err = NULL;
 
-        if (d->source_id != source_id &&
-            !kviommu_source_id_used(k, source_id) &&
-            kviommu_ioctl_attach(k, d, source_id, &err)) {
-            if (d->warned) {
-                error_free(err);
-            } else {
-                d->warned = true;
-                error_report_err(err);
-            }
+        if (d->source_id == source_id ||
+            kviommu_source_id_used(k, source_id)) {
+            continue;
+        }
+        if (!kviommu_ioctl_attach(k, d, source_id, &err) &&
+            (k->started || kviommu_is_served(k, d, &err))) {
+            continue;
+        }
+        if (!k->started) {
+            error_report_err(err);
+            exit(1);
+        }
+        if (d->warned) {
+            error_free(err);
+        } else {
+            d->warned = true;
+            error_report_err(err);
         }
     }
+    k->started |= phase_check(PHASE_MACHINE_READY);
 }
 
 /*
@@ -1009,6 +1024,15 @@ void kviommu_require_device(KVIOMMUState *k, PCIDevice *pdev)
 
 /* Life of the unit */
 
+/*
+ * The blocker keeps a machine from being saved, this also from taking the state
+ * of one that was saved without kviommu.
+ */
+static const VMStateDescription kviommu_vmstate = {
+    .name = "kviommu",
+    .unmigratable = 1,
+};
+
 bool kviommu_realize(KVIOMMUState *k, MemoryRegion *parent, hwaddr offset,
                      Error **errp)
 {
@@ -1067,6 +1091,7 @@ bool kviommu_realize(KVIOMMUState *k, MemoryRegion *parent, hwaddr offset,
         return false;
     }
     k->initialized = true;
+    vmstate_register_any(NULL, &kviommu_vmstate, k);
 
     /*
      * What VFIO sees of the guest is empty, so it maps and pins nothing, but

@@ -102,6 +102,7 @@ struct KVIOMMUState {
     GArray *mapped;     /* KVIOMMURange: what the IOAS has */
     Error *error;       /* of the listener, until kviommu_realize() returns */
     bool initialized;
+    bool started;       /* the devices were attached for the first time */
 
     MemoryRegion vfio_root;
     MemoryRegion vfio_msi;

@@ -330,6 +330,18 @@ static int kviommu_vtd_pasid_bits(KVIOMMUVTDState *v, VFIODevice *vdev)
     return MIN(info.__reserved & 0xff, unit_bits);
 }
 
+/* The guest does not learn of the PASIDs that a device has. */
+static void kviommu_vtd_hide_pasids(KVIOMMUVTDState *v, VFIODevice *vdev,
+                                    const char *why)
+{
+    if (v->iommu->kviommu_pasid == ON_OFF_AUTO_ON &&
+        !vdev->dev->hotplugged) {
+        error_report("kviommu-pasid=on: device %s %s", vdev->name, why);
+        exit(1);
+    }
+    warn_report("kviommu: device %s %s", vdev->name, why);
+}
+
 /*
  * VFIO hides the PASID capability, as the host's driver of the IOMMU is who
  * enables PASIDs: if that did, the guest gets a capability of its own.
@@ -348,20 +360,31 @@ static void kviommu_vtd_device_realized(DeviceListener *listener,
     }
     vpdev = VFIO_PCI(dev);
     pdev = PCI_DEVICE(dev);
-    if (!pci_is_express(pdev) || vpdev->config_size < PCIE_CONFIG_SPACE_SIZE ||
-        pci_device_iommu_address_space(pdev) != &v->unit.vfio_as) {
+    if (pci_device_iommu_address_space(pdev) != &v->unit.vfio_as) {
+        return;
+    }
+    /* Those that are there from the start end QEMU later. */
+    if (vpdev->vbasedev.mdev && dev->hotplugged) {
+        error_report("kviommu: device %s is mediated, it cannot be behind the "
+                     "unit: all of its DMA will fail", vpdev->vbasedev.name);
         return;
     }
     bits = kviommu_vtd_pasid_bits(v, &vpdev->vbasedev);
     if (!bits) {
         return;
     }
+    if (!pci_is_express(pdev) || vpdev->config_size < PCIE_CONFIG_SPACE_SIZE) {
+        kviommu_vtd_hide_pasids(v, &vpdev->vbasedev,
+                                "is no PCI Express device for the guest: it "
+                                "has no PASID capability there");
+        return;
+    }
 
     for (pos = PCI_CONFIG_SPACE_SIZE; pos;
          pos = PCI_EXT_CAP_NEXT(pci_get_long(pdev->config + pos))) {
         if (pos >= KVIOMMU_PASID_CAP) {
-            warn_report("kviommu: device %s has no room for a PASID capability",
-                        vpdev->vbasedev.name);
+            kviommu_vtd_hide_pasids(v, &vpdev->vbasedev,
+                                    "has no room for a PASID capability");
             return;
         }
     }

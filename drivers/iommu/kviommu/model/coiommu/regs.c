@@ -25,12 +25,19 @@
 
 #define CO_FLAGS	(KVIOMMU_COIOMMU_BOOT_IDENTITY | KVIOMMU_COIOMMU_BOOT_MASTER)
 
-/* Let the page show the registers, whatever was stored there: no command, no trigger. */
+/*
+ * Let the page show the registers, whatever was stored there: no command, no trigger. Another
+ * vCPU that reads a register meanwhile sees it as it was or as it is.
+ */
 static void co_show(struct coiommu *co)
 {
-	memset(co->page, 0, PAGE_SIZE);
-	memcpy(co->page + CO_ROOT, &co->root, sizeof(co->root));
-	memcpy(co->page + CO_LEVELS, &co->levels, sizeof(co->levels));
+	void *root = co->page + CO_ROOT, *levels = co->page + CO_LEVELS;
+
+	static_assert(!CO_ROOT && CO_LEVELS > sizeof(co->root));
+	WRITE_ONCE(*(u64 *)root, co->root);
+	memset(root + sizeof(u64), 0, CO_LEVELS - sizeof(u64));
+	WRITE_ONCE(*(u64 *)levels, co->levels);
+	memset(levels + sizeof(u64), 0, PAGE_SIZE - CO_LEVELS - sizeof(u64));
 }
 
 /* Have co_run() put @want in force, if it is not. */

@@ -477,7 +477,8 @@ int kviommu_tracked_reap(struct kviommu_unit *unit, const struct kviommu_work *w
 	mutex_lock(&unit->map_lock);
 	if (READ_ONCE(unit->closing))
 		kviommu_tracked_stop(unit, false);
-	if (!unit->tracked.active)
+	/* What is left under a table that is no longer active is for the next ACTIVATE. */
+	if (!unit->tracked.active && !unit->tracked.dtt.root)
 		ret = kviommu_tracked_clear(unit, work);
 	mutex_unlock(&unit->map_lock);
 	return ret;
