@@ -438,6 +438,7 @@ u64 ktime_get_ns(void);
 #define time_after_eq(a, b)	(!time_before(a, b))
 #define USEC_PER_MSEC		1000UL
 #define usecs_to_jiffies(us)	(((unsigned long)(us) + 999) / 1000)
+#define jiffies_to_usecs(j)	((unsigned int)((j) * 1000))
 #define USEC_PER_SEC		1000000UL
 #define NSEC_PER_USEC		1000UL
 #define NSEC_PER_MSEC		1000000ULL
