@@ -458,8 +458,8 @@ struct kviommu_self {
  * @busy_trying: One is not complete; this and the two before are under @lock
  * @closing: The unit is being destroyed, so work has to stop
  * @must_finish: A vCPU that has written to the register page must not go on before the model
- *               has done all, as the guest does not look whether that is so, or not for long.
- *               Changed by the model under @lock.
+ *               has done all, as the guest does not look whether that is so. Changed by the
+ *               model under @lock.
  * @limited: A limit was hit and KVIOMMU_EVENT_LIMIT is to be signalled; under @lock
  * @policy_wanted: The policy members that the VMM has set; under @lock
  * @admin_lock: Protects @policy_admin, as the administrator waits for no holder of @lock

@@ -856,47 +856,6 @@ TEST_F(single, live_at_te)
 }
 
 /* Tables that were there before the root was set, as kexec hands them over */
-/* Map 2 MiB of memory @n times, by one and the same table. */
-static __u64 g_map_often(struct guest *g, __u64 iova, __u64 gpa, __u64 n)
-{
-	__u64 table;
-
-	g_map_quiet(g, 0, iova, gpa, 512, MAP_RW);
-	table = *g_entry(g, 0, iova, LEAF_2M);
-	while (--n) {
-		iova += SZ_2M;
-		*g_entry(g, 0, iova, LEAF_2M) = table;
-	}
-	return 0;
-}
-
-/* Returns how often the guest found translation not enabled yet. */
-static __u64 g_enable_now(struct guest *g)
-{
-	__u64 n;
-
-	g_write32(g, VTD_GCMD, (g_read32(g, VTD_GSTS) & VTD_GSTS_STICKY) | VTD_GCMD_TE);
-	for (n = 0; !(g_read32(g, VTD_GSTS) & VTD_GCMD_TE); n++)
-		;
-	return n;
-}
-
-/* Guests give up that read the status of a command some times in vain. */
-TEST_F(single, enable_at_once)
-{
-	const __u64 iova = 0x40000000, times = 1024;
-	__u64 n;
-
-	RUN(g_map_often, iova, HUGE(1), times);
-	RUN(g_attach, SID(0), 0);
-	n = RUN(g_enable_now);
-	ksft_print_msg("status was read %llu times in vain\n", n);
-	if (variant->config.mode == UNIT_MODE_TRAP)
-		EXPECT_EQ(0, n);
-	EXPECT_LE(512 * times, unit_stats(&self->u).mapped);
-	EXPECT_EQ(DMA_REACHED, WRITE(iova + (times - 1) * SZ_2M, HUGE(1)));
-}
-
 TEST_F(single, tables_before_root)
 {
 	__u64 root = RUN(g_page);

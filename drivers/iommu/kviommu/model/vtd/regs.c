@@ -145,33 +145,25 @@ const struct vtd_reg vtd_regs[VTD_REGS_SIZE / sizeof(u32)] = {
 
 static_assert(VTD_NR_FRCD == 8);
 
-/* What a guest waits for at a register. Some give up after milliseconds. */
-static bool vtd_command_pending(const struct vtd *vtd)
-{
-	return vtd->te_changed || vtd_inval_pending(vtd);
-}
-
 static bool vtd_pending(struct kviommu_model *model)
 {
 	struct vtd *vtd = to_vtd(model);
 
-	return vtd_command_pending(vtd) || vtd_queue_pending(vtd);
+	return vtd->te_changed || vtd_inval_pending(vtd) ||
+	       vtd_queue_pending(vtd);
 }
 
 static bool vtd_run(struct kviommu_model *model, const struct kviommu_work *work)
 {
 	struct vtd *vtd = to_vtd(model);
-	bool more;
 
-	more = (vtd->te_changed && !vtd_te_run(vtd, work)) ||
-	       (vtd_inval_pending(vtd) && !vtd_inval_run(vtd, work));
-	if (!more && vtd_queue_pending(vtd)) {
+	if (vtd->te_changed && !vtd_te_run(vtd, work))
+		return true;
+	if (vtd_inval_pending(vtd) && !vtd_inval_run(vtd, work))
+		return true;
+	if (vtd_queue_pending(vtd))
 		vtd_queue_run(vtd, work);
-		more = vtd_queue_pending(vtd);
-	}
-	/* The guest's clock does not run before its vCPU goes on. */
-	WRITE_ONCE(model->unit->must_finish, vtd_command_pending(vtd));
-	return more;
+	return vtd_queue_pending(vtd);
 }
 
 #define AW_BITS_MIN	39
