@@ -570,8 +570,11 @@ static const struct desc_case desc_cases[] = {
 	{ "iotlb, 2^9 pages", IOTLB | GRAN(3) | IOTLB_DID(9),
 	  0x7fff12345000 | AM(9),
 	  { INVALIDATE, 9, 0x7fff12200000, 0x7fff123fffff } },
-	{ "iotlb, 2^18 pages", IOTLB | GRAN(3), 0x7fff12345000 | AM(18),
-	  { INVALIDATE, 0, 0x7fff00000000, 0x7fff3fffffff } },
+	{ "iotlb, 2^18 pages", IOTLB | GRAN(3) | IOTLB_DID(9), 0x7fff12345000 | AM(18),
+	  { INVALIDATE, 9, 0x7fff00000000, 0x7fff3fffffff } },
+	{ "iotlb, domain-id 0", IOTLB | GRAN(2), 0, { INVALIDATE, -1, 0, U64_MAX } },
+	{ "iotlb, page, domain-id 0", IOTLB | GRAN(3), 0x5000,
+	  { INVALIDATE, -1, 0x5000, 0x5fff } },
 	{ "iotlb, more than MAMV", IOTLB | GRAN(3), AM(19) },
 	{ "iotlb, granularity 0", IOTLB | GRAN(0) },
 	{ "iotlb, bit 8", IOTLB | GRAN(1) | BIT_ULL(8) },
@@ -657,14 +660,14 @@ static void queue_wrap_test(struct kunit *test)
 
 	queue_on(ctx, 0);
 	for (i = 0; i < 256; i++)
-		put128(ctx, QUEUE + 16 * i, IOTLB | GRAN(2) | IOTLB_DID(i), 0);
+		put128(ctx, QUEUE + 16 * i, IOTLB | GRAN(2) | IOTLB_DID(i + 1), 0);
 	wr32(ctx, 0x88, 250 << 4);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 250 << 4);
 	ctx->nr_calls = 0;
 	wr32(ctx, 0x88, 3 << 4);
 	KUNIT_EXPECT_EQ(test, rd64(ctx, 0x80), 3 << 4);
 	for (i = 0; i < 256; i++)
-		KUNIT_EXPECT_EQ_MSG(test, count_calls(ctx, INVALIDATE, i),
+		KUNIT_EXPECT_EQ_MSG(test, count_calls(ctx, INVALIDATE, i + 1),
 				    i >= 250 || i < 3, "descriptor %u", i);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.descriptors, 259);
 	KUNIT_EXPECT_EQ(test, ctx->unit.stats.faults, 0);
