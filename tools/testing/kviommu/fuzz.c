@@ -1487,14 +1487,18 @@ static void check_all(void)
 	shim_jiffies_step = step;
 }
 
-/* While map_lock is dropped for a moment an area may leave the IOAS. */
+/* While map_lock is dropped for a moment an area may leave the IOAS, by a thread that may wait. */
 static void map_lock_free(void)
 {
+	bool atomic = shim_atomic;
+
 	if (!t.unlock_in || --t.unlock_in)
 		return;
+	shim_atomic = false;
 	model_new_batch();
 	model_ioas_unmap(t.unlock_area);
 	model_new_batch();
+	shim_atomic = atomic;
 	t.stale = true;
 }
 
