@@ -86,17 +86,22 @@ int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *
 /**
  * kviommu_device_busy() - Have the worker try later what was refused with -EBUSY
  * @unit: The unit
- * @again: kviommu_device_retry() has just tried it
+ * @was: Result of the attempt before: 0 or a negative errno
+ * @ret: Result of this attempt; nothing is done if it is another one than -EBUSY
  *
  * While a device that has a cache of translations is being reset the IOMMU core attaches it to
  * nothing.
  *
  * Context: process context, under unit->lock.
+ * Return: true if kviommu_device_retry() has just tried it, so that this is no news.
  */
-void kviommu_device_busy(struct kviommu_unit *unit, bool again)
+bool kviommu_device_busy(struct kviommu_unit *unit, int was, int ret)
 {
+	bool again = was == ret && unit->busy_trying;
 	u64 us;
 
+	if (ret != -EBUSY)
+		return false;
 	/* A device that is reset now does not wait because of another one. */
 	if (!again) {
 		unit->busy_at = 0;
@@ -104,10 +109,11 @@ void kviommu_device_busy(struct kviommu_unit *unit, bool again)
 	}
 	us = BUSY_US << unit->busy_tries;
 	if (unit->busy_at || unit->busy_tries == BUSY_TRIES)
-		return;
+		return again;
 	unit->busy_tries++;
 	unit->busy_at = jiffies + usecs_to_jiffies(us) ?: 1;
 	kviommu_wake(unit, us);
+	return again;
 }
 
 /**

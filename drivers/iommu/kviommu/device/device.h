@@ -111,7 +111,7 @@ int kviommu_device_fill(struct kviommu_unit *unit, const struct kviommu_work *wo
 int kviommu_device_detach(struct kviommu_unit *unit, const struct kviommu_work *work,
 			  u32 source_id);
 int kviommu_device_settle(struct kviommu_unit *unit, const struct kviommu_work *work);
-void kviommu_device_busy(struct kviommu_unit *unit, bool again);
+bool kviommu_device_busy(struct kviommu_unit *unit, int was, int ret);
 bool kviommu_device_retry(struct kviommu_unit *unit, const struct kviommu_work *work);
 int kviommu_rebind(struct kviommu_unit *unit, const struct kviommu_work *work, u16 sid,
 		   u16 mask, struct kviommu_progress *p);

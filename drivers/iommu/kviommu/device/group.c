@@ -138,7 +138,7 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 	trace_kviommu_bind(unit->id, source_id, 0, b->type, b->did, b->root, ret);
 	group_put_next(group);
 	kviommu_xlate_put(old);
-	again = ret == -EBUSY && group->error == ret && unit->busy_trying;
+	again = kviommu_device_busy(unit, group->error, ret);
 	if (!ret && group->error == -EBUSY)
 		kviommu_signal(unit, KVIOMMU_EVENT_CONTROL);
 	group->error = ret;
@@ -146,8 +146,6 @@ static int group_bind(struct kviommu_group *group, const struct kviommu_work *wo
 		kviommu_hwgroup_set_domain(&group->hw, NULL);
 		xlate = group_get_blocked(group);
 	}
-	if (ret == -EBUSY)
-		kviommu_device_busy(unit, again);
 	/* DMA is blocked, too, if that was refused. */
 	if (ret && !again && b->type != KVIOMMU_BIND_BLOCKED) {
 		kviommu_error(unit, "device", source_id, ret);

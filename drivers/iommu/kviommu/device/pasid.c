@@ -101,7 +101,6 @@ static int pasid_update(struct kviommu_device *dev, struct kviommu_pasid *p,
 {
 	const struct kviommu_binding *b = &p->wanted;
 	struct kviommu_unit *unit = dev->unit;
-	bool again;
 	int ret = 0;
 
 	if (p->xlate && !kviommu_same_binding(&p->xlate->binding, b))
@@ -114,10 +113,7 @@ static int pasid_update(struct kviommu_device *dev, struct kviommu_pasid *p,
 				   b->root, ret);
 		if (ret) {
 			pasid_block(dev, p);
-			again = ret == -EBUSY && p->error == ret && unit->busy_trying;
-			if (ret == -EBUSY)
-				kviommu_device_busy(unit, again);
-			if (!again)
+			if (!kviommu_device_busy(unit, p->error, ret))
 				pasid_error(dev, p->pasid, ret);
 		} else {
 			p->attached = true;

@@ -462,8 +462,8 @@ int kviommu_tracked_clear(struct kviommu_unit *unit, const struct kviommu_work *
 }
 
 /**
- * kviommu_tracked_reap() - Unpin what was tracked, if nothing is tracked any more, or the unit
- * is destroyed
+ * kviommu_tracked_reap() - Unpin what was tracked, if no table of the guest says so any more,
+ * or the unit is destroyed
  * @unit: The unit
  * @work: The piece of work that this is part of
  *
